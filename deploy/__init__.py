@@ -1,0 +1,1 @@
+"""Ways to run the exporter: the demo stack, later Kubernetes objects and images."""

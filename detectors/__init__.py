@@ -1,0 +1,38 @@
+"""Detectors, imported only when asked for. Adding one is one file and one line in DETECTORS."""
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Any, Final
+
+from pydantic import TypeAdapter
+
+from detectors.types import Batch, Detector, Flags, Floats, Judgement, Key, State
+
+DETECTORS: Final[Mapping[str, str]] = {
+    "isolation_forest": "detectors.isolation_forest:IsolationForestDetector",
+    "robust": "detectors.robust:Robust",
+}
+
+
+def make(spec: str | Mapping[str, Mapping[str, Any]], window: int) -> Detector:
+    """Build the detector that `spec` names: `"robust"` or `{"robust": {"deviations": 6}}`.
+
+    `window` is the job's window in samples, used unless the parameters say otherwise.
+    Raises ValueError with the nearest known name when the name or a parameter is unknown or out of range.
+    """
+    if isinstance(spec, str):
+        spec = {spec: {}}
+    if len(spec) != 1:
+        raise ValueError("name exactly one detector")
+    ((name, parameters),) = spec.items()
+    if name not in DETECTORS:
+        near = get_close_matches(name, DETECTORS, n=1)
+        raise ValueError(f"unknown detector {name!r}" + (f", did you mean {near[0]!r}?" if near else f"; known: {', '.join(DETECTORS)}"))
+    module, _, attribute = DETECTORS[name].partition(":")
+    kind = getattr(import_module(module), attribute)
+    detector: Detector = TypeAdapter(kind).validate_python({"window": window, **parameters})
+    return detector
+
+
+__all__ = ["DETECTORS", "Batch", "Detector", "Flags", "Floats", "Judgement", "Key", "State", "make"]

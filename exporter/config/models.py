@@ -1,0 +1,230 @@
+"""The configuration as closed pydantic models: an unknown key is an error.
+
+Every field's description is the text of its row in `docs/configuration.md`.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, field_validator, model_validator
+
+from detectors import make
+from exporter.config.secrets import Secret
+from exporter.config.units import Duration, RatePerWeek, Size
+
+Publishable = Literal["value", "expected", "lower", "upper", "severity", "alert"]
+LabelName = Annotated[str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")]
+
+
+def _positive(seconds: float) -> float:
+    if seconds <= 0:
+        raise ValueError("must be longer than 0s")
+    return seconds
+
+
+PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
+
+
+class Section(BaseModel):
+    """A closed, immutable part of the configuration."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ClientTLS(Section):
+    """How the source's certificate is checked, and ours shown."""
+
+    ca_file: Path | None = Field(None, description="certificates that vouch for the source; default: the system's")
+    cert_file: Path | None = Field(None, description="our client certificate (PEM)")
+    key_file: Path | None = Field(None, description="key of our client certificate (PEM)")
+    insecure_skip_verify: bool = Field(False, description="accept any certificate; for experiments only")
+
+    @model_validator(mode="after")
+    def _pair(self) -> Self:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file and key_file go together")
+        return self
+
+
+class BasicAuth(Section):
+    """Name and password for HTTP basic authentication."""
+
+    username: str = Field(description="user name")
+    password: Secret = Field(description="password, by reference")
+
+
+class PrometheusConfig(Section):
+    """Where the samples come from: Prometheus, Thanos, Mimir or VictoriaMetrics."""
+
+    url: str = Field("http://localhost:9090", description="base address, with the path prefix if there is one")
+    deadline: PositiveDuration = Field(20.0, description="total time for one query, retries included")
+    retries: int = Field(2, ge=0, le=10, description="further attempts after a failure that may pass")
+    concurrency: int = Field(4, ge=1, le=64, description="queries under way at once, over all jobs")
+    basic_auth: BasicAuth | None = Field(None, description="HTTP basic authentication")
+    bearer: Secret | None = Field(None, description="bearer token, by reference; read anew for every query")
+    tls: ClientTLS = Field(ClientTLS(), description="certificates")
+    headers: dict[str, str | Secret] = Field({}, description="extra headers, for example X-Scope-OrgID for Mimir")
+    proxy_from_environment: bool = Field(False, description="honour HTTP_PROXY, NO_PROXY and ~/.netrc")
+    compression: Literal["identity", "gzip"] = Field(
+        "identity", description="gzip saves bandwidth to a remote source and costs it processor time"
+    )
+    max_response: Size = Field(256 * 2**20, description="most decoded bytes read from one answer")
+    max_points: int = Field(11_000, ge=2, description="points per series in one query; longer ranges are split")
+
+    @field_validator("url")
+    @classmethod
+    def _http(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError("must be an http:// or https:// address")
+        if parts.username or parts.password:
+            raise ValueError("holds a user name or password; use basic_auth with a secret reference instead")
+        return url.rstrip("/")
+
+    @model_validator(mode="after")
+    def _one_identity(self) -> Self:
+        if self.basic_auth and self.bearer:
+            raise ValueError("basic_auth and bearer exclude each other")
+        return self
+
+
+class AlertConfig(Section):
+    """What the generated alert of a job looks like."""
+
+    severity: str = Field("ticket", description="severity label; page is an explicit choice")
+    for_: Duration = Field(0.0, alias="for", description="how long the alert must hold before it fires")
+
+
+class JobConfig(Section):
+    """One question (or one per channel) and how its answers are judged."""
+
+    expr: str | None = Field(None, description="PromQL of a job with one channel")
+    channels: dict[LabelName, str] = Field({}, description="PromQL by channel name; series are joined on their labels")
+    entity: tuple[LabelName, ...] | None = Field(
+        None, description="labels that identify an entity; default: all labels of the series"
+    )
+    group: tuple[LabelName, ...] = Field((), description="labels that make a group of entities, for anomaly_group_score")
+    detector: str | dict[str, dict[str, Any]] = Field("robust", description="detector name, or {name: {parameter: …}}")
+    step: PositiveDuration = Field(60.0, description="distance of samples, and how often the job is judged")
+    window: PositiveDuration = Field(3600.0, description="samples the detector sees")
+    history: PositiveDuration | None = Field(None, description="what the first fill reads; default: the window")
+    lag: Duration = Field(0.0, description="judge this far in the past, where samples arrive late")
+    fill: int = Field(2, ge=0, description="gaps of up to this many samples are filled from their neighbours")
+    direction: Literal["above", "below", "both"] = Field("both", description="which deviations count")
+    least_deviation: float = Field(0.0, ge=0, 
+        description="deviations smaller than this, in the unit of the metric, do not count")
+    valid_range: tuple[float | None, float | None] | None = Field(
+        None, description="a value outside [lowest, highest] is always an anomaly"
+    )
+    open_after: PositiveInt = Field(1, description="samples above 1, in a row, that open an incident")
+    clear_after: Duration = Field(300.0, description="time without a score above 1 that closes an incident")
+    max_hold: PositiveDuration = Field(86_400.0, description="after this the incident's level becomes the new normal")
+    line: RatePerWeek = Field(1.0, gt=0, description="incidents per week and entity by chance at score 1")
+    budget: RatePerWeek = Field(1.0, gt=0, description="alerts per week for the whole job")
+    publish: frozenset[Publishable] = Field(
+        frozenset({"severity", "alert", "expected", "lower", "upper"}),
+        description="gauges beside anomaly_score and anomaly_flag",
+    )
+    max_age: PositiveDuration | None = Field(
+        None, description="scores older than this are withdrawn; default: five steps, at least 1m"
+    )
+    max_series: PositiveInt | None = Field(None, description="overrides limits.series for this job")
+    rate: bool = Field(True, description="turn a bare counter into rate(), as the metadata says")
+    alert: AlertConfig = Field(AlertConfig.model_construct(severity="ticket", for_=0.0), description="generated alert")
+
+    @field_validator("detector")
+    @classmethod
+    def _known_detector(cls, value: str | dict[str, dict[str, Any]]) -> str | dict[str, dict[str, Any]]:
+        make(value, window=2)
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.expr is None) == (not self.channels):
+            raise ValueError("give exactly one of expr or channels")
+        if self.window < 2 * self.step:
+            raise ValueError("window must hold at least two steps")
+        if self.history is not None and self.history < self.window:
+            raise ValueError("history must be at least as long as window")
+        return self
+
+    @property
+    def queries(self) -> dict[str, str]:
+        """PromQL by channel; the only channel of a job with `expr` is called `value`."""
+        return self.channels or {"value": self.expr or ""}
+
+    @property
+    def withdraw_after(self) -> float:
+        """Seconds after which scores are withdrawn."""
+        return self.max_age if self.max_age is not None else max(5 * self.step, 60.0)
+
+
+class WebTLS(Section):
+    """TLS of the exporter's own port."""
+
+    cert_file: Path = Field(description="certificate (PEM)")
+    key_file: Path = Field(description="key (PEM)")
+    client_ca_file: Path | None = Field(None, description="demand a client certificate signed by these")
+
+
+class WebConfig(Section):
+    """The exporter's own port."""
+
+    listen: str = Field("0.0.0.0:9877", description="address and port of our page")
+    tls: WebTLS | None = Field(None, description="serve HTTPS")
+    users: dict[str, Secret] = Field({}, description="basic authentication: user name to a bcrypt hash, by reference")
+    enable_reload: bool = Field(False, description="allow POST /-/reload; SIGHUP always works")
+    max_connections: int = Field(512, ge=8, description="connections open at once")
+
+
+class AuditConfig(Section):
+    """The CSV audit file."""
+
+    path: Path = Field(description="CSV file; a lock file and rotated files stand beside it")
+    all_samples: bool = Field(False, description="write every judged sample, not only flag changes and flagged samples")
+    max_size: Size = Field(64 * 2**20, gt=4096, description="rotate at this size")
+    keep: int = Field(5, ge=0, description="rotated files kept")
+
+
+class ModelsConfig(Section):
+    """Where fitted models are kept."""
+
+    path: Path = Field(description="folder of the model store")
+    key: Secret | None = Field(None, description="HMAC key; without it a digest guards against damage, not against forgery")
+    max_size: Size = Field(512 * 2**20, description="a larger model file is refused")
+
+
+class LogConfig(Section):
+    """The exporter's log."""
+
+    format: Literal["json", "console"] = Field("json", description="one JSON object a line, or text for people")
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level written")
+
+
+class LimitsConfig(Section):
+    """What one query may bring in; the rest is dropped and counted."""
+
+    series: int = Field(10_000, ge=1, description="series per query")
+    samples: int = Field(50_000_000, ge=1, description="samples per query")
+
+
+class NotifyConfig(Section):
+    """Notices sent by the exporter itself, without Alertmanager."""
+
+    slack: Secret | str | None = Field(None, repr=False, description="Slack webhook, by reference")
+
+
+class Config(Section):
+    """The whole configuration."""
+
+    prometheus: PrometheusConfig = Field(PrometheusConfig(), description="the source")
+    jobs: dict[str, JobConfig] = Field(min_length=1, description="jobs by name; the name becomes the query label")
+    web: WebConfig = Field(WebConfig(), description="our own port")
+    audit: AuditConfig | None = Field(None, description="CSV audit file; none by default")
+    models: ModelsConfig | None = Field(None, description="model store; none by default: models are fitted at start")
+    log: LogConfig = Field(LogConfig(), description="log")
+    limits: LimitsConfig = Field(LimitsConfig(), description="limits on what comes in")
+    notify: NotifyConfig = Field(NotifyConfig(), description="notices without Alertmanager")
+    drift_detection: bool = Field(False, description="watch for drift")
+    reload_poll: Duration = Field(10.0, description="how often the files are checked for changes; 0s never")

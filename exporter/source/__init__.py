@@ -1,0 +1,1 @@
+"""The source of samples: Prometheus and what speaks its API."""

@@ -1,0 +1,46 @@
+"""The answer to one range query, kept as flat arrays."""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.types import Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """Series of one range query.
+
+    Parameters
+    ----------
+    labels : list of bytes, length S
+        The JSON object of each series' labels as the server sent it: a cheap identity, parsed only when unseen.
+    counts : int64 array, shape (S,)
+        Samples of each series.
+    times, values : Floats, shape (sum of counts,)
+        Unix seconds and values, series after series. Values may be NaN, never infinite.
+    warnings : tuple of str
+        What the server said beside the data; not empty means that the answer may be partial.
+    dropped : dict of str to int
+        What was left out, by reason (a closed list, see `docs/metrics.md`).
+    body_bytes : int
+        Decoded size of the answer.
+    """
+
+    labels: list[bytes]
+    counts: NDArray[np.int64]
+    times: Floats
+    values: Floats
+    warnings: tuple[str, ...] = ()
+    dropped: dict[str, int] = field(default_factory=dict)
+    body_bytes: int = 0
+
+
+class Source(Protocol):
+    """Where a window gets its samples from."""
+
+    def range(self, expr: str, start: float, end: float, step: float) -> Frame:
+        """Evaluate `expr` at start, start + step, … up to and including `end` (Unix seconds). Raises SourceError."""
+        ...

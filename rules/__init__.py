@@ -1,0 +1,1 @@
+"""Config to Prometheus rules and what belongs to them."""
