@@ -22,6 +22,8 @@ class SourceError(Exception):
 
     reason: ClassVar[str] = "error"
     retryable: ClassVar[bool] = False
+    retries: int = 0
+    """Further attempts made before giving up."""
 
 
 class Unreachable(SourceError):

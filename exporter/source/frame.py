@@ -25,8 +25,8 @@ class Frame:
         What the server said beside the data; not empty means that the answer may be partial.
     dropped : dict of str to int
         What was left out, by reason (a closed list, see `docs/metrics.md`).
-    body_bytes : int
-        Decoded size of the answer.
+    body_bytes, retries : int
+        Decoded size of the answer; further attempts it took.
     """
 
     labels: list[bytes]
@@ -36,11 +36,15 @@ class Frame:
     warnings: tuple[str, ...] = ()
     dropped: dict[str, int] = field(default_factory=dict)
     body_bytes: int = 0
+    retries: int = 0
 
 
 class Source(Protocol):
     """Where a window gets its samples from."""
 
-    def range(self, expr: str, start: float, end: float, step: float) -> Frame:
-        """Evaluate `expr` at start, start + step, … up to and including `end` (Unix seconds). Raises SourceError."""
+    def range(self, expr: str, start: float, end: float, step: float, max_series: int | None = None) -> Frame:
+        """Evaluate `expr` at start, start + step, … up to and including `end` (Unix seconds).
+
+        At most `max_series` series are kept (None: the configured limit). Raises SourceError.
+        """
         ...
