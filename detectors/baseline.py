@@ -1,0 +1,147 @@
+"""What is normal for an entity: median and spread of its own recent samples, incidents left out."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from detectors.roster import Column, Roster
+from detectors.types import Batch, Flags, Floats, State
+
+MAD_TO_SIGMA: Final = 1.4826
+MEAN_DEVIATION_TO_SIGMA: Final = 1.2533
+
+
+def median_and_scale(samples: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return median, scale and number of samples along the last axis, NaN left out.
+
+    The scale estimates a standard deviation: 1.4826 MAD, or 1.2533 times the mean absolute deviation where more than
+    half of the samples are equal (Iglewicz & Hoaglin 1993, How to Detect and Handle Outliers, ISBN 0-87389-247-X).
+    It never falls below a millionth of the median, so that a constant series has a usable band.
+
+    Parameters
+    ----------
+    samples : Floats, shape (..., T)
+
+    Returns
+    -------
+    median, scale, count : Floats, shape (...)
+        NaN, NaN, 0 where there is no sample.
+    """
+    ordered = np.sort(samples, axis=-1)  # NaN last
+    count = np.isfinite(samples).sum(axis=-1)
+    middle = _middle(ordered, count)
+    deviation = np.abs(ordered - middle[..., None])
+    mean = np.nansum(deviation, axis=-1) / np.maximum(count, 1)
+    deviation.sort(axis=-1)
+    mad = _middle(deviation, count)
+    scale = np.where(mad > 0, MAD_TO_SIGMA * mad, MEAN_DEVIATION_TO_SIGMA * mean)
+    return middle, np.maximum(scale, 1e-6 * np.abs(middle) + 1e-12), count.astype(np.float64)
+
+
+def _middle(ordered: Floats, count: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> Floats:
+    """Return the median of rows sorted with NaN last; halves are summed first, lest 1e308 overflow."""
+    low = np.maximum(count - 1, 0) // 2
+    high = np.minimum(count // 2, ordered.shape[-1] - 1)
+    pair = np.take_along_axis(ordered, np.stack([low, high], axis=-1), axis=-1)
+    middle: Floats = (0.5 * pair).sum(axis=-1)
+    return middle
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Level:
+    """Normal level of every entity: centre and scale, shape (E, C); NaN where not known yet."""
+
+    center: Floats
+    scale: Floats
+
+
+class Baseline:
+    """The normal level of every entity, from its window without the newest sample and without incidents.
+
+    While an incident is open the level is the last one before it, so that an outage longer than the window does not
+    become normal; its samples stay left out until they have left the window, or until they are adopted.
+    """
+
+    def __init__(self, window: int, min_samples: int) -> None:
+        self._window, self._min_samples = window, min(min_samples, max(window // 2, 1))
+        self._roster: Roster | None = None
+        self._until = np.nan
+        self._last: tuple[Batch, Level] | None = None
+
+    def _aligned(self, channels: int) -> Roster:
+        if self._roster is None:
+            self._roster = Roster(
+                {
+                    "center": Column(np.nan, (channels,)),
+                    "scale": Column(np.nan, (channels,)),
+                    "frozen": Column(False, (), np.bool_),
+                    "masked": Column(False, (self._window,), np.bool_),
+                }
+            )
+        return self._roster
+
+    def level(self, batch: Batch) -> Level:
+        """Return what is normal for the newest sample of `batch`; learns nothing."""
+        values = batch.values[:, :, -self._window :]
+        roster = self._aligned(len(batch.channels))
+        known = roster.view(batch.keys)
+        past = values[:, :, :-1]
+        masked = self._shifted(known["masked"], batch)[:, -values.shape[2] : -1]
+        if masked.any():
+            past = np.where(masked[:, None, :], np.nan, past)
+        with np.errstate(over="ignore", invalid="ignore"):  # 1e308 may overflow to inf: then there is no level
+            center, scale, count = median_and_scale(past)
+        fresh = (count >= self._min_samples) & np.isfinite(scale) & ~known["frozen"][:, None]
+        level = Level(np.where(fresh, center, known["center"]), np.where(fresh, scale, known["scale"]))
+        self._last = (batch, level)
+        return level
+
+    def _shifted(self, masked: Flags, batch: Batch) -> Flags:
+        """Return the mask with its last column at the newest sample of `batch`."""
+        if len(batch.times) < 2 or not masked.any():
+            return masked
+        behind = (batch.times[-1] - self._until) / (batch.times[-1] - batch.times[-2])
+        shift = int(np.clip(round(behind), 0, self._window))
+        if shift == 0:
+            return masked
+        moved = np.zeros_like(masked)
+        moved[:, : self._window - shift] = masked[:, shift:]
+        return moved
+
+    def update(self, fresh: Batch, held: Flags, adopted: Flags) -> None:
+        """Keep the level of entities without an incident; leave the samples of the others out.
+
+        Raises ValueError unless `level` was asked for the same newest sample before.
+        """
+        if not len(fresh.times):
+            return
+        if self._last is None or self._last[0].keys is not fresh.keys or self._last[0].times[-1] != fresh.times[-1]:
+            raise ValueError("update() follows score() of the same samples")
+        batch, level = self._last
+        roster = self._aligned(len(fresh.channels))
+        roster.align(fresh.keys)
+        roster["center"] = np.where(held[:, None], roster["center"], level.center)
+        roster["scale"] = np.where(held[:, None], roster["scale"], level.scale)
+        masked = self._shifted(roster["masked"], batch)
+        masked[:, self._window - min(len(fresh.times), self._window) :] = held[:, None]
+        masked[adopted] = False
+        roster["masked"] = masked
+        roster["frozen"] = held & ~adopted
+        self._until = float(fresh.times[-1])
+        self._last = None
+
+    def state(self) -> State:
+        """Return all that was learnt."""
+        if self._roster is None:
+            return {}
+        return {**self._roster.state(), "until": np.array([self._until])}
+
+    def restore(self, state: State) -> None:
+        """Take over what `state()` returned. Raises ValueError when it does not fit."""
+        if not state:
+            return
+        if "center" not in state or "until" not in state or state["center"].ndim != 2:
+            raise ValueError("the saved state holds no baseline")
+        self._aligned(state["center"].shape[1]).restore(state)
+        self._until = float(state["until"].astype(np.float64)[0])

@@ -1,0 +1,60 @@
+"""Distance from the entity's own median, in robust standard deviations."""
+
+from dataclasses import dataclass, field
+from typing import Annotated, ClassVar, Self
+
+import numpy as np
+from pydantic import ConfigDict, Field
+
+from detectors.baseline import Baseline
+from detectors.types import Batch, Flags, Judgement, State
+
+
+@dataclass(kw_only=True)
+class Robust:
+    """Modified z-score of the newest sample against the window before it; no fit needed.
+
+    The score is the largest |x - median| / scale over the channels, divided by `deviations`, so that 1 is the edge of
+    the band. Source: Iglewicz & Hoaglin (1993), How to Detect and Handle Outliers, ISBN 0-87389-247-X.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    window: Annotated[int, Field(ge=2, description="samples looked at; default: the job's window")] = 60
+    deviations: Annotated[float, Field(gt=0, description="half width of the band in robust standard deviations")] = 6.0
+    min_samples: Annotated[int, Field(ge=2, description="samples before the first verdict, at most half the window")] = 10
+
+    _baseline: Baseline = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._baseline = Baseline(self.window, self.min_samples)
+
+    def fit(self, history: Batch) -> Self:  # noqa: ARG002 - the window is all the history it needs
+        """Do nothing: the window is all the history it needs."""
+        return self
+
+    def score(self, batch: Batch) -> Judgement:
+        """Judge the newest sample of each entity."""
+        level = self._baseline.level(batch)
+        newest = batch.values[:, :, -1]
+        half = self.deviations * level.scale
+        with np.errstate(over="ignore", invalid="ignore"):
+            ratio = np.abs(newest - level.center) / half
+            share = ratio / np.nansum(ratio, axis=1, keepdims=True)
+            lower, upper = level.center - half, level.center + half
+        ratio = np.where(np.isfinite(newest), ratio, np.nan)
+        score = np.fmax.reduce(ratio, axis=1, initial=np.nan)
+        return Judgement(score, level.center, lower, upper, np.where(np.isfinite(share), share, 0.0))
+
+    def update(self, fresh: Batch, held: Flags, adopted: Flags) -> None:
+        """Move the level of entities without an incident."""
+        self._baseline.update(fresh, held, adopted)
+
+    def state(self) -> State:
+        """Return levels and masks."""
+        return self._baseline.state()
+
+    def restore(self, state: State) -> Self:
+        """Take over what `state()` returned."""
+        self._baseline.restore(state)
+        return self
