@@ -1,0 +1,118 @@
+"""From scores to incidents: what the user calls anomalous, when an incident begins, when it ends."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from detectors.roster import Column, Roster
+from detectors.types import Batch, Flags, Floats, Judgement, Key
+from exporter.config.models import JobConfig
+
+INVALID_SCORE: Final = 10.0
+"""Score of a value outside the valid range."""
+NO_DATA_CLOSES: Final = 3600.0
+"""Seconds without a verdict after which an open incident is closed: nothing is known any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the user says about which deviations count."""
+
+    direction: str = "both"
+    least_deviation: float = 0.0
+    lowest: float = -np.inf
+    highest: float = np.inf
+
+    @classmethod
+    def of(cls, job: JobConfig) -> "Policy":
+        """Return the policy of a configured job."""
+        lowest, highest = job.valid_range or (None, None)
+        return cls(
+            job.direction,
+            job.least_deviation,
+            -np.inf if lowest is None else lowest,
+            np.inf if highest is None else highest,
+        )
+
+    def apply(self, judgement: Judgement, batch: Batch) -> Floats:
+        """Return the scores, shape (E,): at most 1 where no channel deviates enough in the direction that counts.
+
+        A value outside the valid range is anomalous whatever the detector says. Where a detector has no forecast,
+        direction and least deviation cannot be judged and the score stands.
+        """
+        newest = batch.values[:, :, -1]
+        with np.errstate(invalid="ignore", over="ignore"):
+            deviation = newest - judgement.expected
+        if self.direction == "below":
+            deviation = -deviation
+        size = np.abs(deviation) if self.direction == "both" else deviation
+        with np.errstate(invalid="ignore"):
+            too_small = (size < self.least_deviation) | ((size <= 0) & (self.direction != "both"))
+            invalid = ((newest < self.lowest) | (newest > self.highest)).any(axis=1)
+        unknown = np.isnan(newest)
+        counts = (~too_small & ~unknown).any(axis=1)
+        score = np.where(counts, judgement.score, np.minimum(judgement.score, 1.0))
+        return np.where(invalid, np.fmax(score, INVALID_SCORE), score)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decision:
+    """Incidents after one cycle; arrays have shape (E,) but for `closed_severity`, one value per incident that ended."""
+
+    flag: Flags
+    changed: Flags
+    adopted: Flags
+    severity: Floats
+    since: Floats
+    closed_severity: Floats
+
+
+class Incidents:
+    """Open incidents of a job's entities, with hysteresis.
+
+    An incident opens after `open_after` scores above 1 in a row and closes when `clear_after` seconds have passed
+    without one. While an entity has no verdict its flag stays and the clock stands still. After `max_hold` seconds the
+    level is adopted as normal. Severity is the sum over minutes of ln(score) while the score is above 1.
+    """
+
+    def __init__(self, step: float, open_after: int, clear_after: float, max_hold: float) -> None:
+        self._step, self._open_after, self._clear_after, self._max_hold = step, open_after, clear_after, max_hold
+        self._roster = Roster(
+            {
+                "open": Column(False, (), np.bool_),
+                "above": Column(0, (), np.int64),
+                "calm": Column(0.0),
+                "silent": Column(0.0),
+                "since": Column(np.nan),
+                "severity": Column(0.0),
+            }
+        )
+
+    def decide(self, keys: tuple[Key, ...], score: Floats, now: float, elapsed: float) -> Decision:
+        """Take in the scores of the sample at `now`, `elapsed` seconds after the last one decided on."""
+        r = self._roster
+        r.align(keys)
+        before = r["open"].copy()
+        known = np.isfinite(score)
+        with np.errstate(invalid="ignore"):
+            hot = score > 1
+        r["above"] = np.where(known, np.where(hot, r["above"] + 1, 0), r["above"])
+        r["silent"] = np.where(known, 0.0, r["silent"] + elapsed)
+        r["calm"] = np.where(known, np.where(hot, 0.0, r["calm"] + elapsed), r["calm"])
+        opening = ~before & (r["above"] >= self._open_after) & hot
+        r["since"] = np.where(opening, now, r["since"])
+        is_open = before | opening
+        gain = self._step / 60.0 * np.log(np.where(hot, np.clip(score, 1.0, 1e9), 1.0))
+        r["severity"] = np.where(is_open, r["severity"] + gain, 0.0)
+        cleared = before & known & ~hot & (r["calm"] >= self._clear_after)
+        lost = before & (r["silent"] >= NO_DATA_CLOSES)
+        adopted = before & (now - r["since"] >= self._max_hold)
+        closing = cleared | lost | adopted
+        closed_severity = r["severity"][closing]
+        r["open"] = is_open & ~closing
+        r["since"] = np.where(r["open"], r["since"], np.nan)
+        r["severity"] = np.where(r["open"], r["severity"], 0.0)
+        r["above"] = np.where(closing, 0, r["above"])
+        flag = r["open"].copy()
+        return Decision(flag, flag != before, adopted, r["severity"].copy(), r["since"].copy(), closed_severity)

@@ -1,0 +1,172 @@
+"""The newest samples of every entity of a job, extended by what is new."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.types import Batch, Floats, Key
+from exporter.source.frame import Frame, Source
+
+_LABELS: Final = msgspec.json.Decoder(dict[str, str])
+_METRIC_NAME: Final = "__name__"
+
+
+@dataclass(slots=True)
+class Intake:
+    """What one extension of a window brought in."""
+
+    samples: int = 0
+    body_bytes: int = 0
+    retries: int = 0
+    partial: bool = False
+    series_dropped: dict[str, int] = field(default_factory=dict)
+    samples_dropped: dict[str, int] = field(default_factory=dict)
+
+    def add(self, frame: Frame) -> None:
+        """Count one answer."""
+        self.samples += len(frame.values)
+        self.body_bytes += frame.body_bytes
+        self.retries += frame.retries
+        self.partial |= bool(frame.warnings)
+        for mine, theirs in ((self.series_dropped, frame.series_dropped), (self.samples_dropped, frame.samples_dropped)):
+            for reason, count in theirs.items():
+                mine[reason] = mine.get(reason, 0) + count
+
+
+class Window:
+    """Values of shape (E, C, T) on a grid of whole steps; NaN where there is no sample.
+
+    After the first fill only samples newer than the last are asked for. An entity joins with its first sample and is
+    forgotten when it had none for a whole window. Not thread-safe: a job runs one cycle at a time.
+
+    Parameters
+    ----------
+    queries : mapping of str to str
+        PromQL by channel name.
+    step : float
+        Seconds between samples; times are multiples of it.
+    samples : int
+        Samples kept.
+    entity : sequence of str or None
+        Labels that identify an entity; None: all of them.
+    max_series : int or None
+        Most series per channel; None: the source's own limit.
+    """
+
+    def __init__(
+        self,
+        queries: Mapping[str, str],
+        step: float,
+        samples: int,
+        entity: Sequence[str] | None = None,
+        max_series: int | None = None,
+    ) -> None:
+        self.queries = dict(queries)
+        self.channels = tuple(queries)
+        self.keys: tuple[Key, ...] = ()
+        self.until = -np.inf
+        """Unix seconds of the newest column; -inf before the first fill."""
+        self._step, self._samples = step, samples
+        self._entity = None if entity is None else frozenset(entity)
+        self._max_series = max_series
+        self._row: dict[Key, int] = {}
+        self._rows_by_label: list[dict[bytes, int]] = [{} for _ in self.channels]
+        # Samples end at column self._end; free columns to the right let most extensions write without moving anything.
+        self._values: Floats = np.empty((0, len(self.channels), 0))
+        self._end = 0
+        self._seen: Floats = np.empty(0)
+
+    def extend(self, source: Source, until: float, span: int = 0) -> tuple[Batch, Intake]:
+        """Fetch the samples up to `until` (Unix seconds) and return the window, with a count of what came in.
+
+        The first fill, and one after a gap longer than the window, reads `max(span, samples)` samples, and the batch
+        holds them all. Raises SourceError, and then the window is as it was before.
+        """
+        end = float(np.floor(until / self._step) * self._step)
+        intake = Intake()
+        if end <= self.until:
+            return self._batch(self._samples), intake
+        wanted = max(span if self.until == -np.inf else 0, self._samples)
+        new = int(min(round((end - self.until) / self._step), wanted)) if np.isfinite(self.until) else wanted
+        start = end - (new - 1) * self._step
+        frames = [source.range(q, start, end, self._step, self._max_series) for q in self.queries.values()]
+        self._advance(new, wanted)
+        self.until = end
+        for channel, frame in enumerate(frames):
+            intake.add(frame)
+            self._write(channel, frame, start, new, intake)
+        self._forget(end)
+        return self._batch(max(new, self._samples)), intake
+
+    def _batch(self, samples: int) -> Batch:
+        samples = min(samples, self._end)
+        times = self.until - self._step * np.arange(samples - 1, -1, -1.0)
+        return Batch(self.keys, self.channels, times, self._values[:, :, self._end - samples : self._end])
+
+    def _advance(self, new: int, keep: int) -> None:
+        """Open `new` empty columns at the end."""
+        if self._end + new > self._values.shape[2]:
+            kept = self._values[:, :, max(self._end - keep, 0) : self._end]
+            held = kept.shape[2]
+            room = np.full((*kept.shape[:2], held + new + max(keep // 2, 16)), np.nan)
+            room[:, :, :held] = kept
+            self._values, self._end = room, held
+        self._end += new
+
+    def _write(self, channel: int, frame: Frame, start: float, new: int, intake: Intake) -> None:
+        rows = self._rows_of(channel, frame.labels)
+        row = np.repeat(rows, frame.counts)
+        column = np.rint((frame.times - start) / self._step).astype(np.int64)
+        # -1: a second series of the same entity, because `entity` leaves out the label that tells them apart.
+        if duplicates := int((rows < 0).sum()):
+            intake.series_dropped["duplicate"] = intake.series_dropped.get("duplicate", 0) + duplicates
+        inside = (row >= 0) & (column >= 0) & (column < new)
+        row, column, values = row[inside], column[inside], frame.values[inside]
+        self._values[row, channel, self._end - new + column] = values
+        present = np.isfinite(values)
+        np.maximum.at(self._seen, row[present], start + self._step * column[present])
+
+    def _rows_of(self, channel: int, labels: list[bytes]) -> NDArray[np.int64]:
+        """Return the row of every series, -1 for those left out. Labels are parsed only when not seen before."""
+        known = self._rows_by_label[channel]
+        found = list(map(known.get, labels))  # 50 ns per series
+        if None in found:
+            taken = set(known.values())
+            for at, label in enumerate(labels):
+                if found[at] is None:
+                    row = self._row.setdefault(self._key(label), len(self._row))
+                    found[at] = known[label] = -1 if row in taken else row
+                    taken.add(row)
+            self._grow()
+        return np.array(found, np.int64)
+
+    def _key(self, label: bytes) -> Key:
+        pairs = _LABELS.decode(label).items()
+        if self._entity is None:
+            return tuple(sorted(pair for pair in pairs if pair[0] != _METRIC_NAME))
+        return tuple(sorted(pair for pair in pairs if pair[0] in self._entity))
+
+    def _grow(self) -> None:
+        more = len(self._row) - len(self.keys)
+        if more:
+            self.keys = tuple(self._row)
+            self._values = np.concatenate([self._values, np.full((more, *self._values.shape[1:]), np.nan)])
+            self._seen = np.concatenate([self._seen, np.full(more, -np.inf)])
+
+    def _forget(self, end: float) -> None:
+        """Drop entities without a sample in the whole window."""
+        gone = self._seen <= end - self._samples * self._step
+        if not gone.any():
+            return
+        new_row = np.cumsum(~gone) - 1
+        self._row = {key: int(new_row[row]) for key, row in self._row.items() if not gone[row]}
+        self.keys = tuple(self._row)
+        self._values, self._seen = self._values[~gone], self._seen[~gone]
+        for channel, known in enumerate(self._rows_by_label):
+            # Duplicates are left out too: the series they repeated may be the one that is gone.
+            kept = ((label, row) for label, row in known.items() if row >= 0 and not gone[row])
+            self._rows_by_label[channel] = {label: int(new_row[row]) for label, row in kept}
