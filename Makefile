@@ -1,0 +1,53 @@
+# Needs Python 3.11+, make and apt; everything else is installed into .venv, or as Debian packages where root or sudo allows.
+PYTHON ?= python3
+WORKERS ?= auto
+ARGS ?=
+
+BIN := .venv/bin
+# uv ignores pip's settings: hand it the folders of wheels that pip was told of.
+UV := export UV_FIND_LINKS=$$({ echo $$PIP_FIND_LINKS; $(BIN)/python -m pip config get global.find-links; } 2>/dev/null \
+  | xargs | tr ' ' ',');
+# uv draws its own progress on a terminal only.
+PROGRESS := $(shell [ -t 2 ] || echo .ci/beat uv)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench servers constraints clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo 'Variables: PYTHON=python3.12 (for a new .venv), ARGS="--for 2m" (demo, pytest), WORKERS=4 (pytest)'
+
+demo: .venv/ready servers ## see a fault found, alerted and resolved on real servers (ARGS="--for 2m" ends by itself)
+	@$(BIN)/anomaly-exporter demo $(ARGS)
+
+test: lint servers ## lint, then all tests
+	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+lint: .venv/ready ## ruff and mypy --strict
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	@.ci/beat "mypy --strict" $(BIN)/mypy
+
+bench: .venv/ready ## CPU and memory per cycle
+	$(BIN)/python -m tests.bench $(ARGS)
+
+servers: .venv/ready
+	@missing=$$($(BIN)/python -m deploy.demo.missing) && { [ -z "$$missing" ] || .ci/packages $$missing; }
+
+constraints: .venv/ready ## pin the newest versions anew
+	@$(UV) printf 'hatchling\nuv\n' | $(BIN)/uv pip compile pyproject.toml - --all-extras --group dev --upgrade \
+	  --universal --python-version 3.11 --no-annotate --no-header --output-file constraints.txt
+
+clean: ## remove the environment and the caches
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+.venv/ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed; name it with PYTHON=…, for example make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+	  || .ci/packages $$($(PYTHON) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
+	@.ci/beat "making .venv" $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt uv
+	@$(UV) $(PROGRESS) $(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt \
+	  --build-constraint constraints.txt --group dev --editable '.[otel]'
+	@touch $@
