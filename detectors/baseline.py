@@ -121,10 +121,13 @@ class Baseline:
         batch, level = self._last
         roster = self._aligned(len(fresh.channels))
         roster.align(fresh.keys)
-        roster["center"] = np.where(held[:, None], roster["center"], level.center)
-        roster["scale"] = np.where(held[:, None], roster["scale"], level.scale)
+        for name, learnt in (("center", level.center), ("scale", level.scale)):
+            keep = held[:, None] & np.isfinite(roster[name])
+            roster[name] = np.where(keep, roster[name], learnt)
         masked = self._shifted(roster["masked"], batch)
-        masked[:, self._window - min(len(fresh.times), self._window) :] = held[:, None]
+        # Of several new samples only the newest was judged: the others belong to an incident that was open before.
+        masked[:, self._window - min(len(fresh.times), self._window) : -1] = (held & roster["frozen"])[:, None]
+        masked[:, -1] = held
         masked[adopted] = False
         roster["masked"] = masked
         roster["frozen"] = held & ~adopted

@@ -43,6 +43,10 @@ class Batch:
         first = int(np.searchsorted(self.times, time, side="right"))
         return replace(self, times=self.times[first:], values=self.values[:, :, first:])
 
+    def last(self, samples: int) -> "Batch":
+        """Return the newest `samples` samples, or all where there are fewer."""
+        return replace(self, times=self.times[-samples:], values=self.values[:, :, -samples:])
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Judgement:

@@ -70,7 +70,7 @@ class Window:
         self.keys: tuple[Key, ...] = ()
         self.until = -np.inf
         """Unix seconds of the newest column; -inf before the first fill."""
-        self._step, self._samples = step, samples
+        self._step, self.samples = step, samples
         self._entity = None if entity is None else frozenset(entity)
         self._max_series = max_series
         self._row: dict[Key, int] = {}
@@ -89,8 +89,8 @@ class Window:
         end = float(np.floor(until / self._step) * self._step)
         intake = Intake()
         if end <= self.until:
-            return self._batch(self._samples), intake
-        wanted = max(span if self.until == -np.inf else 0, self._samples)
+            return self._batch(self.samples), intake
+        wanted = max(span if self.until == -np.inf else 0, self.samples)
         new = int(min(round((end - self.until) / self._step), wanted)) if np.isfinite(self.until) else wanted
         start = end - (new - 1) * self._step
         frames = [source.range(q, start, end, self._step, self._max_series) for q in self.queries.values()]
@@ -100,7 +100,7 @@ class Window:
             intake.add(frame)
             self._write(channel, frame, start, new, intake)
         self._forget(end)
-        return self._batch(max(new, self._samples)), intake
+        return self._batch(max(new, self.samples)), intake
 
     def _batch(self, samples: int) -> Batch:
         samples = min(samples, self._end)
@@ -159,7 +159,7 @@ class Window:
 
     def _forget(self, end: float) -> None:
         """Drop entities without a sample in the whole window."""
-        gone = self._seen <= end - self._samples * self._step
+        gone = self._seen <= end - self.samples * self._step
         if not gone.any():
             return
         new_row = np.cumsum(~gone) - 1

@@ -1,0 +1,151 @@
+"""What a job keeps between its cycles."""
+
+import math
+import re
+from typing import Final
+
+import structlog
+
+from detectors import Batch, Detector, make
+from exporter.budget import Budget
+from exporter.config.models import JobConfig
+from exporter.decide import Incidents, Policy
+from exporter.metrics import SelfMetrics
+from exporter.source.errors import BadAnswer, QueryRejected
+from exporter.source.prometheus import Prometheus
+from exporter.source.promql import as_rate, bare_selector
+from exporter.store import ModelMissing, ModelRefused, Store, StoreError
+from exporter.window import Window
+
+log = structlog.get_logger()
+
+SHORTEST_RATE_SPAN: Final = 300.0
+_COUNTER_NAME: Final = re.compile(r".*_(total|count|sum|bucket)")
+
+
+class Job:
+    """One configured question with all that its cycles carry over: window, detector, open incidents.
+
+    Parameters
+    ----------
+    name : str
+        Name in the configuration; the `query` label.
+    config : JobConfig
+    digest : str
+        Hash of all that shapes the job's verdicts; a reload keeps the job when it is the same.
+    source : Prometheus
+    metrics : SelfMetrics
+    store : Store or None
+        Where fitted models are kept; None fits at every start.
+    """
+
+    def __init__(
+        self, name: str, config: JobConfig, digest: str, source: Prometheus, metrics: SelfMetrics, store: Store | None
+    ) -> None:
+        self.name, self.config, self.digest, self.source = name, config, digest, source
+        self.samples = max(2, round(config.window / config.step))
+        self.span = max(self.samples, round((config.history or config.window) / config.step))
+        self.detector: Detector = make(config.detector, self.samples)
+        self.detector_name = config.detector if isinstance(config.detector, str) else next(iter(config.detector))
+        self.policy = Policy.of(config)
+        self.incidents = Incidents(config.step, config.open_after, config.clear_after, config.max_hold)
+        self.budget = Budget(config.budget, config.line)
+        self.judged = -math.inf
+        """Unix seconds of the newest judged sample."""
+        self.model_version = ""
+        self._metrics, self._store = metrics, store
+        self._window: Window | None = None
+        self._fitted = False
+
+    @property
+    def window(self) -> Window:
+        """The newest samples. The first use asks the source which bare metrics are counters. Raises SourceError."""
+        if self._window is None:
+            queries = self._rated(self.config.queries) if self.config.rate else self.config.queries
+            self._window = Window(
+                queries,
+                self.config.step,
+                max(self.samples, self.detector.window),
+                self.config.entity,
+                self.config.max_series,
+            )
+        return self._window
+
+    def _rated(self, queries: dict[str, str]) -> dict[str, str]:
+        bare = {channel: metric for channel, expr in queries.items() if (metric := bare_selector(expr))}
+        if not bare:
+            return queries
+        try:
+            types = self.source.metric_types(bare.values())
+        except (BadAnswer, QueryRejected) as error:  # not every source has the metadata API
+            log.warning("metadata_unavailable", job=self.name, error=str(error), hint="counters are told by their names")
+            types = {}
+        span = max(SHORTEST_RATE_SPAN, 4 * self.config.step)
+        rated = dict(queries)
+        for channel, metric in bare.items():
+            # Metadata may be missing for a counter that nobody scrapes right now; the naming convention is the fallback.
+            if types.get(metric, "counter" if _COUNTER_NAME.fullmatch(metric) else "gauge") == "counter":
+                rated[channel] = as_rate(queries[channel], span)
+                log.info("counter_rated", job=self.name, expr=queries[channel], judged=rated[channel])
+        return rated
+
+    def ensure_fitted(self, batch: Batch) -> None:
+        """Load the job's model, or fit one on `batch` and store it. Until that works the job is warming up."""
+        if self._fitted:
+            return
+        spec = self.config.detector
+        parameters = {} if isinstance(spec, str) else spec[self.detector_name]
+        channels = tuple(self.config.queries)
+        if self._store is not None and self._load(self._store, parameters, channels):
+            return
+        try:
+            self.detector.fit(batch)
+        except ValueError as error:
+            log.info("warming", job=self.name, detector=self.detector_name, why=str(error))
+            return
+        self._fitted = True
+        state = self.detector.state()
+        if not state:  # nothing was fitted: the detector learns as it goes
+            return
+        self._metrics.model_trained.labels(self.name, self.detector_name).set_to_current_time()
+        if self._store is None:
+            return
+        try:
+            manifest = self._store.save(
+                job=self.name,
+                detector=self.detector_name,
+                parameters=parameters,
+                channels=channels,
+                state=state,
+                trained_from=float(batch.times[0]),
+                trained_to=float(batch.times[-1]),
+                fingerprint=f"{batch.values.shape[0]}x{batch.values.shape[2]}",
+            )
+        except StoreError as error:
+            log.error("model_not_saved", job=self.name, error=str(error), hint="the model stays in use until a restart")
+            return
+        self._serve(manifest.version, manifest.trained_at)
+
+    def _load(self, store: Store, parameters: dict[str, object], channels: tuple[str, ...]) -> bool:
+        loads = self._metrics.model_loads
+        try:
+            state, manifest = store.load(
+                job=self.name, detector=self.detector_name, parameters=parameters, channels=channels
+            )
+            self.detector.restore(state)
+        except ModelMissing:
+            loads.labels(self.name, "missing").inc()
+            return False
+        except (ModelRefused, StoreError, ValueError) as error:
+            loads.labels(self.name, "refused").inc()
+            log.error("model_refused", job=self.name, error=str(error), hint="a new model is fitted")
+            return False
+        loads.labels(self.name, "loaded").inc()
+        self._fitted = True
+        self._serve(manifest.version, manifest.trained_at)
+        return True
+
+    def _serve(self, version: str, trained_at: float) -> None:
+        self.model_version = version
+        self._metrics.model_trained.labels(self.name, self.detector_name).set(trained_at)
+        self._metrics.model_info.labels(self.name, self.detector_name, version).set(1)
