@@ -1,0 +1,40 @@
+"""Text for Prometheus' rule templates, in which `{{` begins an action."""
+
+import json
+from collections.abc import Iterable
+from typing import Final
+
+_SELECTOR: Final = (
+    '{{ $s := "" }}{{ range $k, $v := $labels }}'
+    '{{ if ne $k "__name__" }}{{ $s = printf "%s%s=%q," $s $k $v }}{{ end }}{{ end }}'
+)
+"""Sets `$s` to the matchers that find the alert's own series under another metric name."""
+
+
+def quoted(text: str) -> str:
+    """Return `text` as a double-quoted literal that PromQL and Go templates both read."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def plain(text: str) -> str:
+    """Return a template that renders as `text`, whatever it holds."""
+    return "{{ " + quoted(text) + " }}" if "{{" in text else text
+
+
+def entity() -> str:
+    """Return a template that renders as the labels of the judged series, without those that we add."""
+    ours = " ".join(f'(ne $k "{label}")' for label in ("__name__", "query", "detector"))
+    return "{{ range $k, $v := $labels }}{{ if and " + ours + " }}{{ $k }}={{ $v }} {{ end }}{{ end }}"
+
+
+def readings(metrics: Iterable[tuple[str, str]]) -> str:
+    """Return a template that renders as `word number, …` for each (word, metric) published beside the score.
+
+    A job of several channels has one number per channel; a metric that is not there leaves nothing behind.
+    """
+    parts = (
+        "{{ range query (printf " + quoted(metric + "{%s}") + " $s) }}"
+        "{{ with .Labels.channel }}{{ . }} {{ end }}" + word + " {{ .Value | humanize }}, {{ end }}"
+        for word, metric in metrics
+    )
+    return _SELECTOR + "".join(parts)
