@@ -1,0 +1,160 @@
+"""One job in service: its cycles on its clock, and what of them reaches the sinks."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import structlog
+
+from exporter.audit import Audit
+from exporter.cycle import evaluate
+from exporter.job import Job
+from exporter.metrics import SelfMetrics
+from exporter.page import Page
+from exporter.schedule import Clockwork
+from exporter.source.errors import SourceError
+from exporter.telemetry import Telemetry
+from exporter.verdict import Verdict
+
+log = structlog.get_logger()
+
+MOST_FLAG_LINES: Final = 50
+"""Flag changes logged one by one in a cycle; a storm of thousands would drown what matters."""
+
+
+@dataclass(slots=True)
+class Sinks:
+    """Where verdicts go. A reload may exchange the audit file.
+
+    `done` is called after every cycle, whatever came of it.
+    """
+
+    page: Page
+    metrics: SelfMetrics
+    telemetry: Telemetry
+    audit: Audit | None
+    done: Callable[[], None]
+
+
+class Runner:
+    """Runs the cycles of one job and publishes what they find; whatever goes wrong stays within the job."""
+
+    def __init__(self, job: Job, sinks: Sinks) -> None:
+        self.job, self._sinks = job, sinks
+        self._clock = Clockwork(job.name, job.config.step, self.cycle, sinks.metrics)
+        self._succeeded = time.monotonic()
+        self._publishing = threading.Lock()
+        self._published = self._retired = False
+
+    @property
+    def published(self) -> bool:
+        """Whether the page holds a verdict of this job."""
+        return self._published
+
+    def start(self) -> None:
+        """Run the first cycle now and then one at every step."""
+        self._clock.start()
+
+    def stop(self) -> None:
+        """Begin no further cycle."""
+        self._clock.stop()
+
+    def join(self, timeout: float) -> bool:
+        """Wait for the cycle under way; return whether it ended within `timeout` seconds."""
+        return self._clock.join(timeout)
+
+    def retire(self) -> None:
+        """Stop, and take everything of this job off the page: a reload has removed or replaced it."""
+        self.stop()
+        with self._publishing:
+            self._retired, self._published = True, False
+            self._sinks.page.withdraw(self.job.name)
+
+    def withdraw_old(self) -> None:
+        """Take scores off the page when no cycle has succeeded for the job's max_age."""
+        age = time.monotonic() - self._succeeded
+        if self._published and age > self.job.config.withdraw_after:
+            with self._publishing:
+                self._published = False
+                self._sinks.page.withdraw(self.job.name)
+            log.error("scores_withdrawn", job=self.job.name, why=f"no cycle succeeded for {age:.0f}s, see cycle_failed")
+
+    def cycle(self, now: float) -> None:
+        """Run one cycle at `now` (Unix seconds). Never raises."""
+        name, metrics, telemetry = self.job.name, self._sinks.metrics, self._sinks.telemetry
+        began = time.monotonic()
+        try:
+            with telemetry.cycle(name) as span:
+                verdict = evaluate(self.job, now, telemetry, metrics)
+                if verdict is not None:
+                    span.set_attribute("entities", len(verdict.keys))
+                    with telemetry.stage(name, "publish"):
+                        self._publish(verdict)
+                    log_verdict(verdict, time.monotonic() - began)
+        except SourceError as error:
+            metrics.source_up.labels(name).set(0)
+            metrics.query_errors.labels(name, error.reason).inc()
+            metrics.query_retries.labels(name).inc(error.retries)
+            self._failed(error.reason, error)
+        except Exception as error:  # a defect or a lack of memory in one job must not end the others
+            self._failed("internal", error)
+        else:
+            self._succeeded = time.monotonic()
+            metrics.source_up.labels(name).set(1)
+            metrics.cycles.labels(name, "success").inc()
+            metrics.last_success.labels(name).set_to_current_time()
+        self._sinks.done()
+
+    def _failed(self, reason: str, error: Exception) -> None:
+        self._sinks.metrics.cycles.labels(self.job.name, "error").inc()
+        log.error("cycle_failed", job=self.job.name, reason=reason, exc_info=error, hint="the next cycle tries again")
+
+    def _publish(self, verdict: Verdict) -> None:
+        with self._publishing:
+            if self._retired:  # by a reload, while this cycle was judging
+                return
+            self._sinks.page.publish(verdict, self.job.config.publish)
+            self._published = True
+        if self._sinks.audit is not None:
+            self._sinks.audit.write(verdict)
+        opened, closed = verdict.changed & verdict.flag, verdict.changed & ~verdict.flag
+        self._sinks.metrics.flag_changes.labels(verdict.job, "open").inc(int(opened.sum()))
+        self._sinks.metrics.flag_changes.labels(verdict.job, "closed").inc(int(closed.sum()))
+
+
+def log_verdict(verdict: Verdict, seconds: float) -> None:
+    """Write one line for the cycle and one for each flag that changed."""
+    rows = np.flatnonzero(verdict.changed)
+    for row in rows[:MOST_FLAG_LINES]:
+        channel = int(np.argmax(verdict.blame[row])) if len(verdict.channels) > 1 else 0
+        opened = bool(verdict.flag[row])
+        numbers = {name: getattr(verdict, name)[row, channel] for name in ("expected", "lower", "upper")}
+        (log.warning if opened else log.info)(
+            "flag",
+            job=verdict.job,
+            incident="opened" if opened else "closed",
+            labels=dict(verdict.keys[row]),
+            channel=verdict.channels[channel],
+            observed=_short(verdict.values[row, channel]),
+            **{name: _short(number) for name, number in numbers.items()},
+            score=_short(verdict.score[row]),
+        )
+    if len(rows) > MOST_FLAG_LINES:
+        log.warning("flags_not_listed", job=verdict.job, count=len(rows) - MOST_FLAG_LINES, hint="see the audit file")
+    log.info(
+        "cycle",
+        job=verdict.job,
+        seconds=round(seconds, 4),
+        entities=len(verdict.keys),
+        flagged=int(verdict.flag.sum()),
+        alerts=int(verdict.alert.sum()),
+        **verdict.states,
+    )
+
+
+def _short(number: float) -> float:
+    """Return `number` with the six digits a reader can use."""
+    return float(f"{number:.6g}")
