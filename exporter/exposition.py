@@ -1,0 +1,114 @@
+"""The Prometheus text format 0.0.4, written for very many series.
+
+prometheus_client needs about 13 µs per sample, since it makes objects of each. Here a line is three pieces (family
+name, label text made once per entity, number), joined once per family: 0.2 to 0.3 µs with everything. Slots of a fixed
+width, patched in place, would save half of that, but could not leave out a line that has no value.
+"""
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import compress
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from detectors.types import Flags, Floats, Key
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+MAX_LABEL_BYTES: Final = 64 * 1024
+"""A series with more label text than this is left out: 10,000 of them would fill the memory, ours and Prometheus'."""
+
+_NAME: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+_NOT_IN_NAME: Final = re.compile(r"[^a-zA-Z0-9_]|^[0-9]")
+_BITS: Final = np.array([b"0", b"1"], dtype=object)
+
+
+def escape(value: str) -> str:
+    """Escape a label value."""
+    return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
+
+
+def encode(text: str) -> bytes:
+    """Encode as UTF-8; a lone surrogate, which UTF-8 cannot express, becomes a question mark."""
+    return text.encode("utf-8", "replace")
+
+
+@lru_cache(maxsize=256)  # the series of one query mostly have the same label names
+def published_names(names: tuple[str, ...], reserved: frozenset[str]) -> tuple[str, ...]:
+    """Return the label names as the page shows them, all different and none of them `reserved`.
+
+    A name that only Prometheus 3 knows is written as Prometheus itself writes it for older scrapers: `a.b` as `a_b`.
+    A name that is taken, by us or by another label, gets `exported_` in front, as often as needed.
+    """
+    taken = set(reserved)
+    taken.update(name for name in names if _NAME.fullmatch(name))
+    published = []
+    for name in names:
+        wanted = name
+        if name in reserved or not _NAME.fullmatch(name):
+            wanted = _NOT_IN_NAME.sub("_", name) or "_"
+            while wanted in taken:
+                wanted = f"exported_{wanted}"
+            taken.add(wanted)
+        published.append(wanted)
+    return tuple(published)
+
+
+def label_text(key: Key, own: str, reserved: frozenset[str]) -> bytes | None:
+    """Return the labels of a series up to and including the blank before the number; None when they are too long.
+
+    Parameters
+    ----------
+    key : Key
+        Labels of the source series. One with an empty value is the same as none to Prometheus and is left out.
+    own : str
+        Our own labels, ready and escaped.
+    reserved : frozenset of str
+        Names that the source's labels may not take.
+    """
+    present = [(name, value) for name, value in key if value]
+    if sum(len(name) + len(value) for name, value in present) > MAX_LABEL_BYTES:
+        return None
+    names = published_names(tuple(name for name, _ in present), reserved)
+    pairs = [f'{name}="{escape(value)}",' for name, (_, value) in zip(names, present, strict=True)]
+    return encode(f"{''.join(pairs)}{own}}} ")
+
+
+def numbers(values: Floats) -> list[bytes]:
+    """Format numbers with the fewest digits that read back the same. Shape (N,)."""
+    if not values.size:
+        return []
+    texts = msgspec.json.encode(values.tolist())[1:-1].split(b",")  # 0.1 µs each, map(repr, …) 0.5 µs
+    for at in np.flatnonzero(~np.isfinite(values)).tolist():  # JSON knows neither NaN nor infinity
+        value = values[at]
+        texts[at] = b"NaN" if np.isnan(value) else b"+Inf" if value > 0 else b"-Inf"
+    return texts
+
+
+def bits(flags: Flags) -> list[bytes]:
+    """Format flags as 0 and 1. Shape (N,)."""
+    formatted: list[bytes] = _BITS[flags.astype(np.intp)].tolist()
+    return formatted
+
+
+def lines(head: bytes, labels: Sequence[bytes], values: Sequence[bytes]) -> bytes:
+    """Return one line per label text and value, each starting with a line feed."""
+    pieces = [b"\n" + head] * (3 * len(labels))
+    pieces[1::3] = labels
+    pieces[2::3] = values
+    return b"".join(pieces)
+
+
+def present_lines(head: bytes, labels: Sequence[bytes], values: Floats) -> bytes:
+    """Return the lines of those values that are not NaN."""
+    present = ~np.isnan(values)
+    if present.all():
+        return lines(head, labels, numbers(values))
+    return lines(head, list(compress(labels, present.tolist())), numbers(values[present]))
+
+
+def family_header(name: str, help_text: str) -> bytes:
+    """Return the HELP and TYPE of a gauge, without the last line feed, since `lines` begin with one."""
+    return f"# HELP {name} {help_text}\n# TYPE {name} gauge".encode()

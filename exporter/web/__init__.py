@@ -1,0 +1,1 @@
+"""The exporter's own port: pages, authentication, TLS and what protects it from slow or greedy clients."""
