@@ -28,7 +28,10 @@ def make(spec: str | Mapping[str, Mapping[str, Any]], window: int) -> Detector:
     ((name, parameters),) = spec.items()
     if name not in DETECTORS:
         near = get_close_matches(name, DETECTORS, n=1)
-        raise ValueError(f"unknown detector {name!r}" + (f", did you mean {near[0]!r}?" if near else f"; known: {', '.join(DETECTORS)}"))
+        raise ValueError(
+            f"unknown detector {name!r}"
+            + (f", did you mean {near[0]!r}?" if near else f"; known: {', '.join(DETECTORS)}")
+        )
     module, _, attribute = DETECTORS[name].partition(":")
     kind = getattr(import_module(module), attribute)
     detector: Detector = TypeAdapter(kind).validate_python({"window": window, **parameters})

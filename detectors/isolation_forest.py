@@ -31,9 +31,13 @@ class IsolationForestDetector:
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     window: Annotated[int, Field(ge=2, description="samples looked at; default: the job's window")] = 60
-    contamination: Annotated[float, Field(gt=0, le=0.5, description="share of the training samples beyond score 1")] = 0.003
+    contamination: Annotated[float, Field(gt=0, le=0.5, description="share of the training samples beyond score 1")] = (
+        0.003
+    )
     trees: Annotated[int, Field(ge=1, le=2000, description="trees in the forest")] = 100
-    min_samples: Annotated[int, Field(ge=2, description="samples before the first verdict, at most half the window")] = 10
+    min_samples: Annotated[
+        int, Field(ge=2, description="samples before the first verdict, at most half the window")
+    ] = 10
     max_rows: Annotated[int, Field(ge=100, description="training rows drawn from the history")] = 20_000
     seed: Annotated[int, Field(ge=0, description="seed of the draws, for repeatable models")] = 0
 

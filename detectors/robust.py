@@ -22,7 +22,9 @@ class Robust:
 
     window: Annotated[int, Field(ge=2, description="samples looked at; default: the job's window")] = 60
     deviations: Annotated[float, Field(gt=0, description="half width of the band in robust standard deviations")] = 6.0
-    min_samples: Annotated[int, Field(ge=2, description="samples before the first verdict, at most half the window")] = 10
+    min_samples: Annotated[
+        int, Field(ge=2, description="samples before the first verdict, at most half the window")
+    ] = 10
 
     _baseline: Baseline = field(init=False, repr=False)
 

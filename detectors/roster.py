@@ -30,7 +30,7 @@ class Roster:
     """State arrays with the entity as first axis, in the order of the keys last aligned to.
 
     The order of rows is the order of `keys`, so that in the steady state, where a job passes the same tuple again and
-    again, arrays are used as they are. Entities that are gone lose their rows: memory is bounded by the entities there are.
+    again, arrays are used as they are. Entities that are gone lose their rows: memory is bounded by those there are.
     """
 
     def __init__(self, columns: Mapping[str, Column]) -> None:
@@ -46,7 +46,7 @@ class Roster:
         self._arrays[name][...] = rows
 
     def align(self, keys: tuple[Key, ...]) -> None:
-        """Make the arrays follow `keys`: known entities keep their rows, new ones get fresh rows, others are dropped."""
+        """Make the arrays follow `keys`: known entities keep their rows, new ones get fresh rows, others go."""
         if keys is not self.keys:
             self._arrays = self.view(keys)
             self.keys = keys

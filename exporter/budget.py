@@ -49,7 +49,7 @@ class Budget:
         self._alerting: frozenset[Key] = frozenset()
 
     def decide(self, keys: tuple[Key, ...], flag: Flags, severity: Floats, closed: Floats, elapsed: float) -> Flags:
-        """Return alerts, shape (E,). `closed` holds severities of incidents that just ended; `elapsed` is in seconds."""
+        """Return alerts, shape (E,). `closed`: severities of incidents that just ended; `elapsed`: seconds."""
         decay = math.exp(-elapsed / MEMORY)
         self._weeks = self._weeks * decay + elapsed / WEEK
         self._closed *= decay

@@ -58,7 +58,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Decision:
-    """Incidents after one cycle; arrays have shape (E,) but for `closed_severity`, one value per incident that ended."""
+    """Incidents after one cycle; arrays have shape (E,), `closed_severity` one value per incident that ended."""
 
     flag: Flags
     changed: Flags

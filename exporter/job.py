@@ -78,12 +78,14 @@ class Job:
         try:
             types = self.source.metric_types(bare.values())
         except (BadAnswer, QueryRejected) as error:  # not every source has the metadata API
-            log.warning("metadata_unavailable", job=self.name, error=str(error), hint="counters are told by their names")
+            log.warning(
+                "metadata_unavailable", job=self.name, error=str(error), hint="counters are told by their names"
+            )
             types = {}
         span = max(SHORTEST_RATE_SPAN, 4 * self.config.step)
         rated = dict(queries)
         for channel, metric in bare.items():
-            # Metadata may be missing for a counter that nobody scrapes right now; the naming convention is the fallback.
+            # A counter that nobody scrapes right now has no metadata; the naming convention is the fallback.
             if types.get(metric, "counter" if _COUNTER_NAME.fullmatch(metric) else "gauge") == "counter":
                 rated[channel] = as_rate(queries[channel], span)
                 log.info("counter_rated", job=self.name, expr=queries[channel], judged=rated[channel])

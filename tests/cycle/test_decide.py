@@ -1,0 +1,142 @@
+"""The alert lasts exactly as long as the incident."""
+
+import numpy as np
+import pytest
+
+from detectors import Judgement
+from exporter.budget import Budget, chance_share
+from exporter.decide import INVALID_SCORE, Incidents, Policy
+from tests.support.batches import batch, keys
+
+N = np.nan
+NAMES = keys(1)
+
+
+def run(scores, **options):
+    """Return the decisions for one entity's scores, a minute apart."""
+    settings = {"open_after": 1, "clear_after": 300.0, "max_hold": 86400.0} | options
+    incidents = Incidents(60.0, **settings)
+    return [incidents.decide(NAMES, np.array([s], float), 60.0 * n, 60.0) for n, s in enumerate(scores)]
+
+
+def flags(scores, **options):
+    return "".join("#" if d.flag[0] else "." for d in run(scores, **options))
+
+
+def test_it_opens_at_once_and_closes_when_it_was_calm_long_enough():
+    assert flags([0, 2, 2, 0, 0, 0, 0, 0, 0]) == ".######.."
+    assert flags([0, 2, 0, 0, 2, 0, 0, 0, 0, 0, 0]) == ".########.."
+
+
+def test_exactly_one_is_not_anomalous():
+    assert flags([1.0, 1.0, 1.0000001]) == "..#"
+
+
+def test_open_after_asks_for_scores_in_a_row():
+    assert flags([2, 0, 2, 2, 0, 2, 2, 2], open_after=3) == ".......#"
+
+
+def test_without_a_verdict_the_flag_stays_and_the_clock_stands_still():
+    assert flags([2, N, N, N, N, N, N, 0, 0, 0, 0, 0]) == "###########."
+    assert flags([N, N]) == ".."
+
+
+def test_an_incident_without_data_for_an_hour_is_closed():
+    assert flags([2] + [N] * 61) == "#" * 60 + ".."
+
+
+def test_a_lasting_change_is_adopted_after_max_hold():
+    decisions = run([2] * 8, max_hold=300.0)
+    assert [bool(d.adopted[0]) for d in decisions] == [False] * 5 + [True] + [False] * 2
+    assert [bool(d.flag[0]) for d in decisions] == [True] * 5 + [False] + [True] * 2
+
+
+def test_severity_grows_by_ln_score_a_minute_and_is_handed_over_at_the_end():
+    decisions = run([np.e, np.e, 0.5, 0.5, 0.5, 0.5, 0.5])
+    assert [d.severity[0] for d in decisions] == pytest.approx([1, 2, 2, 2, 2, 2, 0])
+    assert decisions[-1].closed_severity == pytest.approx([2.0])
+    assert all(not len(d.closed_severity) for d in decisions[:-1])
+
+
+def test_the_beginning_is_kept_while_it_lasts():
+    decisions = run([0, 2, 2, 0, 0, 0, 0, 0])
+    assert [d.since[0] for d in decisions] == pytest.approx([N] + [60] * 6 + [N], nan_ok=True)
+    assert [bool(d.changed[0]) for d in decisions] == [False, True] + [False] * 5 + [True]
+
+
+def policy_score(policy, value, score=2.0, expected=10.0):
+    nothing = np.full((1, 1), N)
+    judgement = Judgement(np.array([score]), np.array([[expected]]), nothing, nothing, nothing)
+    return float(policy.apply(judgement, batch(np.array([[[expected, value]]])))[0])
+
+
+@pytest.mark.parametrize(
+    ("policy", "value", "score"),
+    [
+        (Policy(), 15, 2.0),
+        (Policy(direction="above"), 15, 2.0),
+        (Policy(direction="above"), 5, 1.0),
+        (Policy(direction="below"), 5, 2.0),
+        (Policy(direction="below"), 15, 1.0),
+        (Policy(least_deviation=6), 15, 1.0),
+        (Policy(least_deviation=5), 15, 2.0),
+        (Policy(least_deviation=5, direction="below"), 5, 2.0),
+        (Policy(highest=14), 15, INVALID_SCORE),
+        (Policy(lowest=0), -1, INVALID_SCORE),
+    ],
+)
+def test_only_deviations_that_count_stay_above_one(policy, value, score):
+    assert policy_score(policy, value) == score
+
+
+def test_an_invalid_value_is_anomalous_before_the_detector_can_tell():
+    assert policy_score(Policy(highest=14), 15, score=N) == INVALID_SCORE
+
+
+def test_where_there_is_no_forecast_the_score_stands():
+    assert policy_score(Policy(direction="above", least_deviation=3), 5, expected=N) == 2.0
+
+
+def test_no_verdict_stays_no_verdict():
+    assert np.isnan(policy_score(Policy(direction="above"), 15, score=N))
+
+
+def alert_after(entities, per_week=1.0):
+    """Return the severity at which a lone incident among `entities` becomes an alert."""
+    names = keys(entities)
+    for severity in np.arange(0, 120, 0.25):
+        budget = Budget(per_week, line=1.0)
+        flag = np.arange(entities) == 0
+        if budget.decide(names, flag, np.where(flag, severity, 0.0), np.empty(0), 60.0)[0]:
+            return severity
+    return np.inf
+
+
+def test_the_more_entities_the_more_severe_an_incident_must_be():
+    """The lines of a young job: 3.3 for 10 series, 21 for 100, 51 for 1,000 at one alert a week."""
+    assert [alert_after(n) for n in (10, 100, 1000)] == pytest.approx([3.3, 21.0, 51.0], abs=0.3)
+
+
+def test_a_larger_budget_alerts_sooner():
+    assert alert_after(100, per_week=10.0) < alert_after(100) < alert_after(100, per_week=0.1)
+
+
+def test_a_jobs_own_severe_incidents_raise_its_line():
+    names, flag = keys(10), np.arange(10) == 0
+    budget, severity = Budget(1.0, line=1.0), np.where(flag, 6.0, 0.0)
+    assert budget.decide(names, flag, severity, np.empty(0), 60.0)[0]
+    noisy = Budget(1.0, line=1.0)
+    noisy.decide(names, ~flag & flag, severity * 0, np.full(20, 8.0), 60.0)
+    assert not noisy.decide(names, flag, severity, np.empty(0), 60.0)[0]
+
+
+def test_an_alert_stays_until_its_incident_closes():
+    names, budget = keys(10), Budget(1.0, line=1.0)
+    flag, none = np.arange(10) == 0, np.empty(0)
+    assert budget.decide(names, flag, np.where(flag, 9.0, 0.0), none, 60.0)[0]
+    assert budget.decide(names, flag, np.where(flag, 9.0, 0.0), np.full(50, 20.0), 60.0)[0]
+    assert not budget.decide(names, ~flag & flag, np.zeros(10), none, 60.0).any()
+
+
+def test_the_chance_share_falls_with_severity():
+    assert (np.diff(chance_share(np.linspace(0, 500, 2000))) < 0).all()

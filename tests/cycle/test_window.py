@@ -1,0 +1,148 @@
+"""The window holds exactly what a full read of the same range would, at the price of the new samples."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from exporter.source.errors import Unreachable
+from exporter.window import Window
+from tests.support.fake import FakeSource
+
+STEP = 60.0
+
+
+def window(**options) -> Window:
+    return Window({"value": "q"}, STEP, options.pop("samples", 10), **options)
+
+
+def put(source, name, minutes, expr="q", **labels):
+    source.put(expr, {"__name__": "m", "i": name, **labels}, {m * STEP: float(m) for m in minutes})
+
+
+def test_the_first_fill_reads_the_window_and_then_only_what_is_new():
+    source, w = FakeSource(), window()
+    put(source, "a", range(100))
+    batch, intake = w.extend(source, 50 * STEP + 59)
+    assert source.asked == [("q", 41 * STEP, 50 * STEP)]
+    np.testing.assert_array_equal(batch.values[0, 0], np.arange(41, 51))
+    np.testing.assert_array_equal(batch.times, np.arange(41, 51) * STEP)
+    batch, intake = w.extend(source, 52 * STEP)
+    assert source.asked[-1] == ("q", 51 * STEP, 52 * STEP)
+    assert intake.samples == 2
+    np.testing.assert_array_equal(batch.values[0, 0], np.arange(43, 53))
+
+
+def test_a_longer_first_fill_is_returned_whole_and_not_kept():
+    source, w = FakeSource(), window()
+    put(source, "a", range(100))
+    assert w.extend(source, 50 * STEP, span=40)[0].values.shape == (1, 1, 40)
+    assert w.extend(source, 51 * STEP, span=40)[0].values.shape == (1, 1, 10)
+    assert source.asked[-1] == ("q", 51 * STEP, 51 * STEP)
+
+
+def test_a_failed_read_changes_nothing_and_the_gap_is_read_later():
+    source, w = FakeSource(), window()
+    put(source, "a", range(100))
+    w.extend(source, 50 * STEP)
+    source.error = Unreachable("down")
+    with pytest.raises(Unreachable):
+        w.extend(source, 51 * STEP)
+    source.error = None
+    batch, _ = w.extend(source, 53 * STEP)
+    assert source.asked[-1] == ("q", 51 * STEP, 53 * STEP)
+    np.testing.assert_array_equal(batch.values[0, 0], np.arange(44, 54))
+
+
+def test_after_a_gap_longer_than_the_window_one_window_is_read():
+    source, w = FakeSource(), window()
+    put(source, "a", range(300))
+    w.extend(source, 50 * STEP)
+    batch, _ = w.extend(source, 250 * STEP)
+    assert source.asked[-1] == ("q", 241 * STEP, 250 * STEP)
+    np.testing.assert_array_equal(batch.values[0, 0], np.arange(241, 251))
+
+
+def test_no_new_step_asks_nothing():
+    source, w = FakeSource(), window()
+    put(source, "a", range(100))
+    w.extend(source, 50 * STEP)
+    for late in (50 * STEP + 30, 49 * STEP):  # the same minute again, and a clock set back
+        batch, intake = w.extend(source, late)
+        assert len(source.asked) == 1
+        assert intake.samples == 0
+        assert batch.times[-1] == 50 * STEP
+
+
+def test_keys_are_the_same_object_while_the_entities_stay():
+    source, w = FakeSource(), window()
+    put(source, "a", range(100))
+    first = w.extend(source, 50 * STEP)[0].keys
+    assert w.extend(source, 51 * STEP)[0].keys is first
+    put(source, "b", range(52, 53))
+    assert w.extend(source, 52 * STEP)[0].keys == ((("i", "a"),), (("i", "b"),))
+
+
+def test_channels_are_joined_on_the_entity_labels():
+    source = FakeSource()
+    source.put("x", {"__name__": "m", "svc": "a", "le": "1"}, {60.0 * n: 1.0 for n in range(20)})
+    source.put("y", {"svc": "a", "pod": "p"}, {60.0 * n: 2.0 for n in range(20)})
+    w = Window({"one": "x", "two": "y"}, STEP, 5, entity=["svc"])
+    batch, _ = w.extend(source, 600.0)
+    assert batch.keys == ((("svc", "a"),),)
+    np.testing.assert_array_equal(batch.values[0, :, -1], [1.0, 2.0])
+
+
+def test_two_series_of_one_entity_are_one_and_the_other_is_counted_every_time():  # row 12
+    source = FakeSource()
+    for pod in ("p1", "p2"):
+        source.put("q", {"svc": "a", "pod": pod}, {60.0 * n: float(pod[1]) for n in range(40)})
+    w = window(entity=["svc"])
+    for minute in (20, 21):
+        batch, intake = w.extend(source, minute * STEP)
+        assert intake.series_dropped == {"duplicate": 1}
+        assert batch.values[0, 0, -1] == 1.0
+    for minute in range(22, 40):  # the first goes away; the second takes its place
+        source.series["q"].pop('{"svc": "a", "pod": "p1"}', None)
+        batch, intake = w.extend(source, minute * STEP)
+    assert batch.values[0, 0, -1] == 2.0
+    assert intake.series_dropped == {}
+
+
+PRESENCE = st.lists(st.lists(st.booleans(), min_size=24, max_size=24), min_size=1, max_size=5)
+
+
+@settings(max_examples=150, deadline=None)
+@given(PRESENCE, st.lists(st.integers(1, 9), min_size=1, max_size=8))
+def test_any_sequence_of_reads_equals_one_full_read(presence, hops):
+    """Entities come, go and return at any time; the window never mixes their samples (row 12)."""
+    source, w, size = FakeSource(), window(samples=6), 6
+    for name, minutes in enumerate(presence):
+        put(source, f"e{name}", [m for m, there in enumerate(minutes) if there])
+    minute = 5
+    for hop in hops:
+        batch, _ = w.extend(source, minute * STEP)
+        got = {key[0][1]: batch.values[row, 0, -size:] for row, key in enumerate(batch.keys)}
+        alive = {}
+        for name, minutes in enumerate(presence):
+            row = [float(m) if 0 <= m < 24 and minutes[m] else np.nan for m in range(minute - size + 1, minute + 1)]
+            if not np.isnan(row).all():
+                alive[f"e{name}"] = row
+        assert set(got) == set(alive)
+        for name, row in alive.items():
+            seen, true = got[name], np.array(row)
+            lost = np.isnan(seen) & ~np.isnan(true)  # forgotten meanwhile: older samples are not read again
+            np.testing.assert_array_equal(seen[~lost], true[~lost])
+            assert not lost[-1]
+        minute += hop
+
+
+def test_memory_does_not_grow_with_entities_that_are_gone():
+    source, w = FakeSource(), window()
+    for generation in range(30):
+        for n in range(20):
+            put(source, f"{generation}-{n}", range(generation * 10, generation * 10 + 10))
+        w.extend(source, (generation * 10 + 9) * STEP)
+    assert len(w.keys) <= 40
+    assert len(w._rows_by_label[0]) <= 40
+    assert w._values.shape[0] <= 40

@@ -1,0 +1,42 @@
+"""A source in memory: the edge at which Prometheus is replaced in tests of the cycle's parts."""
+
+import json
+import math
+
+import numpy as np
+
+from exporter.source.frame import Frame
+
+Samples = dict[float, float]
+
+
+class FakeSource:
+    """Answers every expression with the series stored under it: {expr: {labels as JSON: {time: value}}}."""
+
+    def __init__(self, series: dict[str, dict[str, Samples]] | None = None) -> None:
+        self.series = series or {}
+        self.asked: list[tuple[str, float, float]] = []
+        self.error: Exception | None = None
+        self.warnings: tuple[str, ...] = ()
+        self.types: dict[str, str] = {}
+
+    def put(self, expr: str, labels: dict[str, str], samples: Samples) -> None:
+        """Add samples to a series."""
+        self.series.setdefault(expr, {}).setdefault(json.dumps(labels), {}).update(samples)
+
+    def range(self, expr, start, end, step, max_series=None) -> Frame:
+        self.asked.append((expr, start, end))
+        if self.error is not None:
+            raise self.error
+        labels, counts, times, values = [], [], [], []
+        for name, samples in self.series.get(expr, {}).items():
+            inside = {t: v for t, v in samples.items() if start <= t <= end and math.remainder(t - start, step) == 0}
+            if inside:
+                labels.append(name.encode())
+                counts.append(len(inside))
+                times += inside.keys()
+                values += inside.values()
+        return Frame(labels, np.array(counts, np.int64), np.array(times, float), np.array(values, float), self.warnings)
+
+    def metric_types(self, names) -> dict[str, str]:
+        return {name: self.types[name] for name in names if name in self.types}
