@@ -34,6 +34,7 @@ def evaluate(job: Job, now: float, telemetry: Telemetry, metrics: SelfMetrics) -
         now, elapsed = float(batch.times[-1]), len(fresh.times) * job.config.step
         decision = job.incidents.decide(batch.keys, score, now, elapsed)
         alert = job.budget.decide(batch.keys, decision.flag, decision.severity, decision.closed_severity, elapsed)
+        groups = job.groups.score(batch.keys, decision.flag, now, elapsed)
         job.detector.update(fresh, held=decision.flag, adopted=decision.adopted)
         job.judged = now
     return Verdict(
@@ -54,6 +55,7 @@ def evaluate(job: Job, now: float, telemetry: Telemetry, metrics: SelfMetrics) -
         alert=alert,
         since=decision.since,
         states=states(batch, score),
+        groups=groups,
         model_version=job.model_version,
         config_hash=job.digest,
     )

@@ -10,6 +10,7 @@ from detectors import Batch, Detector, make
 from exporter.budget import Budget
 from exporter.config.models import JobConfig
 from exporter.decide import Incidents, Policy
+from exporter.groups import Groups
 from exporter.metrics import SelfMetrics
 from exporter.source.errors import BadAnswer, QueryRejected
 from exporter.source.prometheus import Prometheus
@@ -50,6 +51,7 @@ class Job:
         self.policy = Policy.of(config)
         self.incidents = Incidents(config.step, config.open_after, config.clear_after, config.max_hold)
         self.budget = Budget(config.budget, config.line)
+        self.groups = Groups(config.group, config.line)
         self.judged = -math.inf
         """Unix seconds of the newest judged sample."""
         self.model_version = ""

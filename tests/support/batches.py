@@ -25,7 +25,7 @@ def noise(entities: int, channels: int, samples: int, seed: int = 0) -> Floats:
 
 
 def walk(detector: Detector, history: Batch, start: int) -> list[Judgement]:
-    """Judge and learn sample after sample from index `start` on, as the cycle does with an incident per score above 1."""
+    """Judge and learn sample after sample from index `start` on, as the cycle does; a score above 1 is an incident."""
     judgements = []
     for end in range(start, len(history.times) + 1):
         part = Batch(
