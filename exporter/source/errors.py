@@ -3,12 +3,14 @@
     SourceError
     ├── Unreachable      nothing answers: connection refused, reset, name not found, TLS refused
     ├── DeadlineExceeded the answer was not complete within the query's total deadline
-    ├── AccessDenied     401, 403
+    ├── AccessDenied     401, 403, or our own credentials cannot be read
     ├── QueryRejected    400, 422 and the like: the query itself is at fault, a retry will not help
-    ├── LimitExceeded    the source's or our own limit on series, samples or bytes
+    ├── LimitExceeded    the source's or our own limit on series, samples, time or bytes
     ├── Throttled        429, 503: the source asks to come back later
     ├── ServerFailed     other 5xx
     └── BadAnswer        HTML, truncated or wrong JSON, a redirect: not what Prometheus sends
+
+`retryable` says whether the same query may pass a moment later.
 """
 
 from typing import ClassVar
@@ -18,12 +20,24 @@ class SourceError(Exception):
     """A query got no usable answer.
 
     The message names the cause and what to do, and never holds a secret. `reason` is a closed set of label values.
+
+    Parameters
+    ----------
+    message : str
+        For someone at 3 a.m.
+    retryable : bool, optional
+        Overrides the class where one cause is known not to pass by itself.
     """
 
     reason: ClassVar[str] = "error"
-    retryable: ClassVar[bool] = False
+    retryable: bool = False
     retries: int = 0
     """Further attempts made before giving up."""
+
+    def __init__(self, message: str, *, retryable: bool | None = None) -> None:
+        super().__init__(message)
+        if retryable is not None:
+            self.retryable = retryable
 
 
 class Unreachable(SourceError):
@@ -40,7 +54,7 @@ class DeadlineExceeded(SourceError):
 
 
 class AccessDenied(SourceError):
-    """The source refuses our credentials."""
+    """The source refuses our credentials, or they cannot be read."""
 
     reason = "access_denied"
 
@@ -55,6 +69,15 @@ class LimitExceeded(SourceError):
     """A limit of the source, or one of ours, is exceeded."""
 
     reason = "limit_exceeded"
+
+
+class TooManyPoints(LimitExceeded):
+    """The source accepts fewer points per series in one query; a shorter range will pass."""
+
+    def __init__(self, message: str, points: int) -> None:
+        super().__init__(message)
+        self.points = points
+        """Points per series the source accepts."""
 
 
 class Throttled(SourceError):

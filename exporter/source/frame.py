@@ -11,20 +11,25 @@ from detectors.types import Floats
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """Series of one range query.
+    """Series of one range query, in the order of their label bytes.
 
     Parameters
     ----------
     labels : list of bytes, length S
-        The JSON object of each series' labels as the server sent it: a cheap identity, parsed only when unseen.
+        The JSON object of each series' labels as the server sent it: a cheap identity, parsed only when unseen
+        (`decode.key`). Each occurs once.
     counts : int64 array, shape (S,)
         Samples of each series.
     times, values : Floats, shape (sum of counts,)
-        Unix seconds and values, series after series. Values may be NaN, never infinite.
+        Unix seconds and values, series after series, times ascending. Values may be NaN, never infinite.
     warnings : tuple of str
         What the server said beside the data; not empty means that the answer may be partial.
-    dropped : dict of str to int
-        What was left out, by reason (a closed list, see `docs/metrics.md`).
+    notes : tuple of str
+        What the server said about the query itself ("metric might not be a counter"); the answer is whole.
+    series_dropped : dict of str to int
+        Series left out, by reason: `limit`, `histogram`, `duplicate`.
+    samples_dropped : dict of str to int
+        Samples left out, by reason: `infinite`, or `limit` for those of series over a limit.
     body_bytes, retries : int
         Decoded size of the answer; further attempts it took.
     """
@@ -34,7 +39,9 @@ class Frame:
     times: Floats
     values: Floats
     warnings: tuple[str, ...] = ()
-    dropped: dict[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    series_dropped: dict[str, int] = field(default_factory=dict)
+    samples_dropped: dict[str, int] = field(default_factory=dict)
     body_bytes: int = 0
     retries: int = 0
 

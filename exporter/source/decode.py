@@ -1,0 +1,245 @@
+"""From the bytes of an answer to flat arrays.
+
+The outer shape is read first with labels and samples left as bytes, so that limits are kept before the memory of a
+decoded sample is spent. Samples are then decoded a megabyte at a time: 1.5 µs per series and 0.2 µs per sample, and no
+long-lived objects for the garbage collector to walk.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from heapq import nsmallest
+from itertools import chain
+from typing import Final, Literal, NoReturn
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.types import Floats
+from exporter.source.errors import BadAnswer, SourceError
+from exporter.source.frame import Frame
+from exporter.source.refusals import clean, rejected
+
+_BATCH: Final = 2**20
+_ABSENT: Final = msgspec.Raw(b"")
+_QUERY_NOTES: Final = ("PromQL warning:", "PromQL info:")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Most series, samples of all series and samples of one series taken from a query."""
+
+    series: int
+    samples: int
+    points: int
+
+
+class _Series(msgspec.Struct, gc=False):
+    metric: msgspec.Raw
+    values: msgspec.Raw = _ABSENT
+    histograms: msgspec.Raw = _ABSENT
+
+
+class _Data(msgspec.Struct):
+    resultType: Literal["matrix"]  # noqa: N815  # the name in the JSON
+    result: list[_Series]
+
+
+class _Answer(msgspec.Struct):
+    status: Literal["success", "error"]
+    data: _Data | None = None
+    errorType: str | None = None  # noqa: N815  # the name in the JSON
+    error: str | None = None
+    warnings: list[str] | None = None
+    infos: list[str] | None = None
+    isPartial: bool | None = None  # noqa: N815  # VictoriaMetrics' word for a partial answer
+
+
+_ANSWER: Final = msgspec.json.Decoder(_Answer)
+_LABELS: Final = msgspec.json.Decoder(list[dict[str, str]])
+# not strict: values are numbers in quotes, "NaN" and "Inf" among them
+_SAMPLES: Final = msgspec.json.Decoder(list[list[tuple[float, float]]], strict=False)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """The decoded answer to one of the queries that a range was split into.
+
+    Beside the fields of `Frame`: `first_dropped`, the smallest label left out by a limit, and `over`, hashes of all
+    labels left out by a limit, so that a series left out of several parts counts once.
+    """
+
+    labels: list[bytes]
+    counts: NDArray[np.int64]
+    times: Floats
+    values: Floats
+    warnings: tuple[str, ...]
+    notes: tuple[str, ...]
+    histograms: int
+    duplicates: int
+    infinite: int
+    over_samples: int
+    over: frozenset[int]
+    first_dropped: bytes | None
+    body_bytes: int
+
+
+def decode(body: bytes, limits: Limits) -> Part:
+    """Decode the body of a `query_range` answer.
+
+    Series are taken in the order of their label bytes until a limit is reached, the rest is dropped and counted: the
+    same series every time. Raises SourceError, BadAnswer for everything that is not what Prometheus sends.
+    """
+    try:
+        answer = _ANSWER.decode(body)
+        if answer.status == "error" or answer.data is None:
+            raise _failed(answer)
+        return _part(answer, answer.data.result, limits, len(body))
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        _refuse(body, error)
+
+
+def _failed(answer: _Answer) -> SourceError:
+    if answer.status == "error":
+        return rejected(answer.errorType or "", answer.error or "no reason given")
+    return BadAnswer("the source says success but sent no data; is prometheus.url the query API of a Prometheus?")
+
+
+def _refuse(body: bytes, error: Exception) -> NoReturn:
+    if not body.strip():
+        what = "an empty body"
+    elif body.lstrip()[:1] == b"<":
+        what = "an HTML page (a login page or a proxy in between?)"
+    elif isinstance(error, msgspec.ValidationError):
+        what = f"JSON that is no query result: {clean(str(error))}"
+    else:
+        what = f"broken JSON: {clean(str(error))}"
+    raise BadAnswer(f"the source sent {what}; check that prometheus.url leads to the query API") from None
+
+
+def _part(answer: _Answer, series: list[_Series], limits: Limits, body_bytes: int) -> Part:
+    floats = [s for s in series if s.histograms is _ABSENT]
+    if any(s.values is _ABSENT for s in floats):
+        raise msgspec.ValidationError("a series without values")
+    # One more than the limit, to know where the rest begins. Without one this is a plain sort.
+    chosen = nsmallest(limits.series + 1, floats, key=lambda s: bytes(s.metric))
+    labels = [bytes(s.metric) for s in chosen]
+    fresh = [at for at, label in enumerate(labels) if at == 0 or label != labels[at - 1]]
+    labels = [labels[at] for at in fresh]
+    raws = [bytes(chosen[at].values) for at in fresh]
+    expected = [_length(raw) for raw in raws]
+    if max(expected, default=0) > limits.points:
+        raise BadAnswer(f"the source sent {max(expected)} samples in one series where {limits.points} were asked for")
+
+    fits = _fitting(expected, limits)
+    if len(chosen) < len(floats):  # with duplicates among the chosen, fewer than the limit are left
+        fits = min(fits, len(labels) - 1)
+    first_dropped = labels[fits] if fits < len(labels) else None
+    over = [] if first_dropped is None else [s for s in floats if bytes(s.metric) >= first_dropped]
+    labels = labels[:fits]
+    _check(labels)
+    counts, times, values = _samples(raws[:fits])
+    counts, times, values, infinite = _finite(counts, times, values)
+    said = [clean(text) for text in (answer.warnings or [])]
+    partial = ["the answer is partial"] if answer.isPartial else []
+    return Part(
+        labels=labels,
+        counts=counts,
+        times=times,
+        values=values,
+        warnings=tuple(partial + [text for text in said if not text.startswith(_QUERY_NOTES)]),
+        notes=tuple([t for t in said if t.startswith(_QUERY_NOTES)] + [clean(text) for text in answer.infos or []]),
+        histograms=len(series) - len(floats),
+        duplicates=len(chosen) - len(fresh),
+        infinite=infinite,
+        over_samples=sum(_length(bytes(s.values)) for s in over),
+        over=frozenset(hash(bytes(s.metric)) for s in over),
+        first_dropped=first_dropped,
+        body_bytes=body_bytes,
+    )
+
+
+def _length(raw: bytes) -> int:
+    return max(raw.count(b"[") - 1, 0)
+
+
+def _fitting(counts: Sequence[int] | NDArray[np.int64], limits: Limits) -> int:
+    """Return how many leading series stay within both limits."""
+    return min(limits.series, int(np.searchsorted(np.cumsum(counts, dtype=np.int64), limits.samples, side="right")))
+
+
+def _check(labels: list[bytes]) -> None:
+    for first in range(0, len(labels), 4096):
+        _LABELS.decode(b"[" + b",".join(labels[first : first + 4096]) + b"]")
+
+
+def _samples(raws: list[bytes]) -> tuple[NDArray[np.int64], Floats, Floats]:
+    lengths: list[int] = []
+    flat: list[Floats] = [np.empty(0)]
+    for batch in _batches(raws):
+        # the decoder knows Inf and -Inf, but not Prometheus' +Inf
+        decoded = _SAMPLES.decode(b"[" + b",".join(batch).replace(b'"+Inf"', b'"Inf"') + b"]")
+        lengths.extend(map(len, decoded))
+        flat.append(np.fromiter(chain.from_iterable(chain.from_iterable(decoded)), np.float64))
+    samples = np.concatenate(flat)
+    return np.array(lengths, np.int64), samples[::2], samples[1::2]
+
+
+def _batches(raws: list[bytes]) -> Iterator[list[bytes]]:
+    batch: list[bytes] = []
+    size = 0
+    for raw in raws:
+        batch.append(raw)
+        size += len(raw)
+        if size >= _BATCH:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _finite(counts: NDArray[np.int64], times: Floats, values: Floats) -> tuple[NDArray[np.int64], Floats, Floats, int]:
+    """Leave out infinite values; check that times are finite and ascend within each series."""
+    series = np.repeat(np.arange(len(counts)), counts)
+    if not np.isfinite(times).all() or ((np.diff(times) <= 0) & (np.diff(series) == 0)).any():
+        raise BadAnswer("the source sent samples whose times do not ascend; is a proxy or cache in between broken?")
+    infinite = np.isinf(values)
+    if not infinite.any():
+        return counts, times.copy(), values.copy(), 0
+    kept = ~infinite
+    return np.bincount(series[kept], minlength=len(counts)), times[kept], values[kept], int(infinite.sum())
+
+
+def merge(parts: Sequence[Part], limits: Limits) -> Frame:
+    """Join the parts of a range, in ascending order of time, into one frame. The limits apply to the union."""
+    labels = sorted(set().union(*(part.labels for part in parts)))
+    at = {label: row for row, label in enumerate(labels)}
+    row = np.concatenate([np.repeat([at[label] for label in p.labels], p.counts).astype(np.int64) for p in parts])
+    counts = np.bincount(row, minlength=len(labels))
+    fits = _fitting(counts, limits)
+    for part in parts:
+        if part.first_dropped is not None:
+            fits = min(fits, bisect_left(labels, part.first_dropped))
+    order = np.argsort(row, kind="stable")[: counts[:fits].sum()]
+    over = frozenset(map(hash, labels[fits:])).union(*(part.over for part in parts))
+    series_dropped = {
+        "limit": len(over),
+        "histogram": max(part.histograms for part in parts),
+        "duplicate": max(part.duplicates for part in parts),
+    }
+    samples_dropped = {
+        "limit": sum(part.over_samples for part in parts) + int(counts[fits:].sum()),
+        "infinite": sum(part.infinite for part in parts),
+    }
+    return Frame(
+        labels=labels[:fits],
+        counts=counts[:fits],
+        times=np.concatenate([part.times for part in parts])[order],
+        values=np.concatenate([part.values for part in parts])[order],
+        warnings=tuple(dict.fromkeys(chain.from_iterable(part.warnings for part in parts))),
+        notes=tuple(dict.fromkeys(chain.from_iterable(part.notes for part in parts))),
+        series_dropped={reason: count for reason, count in series_dropped.items() if count},
+        samples_dropped={reason: count for reason, count in samples_dropped.items() if count},
+        body_bytes=sum(part.body_bytes for part in parts),
+    )

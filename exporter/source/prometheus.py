@@ -1,0 +1,95 @@
+"""Prometheus, Thanos, Mimir or VictoriaMetrics behind one class: range queries and metric types."""
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from prometheus_api_client import PrometheusConnect
+
+from exporter.config.models import LimitsConfig, PrometheusConfig
+from exporter.source.decode import Limits, Part, decode, merge
+from exporter.source.errors import BadAnswer, SourceError, TooManyPoints
+from exporter.source.frame import Frame
+from exporter.source.transport import Session
+
+
+class Prometheus:
+    """A source of samples. Safe to use from several threads.
+
+    PrometheusConnect asks for metadata; range queries go through the same session, but their answers are decoded from
+    the raw bytes, ten times faster than it would.
+
+    Parameters
+    ----------
+    config : PrometheusConfig
+    limits : LimitsConfig
+        Most series and samples taken from one query.
+    """
+
+    def __init__(self, config: PrometheusConfig, limits: LimitsConfig) -> None:
+        self._config, self._limits = config, limits
+        self._session = Session(config)
+        self._connect = PrometheusConnect(config.url, session=self._session)
+
+    def range(self, expr: str, start: float, end: float, step: float, max_series: int | None = None) -> Frame:
+        """Evaluate `expr` at start, start + step, … up to and including `end` (Unix seconds).
+
+        A range of more points than `max_points`, or than the source accepts, is split; each query has the whole
+        deadline to itself. At most `max_series` series are kept (None: the configured limit). Raises SourceError.
+        """
+        points = math.floor((end - start) / step + 1e-6) + 1
+        most = self._config.max_points
+        parts: list[Part] = []
+        retries = done = 0
+        limits = Limits(max_series or self._limits.series, self._limits.samples, points=0)
+        try:
+            while done < points:
+                size = min(most, points - done)
+                try:
+                    part, again = self._query(expr, start + done * step, step, replace(limits, points=size))
+                except TooManyPoints as error:
+                    if not 1 < error.points < size:
+                        raise
+                    most = error.points
+                    continue
+                parts.append(part)
+                retries += again
+                done += size
+        except SourceError as error:
+            error.retries += retries
+            raise
+        return replace(merge(parts, limits), retries=retries)
+
+    def _query(self, expr: str, start: float, step: float, limits: Limits) -> tuple[Part, int]:
+        end = start + (limits.points - 1) * step
+        form = {"query": expr, "start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{step:.3f}"}
+
+        def attempt() -> Part:
+            # A form in the body, because long queries do not fit into a URL.
+            answer = self._session.attempt("POST", f"{self._config.url}/api/v1/query_range", data=form)
+            part = decode(answer.content, limits)
+            if part.times.size and not start - step <= part.times.min() <= part.times.max() <= end + step:
+                raise BadAnswer("the source sent samples from outside the asked range; is a cache in between broken?")
+            return part
+
+        return self._session.persist(attempt)
+
+    def metric_types(self, names: Iterable[str]) -> dict[str, str]:
+        """Return the type (`counter`, `gauge`, `histogram`, …) of each metric that the source's metadata knows.
+
+        A metric is left out when the metadata does not know it or when targets disagree. Raises SourceError.
+        """
+        types = {name: set(self._types(name)) for name in dict.fromkeys(names)}
+        return {name: found.pop() for name, found in types.items() if len(found) == 1}
+
+    def _types(self, name: str) -> Iterator[str]:
+        try:
+            for row in self._connect.get_metric_metadata(name):
+                if row["metric_name"] == name and isinstance(row["type"], str):
+                    yield row["type"]
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise BadAnswer("the source's metadata API sent something else than Prometheus would") from None
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._session.close()
