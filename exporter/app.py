@@ -13,6 +13,7 @@ from exporter import logs
 from exporter.audit import Audit, AuditError
 from exporter.config.check import job_digest
 from exporter.config.load import ConfigError, Loaded, load
+from exporter.config.models import AuditConfig
 from exporter.config.watch import Watcher
 from exporter.job import Job
 from exporter.metrics import SelfMetrics
@@ -152,13 +153,9 @@ class App:
         if (new.prometheus, new.limits) != (old.prometheus, old.limits):
             source = Prometheus(new.prometheus, new.limits)
         runners = self._built(loaded, source, before)
-        audit = self._sinks.audit
         if new.audit != old.audit:
-            audit = Audit(new.audit, self.metrics) if new.audit else None
+            self._exchange_audit(old.audit, new.audit)
         logs.configure(new.log)
-        retired_audit, self._sinks.audit = self._sinks.audit, audit
-        if retired_audit is not None and retired_audit is not audit:
-            retired_audit.close(timeout=5.0)
         self._loaded, self._runners, self._watcher = loaded, runners, Watcher(loaded.files, new.reload_poll)
         for name, runner in before.items():
             if runners.get(name) is not runner:
@@ -178,6 +175,15 @@ class App:
         if new.web != old.web:
             log.warning("restart_needed", what="web", why="the port, its TLS and its users are set up at start")
         self._dirty.set()
+
+    def _exchange_audit(self, old: AuditConfig | None, new: AuditConfig | None) -> None:
+        before = self._sinks.audit
+        same_file = before is not None and old is not None and new is not None and old.path == new.path
+        if same_file and before is not None:
+            before.close(timeout=5.0)  # it holds the lock that the new one needs
+        self._sinks.audit = Audit(new, self.metrics) if new else None
+        if before is not None and not same_file:
+            before.close(timeout=5.0)
 
     def _note_load(self, ok: bool) -> None:
         self.metrics.reload_ok.set(ok)

@@ -32,7 +32,10 @@ class Intake:
         self.body_bytes += frame.body_bytes
         self.retries += frame.retries
         self.partial |= bool(frame.warnings)
-        for mine, theirs in ((self.series_dropped, frame.series_dropped), (self.samples_dropped, frame.samples_dropped)):
+        for mine, theirs in (
+            (self.series_dropped, frame.series_dropped),
+            (self.samples_dropped, frame.samples_dropped),
+        ):
             for reason, count in theirs.items():
                 mine[reason] = mine.get(reason, 0) + count
 
