@@ -3,18 +3,38 @@
 Every field's description is the text of its row in `docs/configuration.md`.
 """
 
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PositiveInt,
+    SecretStr,
+    Tag,
+    ValidationError,
+    ValidationInfo,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from detectors import make
-from exporter.config.secrets import Secret
+from exporter.config.expression import balanced
+from exporter.config.secrets import FilePath, Secret
 from exporter.config.units import Duration, RatePerWeek, Size
 
 Publishable = Literal["value", "expected", "lower", "upper", "severity", "alert"]
-LabelName = Annotated[str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")]
+_SENSITIVE: Final = re.compile(r"auth|token|key|secret|cookie|password", re.IGNORECASE)
+
+
+_HOST: Final = re.compile(r"[A-Za-z0-9._-]*|\[[0-9A-Fa-f:.%]+\]")
 
 
 def _positive(seconds: float) -> float:
@@ -23,28 +43,72 @@ def _positive(seconds: float) -> float:
     return seconds
 
 
+def _http(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0 and url.isprintable()
+    except ValueError:
+        valid = False
+    if not valid or " " in url:
+        raise ValueError("must be an http:// or https:// address")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("holds a user name or password; use basic_auth with a secret reference instead")
+    if parts.query or parts.fragment:
+        raise ValueError("must end with the path; leave out what begins with ? or #")
+    return url.rstrip("/")
+
+
+def _form(value: object) -> str:
+    return "reference" if isinstance(value, dict | Secret) else "text"
+
+
+def _held(value: object) -> str:
+    # Text in a file is no SecretStr: there only a reference will do. The original flat file hands over a SecretStr.
+    return "text" if isinstance(value, SecretStr) else "reference"
+
+
+LabelName = Annotated[str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")]
+JobName = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_][a-zA-Z0-9_.:-]{0,99}$")]
+HeaderName = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
+UserName = Annotated[str, Field(pattern=r"^[^:\x00-\x1f]+$")]
 PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
+SourceUrl = Annotated[str, AfterValidator(_http)]
+PromQL = Annotated[str, AfterValidator(balanced)]
+TextOrSecret = Annotated[Annotated[str, Tag("text")] | Annotated[Secret, Tag("reference")], Discriminator(_form)]
+HeldSecret = Annotated[Annotated[SecretStr, Tag("text")] | Annotated[Secret, Tag("reference")], Discriminator(_held)]
+Conflict = tuple[tuple[str, ...], str]
+"""Keys that do not go together, and why."""
 
 
 class Section(BaseModel):
     """A closed, immutable part of the configuration."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """Say which keys, each right by itself, do not go together."""
+        yield from ()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if found := tuple(self.conflicts()):
+            text = "; ".join(message for _, message in found)
+            raise PydanticCustomError("conflicts", "{text}", {"text": text, "found": found})
+        return self
 
 
 class ClientTLS(Section):
     """How the source's certificate is checked, and ours shown."""
 
-    ca_file: Path | None = Field(None, description="certificates that vouch for the source; default: the system's")
-    cert_file: Path | None = Field(None, description="our client certificate (PEM)")
-    key_file: Path | None = Field(None, description="key of our client certificate (PEM)")
+    ca_file: FilePath | None = Field(None, description="certificates that vouch for the source; default: the system's")
+    cert_file: FilePath | None = Field(None, description="our client certificate (PEM)")
+    key_file: FilePath | None = Field(None, description="key of our client certificate (PEM)")
     insecure_skip_verify: bool = Field(False, description="accept any certificate; for experiments only")
 
-    @model_validator(mode="after")
-    def _pair(self) -> Self:
+    def conflicts(self) -> Iterator[Conflict]:
+        """Say which keys do not go together."""
         if (self.cert_file is None) != (self.key_file is None):
-            raise ValueError("cert_file and key_file go together")
-        return self
+            yield ("cert_file", "key_file"), "cert_file and key_file go together"
 
 
 class BasicAuth(Section):
@@ -57,14 +121,16 @@ class BasicAuth(Section):
 class PrometheusConfig(Section):
     """Where the samples come from: Prometheus, Thanos, Mimir or VictoriaMetrics."""
 
-    url: str = Field("http://localhost:9090", description="base address, with the path prefix if there is one")
+    url: SourceUrl = Field("http://localhost:9090", description="base address, with the path prefix if there is one")
     deadline: PositiveDuration = Field(20.0, description="total time for one query, retries included")
     retries: int = Field(2, ge=0, le=10, description="further attempts after a failure that may pass")
     concurrency: int = Field(4, ge=1, le=64, description="queries under way at once, over all jobs")
     basic_auth: BasicAuth | None = Field(None, description="HTTP basic authentication")
     bearer: Secret | None = Field(None, description="bearer token, by reference; read anew for every query")
     tls: ClientTLS = Field(ClientTLS(), description="certificates")
-    headers: dict[str, str | Secret] = Field({}, description="extra headers, for example X-Scope-OrgID for Mimir")
+    headers: dict[HeaderName, TextOrSecret] = Field(
+        {}, description="extra headers, for example X-Scope-OrgID for Mimir; text or a reference to a secret"
+    )
     proxy_from_environment: bool = Field(False, description="honour HTTP_PROXY, NO_PROXY and ~/.netrc")
     compression: Literal["identity", "gzip"] = Field(
         "identity", description="gzip saves bandwidth to a remote source and costs it processor time"
@@ -72,21 +138,22 @@ class PrometheusConfig(Section):
     max_response: Size = Field(256 * 2**20, description="most decoded bytes read from one answer")
     max_points: int = Field(11_000, ge=2, description="points per series in one query; longer ranges are split")
 
-    @field_validator("url")
+    @field_validator("headers")
     @classmethod
-    def _http(cls, url: str) -> str:
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError("must be an http:// or https:// address")
-        if parts.username or parts.password:
-            raise ValueError("holds a user name or password; use basic_auth with a secret reference instead")
-        return url.rstrip("/")
+    def _safe_headers(cls, headers: dict[str, str | Secret]) -> dict[str, str | Secret]:
+        for name, value in headers.items():
+            if isinstance(value, str) and _SENSITIVE.search(name):
+                raise ValueError(
+                    f"{name} looks like a secret; write {{env: NAME}} or {{file: PATH}} instead of the text"
+                )
+            if isinstance(value, str) and not value.isprintable():
+                raise ValueError(f"{name} holds a line break or control character")
+        return headers
 
-    @model_validator(mode="after")
-    def _one_identity(self) -> Self:
+    def conflicts(self) -> Iterator[Conflict]:
+        """Say which keys do not go together."""
         if self.basic_auth and self.bearer:
-            raise ValueError("basic_auth and bearer exclude each other")
-        return self
+            yield ("basic_auth", "bearer"), "basic_auth and bearer exclude each other"
 
 
 class AlertConfig(Section):
@@ -99,21 +166,28 @@ class AlertConfig(Section):
 class JobConfig(Section):
     """One question (or one per channel) and how its answers are judged."""
 
-    expr: str | None = Field(None, description="PromQL of a job with one channel")
-    channels: dict[LabelName, str] = Field({}, description="PromQL by channel name; series are joined on their labels")
+    expr: PromQL | None = Field(None, description="PromQL of a job with one channel")
+    channels: dict[LabelName, PromQL] = Field(
+        {}, description="PromQL by channel name; series are joined on their labels"
+    )
     entity: tuple[LabelName, ...] | None = Field(
         None, description="labels that identify an entity; default: all labels of the series"
     )
-    group: tuple[LabelName, ...] = Field((), description="labels that make a group of entities, for anomaly_group_score")
-    detector: str | dict[str, dict[str, Any]] = Field("robust", description="detector name, or {name: {parameter: …}}")
+    group: tuple[LabelName, ...] = Field(
+        (), description="labels that make a group of entities, for anomaly_group_score"
+    )
     step: PositiveDuration = Field(60.0, description="distance of samples, and how often the job is judged")
-    window: PositiveDuration = Field(3600.0, description="samples the detector sees")
+    window: PositiveDuration = Field(3600.0, description="time span the detector sees")
+    detector: str | dict[str, dict[str, Any]] = Field(
+        "robust", validate_default=True, description="detector name, or {name: {parameter: …}}"
+    )
     history: PositiveDuration | None = Field(None, description="what the first fill reads; default: the window")
     lag: Duration = Field(0.0, description="judge this far in the past, where samples arrive late")
     fill: int = Field(2, ge=0, description="gaps of up to this many samples are filled from their neighbours")
     direction: Literal["above", "below", "both"] = Field("both", description="which deviations count")
-    least_deviation: float = Field(0.0, ge=0, 
-        description="deviations smaller than this, in the unit of the metric, do not count")
+    least_deviation: float = Field(
+        0.0, ge=0, description="deviations smaller than this, in the unit of the metric, do not count"
+    )
     valid_range: tuple[float | None, float | None] | None = Field(
         None, description="a value outside [lowest, highest] is always an anomaly"
     )
@@ -133,21 +207,51 @@ class JobConfig(Section):
     rate: bool = Field(True, description="turn a bare counter into rate(), as the metadata says")
     alert: AlertConfig = Field(AlertConfig.model_construct(severity="ticket", for_=0.0), description="generated alert")
 
-    @field_validator("detector")
+    @field_validator("detector", mode="before")
     @classmethod
-    def _known_detector(cls, value: str | dict[str, dict[str, Any]]) -> str | dict[str, dict[str, Any]]:
-        make(value, window=2)
+    def _known_detector(cls, value: Any, info: ValidationInfo) -> str | dict[str, dict[str, Any]]:
+        if isinstance(value, dict):
+            value = {name: {} if parameters is None else parameters for name, parameters in value.items()}
+        if not (
+            isinstance(value, str) or (isinstance(value, dict) and all(isinstance(p, dict) for p in value.values()))
+        ):
+            raise ValueError("must be the name of a detector, or {name: {parameter: value}}")
+        samples = max(1, round(info.data.get("window", 3600.0) / info.data.get("step", 60.0)))
+        try:
+            make(value, window=samples)
+        except ValidationError as error:
+            raise PydanticCustomError(
+                "parameters", "{text}", {"text": str(error), "found": error.errors(include_url=False)}
+            ) from None
+        except ImportError as error:
+            raise ValueError(f"this detector needs the Python module {error.name}, which is not installed") from None
         return value
 
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    @field_validator("valid_range", mode="before")
+    @classmethod
+    def _both_ends(cls, value: Any) -> Any:
+        if value is not None and not (isinstance(value, list | tuple) and len(value) == 2):
+            raise ValueError("must be [lowest, highest]; null leaves an end open")
+        return value
+
+    @field_serializer("publish", when_used="json")
+    def _sorted(self, publish: frozenset[Publishable]) -> list[str]:
+        return sorted(publish)  # the order of a set differs from process to process, and digests are taken of this
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """Say which keys do not go together."""
         if (self.expr is None) == (not self.channels):
-            raise ValueError("give exactly one of expr or channels")
+            yield ("expr", "channels"), "give exactly one of expr or channels"
         if self.window < 2 * self.step:
-            raise ValueError("window must hold at least two steps")
+            yield ("window", "step"), "window must hold at least two steps"
         if self.history is not None and self.history < self.window:
-            raise ValueError("history must be at least as long as window")
-        return self
+            yield ("history", "window"), "history must be at least as long as window"
+        if self.max_age is not None and self.max_age < self.step:
+            yield ("max_age", "step"), "max_age must be at least one step, or scores vanish between two verdicts"
+        if self.valid_range and None not in self.valid_range and self.valid_range[0] > self.valid_range[1]:  # type: ignore[operator] # None is ruled out before
+            yield ("valid_range",), "the lowest value comes first"
+        if self.entity is not None and (missing := set(self.group) - set(self.entity)):
+            yield ("group", "entity"), f"group needs labels that entity leaves out: {', '.join(sorted(missing))}"
 
     @property
     def queries(self) -> dict[str, str]:
@@ -163,9 +267,9 @@ class JobConfig(Section):
 class WebTLS(Section):
     """TLS of the exporter's own port."""
 
-    cert_file: Path = Field(description="certificate (PEM)")
-    key_file: Path = Field(description="key (PEM)")
-    client_ca_file: Path | None = Field(None, description="demand a client certificate signed by these")
+    cert_file: FilePath = Field(description="certificate (PEM)")
+    key_file: FilePath = Field(description="key (PEM)")
+    client_ca_file: FilePath | None = Field(None, description="demand a client certificate signed by these")
 
 
 class WebConfig(Section):
@@ -173,15 +277,25 @@ class WebConfig(Section):
 
     listen: str = Field("0.0.0.0:9877", description="address and port of our page")
     tls: WebTLS | None = Field(None, description="serve HTTPS")
-    users: dict[str, Secret] = Field({}, description="basic authentication: user name to a bcrypt hash, by reference")
+    users: dict[UserName, Secret] = Field(
+        {}, description="basic authentication: user name to a bcrypt hash, by reference"
+    )
     enable_reload: bool = Field(False, description="allow POST /-/reload; SIGHUP always works")
     max_connections: int = Field(512, ge=8, description="connections open at once")
+
+    @field_validator("listen")
+    @classmethod
+    def _host_and_port(cls, listen: str) -> str:
+        host, colon, port = listen.rpartition(":")
+        if not colon or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65_535 or not _HOST.fullmatch(host):
+            raise ValueError("must be ADDRESS:PORT, such as 0.0.0.0:9877, 127.0.0.1:9877 or [::]:9877")
+        return listen
 
 
 class AuditConfig(Section):
     """The CSV audit file."""
 
-    path: Path = Field(description="CSV file; a lock file and rotated files stand beside it")
+    path: FilePath = Field(description="CSV file; a lock file and rotated files stand beside it")
     all_samples: bool = Field(False, description="write every judged sample, not only flag changes and flagged samples")
     max_size: Size = Field(64 * 2**20, gt=4096, description="rotate at this size")
     keep: int = Field(5, ge=0, description="rotated files kept")
@@ -190,8 +304,10 @@ class AuditConfig(Section):
 class ModelsConfig(Section):
     """Where fitted models are kept."""
 
-    path: Path = Field(description="folder of the model store")
-    key: Secret | None = Field(None, description="HMAC key; without it a digest guards against damage, not against forgery")
+    path: FilePath = Field(description="folder of the model store")
+    key: Secret | None = Field(
+        None, description="HMAC key; without it a digest guards against damage, not against forgery"
+    )
     max_size: Size = Field(512 * 2**20, description="a larger model file is refused")
 
 
@@ -212,19 +328,21 @@ class LimitsConfig(Section):
 class NotifyConfig(Section):
     """Notices sent by the exporter itself, without Alertmanager."""
 
-    slack: Secret | str | None = Field(None, repr=False, description="Slack webhook, by reference")
+    slack: HeldSecret | None = Field(
+        None, description="Slack webhook; accepted, but this version sends no notices itself"
+    )
 
 
 class Config(Section):
     """The whole configuration."""
 
     prometheus: PrometheusConfig = Field(PrometheusConfig(), description="the source")
-    jobs: dict[str, JobConfig] = Field(min_length=1, description="jobs by name; the name becomes the query label")
+    jobs: dict[JobName, JobConfig] = Field(min_length=1, description="jobs by name; the name becomes the query label")
     web: WebConfig = Field(WebConfig(), description="our own port")
     audit: AuditConfig | None = Field(None, description="CSV audit file; none by default")
     models: ModelsConfig | None = Field(None, description="model store; none by default: models are fitted at start")
     log: LogConfig = Field(LogConfig(), description="log")
     limits: LimitsConfig = Field(LimitsConfig(), description="limits on what comes in")
     notify: NotifyConfig = Field(NotifyConfig(), description="notices without Alertmanager")
-    drift_detection: bool = Field(False, description="watch for drift")
+    drift_detection: bool = Field(False, description="watch for drift; accepted, without effect in this version")
     reload_poll: Duration = Field(10.0, description="how often the files are checked for changes; 0s never")

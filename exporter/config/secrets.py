@@ -2,12 +2,23 @@
 
 import os
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 
 class SecretUnavailable(Exception):
     """A secret's reference leads nowhere. The message names the reference, never the content."""
+
+
+def _usable(path: Path) -> Path:
+    if "\0" in str(path) or path == Path():
+        raise ValueError("is no path of a file")
+    return path
+
+
+FilePath = Annotated[Path, AfterValidator(_usable)]
+"""A path the operating system can be asked for."""
 
 
 class Secret(BaseModel):
@@ -16,10 +27,10 @@ class Secret(BaseModel):
     It is read at every use, so a rotated token file takes effect at the next request.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    env: str | None = None
-    file: Path | None = None
+    env: str | None = Field(None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="environment variable")
+    file: FilePath | None = Field(None, description="file, read anew at every use")
 
     @model_validator(mode="after")
     def _one_reference(self) -> "Secret":
@@ -27,18 +38,19 @@ class Secret(BaseModel):
             raise ValueError("give a secret as exactly one of {env: NAME} or {file: PATH}")
         return self
 
+    def __str__(self) -> str:
+        return f"environment variable {self.env}" if self.env is not None else f"file {self.file}"
+
     def read(self) -> str:
         """Return the secret, without surrounding white space. Raises SecretUnavailable."""
         if self.env is not None:
             text = os.environ.get(self.env, "")
-            where = f"environment variable {self.env}"
         else:
             assert self.file is not None
-            where = f"file {self.file}"
             try:
                 text = self.file.read_text(encoding="utf-8")
             except (OSError, UnicodeDecodeError) as error:
-                raise SecretUnavailable(f"secret {where} cannot be read: {type(error).__name__}") from None
+                raise SecretUnavailable(f"secret {self} cannot be read: {type(error).__name__}") from None
         if not text.strip():
-            raise SecretUnavailable(f"secret {where} is not set or empty")
+            raise SecretUnavailable(f"secret {self} is not set or empty")
         return text.strip()

@@ -1,5 +1,6 @@
 """Human quantities in a configuration: durations, rates, sizes."""
 
+import math
 import re
 from typing import Annotated, Final
 
@@ -7,6 +8,8 @@ from pydantic import BeforeValidator, PlainSerializer
 
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _BYTES: Final = {"": 1, "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+_LONGEST: Final = 100 * 365 * _SECONDS["d"]
+_LARGEST: Final = 2**50
 _DURATION: Final = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[smhdw]))+")
 _PERIODS: Final = {"hour": "h", "day": "d", "week": "w"}
 _RATE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(?:per|/)\s*(hour|day|week)")
@@ -15,11 +18,14 @@ _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)")
 
 def duration(value: object) -> float:
     """Turn `90`, `"90s"` or `"1h30m"` into seconds. Raises ValueError."""
+    seconds = math.nan
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    if isinstance(value, str) and _DURATION.fullmatch(text := value.replace(" ", "")):
-        return sum(float(n) * _SECONDS[unit] for n, unit in re.findall(r"(\d+(?:\.\d+)?)(ms|[smhdw])", text))
-    raise ValueError(f"{value!r} is no duration; write for example 30s, 5m, 1h30m or 7d")
+        seconds = float(value)
+    elif isinstance(value, str) and _DURATION.fullmatch(text := value.replace(" ", "")):
+        seconds = sum(float(n) * _SECONDS[unit] for n, unit in re.findall(r"(\d+(?:\.\d+)?)(ms|[smhdw])", text))
+    if not 0 <= seconds <= _LONGEST:
+        raise ValueError(f"{shown(value)} is no duration; write for example 30s, 5m, 1h30m or 7d")
+    return seconds
 
 
 def format_duration(seconds: float) -> str:
@@ -39,16 +45,41 @@ def rate_per_week(value: object) -> float:
         return float(match[1]) * _SECONDS["w"] / _SECONDS[_PERIODS[match[2]]]
     if isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
-    raise ValueError(f"{value!r} is no rate; write for example '1 per week' or '2 per day'")
+    raise ValueError(f"{shown(value)} is no rate; write for example '1 per week' or '2 per day'")
 
 
 def size(value: object) -> int:
     """Turn `"64 MiB"` or a number into bytes. Raises ValueError."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    if isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())) and match[2] in _BYTES:
-        return int(float(match[1]) * _BYTES[match[2]])
-    raise ValueError(f"{value!r} is no size; write for example 500 kB, 64 MiB or 1 GiB")
+    count = math.nan
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        count = value
+    elif isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())) and match[2] in _BYTES:
+        count = float(match[1]) * _BYTES[match[2]]
+    if not 1 <= count <= _LARGEST:
+        raise ValueError(f"{shown(value)} is no size; write for example 500 kB, 64 MiB or 1 GiB")
+    return int(count)
+
+
+def format_size(count: int) -> str:
+    """Write bytes in the largest unit that keeps the number whole: `67108864` becomes `64 MiB`."""
+    for unit in ("GiB", "MiB", "KiB"):
+        if count % _BYTES[unit] == 0:
+            return f"{count // _BYTES[unit]} {unit}"
+    return f"{count} B"
+
+
+def shown(value: object) -> str:
+    """Write a wrong value for a message: containers by their kind, long text cut."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dict):
+        return "a mapping of keys"
+    if isinstance(value, list | tuple):
+        return "a list"
+    text = f"{value:.12g}" if isinstance(value, float) else repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}…"
 
 
 Duration = Annotated[float, BeforeValidator(duration), PlainSerializer(format_duration, when_used="json")]

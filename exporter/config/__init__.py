@@ -1,0 +1,1 @@
+"""The configuration: read safely, merged from files and environment, checked whole."""

@@ -1,0 +1,86 @@
+"""`anomaly-exporter check-config`: whether a configuration is good, and what will be done with it."""
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TextIO
+
+from pydantic import BaseModel
+
+from exporter.config.digest import job_digest
+from exporter.config.load import ConfigError, Loaded, load
+from exporter.config.mistakes import MOST, dotted
+from exporter.config.secrets import Secret, SecretUnavailable
+from exporter.config.tree import Place
+from exporter.config.units import format_duration
+
+__all__ = ["check", "job_digest"]
+
+
+def check(
+    path: Path,
+    profile: str | None = None,
+    out: TextIO | None = None,
+    err: TextIO | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> int:
+    """Write a summary to `out` and return 0, or every mistake to `err` and return 2.
+
+    Parameters
+    ----------
+    path, profile, environ
+        As for `load`.
+    out, err : text file, optional
+        Default: standard output and standard error.
+    """
+    out, err = out or sys.stdout, err or sys.stderr
+    try:
+        loaded = load(path, profile, environ)
+    except ConfigError as error:
+        found = len(error.mistakes)
+        print(
+            error,
+            f"{path}: {_count(found, 'mistake') if found <= MOST else f'more than {MOST} mistakes'}",
+            sep="\n",
+            file=err,
+        )
+        return 2
+    print(*_summary(loaded), sep="\n", file=out)
+    return 0
+
+
+def _summary(loaded: Loaded) -> Iterator[str]:
+    config = loaded.config
+    queries = sum(len(job.queries) for job in config.jobs.values())
+    files = " + ".join(str(file) for file in loaded.files)
+    yield f"{files}: good; {_count(len(config.jobs), 'job')}, {_count(queries, 'query')}, digest {loaded.digest}"
+    for name, job in config.jobs.items():
+        detector = job.detector if isinstance(job.detector, str) else next(iter(job.detector))
+        every, window = format_duration(job.step), format_duration(job.window)
+        yield f"  {name}: {detector}, every {every} on {window}, digest {job_digest(job, config)}"
+        for channel, expr in job.queries.items():
+            yield f"    {channel}: {' '.join(expr.split())}"
+    for note in loaded.notes:
+        yield f"note: {note}"
+    for place, secret in _secrets(config, ()):
+        try:
+            secret.read()
+        except SecretUnavailable as error:
+            yield f"warning: {dotted(place)}: {error}"
+
+
+def _count(number: int, noun: str) -> str:
+    plural = noun[:-1] + "ies" if noun.endswith("y") else noun + "s"
+    return f"{number} {noun if number == 1 else plural}"
+
+
+def _secrets(value: object, place: Place) -> Iterator[tuple[Place, Secret]]:
+    if isinstance(value, Secret):
+        yield place, value
+    elif isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            yield from _secrets(getattr(value, name), (*place, name))
+    elif isinstance(value, dict):
+        for key, child in value.items():
+            yield from _secrets(child, (*place, key))

@@ -1,0 +1,116 @@
+"""Loading the configuration: base file, profile file, environment; then everything is checked at once."""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from exporter.config.digest import config_digest
+from exporter.config.environment import with_environment
+from exporter.config.legacy import FlatConfig, is_flat, refuse_mixture, to_config
+from exporter.config.mistakes import ConfigError, Mistake, in_order
+from exporter.config.models import Config, Section
+from exporter.config.notes import notes
+from exporter.config.reading import read
+from exporter.config.schema import known_keys
+from exporter.config.tree import Node, overlay
+from exporter.config.validation import validate
+from exporter.config.watch import contents
+
+__all__ = ["ConfigError", "Loaded", "Mistake", "load"]
+
+PROFILE_VARIABLE = "ANOMALY_EXPORTER_PROFILE"
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A configuration that was found good.
+
+    Parameters
+    ----------
+    config : Config
+        The effective configuration.
+    files : tuple of Path
+        The files it was read from, base first.
+    digest : str
+        12 hexadecimal digits of the effective configuration; secrets do not go in.
+    notes : tuple of str
+        What is accepted but has no effect in this version.
+    content : str or None
+        `watch.contents` of the files from just before they were read.
+    """
+
+    config: Config
+    files: tuple[Path, ...]
+    digest: str
+    notes: tuple[str, ...]
+    content: str | None = None
+
+
+def load(path: Path, profile: str | None = None, environ: Mapping[str, str] = os.environ) -> Loaded:
+    """Load a configuration.
+
+    Parameters
+    ----------
+    path : Path
+        The base file, YAML or JSON.
+    profile : str, optional
+        `dev` lays `anomaly.dev.yml` over `anomaly.yml`. Default: what ANOMALY_EXPORTER_PROFILE says, if anything.
+    environ : mapping of str to str
+        The environment.
+
+    Raises
+    ------
+    ConfigError
+        With every mistake found, in the order of files and lines.
+    """
+    profile = profile or environ.get(PROFILE_VARIABLE) or None
+    files = (path,) if profile is None else (path, _beside(path, profile))
+    content = contents(files)
+    mistakes: list[Mistake] = []
+    trees: list[Node] = []
+    for file in files:
+        try:
+            tree, found = read(file) if file is path else _read_profile(file, path)
+        except ConfigError as error:
+            mistakes += error.mistakes
+        else:
+            trees.append(tree)
+            mistakes += found
+    if len(trees) < len(files):
+        raise ConfigError(*in_order(mistakes, files))
+    flat = is_flat(trees[0])
+    model: type[Section] = FlatConfig if flat else Config
+    tree = trees[0]
+    for over in trees[1:]:
+        tree = overlay(tree, over, lambda place: known_keys(model, place))
+    tree, found = with_environment(tree, model, environ)
+    mistakes += found
+    tree, found = refuse_mixture(tree, flat)
+    mistakes += found
+    try:
+        checked = validate(tree, model)
+    except ConfigError as error:
+        mistakes += error.mistakes
+    if mistakes:
+        raise ConfigError(*in_order(mistakes, files))
+    config = to_config(checked) if isinstance(checked, FlatConfig) else checked
+    assert isinstance(config, Config)
+    return Loaded(config, files, config_digest(config), notes(config, flat), content)
+
+
+def _beside(path: Path, profile: str) -> Path:
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", profile):
+        message = f"{profile!r} is no name of a profile: letters, digits, _ and - only"
+        raise ConfigError(Mistake(str(path), None, (), message))
+    return path.with_name(f"{path.stem}.{profile}{path.suffix}")
+
+
+def _read_profile(file: Path, base: Path) -> tuple[Node, list[Mistake]]:
+    if not file.exists():
+        others = {other.name for other in base.parent.glob(f"*{base.suffix}") if other.name.startswith(f"{base.stem}.")}
+        beside = ", ".join(sorted(others - {base.name})) or "none"
+        message = f"there is no such file, but the profile asks for it; profile files beside {base.name}: {beside}"
+        raise ConfigError(Mistake(str(file), None, (), message))
+    return read(file)

@@ -1,0 +1,154 @@
+"""The tables of docs/configuration.md, computed from the models: `python -m exporter.config.reference`."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel, BeforeValidator, SecretStr
+from pydantic.fields import FieldInfo
+
+from detectors import DETECTORS
+from exporter.config.legacy import FlatConfig
+from exporter.config.models import Config
+from exporter.config.schema import parameters
+from exporter.config.secrets import Secret
+from exporter.config.units import duration, format_duration, format_size, rate_per_week, shown, size
+
+BEGIN: Final = "<!-- computed by python -m exporter.config.reference: begin -->"
+END: Final = "<!-- computed: end -->"
+PAGE: Final = Path(__file__).parents[2] / "docs" / "configuration.md"
+
+_SPELLED: Final = {"detector": "name, or parameters by name", "slack": "reference to a secret"}
+_UNITS: Final = {duration: "duration", rate_per_week: "rate", size: "size"}
+_WORDS: Final = {
+    str: "text",
+    int: "whole number",
+    float: "number",
+    bool: "true or false",
+    Path: "path",
+    Secret: "reference to a secret",
+    SecretStr: "text",
+}
+
+
+def tables() -> str:
+    """Return the tables of all sections, of the detectors and of the original flat file, as Markdown."""
+    lines = list(_section("Top level", Config, ""))
+    for title, model, prefix in _sections(Config, ""):
+        lines += _section(title, model, prefix)
+    for name in DETECTORS:
+        lines += _head(f"`jobs.NAME.detector.{name}`", "Parameters of this detector.")
+        for parameter, field in parameters(name).items():
+            annotation, info = get_args(field.type)[:2]
+            lines.append(_row(parameter, _type(annotation, ()), f"`{shown(field.default)}`", info.description))
+    lines += _section("The original flat file", FlatConfig, "")
+    return "\n".join(lines).strip()
+
+
+def rewrite(page: str) -> str:
+    """Return the page with the tables between its markers."""
+    head, _, rest = page.partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    return f"{head}{BEGIN}\n\n{tables()}\n\n{END}{tail}"
+
+
+def _sections(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, type[BaseModel], str]]:
+    for key, info in _keys(model):
+        inner, many = _inner(info.annotation)
+        if inner is not None:
+            path = f"{prefix}{key}.NAME" if many else f"{prefix}{key}"
+            yield f"`{path}`", inner, f"{path}."
+            yield from _sections(inner, f"{path}.")
+
+
+def _section(title: str, model: type[BaseModel], prefix: str) -> Iterator[str]:
+    yield from _head(title, (model.__doc__ or "").partition("\n")[0])
+    for key, info in _keys(model):
+        inner, many = _inner(info.annotation)
+        name = f"{prefix}{key}{'.NAME' if many else ''}"
+        kind = _SPELLED.get(key)
+        if kind is None:
+            kind = _type(info.annotation, tuple(info.metadata)) if inner is None else f"see `{name}`"
+        yield _row(key, kind, _default(info), info.description)
+
+
+def _head(title: str, text: str) -> tuple[str, ...]:
+    return "", f"### {title}", "", text, "", "| key | type | default | meaning |", "| --- | --- | --- | --- |"
+
+
+def _row(key: str, kind: str, default: str, text: str | None) -> str:
+    cells = (f"`{key}`", kind, default, text or "")
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def _keys(model: type[BaseModel]) -> list[tuple[str, FieldInfo]]:
+    return [(info.alias or name, info) for name, info in model.model_fields.items()]
+
+
+def _inner(annotation: Any) -> tuple[type[BaseModel] | None, bool]:
+    """Return the section behind an annotation, if it is one, and whether there are many of them by name."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel) and annotation is not Secret:
+        return annotation, False
+    if get_origin(annotation) is dict:
+        return _inner(get_args(annotation)[1])[0], True
+    if get_origin(annotation) in {Union, UnionType}:
+        kinds = [kind for kind in get_args(annotation) if kind is not type(None)]
+        return _inner(kinds[0]) if len(kinds) == 1 else (None, False)
+    return None, False
+
+
+def _type(annotation: Any, metadata: tuple[Any, ...]) -> str:
+    if unit := _unit(metadata):
+        return unit
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        text = _type(arguments[0], arguments[1:])
+    elif origin is Literal:
+        text = ", ".join(f"`{choice}`" for choice in arguments)
+    elif origin is dict:
+        text = f"{_type(arguments[1], ())}, by name"
+    elif origin in {tuple, frozenset}:
+        text = f"list of {_type(arguments[0], ())}"
+    elif origin in {Union, UnionType}:
+        text = " or ".join(dict.fromkeys(_type(kind, ()) for kind in arguments if kind is not type(None)))
+    else:
+        text = _WORDS[annotation]
+    return text
+
+
+def _unit(metadata: tuple[Any, ...]) -> str | None:
+    return next(
+        (_UNITS[item.func] for item in metadata if isinstance(item, BeforeValidator) and item.func in _UNITS), None
+    )
+
+
+def _default(info: FieldInfo) -> str:
+    value = info.default
+    if info.is_required():
+        return "required"
+    if value is None or value in ({}, ()) or isinstance(value, BaseModel):
+        return ""
+    kind = _unit(tuple(info.metadata))
+    if kind == "duration":
+        text = format_duration(value)
+    elif kind == "size":
+        text = format_size(value)
+    elif kind == "rate":
+        text = f"{value:g} per week"
+    elif isinstance(value, frozenset):
+        text = f"[{', '.join(sorted(value))}]"
+    else:
+        text = f"{value:g}" if isinstance(value, float) else shown(value).strip("'")
+    return f"`{text}`"
+
+
+def main() -> None:
+    """Rewrite the page named on the command line, or ours."""
+    page = Path(sys.argv[1]) if len(sys.argv) > 1 else PAGE
+    page.write_text(rewrite(page.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
