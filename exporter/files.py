@@ -99,6 +99,17 @@ class Lock:
             raise
         self._fd = fd
 
+    def held(self) -> bool:
+        """Whether the lock is ours and still guards the file of this name: somebody may have deleted it."""
+        if self._fd < 0:
+            return False
+        try:
+            there = os.stat(self._path, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        ours = os.fstat(self._fd)
+        return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
+
     def release(self) -> None:
         """Give the lock back; nothing happens when it is not held."""
         if self._fd >= 0:
