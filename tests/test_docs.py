@@ -1,0 +1,38 @@
+"""The documentation says what is there."""
+
+from dataclasses import fields
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import yaml
+
+from detectors import DETECTORS
+
+ROOT = Path(__file__).parent.parent
+TEXT = (ROOT / "docs" / "detectors.md").read_text()
+
+
+@pytest.mark.parametrize("name", sorted(DETECTORS))
+def test_every_detector_and_parameter_is_documented_with_its_default(name):
+    section = TEXT.split(f"\n## {name}", 1)[1].split("\n## ", 1)[0]
+    module, _, attribute = DETECTORS[name].partition(":")
+    for field in fields(getattr(import_module(module), attribute)):
+        if not field.name.startswith("_"):
+            default = "the job's" if field.name == "window" else f"{field.default:g}"
+            assert f"| `{field.name}` | {default} |" in section
+
+
+def test_the_configuration_in_the_readme_loads(tmp_path):
+    from exporter.config.load import load
+
+    block = (ROOT / "README.md").read_text().split("Write `anomaly.yml`:")[1].split("```yaml\n")[1].split("```")[0]
+    (tmp_path / "anomaly.yml").write_text(block)
+    assert set(load(tmp_path / "anomaly.yml", environ={}).config.jobs) == set(yaml.safe_load(block)["jobs"])
+
+
+def test_every_page_the_readme_links_to_is_there():
+    import re
+
+    for link in re.findall(r"\]\(([^)#:]+)\)", (ROOT / "README.md").read_text()):
+        assert (ROOT / link).exists(), link
