@@ -78,7 +78,7 @@ class Server:
 
     name: ClassVar[str]
     ready_path: ClassVar[str]
-    commands: ClassVar[tuple[str, ...]]
+    commands: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, directory: Path, *, flags: Sequence[str] = (), port: int | None = None) -> None:
         self.directory = directory
@@ -118,8 +118,10 @@ class Server:
             self._launch()
             try:
                 self._wait_until_ready()
-            except ServerError:
+            except BaseException as error:
                 self.kill()
+                if not isinstance(error, ServerError):
+                    raise
                 if attempt == 4 or "address already in use" not in self.log.read_text(errors="replace")[begin:]:
                     raise
                 if not self._fixed:
@@ -155,6 +157,7 @@ class Server:
     def pause(self) -> None:
         """Freeze the process (SIGSTOP): the kernel still accepts connections, nothing answers."""
         self._signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)  # until then its threads may still answer
 
     def resume(self) -> None:
         """Let a paused process go on (SIGCONT)."""
@@ -163,6 +166,13 @@ class Server:
     def log_tail(self, lines: int = 15) -> str:
         """Return the last lines of the server's log."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:]) if self.log.exists() else ""
+
+    def executable(self) -> list[str]:
+        """Return the command without its flags. Raises ServerError when it is not installed."""
+        found = command(*self.commands)
+        if found is None:
+            raise ServerError(f"{self.name} is not installed: apt-get install {' '.join(missing_servers())}")
+        return [found]
 
     def arguments(self) -> list[str]:
         """Return the command line flags; writes the configuration where the server has one."""
@@ -177,14 +187,11 @@ class Server:
         self.stop()
 
     def _launch(self) -> None:
-        executable = command(*self.commands)
-        if executable is None:
-            raise ServerError(f"{self.name} is not installed: apt-get install {' '.join(missing_servers())}")
         # setpriv replaces itself by the server, so the process id and the parent stay ours.
         dies_with_us = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603  a fixed list of servers, no shell
-                [*dies_with_us, executable, *self.arguments(), *self.flags],
+                [*dies_with_us, *self.executable(), *self.arguments(), *self.flags],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -1,0 +1,115 @@
+"""The demo: `anomaly-exporter demo`."""
+
+import signal
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+import requests
+from rich.console import Console
+
+from deploy.demo.live import MILESTONES, Demo
+from deploy.demo.process import ServerError, missing_servers
+from deploy.demo.replay import run as replay_demo
+from deploy.demo.screen import Screen
+from deploy.demo.stack import Stack
+
+SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Interrupted(BaseException):
+    """A signal asks us to end; not an Exception, so that nothing on the way takes it for a failure of its own."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Turn the first stop signal into Interrupted; further ones are ignored, since we are already cleaning up."""
+
+    def interrupt(number: int, _: FrameType | None) -> None:
+        ignore_signals()
+        raise Interrupted(number)
+
+    before = {number: signal.signal(number, interrupt) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def ignore_signals() -> None:
+    """Let nothing disturb the cleaning up, which is bounded."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def run(duration: float | None, replay: bool) -> int:
+    """Run the demo and return its exit code.
+
+    Parameters
+    ----------
+    duration : float or None
+        Seconds after which it ends by itself; None: with Ctrl-C.
+    replay : bool
+        Recorded series instead of real servers.
+
+    Returns
+    -------
+    int
+        0 when score, flag, alert and message were seen, 1 when not, 128 + signal number when interrupted before.
+    """
+    console = Console(highlight=False)
+    try:
+        with interruptible():
+            return replay_demo(console, duration) if replay else live(console, duration)
+    except Interrupted as interrupted:
+        console.print("interrupted, everything is ended")
+        return 128 + interrupted.number
+
+
+def live(console: Console, duration: float | None) -> int:
+    """Run the demo on real servers; see `run`."""
+    if missing := missing_servers():
+        console.print(
+            "The demo needs real servers; please install them:\n"
+            f"    sudo apt-get install --no-install-recommends {' '.join(missing)}\n"
+            "Without any, 'anomaly-exporter demo --replay' shows the same on recorded series.",
+            soft_wrap=True,
+        )
+        return 1
+    with tempfile.TemporaryDirectory(prefix="anomaly-exporter-demo-") as folder:
+        failure, demo = "", None
+        with Screen(console, "anomaly-exporter demo on real servers; Ctrl-C ends everything") as screen:
+            stack = Stack(Path(folder), screen.say)
+            try:
+                with stack:
+                    screen.open_at(stack.addresses())
+                    demo = Demo(stack, screen, duration)
+                    try:
+                        demo.run()
+                    finally:
+                        ignore_signals()
+                        screen.say("ending the servers")
+            except Interrupted:
+                if duration is not None or demo is None or not demo.story.complete:
+                    raise
+            except (ServerError, requests.RequestException) as error:
+                failure = str(error)
+        if demo is not None and demo.story.complete and not failure:
+            console.print(f"seen: {', '.join(demo.story.seen)}", soft_wrap=True)
+            return 0
+        missing = list(MILESTONES) if demo is None else demo.story.missing
+        console.print(stack.log_tails(), markup=False, soft_wrap=True)
+        if failure:
+            console.print(f"The demo failed: {failure}", markup=False, soft_wrap=True)
+        console.print(
+            f"not seen: {', '.join(missing) or 'nothing is missing, but see above'}", markup=False, soft_wrap=True
+        )
+        return 1

@@ -1,0 +1,117 @@
+"""The demo without servers: the real cycle and page, fed with a recorded shop."""
+
+import json
+import time
+from typing import Final
+
+import numpy as np
+from prometheus_client.parser import text_string_to_metric_families
+from rich.console import Console
+
+from deploy.demo.screen import Screen
+from deploy.demo.shop import BROKEN, FACTOR, METRIC, PAGES, labels, slowdown, usual
+from deploy.demo.stack import JOB, SHOP_JOB, STEP
+from deploy.demo.story import Reading, Story, readings
+from detectors import Floats
+from exporter import logs
+from exporter.config.models import Config
+from exporter.job import Job
+from exporter.metrics import SelfMetrics
+from exporter.page import Page
+from exporter.runner import Runner, Sinks
+from exporter.server import Hooks, Server
+from exporter.source.frame import Frame
+from exporter.telemetry import Telemetry
+
+MILESTONES: Final = ("anomaly_score above 1", "anomaly_flag 1", "anomaly_alert 1", "incident closed")
+BEGIN: Final = 1_767_600_000.0
+"""Unix seconds of the first judged sample."""
+STEPS: Final = 110
+FAULT_AT, MEND_AT = BEGIN + 40 * STEP, BEGIN + 80 * STEP
+PACE: Final = 0.2
+"""Seconds of real time for one step."""
+
+
+class ReplaySource:
+    """Answers every question with the recorded latencies of the shop; the same in every run."""
+
+    def range(self, expr: str, start: float, end: float, step: float, max_series: int | None = None) -> Frame:
+        """Return the recorded samples from `start` to `end`; see `Source`."""
+        del expr, max_series  # one recording, three series
+        times: Floats = start + step * np.arange(round((end - start) / step) + 1, dtype=np.float64)
+        values = np.concatenate([recorded(page, times) for page in PAGES])
+        series = [json.dumps({"__name__": METRIC, **labels(page)}).encode() for page in PAGES]
+        return Frame(series, np.full(len(PAGES), len(times)), np.tile(times, len(PAGES)), values)
+
+
+def recorded(page: str, times: Floats) -> Floats:
+    """Return the latencies in seconds at `times` (Unix seconds), shape (T,); a time always has the same value."""
+    number = list(PAGES).index(page)
+    noise = [np.random.default_rng([number, int(moment)]) for moment in times]
+    values = np.array([usual(page, times[i : i + 1], rng)[0] for i, rng in enumerate(noise)])
+    broken = (page == BROKEN) & (times < MEND_AT)
+    return np.where(broken, values * slowdown(times - FAULT_AT), values)
+
+
+def run(console: Console, duration: float | None) -> int:
+    """Replay the recording; return 0 when score, flag, alert and the end of the incident were seen on the page."""
+    config = Config.model_validate(
+        {"web": {"listen": "127.0.0.1:0"}, "log": {"level": "error"}, "jobs": {JOB: {**SHOP_JOB, "rate": False}}}
+    )
+    logs.configure(config.log)
+    metrics = SelfMetrics()
+    page = Page(metrics)
+    sinks = Sinks(page, metrics, Telemetry(metrics), None, page.render)
+    job = Job(JOB, config.jobs[JOB], "", ReplaySource(), metrics, None)  # type: ignore[arg-type]  # with rate off a Source
+    runner = Runner(job, sinks)
+    server = Server(
+        config.web, page, Hooks(ready=lambda: runner.published, reload=lambda: "nothing to reload in a replay")
+    )
+    with Screen(console, "anomaly-exporter demo on recorded series, without servers") as screen:
+        story = Story(MILESTONES, screen.say)
+        server.start()
+        try:
+            host, port = server.address
+            screen.open_at({"our page": f"http://{host}:{port}/metrics"})
+            screen.say(f"{STEP:g}s pass in {PACE:g}s; {BROKEN} becomes {FACTOR:g} times slower after a while")
+            pace = PACE if duration is None else min(PACE, duration / STEPS)
+            for step in range(STEPS):
+                now = BEGIN + step * STEP
+                runner.cycle(now)
+                rows = readings(samples(page))
+                screen.show(rows)
+                watch(story, screen, page, now, next(row for row in rows if row.broken))
+                time.sleep(pace)
+        finally:
+            server.stop()
+    if story.complete:
+        console.print(f"seen: {', '.join(story.seen)}", soft_wrap=True)
+        return 0
+    console.print(f"not seen: {', '.join(story.missing)}", soft_wrap=True)
+    return 1
+
+
+def samples(page: Page) -> list[tuple[str, dict[str, str], float]]:
+    """Return the samples of the page as a scrape would read them."""
+    families = text_string_to_metric_families(page.current.body.decode())
+    return [(sample.name, sample.labels, sample.value) for family in families for sample in family.samples]
+
+
+def watch(story: Story, screen: Screen, page: Page, now: float, row: Reading) -> None:
+    """Compare the newest reading with what must be seen."""
+    for moment, text in (
+        (FAULT_AT, f"fault: {BROKEN} gets slower"),
+        (MEND_AT, f"the fault ends: {BROKEN} is as quick as before"),
+    ):
+        if now == moment:
+            screen.say(text, "bold")
+    after = now - FAULT_AT
+    if after >= 0:
+        score, flag, alert, closed = MILESTONES
+        story.note(score, row.score > 1, after, f"{row.score:.3g}")
+        story.note(flag, row.flag == 1, after, "an incident is open")
+        if story.note(alert, row.alert == 1, after, "what the generated rule sends; our page says now"):
+            for line in page.current.body.decode().splitlines():
+                if f'page="{BROKEN}"' in line:
+                    screen.say(line)
+        story.note(closed, now > MEND_AT and row.flag == 0, after, "its samples were not learnt as normal")

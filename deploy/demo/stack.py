@@ -1,0 +1,144 @@
+"""Everything the live demo starts, and ends."""
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import yaml
+
+from deploy.demo.exporter import ExporterServer
+from deploy.demo.process import Server, ServerError
+from deploy.demo.receiver import SlackReceiver, alertmanager_config
+from deploy.demo.servers import ITSELF, AlertmanagerServer, NodeExporterServer, PrometheusServer, backfill, free_port
+from deploy.demo.shop import METRIC, Shop, history
+from exporter.config.models import Config
+from rules.alerts import alert_name, rule_groups
+
+S = TypeVar("S", bound=Server)
+
+JOB: Final = "shop-latency"
+ALERT: Final = alert_name(JOB)
+STEP: Final = 5.0
+"""Seconds between judged samples."""
+SHOP_JOB: Final[dict[str, Any]] = {
+    "expr": METRIC,
+    "direction": "above",
+    "detector": "robust",
+    "step": f"{STEP:g}s",
+    "window": "30m",
+    "clear_after": "15s",
+    # Three pages share it. One a week would do as well, the alert would only come some twenty seconds later.
+    "budget": "2 per week",
+    "publish": ["value", "expected", "lower", "upper", "severity", "alert"],
+    "alert": {"severity": "page"},
+}
+
+
+def demo_config(prometheus: str) -> dict[str, Any]:
+    """Return the exporter's configuration: the shop, and this host's processors and memory as they are."""
+    host = {
+        "direction": "above",
+        "detector": "robust",
+        "step": f"{STEP:g}s",
+        "window": "10m",
+        "publish": ["value", "alert"],
+    }
+    return {
+        "prometheus": {"url": prometheus, "deadline": "4s"},
+        "log": {"format": "console"},
+        "jobs": {
+            JOB: SHOP_JOB,
+            "host-cpu": {
+                **host,
+                "expr": '1 - avg by (instance) (rate(node_cpu_seconds_total{mode="idle"}[30s]))',
+                "least_deviation": 0.5,
+            },
+            "host-memory": {
+                **host,
+                "expr": "1 - node_memory_MemAvailable_bytes / node_memory_MemTotal_bytes",
+                "least_deviation": 0.2,
+            },
+        },
+    }
+
+
+class Stack:
+    """The servers of the live demo in `folder`; a context manager that starts and ends them.
+
+    Parameters
+    ----------
+    folder : Path
+        Takes everything the servers write.
+    say : callable taking str
+        Told what is being started.
+    """
+
+    def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
+        self._folder, self._say = folder, say
+        self._stack = ExitStack()
+        self.shop, self.receiver = Shop(), SlackReceiver()
+        self.servers: list[Server] = []
+
+    def __enter__(self) -> "Stack":
+        with self._stack:
+            self._start()
+            self._stack = self._stack.pop_all()  # all went well: what was started stays until __exit__
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def _start(self) -> None:
+        enter, folder = self._stack.enter_context, self._folder
+        enter(self.shop)
+        enter(self.receiver)
+        self.node = self._run(NodeExporterServer(folder / "node_exporter"))
+        config = alertmanager_config(self.receiver.webhook)
+        self.alertmanager = self._run(AlertmanagerServer(folder / "alertmanager", config))
+        page = free_port()
+        self.prometheus = PrometheusServer(
+            folder / "prometheus",
+            scrape={
+                "prometheus": ITSELF,
+                "node": self.node.address,
+                "shop": self.shop.address,
+                "anomaly-exporter": f"127.0.0.1:{page}",
+            },
+            interval="2s",
+            rules=[folder / "alerts.yml"],
+            alertmanager=self.alertmanager.address,
+        )
+        rules = rule_groups(Config.model_validate(demo_config(self.prometheus.url)))
+        (folder / "alerts.yml").write_text(yaml.safe_dump(rules, allow_unicode=True))
+        self._say("building two days of history")
+        backfill(self.prometheus.directory, history(time.time(), STEP))
+        self._run(self.prometheus)
+        self.exporter = self._run(ExporterServer(folder / "exporter", demo_config(self.prometheus.url), port=page))
+
+    def check(self) -> None:
+        """Raise ServerError when a server has ended."""
+        for server in self.servers:
+            if not server.running:
+                raise ServerError(f"{server.name} has ended")
+
+    def log_tails(self) -> str:
+        """Return the last lines of every server's log, the exporter's last."""
+        return "\n".join(f"--- {server.log.name}\n{server.log_tail()}" for server in self.servers)
+
+    def _run(self, server: S) -> S:
+        self._say(f"starting {server.name}")
+        self.servers.append(server)
+        self._stack.enter_context(server)
+        return server
+
+    def addresses(self) -> dict[str, str]:
+        """Return what to open in a browser."""
+        graph = f"{self.prometheus.url}/graph?g0.expr=anomaly_score&g0.tab=0&g0.range_input=15m"
+        latency = f"&g1.expr={METRIC}&g1.tab=0&g1.range_input=2d"
+        return {
+            "Prometheus": graph + latency,
+            "Alertmanager": f"{self.alertmanager.url}/api/v2/alerts",
+            "our page": f"{self.exporter.url}/metrics",
+        }

@@ -1,0 +1,154 @@
+"""The demo shows what it promises, says so with its exit code, and leaves nothing behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from deploy.demo.replay import PAGES, ReplaySource, recorded
+
+
+class RunningDemo:
+    """`anomaly-exporter demo` as a child process in a folder for temporary files of its own."""
+
+    def __init__(self, process: subprocess.Popen[bytes], temporary: Path) -> None:
+        self.process, self.temporary = process, temporary
+
+    @property
+    def said(self) -> str:
+        return (self.temporary.parent / "demo.log").read_text()
+
+    def children(self) -> dict[str, int]:
+        """Process ids of what the demo started, by the command that names them."""
+        found = {}
+        for folder in Path(f"/proc/{self.process.pid}/task").iterdir():
+            for pid in (folder / "children").read_text().split():
+                command = Path(f"/proc/{pid}/cmdline").read_bytes().decode().replace("\0", " ")
+                if command:  # else it has ended and waits to be reaped
+                    found["exporter" if "-m exporter run" in command else Path(command.split()[0]).name] = int(pid)
+        return found
+
+    def wait_until(self, condition: Callable[[], bool], within: float) -> None:
+        end = time.monotonic() + within
+        while not condition():
+            assert self.process.poll() is None, f"the demo has ended early:\n{self.said}"
+            assert time.monotonic() < end, f"not within {within}s:\n{self.said}"
+            time.sleep(0.1)
+
+    def ends_with(self, within: float) -> int:
+        """Wait for the end; nothing may be left behind."""
+        children = self.children() if self.process.poll() is None else {}
+        code = self.process.wait(within)
+        assert not list(self.temporary.iterdir()), "a temporary folder is left behind"
+        left = [name for name, pid in children.items() if Path(f"/proc/{pid}/exe").exists()]
+        assert not left, f"processes are left behind: {left}"
+        return code
+
+
+@contextmanager
+def demo(folder: Path, *arguments: str, **environment: str) -> Iterator[RunningDemo]:
+    temporary = folder / "temporary"
+    temporary.mkdir()
+    with (folder / "demo.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "exporter", "demo", *arguments],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "TMPDIR": str(temporary), **environment},
+            start_new_session=True,
+        )
+        try:
+            yield RunningDemo(process, temporary)
+        finally:
+            process.kill()
+            process.wait()
+
+
+@pytest.mark.servers
+@pytest.mark.slow
+def test_demo_sees_score_flag_alert_and_message_and_leaves_nothing_behind(tmp_path: Path, servers: None) -> None:
+    with demo(tmp_path, "--for", "60s") as running:
+        running.wait_until(lambda: "becomes 4 times slower" in running.said, within=40)
+        assert set(running.children()) >= {
+            "prometheus",
+            "prometheus-alertmanager",
+            "prometheus-node-exporter",
+            "exporter",
+        }
+        code = running.ends_with(within=90)
+        assert code == 0, running.said
+        assert "[FIRING] AnomalyShopLatency" in running.said
+        assert "shop-latency instance=shop job=shop page=checkout is anomalous" in running.said
+        assert "/graph?g0.expr=anomaly_score" in running.said
+
+
+@pytest.mark.servers
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_demo_ends_everything_it_started(tmp_path: Path, servers: None, number: signal.Signals) -> None:
+    with demo(tmp_path) as running:
+        # SIGTERM comes while servers are being started, Ctrl-C when all of them run.
+        running.wait_until(
+            lambda: ("becomes" if number == signal.SIGINT else "starting exporter") in running.said, within=40
+        )
+        assert "prometheus" in running.children()
+        running.process.send_signal(number)
+        running.process.send_signal(number)  # impatience must not keep it from cleaning up
+        assert running.ends_with(within=30) == 128 + number
+        assert "Traceback" not in running.said
+
+
+@pytest.mark.servers
+@pytest.mark.slow
+def test_demo_whose_exporter_dies_fails_and_says_what_was_not_seen(tmp_path: Path, servers: None) -> None:
+    with demo(tmp_path, "--for", "60s") as running:
+        running.wait_until(lambda: "becomes" in running.said, within=40)
+        os.kill(running.children()["exporter"], signal.SIGKILL)
+        assert running.ends_with(within=30) == 1
+        assert "exporter has ended" in running.said
+        assert "not seen: anomaly_score above 1, anomaly_flag 1, alert firing" in running.said
+        assert "--- exporter.log" in running.said
+        assert "--- prometheus.log" in running.said
+
+
+@pytest.mark.servers
+@pytest.mark.slow
+def test_demo_too_short_for_its_story_does_not_claim_success(tmp_path: Path, servers: None) -> None:
+    with demo(tmp_path, "--for", "5s") as running:
+        assert running.ends_with(within=60) == 1
+        assert "not seen:" in running.said
+
+
+def test_demo_without_servers_names_the_packages_and_the_replay(tmp_path: Path) -> None:
+    nothing = tmp_path / "no-commands"
+    nothing.mkdir()
+    with demo(tmp_path, PATH=str(nothing)) as running:
+        assert running.ends_with(within=30) == 1
+        assert "prometheus prometheus-alertmanager prometheus-node-exporter" in running.said
+        assert "demo --replay" in running.said
+
+
+def test_replay_shows_the_whole_cycle_without_any_server(tmp_path: Path) -> None:
+    nothing = tmp_path / "no-commands"
+    nothing.mkdir()
+    with demo(tmp_path, "--replay", "--for", "5s", PATH=str(nothing)) as running:
+        assert running.ends_with(within=60) == 0, running.said
+        for seen in ("anomaly_score above 1", "anomaly_flag 1", "anomaly_alert 1", "incident closed"):
+            assert seen in running.said
+        assert 'anomaly_score{instance="shop",job="shop",page="checkout"' in running.said
+
+
+def test_recording_is_the_same_in_every_run_and_from_every_start() -> None:
+    import numpy as np
+
+    whole = ReplaySource().range("any", 1_767_600_000.0, 1_767_600_300.0, 5.0)
+    late = ReplaySource().range("any", 1_767_600_200.0, 1_767_600_300.0, 5.0)
+    assert whole.counts.tolist() == [61] * len(PAGES)
+    np.testing.assert_array_equal(whole.values[40:61], late.values[:21])
+    np.testing.assert_array_equal(whole.values[:61], recorded("cart", whole.times[:61]))
