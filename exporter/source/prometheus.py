@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+import numpy as np
 from prometheus_api_client import PrometheusConnect
 
 from exporter.config.models import LimitsConfig, PrometheusConfig
@@ -38,6 +39,8 @@ class Prometheus:
         deadline to itself. At most `max_series` series are kept (None: the configured limit). Raises SourceError.
         """
         points = math.floor((end - start) / step + 1e-6) + 1
+        if points < 1:
+            return Frame([], np.empty(0, np.int64), np.empty(0), np.empty(0))
         most = self._config.max_points
         parts: list[Part] = []
         retries = done = 0

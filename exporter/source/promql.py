@@ -62,7 +62,7 @@ def bare_selector(expr: str) -> str | None:
     True
     """
     match = _SELECTOR.fullmatch(expr)
-    if match is None:
+    if match is None or (match["name"] or "").lower() in {"inf", "nan"}:  # these two are numbers
         return None
     names = [match["name"]] if match["name"] else []
     for each in _EACH.finditer(match["matchers"] or ""):
@@ -70,9 +70,7 @@ def bare_selector(expr: str) -> str | None:
             names.append(each["quoted"][1:-1])
         elif each["label"] == "__name__":
             names.append(each["value"][1:-1] if each["op"] == "=" else "")
-    if len(names) != 1 or names[0].lower() in {"", "inf", "nan"} or "\\" in names[0]:
-        return None
-    return names[0]
+    return names[0] if len(names) == 1 and names[0] and "\\" not in names[0] else None
 
 
 def as_rate(expr: str, span_seconds: float) -> str:

@@ -60,7 +60,7 @@ def rejected(kind: str, text: str) -> SourceError:
         return LimitExceeded(f"the source gave up on the query: {said}; make it cheaper, or use a recording rule")
     if kind in {"internal", "unavailable", "canceled"}:
         return ServerFailed(f"the source failed: {said}")
-    return QueryRejected(f"the source rejects the query: {said}")
+    return QueryRejected(f"the source rejects the query: {said}; correct its expression")
 
 
 def refusal(  # noqa: PLR0911  # a table: one return per group of statuses

@@ -1,0 +1,94 @@
+"""Every way to refuse a query has one error, one cause and one piece of advice."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter.source.errors import (
+    AccessDenied,
+    BadAnswer,
+    LimitExceeded,
+    QueryRejected,
+    ServerFailed,
+    SourceError,
+    Throttled,
+    TooManyPoints,
+)
+from exporter.source.refusals import refusal
+
+URL = "http://prometheus:9090"
+
+
+def said(kind, text):
+    return json.dumps({"status": "error", "errorType": kind, "error": text}).encode()
+
+
+CASES = [
+    # Prometheus
+    (400, said("bad_data", "1:5: parse error: unexpected end of input"), QueryRejected, "parse error: unexpected end"),
+    (400, said("bad_data", 'exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query '
+                           "resolution (?step=XX)"), TooManyPoints, "so many points"),
+    (422, said("execution", "query processing would load too many samples into memory in query execution"),
+     LimitExceeded, "too many samples"),
+    (422, said("execution", "found duplicate series for the match group {} on the right hand-side"),
+     QueryRejected, "duplicate series"),
+    (503, said("timeout", "query timed out in expression evaluation"), LimitExceeded, "recording rule"),
+    (503, said("unavailable", "TSDB not ready"), Throttled, "TSDB not ready"),
+    (500, said("internal", "remote read failed"), ServerFailed, "remote read failed"),
+    (404, b"404 page not found", BadAnswer, "check the path prefix in prometheus.url"),
+    # Thanos
+    (422, said("execution", "exceeded series limit: limit 1000 violated (got 1001)"), LimitExceeded, "limit 1000"),
+    (500, said("internal", "failed to receive any data: rpc error: code = ResourceExhausted desc = exceeded series "
+                           "limit: limit 5 violated (got 6)"), LimitExceeded, "narrow the query"),
+    # Mimir
+    (401, b"no org id\n", AccessDenied, "no org id; check basic_auth, bearer and headers"),
+    (422, said("execution", "the query exceeded the maximum number of series (limit: 5 series) "
+                            "(err-mimir-max-series-per-query)"), LimitExceeded, "err-mimir-max-series-per-query"),
+    (422, said("bad_data", "the query time range exceeds the limit (query length: 800h, limit: 744h) "
+                           "(err-mimir-max-query-length)"), LimitExceeded, "err-mimir-max-query-length"),
+    (429, said("too_many_requests", "the request has been rejected because the tenant exceeded the request rate limit "
+                                    "(err-mimir-tenant-max-request-rate)"), Throttled, "429 Too Many Requests"),
+    # VictoriaMetrics
+    (422, said("422", "the number of matching timeseries exceeds 30000; either narrow down the search or increase "
+                      "-search.maxUniqueTimeseries"), LimitExceeded, "30000"),
+    (422, said("422", "too many points for the given start, end and step; the maximum number of points is 30000"),
+     TooManyPoints, "30000"),
+    # what stands in between
+    (403, b"<html><h1>Forbidden</h1></html>", AccessDenied, "403 Forbidden); check"),
+    (407, b"", AccessDenied, "407 Proxy"),
+    (408, b"", ServerFailed, "408 Request Timeout"),
+    (413, b"", LimitExceeded, "the query is too long"),
+    (502, b"<html>Bad Gateway</html>", ServerFailed, "502 Bad Gateway)"),
+    (504, b"upstream request timeout", ServerFailed, "upstream request timeout"),
+    (599, b"", ServerFailed, "599"),
+    (204, b"", BadAnswer, "204 No Content"),
+    (405, b"", BadAnswer, "no query API"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("status", "body", "error", "words"), CASES)
+def test_a_refusal_is_told_with_the_sources_own_words(status, body, error, words):
+    """Row 7."""
+    refused = refusal(status, {}, body, URL)
+    assert type(refused) is error
+    assert words in str(refused)
+    assert "<" not in str(refused)
+
+
+def test_the_accepted_number_of_points_is_read_from_the_refusal():
+    refused = refusal(400, {}, said("bad_data", "exceeded maximum resolution of 11,000 points per timeseries"), URL)
+    assert isinstance(refused, TooManyPoints)
+    assert refused.points == 11_000
+
+
+@given(st.integers(200, 999).filter(lambda status: status != 200), st.binary(max_size=2000) | st.text(max_size=2000))
+def test_any_refusal_gives_one_short_printable_line(status, body):
+    """Rows 14 and 16: a hostile server can write neither escape sequences nor novels into our log."""
+    raw = body if isinstance(body, bytes) else said("execution", body)
+    refused = refusal(status, {"location": raw.decode(errors="replace"), "retry-after": "x"}, raw, URL, ["secret"])
+    assert isinstance(refused, SourceError)
+    assert str(refused).isprintable()
+    assert len(str(refused)) < 500
+    assert "secret" not in str(refused)
