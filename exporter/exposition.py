@@ -20,7 +20,7 @@ CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 MAX_LABEL_BYTES: Final = 64 * 1024
 """A series with more label text than this is left out: 10,000 of them would fill the memory, ours and Prometheus'."""
 
-_NAME: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+_NAME: Final = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")  # what begins with __ belongs to Prometheus
 _NOT_IN_NAME: Final = re.compile(r"[^a-zA-Z0-9_]|^[0-9]")
 _BITS: Final = np.array([b"0", b"1"], dtype=object)
 
@@ -37,10 +37,11 @@ def encode(text: str) -> bytes:
 
 @lru_cache(maxsize=256)  # the series of one query mostly have the same label names
 def published_names(names: tuple[str, ...], reserved: frozenset[str]) -> tuple[str, ...]:
-    """Return the label names as the page shows them, all different and none of them `reserved`.
+    """Return the label names as the page shows them: valid, all different and none of them `reserved`.
 
     A name that only Prometheus 3 knows is written as Prometheus itself writes it for older scrapers: `a.b` as `a_b`.
-    A name that is taken, by us or by another label, gets `exported_` in front, as often as needed.
+    A name that is taken, by us, by Prometheus (`__name__`) or by another label, gets `exported_` in front, as often as
+    needed.
     """
     taken = set(reserved)
     taken.update(name for name in names if _NAME.fullmatch(name))
@@ -49,7 +50,7 @@ def published_names(names: tuple[str, ...], reserved: frozenset[str]) -> tuple[s
         wanted = name
         if name in reserved or not _NAME.fullmatch(name):
             wanted = _NOT_IN_NAME.sub("_", name) or "_"
-            while wanted in taken:
+            while wanted in taken or not _NAME.fullmatch(wanted):
                 wanted = f"exported_{wanted}"
             taken.add(wanted)
         published.append(wanted)

@@ -28,7 +28,7 @@ FAMILIES: Final[Mapping[str, str]] = {
 }
 """The judged families with their help texts, in the order of the page."""
 
-_RESERVED: Final = frozenset({"__name__", "query", "detector"})
+_RESERVED: Final = frozenset({"query", "detector"})
 _PER_CHANNEL: Final = ("value", "expected", "lower", "upper")
 
 

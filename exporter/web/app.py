@@ -1,6 +1,7 @@
 """The pages of our own port. No parameter of a request is used, so none can reach the source."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from html import escape
@@ -20,6 +21,7 @@ from exporter.page import Page, Snapshot
 
 log = structlog.get_logger()
 
+_REFUSED: Final = re.compile(r"\s*q\s*=\s*0(\.0*)?\s*")
 _CHUNK: Final = 256 * 1024
 _LONGEST_TARGET: Final = 8 * 1024
 _LONGEST_HEADERS: Final = 16 * 1024
@@ -146,7 +148,7 @@ def accepts_gzip(header: str) -> bool:
     for item in header.lower().split(","):
         name, _, weight = item.partition(";")
         if name.strip() == "gzip":
-            return weight.replace(" ", "").rstrip("0").rstrip(".") not in {"q=", "q"}
+            return _REFUSED.fullmatch(weight) is None
     return False
 
 

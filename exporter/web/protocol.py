@@ -36,12 +36,14 @@ class GuardedProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         """Begin; when too many are open, the one that has been silent longest has to go."""
         super().connection_made(transport)
-        transport.set_write_buffer_limits(0)  # an answer counts as taken when the kernel has it
+        # An answer counts as taken when the kernel has it. Not high=0: asyncio's TLS would then never go on.
+        transport.set_write_buffer_limits(high=1, low=0)
         self._since = self.loop.time()
         self._give(HEADER_SECONDS)
         if len(self.connections) > self._max_connections:
-            silent = [c for c in self.connections if isinstance(c, GuardedProtocol) and not c._busy]
-            min(silent, key=lambda connection: connection._since).transport.abort()
+            ours = [one for one in self.connections if isinstance(one, GuardedProtocol)]
+            silent = [one for one in ours if not one._busy and not one.transport.is_closing()]  # this one at least
+            min(silent, key=lambda one: one._since).transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""

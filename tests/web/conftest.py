@@ -1,0 +1,35 @@
+"""A running web server for the tests."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from exporter.config.models import WebConfig
+from exporter.metrics import SelfMetrics
+from exporter.page import Page
+from exporter.server import Hooks, Server
+
+Serve = Callable[..., Server]
+
+
+@pytest.fixture
+def page() -> Page:
+    return Page(SelfMetrics())
+
+
+@pytest.fixture
+def serve(page: Page) -> Iterator[Serve]:
+    """Start servers on free ports: `serve(ready=…, reload=…, **WebConfig fields)`."""
+    with ExitStack() as stack:
+
+        def start(
+            ready: Callable[[], bool] = lambda: True, reload: Callable[[], str | None] = lambda: None, **config: Any
+        ) -> Server:
+            server = Server(WebConfig(listen="127.0.0.1:0", **config), page, Hooks(ready, reload))
+            server.start()
+            stack.callback(server.stop)
+            return server
+
+        yield start

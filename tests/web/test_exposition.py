@@ -1,0 +1,90 @@
+"""Label texts and numbers."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter.exposition import MAX_LABEL_BYTES, label_text, numbers, published_names
+
+RESERVED = frozenset({"query", "detector"})
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1.0, b"1.0"),
+        (0.1, b"0.1"),
+        (-0.0, b"-0.0"),
+        (1e308, b"1e308"),
+        (5e-324, b"5e-324"),
+        (math.nan, b"NaN"),
+        (math.inf, b"+Inf"),
+        (-math.inf, b"-Inf"),
+    ],
+)
+def test_numbers_are_written_as_prometheus_reads_them(value: float, text: bytes) -> None:
+    assert numbers(np.array([value, 2.5])) == [text, b"2.5"]
+
+
+@given(st.lists(st.floats(), max_size=50))
+def test_every_number_reads_back_as_the_same_number(values: list[float]) -> None:
+    array = np.array(values, np.float64)
+    assert np.array_equal(np.array([float(text) for text in numbers(array)]), array, equal_nan=True)
+
+
+def test_a_label_of_ours_moves_the_source_label_aside_as_prometheus_does() -> None:
+    assert published_names(("detector", "instance", "query"), RESERVED) == (
+        "exported_detector",
+        "instance",
+        "exported_query",
+    )
+    assert published_names(("exported_query", "query"), RESERVED) == ("exported_query", "exported_exported_query")
+    assert published_names(("__name__",), RESERVED) == ("exported___name__",)
+
+
+def test_a_name_only_prometheus_3_knows_is_written_for_all_others() -> None:
+    assert published_names(("service.name", "0a", "", "ä", "le"), RESERVED) == (
+        "service_name",
+        "_a",
+        "_",
+        "exported__",
+        "le",
+    )
+
+
+def test_a_rewritten_name_never_takes_the_place_of_another_label() -> None:
+    assert published_names(("a.b", "a_b"), RESERVED) == ("exported_a_b", "a_b")
+
+
+names = st.text(alphabet=st.sampled_from("aq0_.é"), max_size=4) | st.sampled_from(
+    ["query", "exported_query", "exported_exported_query", "detector", "__name__", "qu.ery", "a.b", "a_b"]
+)
+
+
+@given(st.lists(names, unique=True, max_size=8).map(tuple))
+def test_published_names_are_valid_different_and_not_ours(given_names: tuple[str, ...]) -> None:
+    published = published_names(given_names, RESERVED)
+    assert len(set(published)) == len(given_names)
+    assert not RESERVED & set(published)
+    assert all(name.isascii() and name.isidentifier() and not name.startswith("__") for name in published)
+    valid = [name for name in given_names if name.isascii() and name.isidentifier() and not name.startswith("__")]
+    assert set(valid) - RESERVED <= set(published), "a name that is fine stays as it is"
+
+
+def test_special_characters_are_escaped_and_what_utf8_cannot_say_is_replaced() -> None:
+    text = label_text((("a", 'x"\\\n\0\r'), ("b", "\ud800")), 'query="q"', RESERVED)
+    assert text == b'a="x\\"\\\\\\n\0\r",b="?",query="q"} '
+
+
+def test_an_empty_label_is_no_label() -> None:
+    assert label_text((("a", ""),), 'query="q"', RESERVED) == b'query="q"} '
+
+
+def test_monstrous_labels_are_refused() -> None:
+    """Row 14."""
+    assert label_text((("a", "x" * MAX_LABEL_BYTES),), "", RESERVED) is None
+    assert label_text(tuple((f"l{n}", "0123456789") for n in range(5_000)), "", RESERVED) is None
+    assert label_text((("a", "x" * (MAX_LABEL_BYTES - 1)),), "", RESERVED) is not None
