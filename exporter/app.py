@@ -39,6 +39,8 @@ class App:
         The configuration file.
     profile : str or None
         The profile laid over it.
+    listen : str or None
+        Address and port that take the place of `web.listen`.
 
     Raises
     ------
@@ -46,7 +48,7 @@ class App:
         The configuration is wrong, or what it names cannot be used.
     """
 
-    def __init__(self, path: Path, profile: str | None = None) -> None:
+    def __init__(self, path: Path, profile: str | None = None, listen: str | None = None) -> None:
         self._path, self._profile = path, profile
         self._loaded: Loaded = load(path, profile)
         config = self._loaded.config
@@ -60,7 +62,8 @@ class App:
         self._source = Prometheus(config.prometheus, config.limits)
         self._watcher = Watcher(self._loaded.files, config.reload_poll)
         self._runners = self._built(self._loaded, self._source, {})
-        self.server = Server(config.web, self.page, Hooks(ready=self._ready, reload=self.reload))
+        web = config.web if listen is None else config.web.model_copy(update={"listen": listen})
+        self.server = Server(web, self.page, Hooks(ready=self._ready, reload=self.reload))
         self.metrics.started.set_to_current_time()
         self._note_load(True)
 
@@ -142,6 +145,8 @@ class App:
                 self._note_load(False)
                 log.error("reload_failed", error=str(error), hint="the old configuration stays in service")
                 return str(error)
+            finally:
+                self._dirty.set()
             self._note_load(True)
             log.info("reloaded", jobs=len(self._runners))
             return None
@@ -174,7 +179,6 @@ class App:
             self._source = source
         if new.web != old.web:
             log.warning("restart_needed", what="web", why="the port, its TLS and its users are set up at start")
-        self._dirty.set()
 
     def _exchange_audit(self, old: AuditConfig | None, new: AuditConfig | None) -> None:
         before = self._sinks.audit

@@ -38,6 +38,7 @@ def run(
         "anomaly.yml"
     ),
     profile: Profile = None,
+    listen: Annotated[str | None, typer.Option(help="HOST:PORT to serve on instead of web.listen.")] = None,
 ) -> None:
     """Run the exporter until SIGTERM or Ctrl-C. SIGHUP loads the configuration again."""
     from exporter.app import App  # numpy and more: only where they are needed, so that --help is quick
@@ -47,7 +48,7 @@ def run(
     from exporter.telemetry import TelemetryError
 
     try:
-        App(config, profile).run()
+        App(config, profile, listen).run()
     except ConfigError as error:
         _fail(str(error), code=2)
     except (AuditError, ServerError, TelemetryError) as error:

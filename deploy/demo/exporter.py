@@ -18,7 +18,7 @@ class ExporterServer(Server):
     directory : Path
         Holds configuration and log.
     config : mapping
-        The configuration; the address to listen on is filled in.
+        The configuration; a free port takes the place of its `web.listen`.
     port : int, optional
         As for `Server`.
     """
@@ -37,6 +37,5 @@ class ExporterServer(Server):
     def arguments(self) -> list[str]:
         """Write the configuration and return the flags."""
         file = self.directory / "anomaly.yml"
-        web = {**self.config.get("web", {}), "listen": self.address}
-        file.write_text(yaml.safe_dump({**self.config, "web": web}, sort_keys=False))
-        return ["--config", str(file)]
+        file.write_text(yaml.safe_dump(self.config, sort_keys=False))
+        return ["--config", str(file), "--listen", self.address]

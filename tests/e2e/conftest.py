@@ -25,7 +25,7 @@ class Page:
             for sample in family.samples:
                 self._samples.setdefault(sample.name, []).append(sample)
 
-    def get(self, name: str, **labels: str) -> dict[tuple[tuple[str, str], ...], float]:
+    def get(self, name: str, /, **labels: str) -> dict[tuple[tuple[str, str], ...], float]:
         """Return values by labels, of the samples that have all of `labels`."""
         return {
             tuple(sorted(s.labels.items())): s.value
@@ -33,7 +33,7 @@ class Page:
             if labels.items() <= s.labels.items()
         }
 
-    def one(self, name: str, **labels: str) -> float | None:
+    def one(self, name: str, /, **labels: str) -> float | None:
         """Return the only value, None where there is none."""
         found = self.get(name, **labels)
         assert len(found) <= 1, found

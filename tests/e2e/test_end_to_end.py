@@ -49,7 +49,10 @@ def test_node_exporter_is_judged_and_scraped_back(prometheus, node_exporter, exp
         "modes": {"expr": "sum by (instance, mode) (node_cpu_seconds_total)", **QUICK},
     }
     ours = exporter(config(source, jobs))
-    source.scrape = {"node": node_exporter.address, "anomaly": {"honor_labels": True, "static_configs": [{"targets": [ours.address]}]}}
+    source.scrape = {
+        "node": node_exporter.address,
+        "anomaly": {"honor_labels": True, "static_configs": [{"targets": [ours.address]}]},
+    }
     source.reload()
     found = source.wait_for('anomaly_score{query="modes", mode="idle"} >= 0', within=40)
     assert found[0]["metric"] == {
@@ -58,6 +61,7 @@ def test_node_exporter_is_judged_and_scraped_back(prometheus, node_exporter, exp
         "mode": "idle",
         "query": "modes",
         "detector": "robust",
+        "job": "anomaly",  # the aggregation left none, so Prometheus adds that of the scrape
     }
     [memory] = source.wait_for('anomaly_lower{query="memory"}')
     assert memory["metric"]["job"] == "node"  # honor_labels: the source's job, not ours
@@ -147,7 +151,7 @@ def test_an_outage_of_two_minutes_withdraws_the_scores_and_is_not_flagged(promet
         time.sleep(1)
     assert withdrawn < 20
     assert Page(ours.url).get("anomaly_exporter_query_errors_total", query="level", reason="unreachable")
-    assert ",1," not in audit.read_text()
+    assert not audit.exists()  # no flag ever changed
 
 
 def test_a_frozen_source_costs_one_cycle_at_a_time_and_no_other_job(prometheus, exporter, target):
@@ -155,7 +159,7 @@ def test_a_frozen_source_costs_one_cycle_at_a_time_and_no_other_job(prometheus, 
     target.series = {"a": 10.0}
     source = prometheus(scrape={"target": watching(target)}, history=history("a"))
     source.wait_for("level")
-    jobs = {"level": {"expr": "level", **QUICK}, "bad": {"expr": "level + on (nothing) group_left level", **QUICK}}
+    jobs = {"level": {"expr": "level", **QUICK}, "bad": {"expr": "rate(level)", **QUICK}}
     ours = exporter(config(source, jobs))
     eventually(lambda: Page(ours.url).get("anomaly_score", query="level"))
     page = Page(ours.url)
@@ -183,9 +187,8 @@ def test_a_bad_file_keeps_the_old_configuration_and_says_so(prometheus, exporter
     answer = post(f"{ours.url}/-/reload")
     assert answer.status_code == 500
     assert "did you mean 'window'" in answer.text
-    page = Page(ours.url)
-    assert page.one("anomaly_exporter_config_last_reload_successful") == 0
-    assert page.get("anomaly_score")
+    eventually(lambda: Page(ours.url).one("anomaly_exporter_config_last_reload_successful") == 0)
+    assert Page(ours.url).get("anomaly_score")
     file.write_text(good.replace("level:", "renamed:", 1))
     ours._signal(signal.SIGHUP)
     eventually(lambda: Page(ours.url).get("anomaly_score", query="renamed"))
@@ -216,10 +219,13 @@ def test_raw_counters_of_the_original_file_are_judged_as_rates(prometheus, expor
     source = prometheus(scrape={"target": watching(target)})
     source.wait_for("rate(work_total[10s])")
     flat = {"prometheus_url": source.url, "metrics": ["work_total", "level"], "step": "1s", "window_minutes": 1}
-    ours = exporter.__self__ if hasattr(exporter, "__self__") else exporter
-    server = ours(flat | {"contamination": 0.01}, ready=False)
-    log = eventually(lambda: [e for e in map(json.loads, server.log.read_text().splitlines()) if e["event"] == "counter_rated"])
-    assert log[0]["judged"].startswith("rate(work_total[")
+    ours = exporter(flat | {"contamination": 0.01}, ready=False)
+
+    def rated():
+        return [e for e in map(json.loads, ours.log.read_text().splitlines()) if e["event"] == "counter_rated"]
+
+    [event] = eventually(rated)
+    assert event["judged"].startswith("rate(work_total[")
 
 
 def test_a_stop_signal_writes_what_is_pending_and_ends_with_zero(prometheus, exporter, target, tmp_path):
@@ -255,7 +261,7 @@ def test_a_stop_signal_writes_what_is_pending_and_ends_with_zero(prometheus, exp
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"web": {"listen": "BUSY"}}, "in use"),
+        ({"web": {"listen": "BUSY"}}, "another process has this port"),
         ({"jobs": {"level": {"expr": "level", "detector": "robst"}}}, "did you mean 'robust'"),
         ({"prometheus": {"url": "localhost:9090"}}, "http"),
     ],
@@ -275,7 +281,10 @@ def test_a_start_that_cannot_work_says_why_in_one_message(tmp_path, change, mess
         file.write_text(yaml.safe_dump({"jobs": {"level": {"expr": "level"}}} | change))
         done = subprocess.run(
             [sys.executable, "-m", "exporter", "run", "--config", str(file)],
-            capture_output=True, text=True, timeout=30, check=False,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
         )
     assert done.returncode in {1, 2}
     assert message in done.stderr
