@@ -37,9 +37,10 @@ def alert(name: str, job: JobConfig) -> dict[str, Any]:
         "expr": f"{metric}{{query={quoted(name)}}} == 1",
         "labels": {"severity": plain(job.alert.severity)},
         "annotations": {
-            "summary": f"{plain(name)} {entity()}is anomalous",
+            "summary": f"Anomaly in {plain(name)}{entity()}",
             "description": f"{shown}score "
-            '{{ range query (printf "anomaly_score{%s}" $s) }}{{ .Value | humanize }}{{ end }} (above 1 is anomalous).',
+            '{{ range query (printf "anomaly_score{%s}" $s) }}{{ .Value | printf `%.3g` }}{{ end }}'
+            " (above 1 is anomalous).",
         },
     }
     if job.alert.for_:

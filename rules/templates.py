@@ -17,14 +17,14 @@ def quoted(text: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Return a template that renders as `text`, whatever it holds."""
-    return "{{ " + quoted(text) + " }}" if "{{" in text else text
+    """Return a template that renders as `text`, whatever it holds and whatever template follows it."""
+    return "{{ " + quoted(text) + " }}" if "{" in text else text
 
 
 def entity() -> str:
-    """Return a template that renders as the labels of the judged series, without those that we add."""
+    """Return a template that renders as ` name=value` for each label of the series, without those that we add."""
     ours = " ".join(f'(ne $k "{label}")' for label in ("__name__", "query", "detector"))
-    return "{{ range $k, $v := $labels }}{{ if and " + ours + " }}{{ $k }}={{ $v }} {{ end }}{{ end }}"
+    return "{{ range $k, $v := $labels }}{{ if and " + ours + " }} {{ $k }}={{ $v }}{{ end }}{{ end }}"
 
 
 def readings(metrics: Iterable[tuple[str, str]]) -> str:
@@ -34,7 +34,7 @@ def readings(metrics: Iterable[tuple[str, str]]) -> str:
     """
     parts = (
         "{{ range query (printf " + quoted(metric + "{%s}") + " $s) }}"
-        "{{ with .Labels.channel }}{{ . }} {{ end }}" + word + " {{ .Value | humanize }}, {{ end }}"
+        "{{ with .Labels.channel }}{{ . }} {{ end }}" + word + " {{ .Value | printf `%.4g` }}, {{ end }}"
         for word, metric in metrics
     )
     return _SELECTOR + "".join(parts)

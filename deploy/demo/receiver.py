@@ -58,8 +58,10 @@ def alertmanager_config(webhook: str) -> dict[str, Any]:
                         "channel": "#alerts",
                         "send_resolved": True,
                         "title": "[{{ .Status | toUpper }}] {{ .CommonLabels.alertname }}",
-                        "text": "{{ range .Alerts }}{{ .Annotations.summary }} since "
-                        '{{ .StartsAt.Local.Format "15:04:05" }}: {{ .Annotations.description }}\n{{ end }}',
+                        "text": "{{ range .Alerts }}{{ .Annotations.summary }}, "
+                        '{{ if eq .Status "resolved" }}over at {{ .EndsAt.Local.Format "15:04:05" }}'
+                        '{{ else }}since {{ .StartsAt.Local.Format "15:04:05" }}{{ end }}'
+                        ": {{ .Annotations.description }}\n{{ end }}",
                     }
                 ],
             }
