@@ -115,14 +115,16 @@ class CsvFile:
 
     def _rotate(self) -> None:
         self.close()
-        numbered = [self.path] + [self.path.with_name(f"{self.path.name}.{n}") for n in range(1, self._keep + 1)]
-        # A kill between two renames leaves a gap: moving files up only as far as that loses none of them.
-        free = next((n for n, path in enumerate(numbered) if not path.exists()), self._keep)
         if self._keep == 0:
             self.path.unlink()
+        # A kill between two renames leaves a gap: moving files up only as far as that loses none of them.
+        free = next((n for n in range(1, self._keep) if not self._numbered(n).exists()), self._keep)
         for n in range(free, 0, -1):
-            numbered[n - 1].replace(numbered[n])
+            self._numbered(n - 1).replace(self._numbered(n))
         sync_folder(self.path.parent)
+
+    def _numbered(self, n: int) -> Path:
+        return self.path.with_name(f"{self.path.name}.{n}") if n else self.path
 
     def _drop(self) -> None:
         if self._fd >= 0:
