@@ -1,6 +1,7 @@
 # Needs Python 3.11+, make and apt; everything else is installed into .venv, or as Debian packages where root or sudo allows.
 PYTHON ?= python3
-WORKERS ?= auto
+# Most tests wait for servers: at least four at once, on two cores too.
+WORKERS ?= $(shell n=$$(nproc); echo $$((n > 4 ? n : 4)))
 ARGS ?=
 
 BIN := .venv/bin
