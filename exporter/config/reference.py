@@ -9,10 +9,8 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, BeforeValidator, SecretStr
 from pydantic.fields import FieldInfo
 
-from detectors import DETECTORS
 from exporter.config.legacy import FlatConfig
 from exporter.config.models import Config
-from exporter.config.schema import parameters
 from exporter.config.secrets import Secret
 from exporter.config.units import duration, format_duration, format_size, rate_per_week, shown, size
 
@@ -34,15 +32,10 @@ _WORDS: Final = {
 
 
 def tables() -> str:
-    """Return the tables of all sections, of the detectors and of the original flat file, as Markdown."""
+    """Return the tables of all sections and of the original flat file, as Markdown."""
     lines = list(_section("Top level", Config, ""))
     for title, model, prefix in _sections(Config, ""):
         lines += _section(title, model, prefix)
-    for name in DETECTORS:
-        lines += _head(f"`jobs.NAME.detector.{name}`", "Parameters of this detector.")
-        for parameter, field in parameters(name).items():
-            annotation, info = get_args(field.type)[:2]
-            lines.append(_row(parameter, _type(annotation, ()), f"`{shown(field.default)}`", info.description))
     lines += _section("The original flat file", FlatConfig, "")
     return "\n".join(lines).strip()
 
@@ -64,7 +57,8 @@ def _sections(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, type[B
 
 
 def _section(title: str, model: type[BaseModel], prefix: str) -> Iterator[str]:
-    yield from _head(title, (model.__doc__ or "").partition("\n")[0])
+    intro = (model.__doc__ or "").partition("\n")[0]
+    yield from ("", f"### {title}", "", intro, "", "| key | type | default | meaning |", "| --- | --- | --- | --- |")
     for key, info in _keys(model):
         inner, many = _inner(info.annotation)
         name = f"{prefix}{key}{'.NAME' if many else ''}"
@@ -72,10 +66,6 @@ def _section(title: str, model: type[BaseModel], prefix: str) -> Iterator[str]:
         if kind is None:
             kind = _type(info.annotation, tuple(info.metadata)) if inner is None else f"see `{name}`"
         yield _row(key, kind, _default(info), info.description)
-
-
-def _head(title: str, text: str) -> tuple[str, ...]:
-    return "", f"### {title}", "", text, "", "| key | type | default | meaning |", "| --- | --- | --- | --- |"
 
 
 def _row(key: str, kind: str, default: str, text: str | None) -> str:
