@@ -93,7 +93,7 @@ def _wanted(environ: Mapping[str, str]) -> bool:
 
 def _tracing() -> "Tracing":
     try:
-        from exporter.tracing import Tracing  # noqa: PLC0415 - an extra that costs half a second: only when asked for
+        from exporter.tracing import Tracing  # an extra that takes a second to import: only when asked for
     except ImportError as error:
         raise TelemetryError(
             f"tracing is switched on by an OTEL_* environment variable, but {error.name} is not installed; "

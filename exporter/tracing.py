@@ -62,13 +62,13 @@ class Tracing:
         flush.join(timeout)
 
 
-class _LastWords(logging.Handler):
-    """Keeps what OpenTelemetry said last instead of letting it speak at every attempt."""
+class _FirstWords(logging.Handler):
+    """Keeps what OpenTelemetry said first, which is why; instead of letting it speak at every attempt."""
 
     text = ""
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.text = record.getMessage()
+        self.text = self.text or record.getMessage()
 
 
 class _Patient(SpanExporter):
@@ -77,12 +77,13 @@ class _Patient(SpanExporter):
     def __init__(self, exporter: SpanExporter) -> None:
         self._exporter = exporter
         self._failing = False
-        self._words = _LastWords(logging.WARNING)
+        self._words = _FirstWords(logging.WARNING)
         for name in ("opentelemetry.exporter", "opentelemetry.sdk"):
             library = logging.getLogger(name)
             library.handlers, library.propagate = [self._words], False
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        self._words.text = ""
         result = self._exporter.export(spans)
         failed = result is not SpanExportResult.SUCCESS
         if failed and not self._failing:
