@@ -10,6 +10,8 @@ from detectors.types import Batch, Flags, Floats, State
 
 MAD_TO_SIGMA: Final = 1.4826
 MEAN_DEVIATION_TO_SIGMA: Final = 1.2533
+_ROWS: Final = 512
+"""Rows worked on at a time: their intermediate results stay in the processor's cache, which is three times as fast."""
 
 
 def median_and_scale(samples: Floats) -> tuple[Floats, Floats, Floats]:
@@ -28,24 +30,51 @@ def median_and_scale(samples: Floats) -> tuple[Floats, Floats, Floats]:
     median, scale, count : Floats, shape (...)
         NaN, NaN, 0 where there is no sample.
     """
-    ordered = np.sort(samples, axis=-1)  # NaN last
-    count = np.isfinite(samples).sum(axis=-1)
-    middle = _middle(ordered, count)
-    deviation = np.abs(ordered - middle[..., None])
-    mean = np.nansum(deviation, axis=-1) / np.maximum(count, 1)
-    deviation.sort(axis=-1)
-    mad = _middle(deviation, count)
-    scale = np.where(mad > 0, MAD_TO_SIGMA * mad, MEAN_DEVIATION_TO_SIGMA * mean)
-    return middle, np.maximum(scale, 1e-6 * np.abs(middle) + 1e-12), count.astype(np.float64)
+    shape, size = samples.shape[:-1], samples.shape[-1]
+    middle, scale, count = (np.full(shape, fill).ravel() for fill in (np.nan, np.nan, 0.0))
+    rows = samples.reshape(-1, size) if size else samples.reshape(0, 0)
+    for first in range(0, len(rows), _ROWS):
+        block = slice(first, first + _ROWS)
+        ordered = np.sort(rows[block], axis=1)  # NaN last
+        complete = not np.isnan(ordered[:, -1]).any()
+        found = _whole(ordered) if complete else _with_gaps(ordered)
+        middle[block], scale[block], count[block] = found
+    scale = np.maximum(scale, 1e-6 * np.abs(middle) + 1e-12)
+    return middle.reshape(shape), scale.reshape(shape), count.reshape(shape)
 
 
-def _middle(ordered: Floats, count: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> Floats:
-    """Return the median of rows sorted with NaN last; halves are summed first, lest 1e308 overflow."""
-    low = np.maximum(count - 1, 0) // 2
-    high = np.minimum(count // 2, ordered.shape[-1] - 1)
-    pair = np.take_along_axis(ordered, np.stack([low, high], axis=-1), axis=-1)
-    middle: Floats = (0.5 * pair).sum(axis=-1)
-    return middle
+def _whole(ordered: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return median, scale and count of sorted rows without NaN.
+
+    The h samples nearest to the median are neighbours in the sorted row, so the h-th smallest deviation is the least,
+    over all runs of h neighbours, of the larger deviation of the two ends: no second sort.
+    """
+    size = ordered.shape[1]
+    low, high = (size - 1) // 2, size // 2
+    middle = 0.5 * ordered[:, low] + 0.5 * ordered[:, high]  # halves first, lest 1e308 overflow
+    above = ordered - middle[:, None]
+    below = -above
+
+    def smallest(h: int) -> Floats:
+        nearest: Floats = np.maximum(below[:, : size - h + 1], above[:, h - 1 :]).min(axis=1)
+        return nearest
+
+    mad = smallest(low + 1) if low == high else 0.5 * smallest(high) + 0.5 * smallest(high + 1)
+    scale = MAD_TO_SIGMA * mad
+    alike = np.flatnonzero(mad == 0)
+    if len(alike):
+        scale[alike] = MEAN_DEVIATION_TO_SIGMA * np.abs(above[alike]).mean(axis=1)
+    return middle, scale, np.full(len(ordered), float(size))
+
+
+def _with_gaps(ordered: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return median, scale and count of rows sorted with NaN last: one `_whole` for each number of samples."""
+    count = np.isfinite(ordered).sum(axis=1)
+    middle, scale = np.full(len(ordered), np.nan), np.full(len(ordered), np.nan)
+    for size in np.unique(count[count > 0]):
+        rows = np.flatnonzero(count == size)
+        middle[rows], scale[rows], _ = _whole(ordered[rows, :size])
+    return middle, scale, count.astype(np.float64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -77,7 +77,7 @@ class App:
         signal.signal(signal.SIGHUP, lambda *_: self._hangup.set())
         self.page.render()
         self.server.start()
-        log.info("started", address=self.server.address, jobs=len(self._runners), config=str(self._path))
+        log.info("started", url=self.server.url, jobs=len(self._runners), config=str(self._path))
         for note in self._loaded.notes:
             log.warning("note", text=note)
         threading.Thread(target=self._keep_house, name="house", daemon=True).start()

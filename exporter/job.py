@@ -150,6 +150,8 @@ class Job:
         return True
 
     def _serve(self, version: str, trained_at: float) -> None:
+        if self.model_version:
+            self._metrics.model_info.remove(self.name, self.detector_name, self.model_version)
         self.model_version = version
         self._metrics.model_trained.labels(self.name, self.detector_name).set(trained_at)
         self._metrics.model_info.labels(self.name, self.detector_name, version).set(1)

@@ -42,8 +42,8 @@ def test_every_value_of_a_row_ranks_as_in_a_forest(kind):
 
 
 def test_newest_points_of_many_series_rank_as_in_their_own_forests():
-    rows = np.array([RNG.normal(0, 1, N) for _ in range(60)])
-    rows[:, -1] += RNG.choice([0, 2, 4, 8], 60)
+    rows = np.array([RNG.normal(0, 1, N) for _ in range(30)])
+    rows[:, -1] += RNG.choice([0, 2, 4, 8], 30)
     ours = closed(rows, rows[:, -1])
     theirs = [forest(row, 0)[-1] for row in rows]
     other = [forest(row, 7)[-1] for row in rows]
