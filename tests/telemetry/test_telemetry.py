@@ -233,7 +233,7 @@ def test_an_unreachable_collector_is_one_warning_and_never_in_the_way(
         telemetry = start(
             OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{taken.getsockname()[1]}",
             OTEL_BSP_SCHEDULE_DELAY="10",
-            OTEL_EXPORTER_OTLP_TIMEOUT="1",
+            OTEL_EXPORTER_OTLP_TIMEOUT="2.5",
         )
         deadline = time.monotonic() + 30
         while "traces_not_sent" not in stream.getvalue():
