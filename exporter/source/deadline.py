@@ -99,10 +99,13 @@ _POOLS: Final = {"http": _Pool, "https": _TLSPool}
 
 
 class Adapter(HTTPAdapter):
-    """An HTTPAdapter whose connections keep the deadline; `connections` are kept open at most."""
+    """An HTTPAdapter whose connections keep the deadline; `connections` are kept open at most.
+
+    It does not limit how many are in use: a pool that blocks does so without a deadline.
+    """
 
     def __init__(self, connections: int) -> None:
-        super().__init__(pool_connections=2, pool_maxsize=connections, max_retries=0, pool_block=True)
+        super().__init__(pool_connections=2, pool_maxsize=connections, max_retries=0)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Make the pools out of our connections."""

@@ -5,7 +5,6 @@ decoded sample is spent. Samples are then decoded a megabyte at a time: 1.5 µs 
 long-lived objects for the garbage collector to walk.
 """
 
-from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from heapq import nsmallest
@@ -18,7 +17,6 @@ from numpy.typing import NDArray
 
 from detectors.types import Floats
 from exporter.source.errors import BadAnswer, SourceError
-from exporter.source.frame import Frame
 from exporter.source.refusals import clean, rejected
 
 _BATCH: Final = 2**20
@@ -132,7 +130,7 @@ def _part(answer: _Answer, series: list[_Series], limits: Limits, body_bytes: in
     if max(expected, default=0) > limits.points:
         raise BadAnswer(f"the source sent {max(expected)} samples in one series where {limits.points} were asked for")
 
-    fits = _fitting(expected, limits)
+    fits = fitting(expected, limits)
     if len(chosen) < len(floats):  # with duplicates among the chosen, fewer than the limit are left
         fits = min(fits, len(labels) - 1)
     first_dropped = labels[fits] if fits < len(labels) else None
@@ -164,8 +162,8 @@ def _length(raw: bytes) -> int:
     return max(raw.count(b"[") - 1, 0)
 
 
-def _fitting(counts: Sequence[int] | NDArray[np.int64], limits: Limits) -> int:
-    """Return how many leading series stay within both limits."""
+def fitting(counts: Sequence[int] | NDArray[np.int64], limits: Limits) -> int:
+    """Return how many leading series, of `counts` samples each, stay within the limits."""
     return min(limits.series, int(np.searchsorted(np.cumsum(counts, dtype=np.int64), limits.samples, side="right")))
 
 
@@ -209,37 +207,3 @@ def _finite(counts: NDArray[np.int64], times: Floats, values: Floats) -> tuple[N
         return counts, times.copy(), values.copy(), 0
     kept = ~infinite
     return np.bincount(series[kept], minlength=len(counts)), times[kept], values[kept], int(infinite.sum())
-
-
-def merge(parts: Sequence[Part], limits: Limits) -> Frame:
-    """Join the parts of a range, in ascending order of time, into one frame. The limits apply to the union."""
-    labels = sorted(set().union(*(part.labels for part in parts)))
-    at = {label: row for row, label in enumerate(labels)}
-    row = np.concatenate([np.repeat([at[label] for label in p.labels], p.counts).astype(np.int64) for p in parts])
-    counts = np.bincount(row, minlength=len(labels))
-    fits = _fitting(counts, limits)
-    for part in parts:
-        if part.first_dropped is not None:
-            fits = min(fits, bisect_left(labels, part.first_dropped))
-    order = np.argsort(row, kind="stable")[: counts[:fits].sum()]
-    over = frozenset(map(hash, labels[fits:])).union(*(part.over for part in parts))
-    series_dropped = {
-        "limit": len(over),
-        "histogram": max(part.histograms for part in parts),
-        "duplicate": max(part.duplicates for part in parts),
-    }
-    samples_dropped = {
-        "limit": sum(part.over_samples for part in parts) + int(counts[fits:].sum()),
-        "infinite": sum(part.infinite for part in parts),
-    }
-    return Frame(
-        labels=labels[:fits],
-        counts=counts[:fits],
-        times=np.concatenate([part.times for part in parts])[order],
-        values=np.concatenate([part.values for part in parts])[order],
-        warnings=tuple(dict.fromkeys(chain.from_iterable(part.warnings for part in parts))),
-        notes=tuple(dict.fromkeys(chain.from_iterable(part.notes for part in parts))),
-        series_dropped={reason: count for reason, count in series_dropped.items() if count},
-        samples_dropped={reason: count for reason, count in samples_dropped.items() if count},
-        body_bytes=sum(part.body_bytes for part in parts),
-    )

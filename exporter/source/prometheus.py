@@ -8,9 +8,10 @@ import numpy as np
 from prometheus_api_client import PrometheusConnect
 
 from exporter.config.models import LimitsConfig, PrometheusConfig
-from exporter.source.decode import Limits, Part, decode, merge
+from exporter.source.decode import Limits, Part, decode
 from exporter.source.errors import BadAnswer, SourceError, TooManyPoints
 from exporter.source.frame import Frame
+from exporter.source.merge import merge
 from exporter.source.transport import Session
 
 

@@ -178,6 +178,17 @@ def test_any_certificate_will_do_when_the_configuration_says_so(connect, authori
         assert connect(stub.url, tls={"insecure_skip_verify": True}).once().values.tolist() == [1.0]
 
 
+def test_the_configured_authority_counts_even_if_the_environment_names_another(
+    connect, authority, certificates, monkeypatch, tmp_path
+):
+    """Row 18: requests prefers REQUESTS_CA_BUNDLE to a session's own setting."""
+    trustme.CA().cert_pem.write_to_path(str(tmp_path / "other.pem"))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "other.pem"))
+    with serve(Reply(ONE), tls=tls(authority)) as stub:
+        source = connect(stub.url, tls={"ca_file": certificates["ca"]}, proxy_from_environment=True)
+        assert source.once().values.tolist() == [1.0]
+
+
 def test_our_client_certificate_is_shown(connect, authority, certificates):
     with serve(Reply(ONE), tls=tls(authority, demand_client=True)) as stub:
         ours = {"ca_file": certificates["ca"], "cert_file": certificates["cert"], "key_file": certificates["key"]}

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from exporter.source.decode import Limits, decode, merge
+from exporter.source.decode import Limits, decode
 from exporter.source.errors import BadAnswer, LimitExceeded, QueryRejected, SourceError
+from exporter.source.merge import merge
 from tests.support.stub import ONE, matrix
 
 WIDE = Limits(series=10_000, samples=1_000_000, points=11_000)
@@ -294,7 +295,8 @@ def test_warnings_mark_a_partial_answer_and_remarks_on_the_query_do_not():
 
 MILLION = """
 import resource
-from exporter.source.decode import Limits, decode, merge
+from exporter.source.decode import Limits, decode
+from exporter.source.merge import merge
 head, tail = b'{"status":"success","data":{"resultType":"matrix","result":[', b']}}'
 series = b'{"metric":{"__name__":"bomb","instance":"10.0.0.1:9100","id":"%07d"},"values":[[1700000000,"1"]]}'
 body = head + b",".join([series % n for n in range(1_000_000)]) + tail

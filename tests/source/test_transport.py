@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from exporter.source.deadline import deadline
 from exporter.source.errors import (
     BadAnswer,
     DeadlineExceeded,
@@ -25,12 +26,12 @@ from tests.support.stub import ONE, Reply, serve
 DEADLINE = 0.6
 
 
-def in_time(ask, deadline=DEADLINE):
+def in_time(ask):
     """Expect DeadlineExceeded, not later than a second after the deadline."""
     began = time.monotonic()
     with pytest.raises(DeadlineExceeded) as caught:
         ask()
-    assert time.monotonic() - began < deadline + 1
+    assert time.monotonic() - began < DEADLINE + 1
     return str(caught.value)
 
 
@@ -95,13 +96,21 @@ def test_metadata_keeps_the_deadline_too(connect):
 
 
 def test_waiting_for_a_free_connection_counts_against_the_deadline(connect):
-    with serve(Reply(ONE, delay=1.0)) as stub:
-        source = connect(stub.url, deadline=1.5, concurrency=1)
-        with ThreadPoolExecutor(3) as pool:
-            asked = [pool.submit(source.once) for _ in range(3)]
-            errors = [str(future.exception()) for future in asked if future.exception()]
-    assert len(errors) == 2
-    assert any("all 1 connections were busy; raise prometheus.concurrency" in error for error in errors)
+    with serve(Reply(ONE)) as stub:
+        source = connect(stub.url, deadline=DEADLINE, concurrency=1)
+        with deadline(5.0), source._session._slot():
+            words = in_time(source.once)
+        assert "all 1 connections were busy; raise prometheus.concurrency" in words
+        assert stub.requests == []
+        assert source.once().values.tolist() == [1.0]
+
+
+def test_queries_behind_a_slow_one_end_in_time(connect):
+    """Row 2: each waits for its turn, none longer than its deadline."""
+    with serve(Reply(ONE, delay=3.0)) as stub:
+        source = connect(stub.url, deadline=DEADLINE, concurrency=1)
+        with ThreadPoolExecutor(5) as pool:
+            list(pool.map(lambda _: in_time(source.once), range(5)))
 
 
 def test_no_more_queries_than_configured_are_under_way_and_connections_are_kept(connect):
@@ -304,7 +313,7 @@ def test_an_answer_beyond_the_limit_is_left_before_it_fills_the_memory(connect, 
     else:
         reply = Reply(body, headers=headers)
     with serve(reply) as stub:
-        source = connect(stub.url, max_response=limit, compression="gzip")
+        source = connect(stub.url, max_response=limit, compression="gzip", concurrency=1)
         tracemalloc.start()
         try:
             with pytest.raises(LimitExceeded, match=r"larger than prometheus\.max_response \(1048576 bytes\)"):
@@ -313,6 +322,8 @@ def test_an_answer_beyond_the_limit_is_left_before_it_fills_the_memory(connect, 
         finally:
             tracemalloc.stop()
         assert len(stub.requests) == 1
+        stub.script = [Reply(ONE)]
+        assert source.once().values.tolist() == [1.0]
     assert peak < 5 * limit
 
 
