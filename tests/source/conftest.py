@@ -5,11 +5,16 @@ from contextlib import ExitStack, closing
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from deploy.demo.servers import PrometheusServer, backfill, openmetrics
 from exporter.config.models import LimitsConfig, PrometheusConfig
 from exporter.source.frame import Frame
 from exporter.source.prometheus import Prometheus
+
+# a busy machine is no failure
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 
 class Asked(Prometheus):
