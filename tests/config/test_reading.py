@@ -139,3 +139,10 @@ def test_anchors_and_merge_keys_save_writing(tmp_path: Path) -> None:
         ("x", 30, 7200),
     ]
     assert jobs["c"].fill == 7
+
+
+def test_a_byte_order_mark_does_not_hide_that_it_is_json(tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    file.write_bytes(b'\xef\xbb\xbf{"jobs": {"a": 1}\n"b": 2}')
+    with pytest.raises(ConfigError, match=r"a\.json:2: neither JSON nor YAML: expecting ',' delimiter at column 1"):
+        load(file, None, {})

@@ -5,9 +5,11 @@ import traceback
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from exporter.config.check import check
 from exporter.config.load import ConfigError, load
+from exporter.config.models import Config
 from exporter.config.secrets import Secret, SecretUnavailable
 
 HOOK = "https://hooks.slack.com/services/hunter2"
@@ -75,3 +77,11 @@ def test_a_secret_that_cannot_be_read_names_the_reference(tmp_path: Path, monkey
     (tmp_path / "empty").write_text(" \n")
     with pytest.raises(SecretUnavailable, match="is not set or empty"):
         Secret(file=tmp_path / "empty").read()
+
+
+def test_not_even_pydantics_own_words_repeat_what_was_written() -> None:
+    with pytest.raises(ValidationError) as caught:
+        Config.model_validate(
+            {"jobs": {"a": {"expr": "up"}}, "prometheus": {"bearer": "hunter2", "basic_auth": "hunter2"}}
+        )
+    assert "hunter2" not in str(caught.value)
