@@ -13,63 +13,16 @@ import threading
 import traceback
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, Final, TextIO
-from urllib.parse import quote, quote_plus, urlsplit
+from typing import Any, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor
 
 from exporter.config.models import LogConfig
-
-MASK: Final = "***"
-_SHORTEST = 4  # masking a secret of one letter would blot out every line and so give the secret away
-
-_MOST = 256  # forms remembered: tokens rotate, and an old one is worth nothing
+from exporter.masking import MASK, masked
 
 _SECRET_KEY = re.compile(r"passw|token|authorization|secret|webhook|api_?key|cookie|credential", re.IGNORECASE)
-_PATTERNS: Final = (
-    (re.compile(r"(?<=://)[^\s/?#\"'<>]+(?=@)"), MASK),  # user information of a URL
-    (re.compile(r"/services/T\w+/B\w+/\w+"), f"/services/{MASK}"),  # Slack: the path is the secret
-    (re.compile(r"(?i)([?&][\w.-]*(?:token|key|secret|passw\w*|sig(?:nature)?)=)[^&\s\"'#]+"), rf"\1{MASK}"),
-    (re.compile(r"(?i)(authorization['\"]?\s*[:=]\s*(?:b?['\"])?)(?:(?:basic|bearer)\s+)?[^\s'\",;]+"), rf"\1{MASK}"),
-    (re.compile(r"\b(Bearer|Basic) +(?=\S*[A-Z0-9=])[\w.~+/=-]{6,}"), rf"\1 {MASK}"),
-)
 _BREAKS_A_LINE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-
-_secrets: dict[str, None] = {}  # in order of arrival
-_known: tuple[str, ...] = ()  # longest first, so that no part of a secret is left standing
-_lock = threading.Lock()
-
-
-def mask(secret: str) -> None:
-    """Never again write `secret`, nor any part of it that could show up alone. Cheap when it is known already.
-
-    Libraries quote, escape and take URLs apart before they log them, so those forms are registered as well.
-    """
-    global _known  # noqa: PLW0603 - secrets are a property of the process: what one part reads another may log
-    if secret in _secrets:
-        return
-    forms = {secret, *secret.split()}
-    with suppress(ValueError):
-        parts = urlsplit(secret)
-        if parts.scheme and parts.netloc:
-            forms |= {parts.password or "", parts.query, f"{parts.path}?{parts.query}".rstrip("?")}
-    forms |= {quote(form, safe="") for form in forms} | {quote_plus(form) for form in forms}
-    forms |= {json.dumps(form)[1:-1] for form in forms} | {repr(form)[1:-1] for form in forms}
-    with _lock:
-        _secrets.update(dict.fromkeys(sorted(form for form in forms if len(form) >= _SHORTEST)))
-        for oldest in list(_secrets)[: -_MOST or None]:
-            del _secrets[oldest]
-        _known = tuple(sorted(_secrets, key=len, reverse=True))
-
-
-def masked(text: str) -> str:
-    """Return `text` with every known secret, and all that looks like one, replaced by `***`."""
-    for secret in _known:
-        text = text.replace(secret, MASK)
-    for pattern, replacement in _PATTERNS:
-        text = pattern.sub(replacement, text)
-    return text
 
 
 def _plain(value: object) -> Any:

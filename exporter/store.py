@@ -32,7 +32,6 @@ from detectors.types import State
 from exporter.config.models import ModelsConfig
 from exporter.config.secrets import SecretUnavailable
 from exporter.files import Lock, LockHeld, TooLarge, read_once, sync_folder, write_atomically, write_new
-from exporter.logs import mask
 from exporter.manifest import Manifest, Pointer, Reason, SealError, as_json, libraries, seal, unseal
 
 KEPT: Final = 10  # versions per job: a rollback has somewhere to go, and the disk does not fill up
@@ -200,10 +199,7 @@ class Store:
             lines = self._config.key.read().splitlines()
         except SecretUnavailable as error:
             raise StoreError(f"job {job}: models cannot be signed or checked: {error}") from None
-        keys = [line.strip() for line in lines if line.strip()]
-        for key in keys:
-            mask(key)
-        return [key.encode() for key in keys]
+        return [line.strip().encode() for line in lines if line.strip()]
 
 
 def folder_name(job: str) -> str:

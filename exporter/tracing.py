@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 from opentelemetry.trace import Span, StatusCode
 
 from exporter import __version__
-from exporter.logs import masked
+from exporter.masking import masked
 
 SERVICE: Final = "anomaly-exporter"
 

@@ -6,6 +6,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from exporter.masking import mask
+
 
 class SecretUnavailable(Exception):
     """A secret's reference leads nowhere. The message names the reference, never the content."""
@@ -42,7 +44,7 @@ class Secret(BaseModel):
         return f"environment variable {self.env}" if self.env is not None else f"file {self.file}"
 
     def read(self) -> str:
-        """Return the secret, without surrounding white space. Raises SecretUnavailable."""
+        """Return the secret, without surrounding white space; from now on no log shows it. Raises SecretUnavailable."""
         if self.env is not None:
             text = os.environ.get(self.env, "")
         else:
@@ -53,4 +55,5 @@ class Secret(BaseModel):
                 raise SecretUnavailable(f"secret {self} cannot be read: {type(error).__name__}") from None
         if not text.strip():
             raise SecretUnavailable(f"secret {self} is not set or empty")
+        mask(text.strip())
         return text.strip()

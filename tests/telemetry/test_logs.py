@@ -20,8 +20,10 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter import logs
+from exporter import logs, masking
 from exporter.config.models import LogConfig
+from exporter.config.secrets import Secret
+from exporter.masking import MASK, mask, masked
 
 CANARY = "canary/S3cret+Of=These&Tests"
 Format = Literal["json", "console"]
@@ -32,8 +34,8 @@ Configure = Callable[..., io.StringIO]
 @pytest.fixture(autouse=True)
 def untouched_logging(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Leave logging, and the secrets that are known, as they were."""
-    monkeypatch.setattr(logs, "_secrets", {})
-    monkeypatch.setattr(logs, "_known", ())
+    monkeypatch.setattr(masking, "_secrets", {})
+    monkeypatch.setattr(masking, "_known", ())
     root = logging.getLogger()
     before, level = list(root.handlers), root.level
     yield
@@ -116,7 +118,7 @@ def test_no_label_breaks_or_colours_a_line(text: str) -> None:
         written.encode()
         if log_format == "json":
             event = json.loads(written)
-            assert {"pod": logs.masked(text)}.items() <= event["labels"].items() or text == "pod"
+            assert {"pod": masked(text)}.items() <= event["labels"].items() or text == "pod"
 
 
 def test_libraries_are_heard_from_warning_on(configure: Configure) -> None:
@@ -184,7 +186,7 @@ def test_a_value_under_a_telling_name_is_masked(name: str, configure: Configure)
     stream = configure()
     structlog.get_logger().info("config", **{name: CANARY}, nested={"deep": [{name: CANARY}]})
     assert CANARY not in stream.getvalue()
-    assert only(stream)[name] == logs.MASK
+    assert only(stream)[name] == MASK
 
 
 @pytest.mark.parametrize(
@@ -207,8 +209,8 @@ def test_a_value_under_a_telling_name_is_masked(name: str, configure: Configure)
 )
 def test_what_looks_like_a_secret_is_masked_in_any_text(text: str) -> None:
     """Row 53."""
-    found = logs.masked(text)
-    assert logs.MASK in found
+    found = masked(text)
+    assert MASK in found
     encoded = base64.b64encode(b"user:s3cret").decode()
     assert not [part for part in ("s3cret", "s3c", "ret@", "B034CD", encoded) if part in found]
 
@@ -223,21 +225,37 @@ def test_what_looks_like_a_secret_is_masked_in_any_text(text: str) -> None:
     ],
 )
 def test_ordinary_text_stays_readable(text: str) -> None:
-    assert logs.masked(text) == text
+    assert masked(text) == text
 
 
 @given(st.text(min_size=4), st.text(), st.text())
 def test_a_registered_secret_is_never_left_standing(secret: str, before: str, after: str) -> None:
     """Row 53."""
-    logs.mask(secret)
-    assert secret not in logs.masked(before + secret + after).replace(logs.MASK, "") or secret in before + after
+    mask(secret)
+    assert secret not in masked(before + secret + after).replace(MASK, "") or secret in before + after
+
+
+def test_a_secret_is_masked_from_its_first_use_on(monkeypatch: pytest.MonkeyPatch, configure: Configure) -> None:
+    """Row 53: nobody has to remember to register it, and the words of a passphrase stay words."""
+    monkeypatch.setenv("PASSPHRASE", "correct horse battery")
+    stream = configure()
+    structlog.get_logger().info("sent", header=Secret(env="PASSPHRASE").read(), why="the battery is correct")
+    event = only(stream)
+    assert (event["header"], event["why"]) == (MASK, "the battery is correct")
+
+
+def test_the_parts_of_a_secret_address_are_masked_when_they_are_long_enough_to_be_secret() -> None:
+    mask("https://chat.example/api")
+    mask("https://chat.example/hooks/abcdef012345")
+    assert masked('chat.example:443 "POST /hooks/abcdef012345 HTTP/1.1"') == f'chat.example:443 "POST {MASK} HTTP/1.1"'
+    assert masked("GET /api/v1/query") == "GET /api/v1/query"
 
 
 def test_a_long_running_exporter_does_not_gather_secrets_for_ever() -> None:
     for n in range(2000):
-        logs.mask(f"rotated-token-{n}")
-    assert len(logs._known) <= 256
-    assert logs.masked("rotated-token-1999") == logs.MASK
+        mask(f"rotated-token-{n}")
+    assert len(masking._known) <= 256
+    assert masked("rotated-token-1999") == MASK
 
 
 class Refusing(BaseHTTPRequestHandler):
@@ -259,8 +277,8 @@ def test_a_secret_never_shows_whatever_way_it_goes_through_libraries(
     log_format: Format, configure: Configure, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Row 53: at level debug, in URLs, headers, bodies, exceptions and tracebacks of requests and urllib3."""
-    logs.mask(CANARY)
-    logs.mask(f"http://hook.example/{CANARY}-path?x={CANARY}")
+    mask(CANARY)
+    mask(f"http://hook.example/{CANARY}-path?x={CANARY}")
     stream = configure(log_format, "debug")
     log = structlog.get_logger()
     quoted = quote(CANARY, safe="")
