@@ -11,7 +11,7 @@ import structlog
 
 from exporter import logs
 from exporter.audit import Audit, AuditError
-from exporter.config.check import job_digest
+from exporter.config.digest import job_digest
 from exporter.config.load import ConfigError, Loaded, load
 from exporter.config.models import AuditConfig
 from exporter.config.watch import Watcher
@@ -60,7 +60,7 @@ class App:
         audit = Audit(config.audit, self.metrics) if config.audit else None
         self._sinks = Sinks(self.page, self.metrics, Telemetry(self.metrics), audit, self._dirty.set)
         self._source = Prometheus(config.prometheus, config.limits)
-        self._watcher = Watcher(self._loaded.files, config.reload_poll)
+        self._watcher = self._watch(self._loaded)
         self._runners = self._built(self._loaded, self._source, {})
         web = config.web if listen is None else config.web.model_copy(update={"listen": listen})
         self.server = Server(web, self.page, Hooks(ready=self._ready, reload=self.reload))
@@ -102,6 +102,11 @@ class App:
         self._source.close()
         self._sinks.telemetry.close()
         log.info("stopped")
+
+    @staticmethod
+    def _watch(loaded: Loaded) -> Watcher:
+        # A file must look the same at two polls before it is read: it may be half written at the first.
+        return Watcher(loaded.files, loaded.config.reload_poll / 2, loaded.content)
 
     def _ready(self) -> bool:
         return any(runner.published for runner in self._runners.values())
@@ -161,7 +166,7 @@ class App:
         if new.audit != old.audit:
             self._exchange_audit(old.audit, new.audit)
         logs.configure(new.log)
-        self._loaded, self._runners, self._watcher = loaded, runners, Watcher(loaded.files, new.reload_poll)
+        self._loaded, self._runners, self._watcher = loaded, runners, self._watch(loaded)
         for name, runner in before.items():
             if runners.get(name) is not runner:
                 runner.retire()

@@ -15,7 +15,7 @@ from exporter.config.secrets import Secret, SecretUnavailable
 from exporter.config.tree import Place
 from exporter.config.units import format_duration
 
-__all__ = ["check", "job_digest"]
+__all__ = ["check"]
 
 
 def check(

@@ -1,5 +1,7 @@
 """A rack that fails together is one story; a lone failure is not."""
 
+from itertools import pairwise
+
 import numpy as np
 
 from exporter.groups import Groups
@@ -42,7 +44,7 @@ def test_what_a_group_does_every_hour_becomes_its_habit():
 def test_more_at_once_is_rarer():
     keys = members(1, 50)
     scores = [Groups(["rack"], 1.0).score(keys, np.arange(50) < n, 0.0, 60.0)[rack(0)] for n in range(50)]
-    assert all(b >= a for a, b in zip(scores, scores[1:], strict=False))
+    assert all(b >= a for a, b in pairwise(scores))
 
 
 def test_without_group_labels_there_are_no_groups():

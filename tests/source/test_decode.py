@@ -277,7 +277,7 @@ def test_limits_apply_to_the_union_of_the_parts(parts, most_series, most_samples
 
 
 def test_warnings_mark_a_partial_answer_and_remarks_on_the_query_do_not():
-    """Row 6: as Thanos (recorded), VictoriaMetrics and Prometheus 3 put it."""
+    """Row 6: as Thanos (put together after its source), VictoriaMetrics and Prometheus 3 put it."""
     thanos = (
         b'{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"__name__":"up"},"values":[[60,"1"]]}],'
         b'"analysis":{}},"warnings":["No StoreAPIs matched for this query","receive series from Addr: 10.0.0.7:10901 '
