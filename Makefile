@@ -22,7 +22,7 @@ demo: .venv/ready servers ## see a fault found, alerted and resolved on real ser
 	@$(BIN)/anomaly-exporter demo $(ARGS)
 
 test: lint servers ## lint, then all tests
-	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 lint: .venv/ready ## ruff and mypy --strict
 	$(BIN)/ruff check
