@@ -37,11 +37,9 @@ def interruptible() -> Iterator[None]:
         raise Interrupted(number)
 
     before = {number: signal.signal(number, interrupt) for number in SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    yield  # after an interruption nothing is put back: until the process ends, signals stay ignored
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def ignore_signals() -> None:

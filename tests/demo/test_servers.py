@@ -30,11 +30,11 @@ def test_history_up_to_now_and_live_scrapes_coexist(prometheus: StartPrometheus)
     now = time.time()
     moments = [now - 172_800 + 60 * i for i in range(2881)]
     server = prometheus(
-        history=openmetrics("shop_orders", {"shop": 'a"b\\c\nd'}, moments, range(2881)), scrape={"prometheus": ITSELF}
+        history=openmetrics("shop_orders", {"shop": 'a"b\\n\nd'}, moments, range(2881)), scrape={"prometheus": ITSELF}
     )
     server.wait_for('up{job="prometheus"} == 1')
     assert server.query("count_over_time(shop_orders[3d])")[0]["value"][1] == "2881"
-    assert server.query("shop_orders")[0]["metric"]["shop"] == 'a"b\\c\nd'
+    assert server.query("shop_orders")[0]["metric"]["shop"] == 'a"b\\n\nd'
 
 
 def test_restart_keeps_port_and_data(prometheus: StartPrometheus) -> None:
