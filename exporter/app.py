@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 import structlog
+from pydantic import SecretStr
 
 from exporter import logs
 from exporter.audit import Audit, AuditError
@@ -16,6 +17,7 @@ from exporter.config.load import ConfigError, Loaded, load
 from exporter.config.models import AuditConfig
 from exporter.config.watch import Watcher
 from exporter.job import Job
+from exporter.masking import mask
 from exporter.metrics import SelfMetrics
 from exporter.page import Page
 from exporter.runner import Runner, Sinks
@@ -53,6 +55,8 @@ class App:
         self._loaded: Loaded = load(path, profile)
         config = self._loaded.config
         logs.configure(config.log)
+        if isinstance(config.notify.slack, SecretStr):  # of the original flat file; all other secrets are references
+            mask(config.notify.slack.get_secret_value())
         self.metrics = SelfMetrics()
         self.page = Page(self.metrics)
         self._stop, self._hangup, self._dirty = threading.Event(), threading.Event(), threading.Event()

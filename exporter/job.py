@@ -13,7 +13,7 @@ from exporter.decide import Incidents, Policy
 from exporter.groups import Groups
 from exporter.metrics import SelfMetrics
 from exporter.source.errors import BadAnswer, QueryRejected
-from exporter.source.prometheus import Prometheus
+from exporter.source.frame import Source
 from exporter.source.promql import as_rate, bare_selector
 from exporter.store import ModelMissing, ModelRefused, Store, StoreError
 from exporter.window import Window
@@ -34,14 +34,14 @@ class Job:
     config : JobConfig
     digest : str
         Hash of all that shapes the job's verdicts; a reload keeps the job when it is the same.
-    source : Prometheus
+    source : Source
     metrics : SelfMetrics
     store : Store or None
         Where fitted models are kept; None fits at every start.
     """
 
     def __init__(
-        self, name: str, config: JobConfig, digest: str, source: Prometheus, metrics: SelfMetrics, store: Store | None
+        self, name: str, config: JobConfig, digest: str, source: Source, metrics: SelfMetrics, store: Store | None
     ) -> None:
         self.name, self.config, self.digest, self.source = name, config, digest, source
         self.samples = max(2, round(config.window / config.step))

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
@@ -43,6 +44,10 @@ class ReplaySource:
         series = [json.dumps({"__name__": METRIC, **labels(page)}).encode() for page in PAGES]
         return Frame(series, np.full(len(PAGES), len(times)), np.tile(times, len(PAGES)), values)
 
+    def metric_types(self, names: Iterable[str]) -> dict[str, str]:
+        """Know no types: the recording has no counters."""
+        return dict.fromkeys(names, "gauge")
+
 
 def recorded(page: str, times: Floats) -> Floats:
     """Return the latencies in seconds at `times` (Unix seconds), shape (T,); a time always has the same value."""
@@ -62,7 +67,7 @@ def run(console: Console, duration: float | None) -> int:
     metrics = SelfMetrics()
     page = Page(metrics)
     sinks = Sinks(page, metrics, Telemetry(metrics), None, page.render)
-    job = Job(JOB, config.jobs[JOB], "", ReplaySource(), metrics, None)  # type: ignore[arg-type]  # with rate off a Source
+    job = Job(JOB, config.jobs[JOB], "", ReplaySource(), metrics, None)
     runner = Runner(job, sinks)
     server = Server(
         config.web, page, Hooks(ready=lambda: runner.published, reload=lambda: "nothing to reload in a replay")

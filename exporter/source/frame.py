@@ -1,5 +1,6 @@
 """The answer to one range query, kept as flat arrays."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -54,4 +55,8 @@ class Source(Protocol):
 
         At most `max_series` series are kept (None: the configured limit). Raises SourceError.
         """
+        ...
+
+    def metric_types(self, names: Iterable[str]) -> dict[str, str]:
+        """Return the type (`counter`, `gauge`, …) of each metric whose type is known. Raises SourceError."""
         ...
