@@ -78,6 +78,7 @@ class Window:
         self._max_series = max_series
         self._row: dict[Key, int] = {}
         self._rows_by_label: list[dict[bytes, int]] = [{} for _ in self.channels]
+        self._last_rows: dict[int, tuple[list[bytes], NDArray[np.int64]]] = {}
         # Samples end at column self._end; free columns to the right let most extensions write without moving anything.
         self._values: Floats = np.empty((0, len(self.channels), 0))
         self._end = 0
@@ -131,10 +132,13 @@ class Window:
         row, column, values = row[inside], column[inside], frame.values[inside]
         self._values[row, channel, self._end - new + column] = values
         present = np.isfinite(values)
-        np.maximum.at(self._seen, row[present], start + self._step * column[present])
+        self._seen[row[present]] = start + self._step * column[present]  # ascending within a series: the last one stays
 
     def _rows_of(self, channel: int, labels: list[bytes]) -> NDArray[np.int64]:
         """Return the row of every series, -1 for those left out. Labels are parsed only when not seen before."""
+        last, rows = self._last_rows.get(channel, ([], np.empty(0, np.int64)))
+        if labels is last:  # the source passes the same list while the series stay
+            return rows
         known = self._rows_by_label[channel]
         found = list(map(known.get, labels))  # 50 ns per series
         if None in found:
@@ -145,7 +149,9 @@ class Window:
                     found[at] = known[label] = -1 if row in taken else row
                     taken.add(row)
             self._grow()
-        return np.array(found, np.int64)
+        rows = np.array(found, np.int64)
+        self._last_rows[channel] = labels, rows
+        return rows
 
     def _key(self, label: bytes) -> Key:
         pairs = _LABELS.decode(label).items()
@@ -169,6 +175,7 @@ class Window:
         self._row = {key: int(new_row[row]) for key, row in self._row.items() if not gone[row]}
         self.keys = tuple(self._row)
         self._values, self._seen = self._values[~gone], self._seen[~gone]
+        self._last_rows.clear()
         for channel, known in enumerate(self._rows_by_label):
             # Duplicates are left out too: the series they repeated may be the one that is gone.
             kept = ((label, row) for label, row in known.items() if row >= 0 and not gone[row])

@@ -86,8 +86,8 @@ class Part:
 def decode(body: bytes, limits: Limits) -> Part:
     """Decode the body of a `query_range` answer.
 
-    Series are taken in the order of their label bytes until a limit is reached, the rest is dropped and counted: the
-    same series every time. Raises SourceError, BadAnswer for everything that is not what Prometheus sends.
+    Over a limit, series are taken in the order of their label bytes until it is reached and the rest is dropped and
+    counted: the same series every time. Raises SourceError, BadAnswer for everything that is not what Prometheus sends.
     """
     try:
         answer = _ANSWER.decode(body)
@@ -120,12 +120,12 @@ def _part(answer: _Answer, series: list[_Series], limits: Limits, body_bytes: in
     floats = [s for s in series if s.histograms is _ABSENT]
     if any(s.values is _ABSENT for s in floats):
         raise msgspec.ValidationError("a series without values")
-    # One more than the limit, to know where the rest begins. Without one this is a plain sort.
-    chosen = nsmallest(limits.series + 1, floats, key=lambda s: bytes(s.metric))
-    labels = [bytes(s.metric) for s in chosen]
-    fresh = [at for at, label in enumerate(labels) if at == 0 or label != labels[at - 1]]
-    labels = [labels[at] for at in fresh]
-    raws = [bytes(chosen[at].values) for at in fresh]
+    chosen = _candidates(floats, limits)
+    unique: dict[bytes, _Series] = {}
+    for one in chosen:
+        unique.setdefault(bytes(one.metric), one)
+    labels = list(unique)
+    raws = [bytes(s.values) for s in unique.values()]
     expected = [_length(raw) for raw in raws]
     if max(expected, default=0) > limits.points:
         raise BadAnswer(f"the source sent {max(expected)} samples in one series where {limits.points} were asked for")
@@ -149,13 +149,21 @@ def _part(answer: _Answer, series: list[_Series], limits: Limits, body_bytes: in
         warnings=tuple(partial + [text for text in said if not text.startswith(_QUERY_NOTES)]),
         notes=tuple([t for t in said if t.startswith(_QUERY_NOTES)] + [clean(text) for text in answer.infos or []]),
         histograms=len(series) - len(floats),
-        duplicates=len(chosen) - len(fresh),
+        duplicates=len(chosen) - len(unique),
         infinite=infinite,
         over_samples=sum(_length(bytes(s.values)) for s in over),
         over=frozenset(hash(bytes(s.metric)) for s in over),
         first_dropped=first_dropped,
         body_bytes=body_bytes,
     )
+
+
+def _candidates(floats: list[_Series], limits: Limits) -> list[_Series]:
+    """Return all series in the server's order, or, where there are too many, the first in the order of their labels."""
+    if len(floats) <= limits.series and sum(_length(bytes(s.values)) for s in floats) <= limits.samples:
+        return floats
+    # One more than the limit, to know where the rest begins.
+    return nsmallest(limits.series + 1, floats, key=lambda s: bytes(s.metric))
 
 
 def _length(raw: bytes) -> int:

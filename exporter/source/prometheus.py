@@ -1,8 +1,10 @@
 """Prometheus, Thanos, Mimir or VictoriaMetrics behind one class: range queries and metric types."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 from prometheus_api_client import PrometheusConnect
@@ -12,7 +14,10 @@ from exporter.source.decode import Limits, Part, decode
 from exporter.source.errors import BadAnswer, SourceError, TooManyPoints
 from exporter.source.frame import Frame
 from exporter.source.merge import merge
+from exporter.source.steady import Steady
 from exporter.source.transport import Session
+
+T = TypeVar("T")
 
 
 class Prometheus:
@@ -32,6 +37,7 @@ class Prometheus:
         self._config, self._limits = config, limits
         self._session = Session(config)
         self._connect = PrometheusConnect(config.url, session=self._session)
+        self._steady = Steady()
 
     def range(self, expr: str, start: float, end: float, step: float, max_series: int | None = None) -> Frame:
         """Evaluate `expr` at start, start + step, … up to and including `end` (Unix seconds).
@@ -42,15 +48,30 @@ class Prometheus:
         points = math.floor((end - start) / step + 1e-6) + 1
         if points < 1:
             return Frame([], np.empty(0, np.int64), np.empty(0), np.empty(0))
+        limits = Limits(max_series or self._limits.series, self._limits.samples, points)
+        frame = self._newest(expr, start, step, limits) if points == 1 else self._history(expr, start, step, limits)
+        self._steady.remember(expr, limits, frame)
+        return frame
+
+    def _newest(self, expr: str, time: float, step: float, limits: Limits) -> Frame:
+        def read(body: bytes) -> Frame:
+            known = self._steady.decode(expr, limits, body, time)
+            return known or merge([_part(body, time, step, limits)], limits)
+
+        frame, retries = self._ask(expr, time, time, step, read)
+        return replace(frame, retries=retries)
+
+    def _history(self, expr: str, start: float, step: float, limits: Limits) -> Frame:
         most = self._config.max_points
         parts: list[Part] = []
         retries = done = 0
-        limits = Limits(max_series or self._limits.series, self._limits.samples, points=0)
         try:
-            while done < points:
-                size = min(most, points - done)
+            while done < limits.points:
+                size = min(most, limits.points - done)
+                first, asked = start + done * step, replace(limits, points=size)
+                read = partial(_part, start=first, step=step, limits=asked)
                 try:
-                    part, again = self._query(expr, start + done * step, step, replace(limits, points=size))
+                    part, again = self._ask(expr, first, first + (size - 1) * step, step, read)
                 except TooManyPoints as error:
                     if not 1 < error.points < size:
                         raise
@@ -64,19 +85,12 @@ class Prometheus:
             raise
         return replace(merge(parts, limits), retries=retries)
 
-    def _query(self, expr: str, start: float, step: float, limits: Limits) -> tuple[Part, int]:
-        end = start + (limits.points - 1) * step
+    def _ask(self, expr: str, start: float, end: float, step: float, read: Callable[[bytes], T]) -> tuple[T, int]:
+        """Return what `read` makes of the answer, and the number of retries it took. Raises SourceError."""
+        # A form in the body, because long queries do not fit into a URL.
         form = {"query": expr, "start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{step:.3f}"}
-
-        def attempt() -> Part:
-            # A form in the body, because long queries do not fit into a URL.
-            answer = self._session.attempt("POST", f"{self._config.url}/api/v1/query_range", data=form)
-            part = decode(answer.content, limits)
-            if part.times.size and not start - step <= part.times.min() <= part.times.max() <= end + step:
-                raise BadAnswer("the source sent samples from outside the asked range; is a cache in between broken?")
-            return part
-
-        return self._session.persist(attempt)
+        url = f"{self._config.url}/api/v1/query_range"
+        return self._session.persist(lambda: read(self._session.attempt("POST", url, data=form).content))
 
     def metric_types(self, names: Iterable[str]) -> dict[str, str]:
         """Return the type (`counter`, `gauge`, `histogram`, …) of each metric that the source's metadata knows.
@@ -97,3 +111,11 @@ class Prometheus:
     def close(self) -> None:
         """Close all connections."""
         self._session.close()
+
+
+def _part(body: bytes, start: float, step: float, limits: Limits) -> Part:
+    part = decode(body, limits)
+    end = start + (limits.points - 1) * step
+    if part.times.size and not start - step <= part.times.min() <= part.times.max() <= end + step:
+        raise BadAnswer("the source sent samples from outside the asked range; is a cache in between broken?")
+    return part
