@@ -4,7 +4,8 @@ import re
 from typing import Any, Final
 
 from exporter.config.models import Config, JobConfig
-from rules.templates import entity, plain, quoted, readings
+from exporter.source.promql import selector
+from rules.templates import entity, plain, readings
 
 _SHOWN: Final = {
     "value": ("observed", "anomaly_value"),
@@ -34,7 +35,7 @@ def alert(name: str, job: JobConfig) -> dict[str, Any]:
     shown = readings(pair for field, pair in _SHOWN.items() if field in job.publish)
     rule: dict[str, Any] = {
         "alert": alert_name(name),
-        "expr": f"{metric}{{query={quoted(name)}}} == 1",
+        "expr": f"{selector(metric, query=name)} == 1",
         "labels": {"severity": plain(job.alert.severity)},
         "annotations": {
             "summary": f"Anomaly in {plain(name)}{entity()}",

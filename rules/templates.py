@@ -1,8 +1,9 @@
 """Text for Prometheus' rule templates, in which `{{` begins an action."""
 
-import json
 from collections.abc import Iterable
 from typing import Final
+
+from exporter.source.promql import quote
 
 _SELECTOR: Final = (
     '{{ $s := "" }}{{ range $k, $v := $labels }}'
@@ -11,14 +12,9 @@ _SELECTOR: Final = (
 """Sets `$s` to the matchers that find the alert's own series under another metric name."""
 
 
-def quoted(text: str) -> str:
-    """Return `text` as a double-quoted literal that PromQL and Go templates both read."""
-    return json.dumps(text, ensure_ascii=False)
-
-
 def plain(text: str) -> str:
     """Return a template that renders as `text`, whatever it holds and whatever template follows it."""
-    return "{{ " + quoted(text) + " }}" if "{" in text else text
+    return "{{ " + quote(text) + " }}" if "{" in text else text
 
 
 def entity() -> str:
@@ -33,7 +29,7 @@ def readings(metrics: Iterable[tuple[str, str]]) -> str:
     A job of several channels has one number per channel; a metric that is not there leaves nothing behind.
     """
     parts = (
-        "{{ range query (printf " + quoted(metric + "{%s}") + " $s) }}"
+        "{{ range query (printf " + quote(metric + "{%s}") + " $s) }}"
         "{{ with .Labels.channel }}{{ . }} {{ end }}" + word + " {{ .Value | printf `%.4g` }}, {{ end }}"
         for word, metric in metrics
     )

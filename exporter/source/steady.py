@@ -1,8 +1,8 @@
 """The shortcut for the answer that a running job gets every minute: one sample for each of the series it knows.
 
-Between label sets and values stands always the same text, so that two passes over the bytes take it apart, ten times as
-fast as the decoder. It is taken only when the label sets are, to the byte and in order, those of the answer before, which
-were parsed and checked; every other answer goes the long way.
+Between label sets and values stands always the same text, so that two passes over the bytes take it apart, ten times
+as fast as the decoder. It is taken only when the label sets are, to the byte and in order, those of the answer before,
+which were parsed and checked; every other answer goes the long way.
 """
 
 from typing import Final

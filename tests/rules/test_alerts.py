@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from exporter.config.models import Config, JobConfig
@@ -160,13 +160,14 @@ def _literal(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
 
 
+@example(names=["\ufffd", "{{", '"', "\\"])
 @given(
     names=st.lists(st.text(min_size=1).filter(lambda name: name.isprintable()), min_size=40, max_size=120, unique=True)
 )
 @settings(
     max_examples=8,
     deadline=None,
-    phases=[Phase.generate],
+    phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_any_printable_job_name_passes_promtool(tmp_path: Path, names: list[str]) -> None:
