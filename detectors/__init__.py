@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 from detectors.types import Batch, Detector, Flags, Floats, Judgement, Key, State
 
 DETECTORS: Final[Mapping[str, str]] = {
+    "half_space_trees": "detectors.half_space_trees:HalfSpaceTreesDetector",
     "isolation_forest": "detectors.isolation_forest:IsolationForestDetector",
     "robust": "detectors.robust:Robust",
 }
