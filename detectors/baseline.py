@@ -93,7 +93,7 @@ class Baseline:
     """
 
     def __init__(self, window: int, min_samples: int) -> None:
-        self._window, self._min_samples = window, min(min_samples, max(window // 2, 1))
+        self._window, self.min_samples = window, min(min_samples, max(window // 2, 1))
         self._roster: Roster | None = None
         self._until = np.nan
         self._last: tuple[Batch, Level] | None = None
@@ -112,19 +112,23 @@ class Baseline:
 
     def level(self, batch: Batch) -> Level:
         """Return what is normal for the newest sample of `batch`; learns nothing."""
-        values = batch.values[:, :, -self._window :]
-        roster = self._aligned(len(batch.channels))
-        known = roster.view(batch.keys)
-        past = values[:, :, :-1]
-        masked = self._shifted(known["masked"], batch)[:, -values.shape[2] : -1]
-        if masked.any():
-            past = np.where(masked[:, None, :], np.nan, past)
+        known = self._aligned(len(batch.channels)).view(batch.keys)
+        past = self.normal(batch)[:, :, :-1]
         with np.errstate(over="ignore", invalid="ignore"):  # 1e308 may overflow to inf: then there is no level
             center, scale, count = median_and_scale(past)
-        fresh = (count >= self._min_samples) & np.isfinite(scale) & ~known["frozen"][:, None]
+        fresh = (count >= self.min_samples) & np.isfinite(scale) & ~known["frozen"][:, None]
         level = Level(np.where(fresh, center, known["center"]), np.where(fresh, scale, known["scale"]))
         self._last = (batch, level)
         return level
+
+    def normal(self, batch: Batch) -> Floats:
+        """Return the window with the samples of incidents left out but for the newest sample, shape (E, C, T)."""
+        values = batch.values[:, :, -self._window :]
+        known = self._aligned(len(batch.channels)).view(batch.keys)
+        masked = self._shifted(known["masked"], batch)[:, -values.shape[2] :]
+        if not masked[:, :-1].any():
+            return values
+        return np.where(masked[:, None, :] & (np.arange(values.shape[2]) < values.shape[2] - 1), np.nan, values)
 
     def _shifted(self, masked: Flags, batch: Batch) -> Flags:
         """Return the mask with its last column at the newest sample of `batch`."""

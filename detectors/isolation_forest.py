@@ -1,14 +1,15 @@
-"""scikit-learn's isolation forest, one for all entities of a job."""
+"""Isolation forest: in closed form for one channel, pooled over all entities of a job for several."""
 
 import io
 from dataclasses import dataclass, field
+from statistics import NormalDist
 from typing import Annotated, Any, ClassVar, Final, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 
-from detectors.baseline import Baseline, median_and_scale
+from detectors.baseline import Baseline, Level, median_and_scale
+from detectors.isolation import average_path, isolation_path
 from detectors.types import Batch, Flags, Floats, Judgement, State
 
 CLIP: Final = 30.0
@@ -16,15 +17,22 @@ CLIP: Final = 30.0
 FEATURES_PER_CHANNEL: Final = 4
 RECENT: Final = 5
 """Samples behind the features of the recent past."""
+LEAST_ROWS: Final = 100
+"""Training windows below which a threshold would be a guess."""
 
 
 @dataclass(kw_only=True)
 class IsolationForestDetector:
-    """How easily random cuts isolate the newest samples, in a forest pooled over all entities of the job.
+    """How easily random cuts isolate the newest sample.
 
-    Every entity is scaled by its own median and spread, so that one forest serves them all; per channel it sees the
-    newest deviation, its change, and mean and range of the last five. The score is scikit-learn's anomaly score over
-    its threshold at `contamination`, so that above 1 is what `IsolationForest.predict` calls an outlier.
+    One channel: the newest sample among those of its own window, in closed form, see `detectors.isolation`.
+    Several: scikit-learn's forest, one for all entities of the job. Every entity is scaled by its own median and
+    spread, so that one forest serves them all; per channel it sees the newest deviation, its change, and mean and range
+    of the last five. While an incident is open the window is that of the level before it.
+
+    With P the mean path length and P* the one at the `contamination` quantile of the training windows, the score is
+    (P* - 1) / (P - 1): the order of the usual score, above 1 exactly where that is beyond its threshold, and growing
+    without bound with the distance, as 1 is the shortest path there is.
     Source: Liu, Ting & Zhou (2008), Isolation Forest, doi:10.1109/ICDM.2008.17.
     """
 
@@ -43,65 +51,106 @@ class IsolationForestDetector:
 
     _baseline: Baseline = field(init=False, repr=False)
     _forest: Any = field(init=False, repr=False, default=None)  # an IsolationForest; its import is left to fit()
+    _line: float = field(init=False, repr=False, default=float("nan"))  # P* - 1
+    _half_width: float = field(init=False, repr=False, default=float("nan"))  # of the band, in deviations
 
     def __post_init__(self) -> None:
         self._baseline = Baseline(self.window, self.min_samples)
 
     def fit(self, history: Batch) -> Self:
-        """Grow the forest on windows of `history`. Raises ValueError when there are fewer than 100 usable ones."""
-        from sklearn.ensemble import IsolationForest  # costs seconds of start-up: only where a forest is used
+        """Learn the threshold, and grow the forest, on windows of `history`.
 
-        rows = self._training_rows(history)
-        if len(rows) < 100:
-            raise ValueError(f"{len(rows)} usable windows in the history, the forest needs 100")
-        self._forest = IsolationForest(
-            n_estimators=self.trees, contamination=self.contamination, random_state=self.seed, n_jobs=1
-        ).fit(rows)
+        Raises ValueError when there are fewer than 100 usable ones.
+        """
+        windows = self._training_windows(history)
+        if len(history.channels) == 1:
+            paths = [isolation_path(window[:, 0]) for window in windows]
+            excess = np.concatenate([np.empty(0), *paths]) - 1
+        else:
+            from sklearn.ensemble import IsolationForest  # costs seconds of start-up: only where a forest is used
+
+            scaled = [_features(window, *median_and_scale(window[:, :, :-1])[:2]) for window in windows]
+            rows = np.concatenate([np.empty((0, FEATURES_PER_CHANNEL * len(history.channels))), *scaled])
+            rows = rows[np.isfinite(rows).all(axis=1)]
+            if len(rows) >= LEAST_ROWS:
+                self._forest = IsolationForest(n_estimators=self.trees, random_state=self.seed, n_jobs=1).fit(rows)
+                excess = self._forest_path(rows) - 1
+            else:
+                excess = np.full(len(rows), np.nan)
+        excess = excess[np.isfinite(excess)]
+        if len(excess) < LEAST_ROWS:
+            raise ValueError(f"{len(excess)} usable windows in the history, the forest needs {LEAST_ROWS}")
+        self._line = float(np.quantile(excess, self.contamination))
+        self._half_width = _half_width(self.window, self._line)
         return self
 
-    def _training_rows(self, history: Batch) -> Floats:
-        """Return features of windows drawn at random over entities and times, shape (at most max_rows, C * 4)."""
-        entities, channels, samples = history.values.shape
-        first = min(self.min_samples, max(self.window // 2, 1)) + 1
-        ends = np.arange(first, samples + 1)
+    def _training_windows(self, history: Batch) -> list[Floats]:
+        """Return windows drawn at random over entities and times, `max_rows` at most, each array (n, C, T)."""
+        entities, _, samples = history.values.shape
+        least = min(self.min_samples, max(self.window // 2, 1))
+        ends = np.arange(least + 1, samples + 1)
         if not len(ends) or not entities:
-            return np.empty((0, channels * FEATURES_PER_CHANNEL))
+            return []
         draw = np.random.default_rng(self.seed).permutation(entities * len(ends))[: self.max_rows]
-        rows = []
+        windows = []
         for which, end in enumerate(ends):  # one pass per time, over all entities drawn for it
-            chosen = draw[draw % len(ends) == which] // len(ends)
-            if len(chosen):
-                window = history.values[chosen, :, max(end - self.window, 0) : end]
-                center, scale, count = median_and_scale(window[:, :, :-1])
-                ready = (count >= first - 1).all(axis=1)
-                rows.append(_features(window, center, scale)[ready])
-        features = np.concatenate(rows)
-        return features[np.isfinite(features).all(axis=1)]
+            window = history.values[draw[draw % len(ends) == which] // len(ends), :, max(end - self.window, 0) : end]
+            there = np.isfinite(window)
+            ready = there[:, :, -1].all(axis=1) & (there[:, :, :-1].sum(axis=2) >= least).all(axis=1)
+            windows.append(window[ready])
+        return windows
 
     def score(self, batch: Batch) -> Judgement:
-        """Judge the newest sample of each entity; NaN for all until the forest is grown."""
+        """Judge the newest sample of each entity; NaN for all until the threshold is learnt."""
         level = self._baseline.level(batch)
-        features = _features(batch.values[:, :, -self.window :], level.center, level.scale)
-        score = np.full(len(batch.keys), np.nan)
-        ready = np.isfinite(features).all(axis=1)
-        if self._forest is not None and ready.any():
-            score[ready] = self._forest.score_samples(features[ready]) / self._forest.offset_
-        deviation = np.abs(features[:, ::FEATURES_PER_CHANNEL])
-        total = deviation.sum(axis=1, keepdims=True)
-        blame = np.divide(deviation, total, out=np.zeros_like(deviation), where=total > 0)
-        nothing = np.full_like(level.center, np.nan)
-        return Judgement(score, level.center, nothing, nothing, blame)
+        newest = batch.values[:, :, -1]
+        if len(batch.channels) == 1:
+            excess = self._own_path(batch, level) - 1
+        else:
+            features = _features(batch.values[:, :, -self.window :], level.center, level.scale)
+            excess = np.full(len(batch.keys), np.nan)
+            ready = np.isfinite(features).all(axis=1)
+            if self._forest is not None and ready.any():
+                excess[ready] = self._forest_path(features[ready]) - 1
+        with np.errstate(over="ignore", invalid="ignore"):
+            deviation = np.abs(newest - level.center) / level.scale
+            half = self._half_width * level.scale
+            lower, upper = level.center - half, level.center + half
+            share = deviation / np.nansum(deviation, axis=1, keepdims=True)
+        score = self._line / np.maximum(excess, 1e-9)
+        blame = np.where(np.isfinite(share), share, 0.0)
+        return Judgement(score, level.center, lower, upper, blame)
+
+    def _own_path(self, batch: Batch, level: Level) -> Floats:
+        """Return the path length of each entity's newest sample among its own normal ones, shape (E,)."""
+        samples = self._baseline.normal(batch)[:, 0]  # ends with the newest
+        path = isolation_path(samples)
+        known = np.isfinite(level.center[:, 0]) & np.isfinite(batch.values[:, 0, -1])
+        # Where an incident has taken the window's place, it is judged against as many samples of the level before it.
+        few = np.flatnonzero(known & ~(np.isfinite(samples).sum(axis=1) > self._baseline.min_samples))
+        if len(few):
+            usual = level.center[few] + level.scale[few] * _normal_quantiles(self.window - 1)
+            path[few] = isolation_path(np.concatenate([usual, batch.values[few, 0, -1:]], axis=1))
+        return np.where(known, path, np.nan)
+
+    def _forest_path(self, rows: Floats) -> Floats:
+        """Return the mean path length of feature rows, shape (N,), in the pooled forest."""
+        usual = average_path(np.array(float(self._forest.max_samples_)))
+        path: Floats = -np.log2(-self._forest.score_samples(rows)) * usual
+        return path
 
     def update(self, fresh: Batch, held: Flags, adopted: Flags) -> None:
-        """Move the levels of entities without an incident; the forest itself changes only by `fit`."""
+        """Move the levels of entities without an incident; threshold and forest change only by `fit`."""
         self._baseline.update(fresh, held, adopted)
 
     def state(self) -> State:
-        """Return the forest as joblib bytes, and the levels."""
-        import joblib  # with scikit-learn, see fit()
-
+        """Return threshold, band, levels, and the forest as joblib bytes; empty before anything was learnt."""
         state = self._baseline.state()
+        if np.isfinite(self._line):
+            state |= {"line": np.array(self._line), "half_width": np.array(self._half_width)}
         if self._forest is not None:
+            import joblib  # with scikit-learn, see fit()
+
             buffer = io.BytesIO()
             joblib.dump(self._forest, buffer)
             state["forest"] = np.frombuffer(buffer.getvalue(), np.uint8)
@@ -111,14 +160,32 @@ class IsolationForestDetector:
         """Take over what `state()` returned.
 
         The forest is unpickled, which runs code: the caller has checked where the bytes come from.
-        Raises ValueError when the forest was grown on another number of channels.
+        Raises ValueError when the state is that of another detector.
         """
-        import joblib  # with scikit-learn, see fit()
+        rest = dict(state)
+        forest, line, half_width = (rest.pop(name, None) for name in ("forest", "line", "half_width"))
+        self._baseline.restore(rest)
+        if line is not None and half_width is not None:
+            self._line, self._half_width = float(line.astype(np.float64)), float(half_width.astype(np.float64))
+        if forest is not None:
+            import joblib  # with scikit-learn, see fit()
 
-        forest: NDArray[np.generic] | None = state.get("forest")
-        self._baseline.restore({name: array for name, array in state.items() if name != "forest"})
-        self._forest = None if forest is None else joblib.load(io.BytesIO(forest.tobytes()))
+            self._forest = joblib.load(io.BytesIO(forest.tobytes()))
         return self
+
+
+def _normal_quantiles(count: int) -> Floats:
+    """Return `count` values spread as a standard normal distribution, shape (count,)."""
+    normal = NormalDist()
+    return np.array([normal.inv_cdf((at + 0.5) / count) for at in range(count)])
+
+
+def _half_width(window: int, line: float) -> float:
+    """Return how many deviations from normal noise a sample must be for path length `line` + 1."""
+    away = np.geomspace(0.1, 100.0, 400)
+    rows = np.broadcast_to(_normal_quantiles(window - 1), (len(away), window - 1))
+    excess = isolation_path(np.concatenate([rows, away[:, None]], axis=1)) - 1
+    return float(away[np.argmax(excess <= line)]) if (excess <= line).any() else float("nan")
 
 
 def _features(window: Floats, center: Floats, scale: Floats) -> Floats:

@@ -20,8 +20,12 @@ KINDS = {
 
 
 def closed(rows, values):
-    ordered = np.sort(rows, axis=1)
-    return isolation_score(ordered, np.isfinite(ordered).sum(axis=1).astype(float), values)
+    """The scores of `values`, each the last of its row."""
+    at = np.array([np.flatnonzero(row == value)[0] for row, value in zip(rows, values, strict=True)])
+    turned = rows.copy()
+    every = np.arange(len(rows))
+    turned[every, at], turned[:, -1] = rows[:, -1], values
+    return isolation_score(turned)
 
 
 def forest(row, seed):
