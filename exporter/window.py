@@ -13,6 +13,10 @@ from exporter.source.frame import Frame, Source
 
 _LABELS: Final = msgspec.json.Decoder(dict[str, str])
 _METRIC_NAME: Final = "__name__"
+_AT_ONCE: Final = 1_000_000
+"""Samples read at once, which bounds the memory that a fill takes beside the window itself: about 100 bytes each."""
+_FIRST_COLUMNS: Final = 10
+"""Samples per entity read at first, while the number of entities is not known."""
 
 
 @dataclass(slots=True)
@@ -88,40 +92,51 @@ class Window:
         """Fetch the samples up to `until` (Unix seconds) and return the window, with a count of what came in.
 
         The first fill, and one after a gap longer than the window, reads `max(span, samples)` samples, and the batch
-        holds them all. Raises SourceError, and then the window is as it was before.
+        holds them all. Raises SourceError; what was read until then is kept, and the next call goes on from there.
         """
         end = float(np.floor(until / self._step) * self._step)
         intake = Intake()
-        if end <= self.until:
-            return self._batch(self.samples), intake
         wanted = max(span if self.until == -np.inf else 0, self.samples)
-        new = int(min(round((end - self.until) / self._step), wanted)) if np.isfinite(self.until) else wanted
-        start = end - (new - 1) * self._step
-        frames = [source.range(q, start, end, self._step, self._max_series) for q in self.queries.values()]
-        self._advance(new, wanted)
-        self.until = end
-        for channel, frame in enumerate(frames):
-            intake.add(frame)
-            self._write(channel, frame, start, new, intake)
-        self._forget(end)
+        first = max(self.until + self._step, end - (wanted - 1) * self._step)
+        new = max(round((end - first) / self._step) + 1, 0)
+        while first <= end:
+            last = min(end, first + (self._columns_at_once() - 1) * self._step)
+            frames = [source.range(q, first, last, self._step, self._max_series) for q in self.queries.values()]
+            self._advance(first, last, wanted)
+            for channel, frame in enumerate(frames):
+                intake.add(frame)
+                self._write(channel, frame, first, intake)
+            self._forget(last)
+            first = last + self._step
         return self._batch(max(new, self.samples)), intake
+
+    def _columns_at_once(self) -> int:
+        """Return how many samples per entity one query may bring: a large first fill comes in pieces."""
+        return max(_AT_ONCE // max(len(self.keys) * len(self.channels), 1), 1) if self.keys else _FIRST_COLUMNS
 
     def _batch(self, samples: int) -> Batch:
         samples = min(samples, self._end)
         times = self.until - self._step * np.arange(samples - 1, -1, -1.0)
         return Batch(self.keys, self.channels, times, self._values[:, :, self._end - samples : self._end])
 
-    def _advance(self, new: int, keep: int) -> None:
-        """Open `new` empty columns at the end."""
+    def _advance(self, first: float, last: float, keep: int) -> None:
+        """Open empty columns at the end for the times from `first` to `last`."""
+        if first > self.until + self._step:  # nothing is known of the time in between: no column may stand for it
+            self._end = 0
+        new = round((last - first) / self._step) + 1
         if self._end + new > self._values.shape[2]:
             kept = self._values[:, :, max(self._end - keep, 0) : self._end]
             held = kept.shape[2]
             room = np.full((*kept.shape[:2], held + new + max(keep // 2, 16)), np.nan)
             room[:, :, :held] = kept
             self._values, self._end = room, held
+        else:
+            self._values[:, :, self._end : self._end + new] = np.nan
         self._end += new
+        self.until = last
 
-    def _write(self, channel: int, frame: Frame, start: float, new: int, intake: Intake) -> None:
+    def _write(self, channel: int, frame: Frame, start: float, intake: Intake) -> None:
+        new = round((self.until - start) / self._step) + 1
         rows = self._rows_of(channel, frame.labels)
         row = np.repeat(rows, frame.counts)
         column = np.rint((frame.times - start) / self._step).astype(np.int64)

@@ -146,3 +146,45 @@ def test_memory_does_not_grow_with_entities_that_are_gone():
     assert len(w.keys) <= 40
     assert len(w._rows_by_label[0]) <= 40
     assert w._values.shape[0] <= 40
+
+
+def test_a_large_first_fill_comes_in_pieces_and_equals_one_read(monkeypatch):
+    monkeypatch.setattr("exporter.window._AT_ONCE", 21)
+    source, w = FakeSource(), window(samples=40)
+    for name in "abc":
+        put(source, name, [m for m in range(100) if (m + ord(name)) % 5])
+    batch, intake = w.extend(source, 60 * STEP)
+    assert [round((end - start) / STEP) + 1 for _, start, end in source.asked] == [10, 7, 7, 7, 7, 2]
+    for row, name in enumerate("abc"):
+        np.testing.assert_array_equal(
+            batch.values[row, 0], [m if (m + ord(name)) % 5 else np.nan for m in range(21, 61)]
+        )
+    assert intake.samples == 96
+
+
+def test_a_fill_that_breaks_off_goes_on_where_it_was(monkeypatch):
+    monkeypatch.setattr("exporter.window._AT_ONCE", 10)
+    source, w = FakeSource(), window(samples=40)
+    put(source, "a", range(100))
+    answer = source.range
+
+    def breaks(expr, start, end, step, max_series=None):
+        if start > 35 * STEP:
+            raise Unreachable("down")
+        return answer(expr, start, end, step, max_series)
+
+    source.range = breaks
+    with pytest.raises(Unreachable):
+        w.extend(source, 60 * STEP)
+    source.range = answer
+    batch, _ = w.extend(source, 61 * STEP)
+    assert source.asked[2] == ("q", 41 * STEP, 50 * STEP)
+    np.testing.assert_array_equal(batch.values[0, 0], np.arange(22, 62))
+
+
+def test_after_a_long_gap_no_old_sample_stands_for_a_new_minute():
+    source, w = FakeSource(), window()
+    put(source, "a", [*range(51), *range(248, 251)])
+    w.extend(source, 50 * STEP)
+    batch, _ = w.extend(source, 250 * STEP)
+    np.testing.assert_array_equal(batch.values[0, 0], [np.nan] * 7 + [248, 249, 250])

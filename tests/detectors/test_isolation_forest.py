@@ -88,7 +88,8 @@ def test_an_incident_longer_than_the_window_is_judged_by_the_level_before_it():
 def test_one_channel_needs_no_scikit_learn():
     """It costs seconds at every start."""
     code = (
-        "import sys, numpy as np; from detectors import make, Batch; values = np.random.default_rng(0).normal(size=300);"
+        "import sys, numpy as np; from detectors import make, Batch;"
+        "values = np.random.default_rng(0).normal(size=300);"
         "b = Batch(((('i', 'a'),),), ('value',), np.arange(300) * 60.0, values.reshape(1, 1, 300));"
         "make('isolation_forest', 60).fit(b).score(b.last(60)); sys.exit('sklearn' in sys.modules)"
     )
