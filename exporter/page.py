@@ -1,12 +1,12 @@
 """The page Prometheus scrapes: rendered when something was judged, then only handed out."""
 
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from isal import igzip
+from isal import isal_zlib
 from numpy.typing import NDArray
 from prometheus_client import generate_latest
 
@@ -30,6 +30,9 @@ FAMILIES: Final[Mapping[str, str]] = {
 
 _RESERVED: Final = frozenset({"query", "detector"})
 _PER_CHANNEL: Final = ("value", "expected", "lower", "upper")
+_GZIP: Final = 31  # zlib's way of asking for gzip's header
+_SMALL: Final = 2**16
+"""Parts of a page below this many bytes are joined with their neighbours, since each is sent by itself."""
 
 
 class Snapshot:
@@ -37,24 +40,32 @@ class Snapshot:
 
     Parameters
     ----------
-    body : bytes
-        The page, not compressed.
+    parts : sequence of bytes
+        The page, not compressed, in parts that are never joined: at 100,000 series that would double its memory.
     generation : int
         Counts the pages since the start.
     """
 
-    def __init__(self, body: bytes, generation: int) -> None:
-        self.body = body
+    def __init__(self, parts: Sequence[bytes], generation: int) -> None:
+        self.parts = tuple(parts)
+        self.size = sum(map(len, self.parts))
+        """Bytes, not compressed."""
         self.generation = generation
         self.compressed: bytes | None = None
         """What `gzip` returned, None before the first call."""
         self._lock = threading.Lock()
 
+    @property
+    def body(self) -> bytes:
+        """The whole page."""
+        return b"".join(self.parts)
+
     def gzip(self) -> bytes:
         """Return the page compressed; the first caller pays for it, from any thread."""
         with self._lock:
             if self.compressed is None:
-                self.compressed = igzip.compress(self.body, 1, mtime=0)
+                stream = isal_zlib.compressobj(level=1, wbits=_GZIP)
+                self.compressed = b"".join([*map(stream.compress, self.parts), stream.flush()])
             return self.compressed
 
 
@@ -112,7 +123,7 @@ class Page:
         self._metrics = metrics
         self._lock = threading.Lock()
         self._jobs: dict[str, _Published] = {}
-        self.current = Snapshot(b"", -1)
+        self.current = Snapshot((), -1)
         self.render()
 
     def publish(self, verdict: Verdict, fields: Collection[str]) -> None:
@@ -168,9 +179,21 @@ class Page:
                 blocks = [block for job in self._jobs.values() if (block := job.blocks.get(family))]
                 if blocks:
                     parts += [exposition.family_header(family, help_text), *blocks, b"\n"]
-            body = b"".join(parts)
-            self._metrics.page_bytes.set(len(body))
-            self.current = Snapshot(body, self.current.generation + 1)
+            self.current = Snapshot(tuple(_joined(parts)), self.current.generation + 1)
+            self._metrics.page_bytes.set(self.current.size)
+
+
+def _joined(parts: Iterable[bytes]) -> Iterator[bytes]:
+    """Join small parts, and leave large ones as they are."""
+    waiting: list[bytes] = []
+    for part in parts:
+        if len(part) < _SMALL:
+            waiting.append(part)
+            continue
+        yield b"".join(waiting)
+        waiting = []
+        yield part
+    yield b"".join(waiting)
 
 
 def _blocks(verdict: Verdict, fields: Collection[str], labels: _Labels, groups: _Labels) -> dict[str, bytes]:

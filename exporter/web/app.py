@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Final
@@ -63,11 +63,16 @@ class Hooks:
 class _Pieces(Response):
     """An answer sent in pieces: a slow reader costs one piece of memory, not one page."""
 
+    def __init__(self, parts: Sequence[bytes], headers: Mapping[str, str]) -> None:
+        super().__init__(headers={**headers, "Content-Length": str(sum(map(len, parts)))})
+        self._parts = parts
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - the interface
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        for start in range(0, len(self.body) if scope["method"] != "HEAD" else 0, _CHUNK):
-            piece = self.body[start : start + _CHUNK]
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        for part in self._parts if scope["method"] != "HEAD" else ():
+            for start in range(0, len(part), _CHUNK):
+                piece = part[start : start + _CHUNK]
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
 
 
@@ -105,9 +110,9 @@ class Pages:
         snapshot = self._page.current
         headers = {"Content-Type": CONTENT_TYPE, "Vary": "Accept-Encoding"}
         if not accepts_gzip(request.headers.get("accept-encoding", "")):
-            return _Pieces(snapshot.body, headers=headers)
+            return _Pieces(snapshot.parts, headers)
         body = snapshot.compressed or await self._compress(snapshot)
-        return _Pieces(body, headers=headers | {"Content-Encoding": "gzip"})
+        return _Pieces((body,), headers | {"Content-Encoding": "gzip"})
 
     async def _compress(self, snapshot: Snapshot) -> bytes:
         async with self._compressing:  # the others wait here rather than in a thread each

@@ -253,7 +253,7 @@ def test_what_is_published_shows_only_after_rendering(page: Page) -> None:
 
 def test_a_page_is_compressed_once_however_many_ask() -> None:
     """Row 36."""
-    snapshot = Snapshot(b"some text " * 100_000, 1)
+    snapshot = Snapshot([b"some text " * 100_000, b"more"], 1)
     answers: list[bytes] = []
     threads = [threading.Thread(target=lambda: answers.append(snapshot.gzip())) for _ in range(20)]
     for thread in threads:
