@@ -14,14 +14,15 @@ from exporter import logs
 from exporter.audit import Audit, AuditError
 from exporter.config.digest import job_digest
 from exporter.config.load import ConfigError, Loaded, load
-from exporter.config.models import AuditConfig
+from exporter.config.models import AuditConfig, JobConfig
 from exporter.config.watch import Watcher
-from exporter.job import Job
+from exporter.job import ALL, Job
 from exporter.masking import mask
 from exporter.metrics import SelfMetrics
 from exporter.page import Page
 from exporter.runner import Runner, Sinks
 from exporter.server import Hooks, Server
+from exporter.shard import Shard
 from exporter.source.prometheus import Prometheus
 from exporter.store import Store
 from exporter.telemetry import Telemetry
@@ -43,6 +44,8 @@ class App:
         The profile laid over it.
     listen : str or None
         Address and port that take the place of `web.listen`.
+    shard : Shard
+        Which of several replicas this is.
 
     Raises
     ------
@@ -50,8 +53,8 @@ class App:
         The configuration is wrong, or what it names cannot be used.
     """
 
-    def __init__(self, path: Path, profile: str | None = None, listen: str | None = None) -> None:
-        self._path, self._profile = path, profile
+    def __init__(self, path: Path, profile: str | None = None, listen: str | None = None, shard: Shard = ALL) -> None:
+        self._path, self._profile, self._shard = path, profile, shard
         self._loaded: Loaded = load(path, profile)
         config = self._loaded.config
         logs.configure(config.log)
@@ -69,6 +72,7 @@ class App:
         web = config.web if listen is None else config.web.model_copy(update={"listen": listen})
         self.server = Server(web, self.page, Hooks(ready=self._ready, reload=self.reload))
         self.metrics.started.set_to_current_time()
+        self.metrics.shard.labels(str(shard.index), str(shard.count)).set(1)
         self._note_load(True)
 
     def run(self) -> None:
@@ -125,8 +129,11 @@ class App:
             if name in before and before[name].job.digest == digest:
                 runners[name] = before[name]
             else:
-                runners[name] = Runner(Job(name, job_config, digest, source, self.metrics, store), self._sinks)
+                runners[name] = self._runner(name, job_config, digest, source, store)
         return runners
+
+    def _runner(self, name: str, config: JobConfig, digest: str, source: Prometheus, store: Store | None) -> Runner:
+        return Runner(Job(name, config, digest, source, self.metrics, store, self._shard), self._sinks)
 
     def _keep_house(self) -> None:
         """Render the page when a cycle ended, withdraw old scores, notice changed files."""

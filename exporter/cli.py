@@ -39,16 +39,27 @@ def run(
     ),
     profile: Profile = None,
     listen: Annotated[str | None, typer.Option(help="HOST:PORT to serve on instead of web.listen.")] = None,
+    shard: Annotated[
+        str,
+        typer.Option(
+            help="Judge one of N shares: 0/N, 1/N and so on; auto/N in a StatefulSet.", envvar="ANOMALY_EXPORTER_SHARD"
+        ),
+    ] = "0/1",
 ) -> None:
     """Run the exporter until SIGTERM or Ctrl-C. SIGHUP loads the configuration again."""
     from exporter.app import App  # numpy and more: only where they are needed, so that --help is quick
     from exporter.audit import AuditError
     from exporter.config.load import ConfigError
     from exporter.server import ServerError
+    from exporter.shard import Shard
     from exporter.telemetry import TelemetryError
 
     try:
-        App(config, profile, listen).run()
+        share = Shard.parse(shard)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--shard") from None
+    try:
+        App(config, profile, listen, share).run()
     except ConfigError as error:
         _fail(str(error), code=2)
     except (AuditError, ServerError, TelemetryError) as error:

@@ -12,6 +12,7 @@ from exporter.config.models import JobConfig
 from exporter.decide import Incidents, Policy
 from exporter.groups import Groups
 from exporter.metrics import SelfMetrics
+from exporter.shard import Shard
 from exporter.source.errors import BadAnswer, QueryRejected
 from exporter.source.frame import Source
 from exporter.source.promql import as_rate, bare_selector
@@ -20,6 +21,8 @@ from exporter.window import Window
 
 log = structlog.get_logger()
 
+ALL: Final = Shard()
+"""A replica that has every entity to itself."""
 SHORTEST_RATE_SPAN: Final = 300.0
 _COUNTER_NAME: Final = re.compile(r".*_(total|count|sum|bucket)")
 
@@ -38,10 +41,19 @@ class Job:
     metrics : SelfMetrics
     store : Store or None
         Where fitted models are kept; None fits at every start.
+    shard : Shard
+        Which entities are ours; the job's budget is shared out among the replicas.
     """
 
     def __init__(
-        self, name: str, config: JobConfig, digest: str, source: Source, metrics: SelfMetrics, store: Store | None
+        self,
+        name: str,
+        config: JobConfig,
+        digest: str,
+        source: Source,
+        metrics: SelfMetrics,
+        store: Store | None,
+        shard: Shard = ALL,
     ) -> None:
         self.name, self.config, self.digest, self.source = name, config, digest, source
         self.samples = max(2, round(config.window / config.step))
@@ -50,12 +62,12 @@ class Job:
         self.detector_name = config.detector if isinstance(config.detector, str) else next(iter(config.detector))
         self.policy = Policy.of(config)
         self.incidents = Incidents(config.step, config.open_after, config.clear_after, config.max_hold)
-        self.budget = Budget(config.budget, config.line)
+        self.budget = Budget(config.budget / shard.count, config.line)
         self.groups = Groups(config.group, config.line)
         self.judged = -math.inf
         """Unix seconds of the newest judged sample."""
         self.model_version = ""
-        self._metrics, self._store = metrics, store
+        self._metrics, self._store, self._shard = metrics, store, shard
         self._window: Window | None = None
         self._fitted = False
 
@@ -70,6 +82,7 @@ class Job:
                 max(self.samples, self.detector.window),
                 self.config.entity,
                 self.config.max_series,
+                lambda key: self._shard.owns(key, self.config.group),
             )
         return self._window
 

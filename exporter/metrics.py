@@ -82,6 +82,7 @@ class SelfMetrics:
             "config_last_reload_success_timestamp_seconds", "When the configuration was last loaded"
         )
         self.started = gauge("start_time_seconds", "When the exporter started")
+        self.shard = gauge("shard_info", "Which of how many replicas this is", "shard", "count")
         self.page_bytes = gauge("page_bytes", "Size of the page before this one, not compressed")
         Info(f"{PREFIX}_build", "Version of the exporter", registry=self.registry).info(
             {"version": __version__, "python": platform.python_version()}

@@ -1,6 +1,6 @@
 """The newest samples of every entity of a job, extended by what is new."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -13,6 +13,10 @@ from exporter.source.frame import Frame, Source
 
 _LABELS: Final = msgspec.json.Decoder(dict[str, str])
 _METRIC_NAME: Final = "__name__"
+_DUPLICATE: Final = -1
+"""Row of a second series of the same entity: `entity` leaves out the label that tells them apart."""
+_FOREIGN: Final = -2
+"""Row of a series that another replica judges."""
 _AT_ONCE: Final = 1_000_000
 """Samples read at once, which bounds the memory that a fill takes beside the window itself: about 100 bytes each."""
 _FIRST_COLUMNS: Final = 10
@@ -62,6 +66,8 @@ class Window:
         Labels that identify an entity; None: all of them.
     max_series : int or None
         Most series per channel; None: the source's own limit.
+    owns : callable taking a Key
+        Tells whether an entity is ours to judge; another replica has the others.
     """
 
     def __init__(
@@ -71,6 +77,7 @@ class Window:
         samples: int,
         entity: Sequence[str] | None = None,
         max_series: int | None = None,
+        owns: Callable[[Key], bool] = lambda _key: True,
     ) -> None:
         self.queries = dict(queries)
         self.channels = tuple(queries)
@@ -79,7 +86,7 @@ class Window:
         """Unix seconds of the newest column; -inf before the first fill."""
         self._step, self.samples = step, samples
         self._entity = None if entity is None else frozenset(entity)
-        self._max_series = max_series
+        self._max_series, self._owns = max_series, owns
         self._row: dict[Key, int] = {}
         self._rows_by_label: list[dict[bytes, int]] = [{} for _ in self.channels]
         self._last_rows: dict[int, tuple[list[bytes], NDArray[np.int64]]] = {}
@@ -140,8 +147,7 @@ class Window:
         rows = self._rows_of(channel, frame.labels)
         row = np.repeat(rows, frame.counts)
         column = np.rint((frame.times - start) / self._step).astype(np.int64)
-        # -1: a second series of the same entity, because `entity` leaves out the label that tells them apart.
-        if duplicates := int((rows < 0).sum()):
+        if duplicates := int((rows == _DUPLICATE).sum()):
             intake.series_dropped["duplicate"] = intake.series_dropped.get("duplicate", 0) + duplicates
         inside = (row >= 0) & (column >= 0) & (column < new)
         row, column, values = row[inside], column[inside], frame.values[inside]
@@ -150,7 +156,7 @@ class Window:
         self._seen[row[present]] = start + self._step * column[present]  # ascending within a series: the last one stays
 
     def _rows_of(self, channel: int, labels: list[bytes]) -> NDArray[np.int64]:
-        """Return the row of every series, -1 for those left out. Labels are parsed only when not seen before."""
+        """Return the row of every series, negative for those left out. Labels are parsed when not seen before."""
         last, rows = self._last_rows.get(channel, ([], np.empty(0, np.int64)))
         if labels is last:  # the source passes the same list while the series stay
             return rows
@@ -160,10 +166,15 @@ class Window:
             taken = set(known.values())
             for at, label in enumerate(labels):
                 if found[at] is None:
-                    row = self._row.setdefault(self._key(label), len(self._row))
-                    found[at] = known[label] = -1 if row in taken else row
+                    key = self._key(label)
+                    row = self._row.setdefault(key, len(self._row)) if self._owns(key) else _FOREIGN
+                    found[at] = known[label] = _DUPLICATE if row >= 0 and row in taken else row
                     taken.add(row)
             self._grow()
+            if len(known) > 2 * len(labels) + 1000:  # mostly of other replicas' entities that are gone
+                present = frozenset(labels)
+                for label in [label for label, row in known.items() if row < 0 and label not in present]:
+                    del known[label]
         rows = np.array(found, np.int64)
         self._last_rows[channel] = labels, rows
         return rows
@@ -190,8 +201,11 @@ class Window:
         self._row = {key: int(new_row[row]) for key, row in self._row.items() if not gone[row]}
         self.keys = tuple(self._row)
         self._values, self._seen = self._values[~gone], self._seen[~gone]
-        self._last_rows.clear()
         for channel, known in enumerate(self._rows_by_label):
+            present = frozenset(self._last_rows.pop(channel)[0])
             # Duplicates are left out too: the series they repeated may be the one that is gone.
-            kept = ((label, row) for label, row in known.items() if row >= 0 and not gone[row])
-            self._rows_by_label[channel] = {label: int(new_row[row]) for label, row in kept}
+            self._rows_by_label[channel] = {
+                label: int(new_row[row]) if row >= 0 else row
+                for label, row in known.items()
+                if (row >= 0 and not gone[row]) or (row == _FOREIGN and label in present)
+            }

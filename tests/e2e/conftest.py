@@ -1,6 +1,6 @@
 """The whole exporter as a process beside real servers."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -46,10 +46,13 @@ def exporter(tmp_path: Path) -> Iterator[Callable[..., ExporterServer]]:
     with ExitStack() as stack:
         started = 0
 
-        def start(config: dict[str, Any], *, ready: bool = True, port: int | None = None) -> ExporterServer:
+        def start(
+            config: dict[str, Any], *, ready: bool = True, port: int | None = None, flags: Sequence[str] = ()
+        ) -> ExporterServer:
             nonlocal started
             started += 1
             server = ExporterServer(tmp_path / f"exporter-{started}", config, port=port)
+            server.flags = tuple(flags)
             if not ready:
                 server.ready_path = "/-/healthy"
             return stack.enter_context(server)
