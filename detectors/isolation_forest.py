@@ -17,7 +17,7 @@ CLIP: Final = 30.0
 FEATURES_PER_CHANNEL: Final = 4
 RECENT: Final = 5
 """Samples behind the features of the recent past."""
-LEAST_ROWS: Final = 100
+LEAST_ROWS: Final = 30
 """Training windows below which a threshold would be a guess."""
 
 
@@ -60,7 +60,7 @@ class IsolationForestDetector:
     def fit(self, history: Batch) -> Self:
         """Learn the threshold, and grow the forest, on windows of `history`.
 
-        Raises ValueError when there are fewer than 100 usable ones.
+        Raises ValueError when there are fewer than 30 usable ones.
         """
         windows = self._training_windows(history)
         if len(history.channels) == 1:

@@ -1,6 +1,7 @@
 """The cycle: what happens to one job every minute. The page to read first."""
 
 import numpy as np
+import structlog
 
 from detectors import Batch, Floats
 from exporter.job import Job
@@ -10,6 +11,8 @@ from exporter.telemetry import Telemetry
 from exporter.verdict import Verdict
 from exporter.window import Intake
 
+log = structlog.get_logger()
+
 
 def evaluate(job: Job, now: float, telemetry: Telemetry, metrics: SelfMetrics) -> Verdict | None:
     """Judge the newest sample of every entity of `job`; None when there is no sample newer than the last judged.
@@ -18,7 +21,7 @@ def evaluate(job: Job, now: float, telemetry: Telemetry, metrics: SelfMetrics) -
     """
     with telemetry.stage(job.name, "fetch"):
         window, intake = job.window.extend(job.source, now - job.config.lag, job.span)
-        count(job.name, intake, metrics)
+        count(job, intake, metrics)
     if window.times[-1] <= job.judged:
         return None
     with telemetry.stage(job.name, "prepare"):
@@ -73,13 +76,18 @@ def states(batch: Batch, score: Floats) -> dict[str, int]:
     }
 
 
-def count(job: str, intake: Intake, metrics: SelfMetrics) -> None:
+def count(job: Job, intake: Intake, metrics: SelfMetrics) -> None:
     """Add to the metrics what one extension of the window brought in, and what it left out."""
-    metrics.samples.labels(job).inc(intake.samples)
-    metrics.bytes.labels(job).inc(intake.body_bytes)
-    metrics.query_retries.labels(job).inc(intake.retries)
-    metrics.partial.labels(job).inc(intake.partial)
+    name = job.name
+    metrics.samples.labels(name).inc(intake.samples)
+    metrics.bytes.labels(name).inc(intake.body_bytes)
+    metrics.query_retries.labels(name).inc(intake.retries)
+    metrics.partial.labels(name).inc(intake.partial)
     for reason, dropped in intake.series_dropped.items():
-        metrics.series_dropped.labels(job, reason).inc(dropped)
+        metrics.series_dropped.labels(name, reason).inc(dropped)
     for reason, dropped in intake.samples_dropped.items():
-        metrics.samples_dropped.labels(job, reason).inc(dropped)
+        metrics.samples_dropped.labels(name, reason).inc(dropped)
+    if intake.series_dropped != job.dropped:  # said when it begins, changes and ends, not every minute
+        hint = "limit: raise limits.series or narrow the query; duplicate: see entity"
+        log.warning("series_dropped", job=name, **{**dict.fromkeys(job.dropped, 0), **intake.series_dropped}, hint=hint)
+        job.dropped = intake.series_dropped

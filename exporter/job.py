@@ -67,6 +67,8 @@ class Job:
         self.judged = -math.inf
         """Unix seconds of the newest judged sample."""
         self.model_version = ""
+        self.dropped: dict[str, int] = {}
+        """Series left out of the newest samples, by reason."""
         self._metrics, self._store, self._shard = metrics, store, shard
         self._window: Window | None = None
         self._fitted = False

@@ -45,8 +45,8 @@ def test_contamination_is_the_share_of_training_windows_beyond_one(channels):
 @pytest.mark.parametrize("channels", [1, 2])
 def test_too_little_history_is_refused_and_leaves_no_verdict(channels):
     detector = make("isolation_forest", 60)
-    with pytest.raises(ValueError, match="the forest needs 100"):
-        detector.fit(batch(noise(2, channels, 20)))
+    with pytest.raises(ValueError, match="the forest needs 30"):
+        detector.fit(batch(noise(2, channels, 18)))
     assert np.isnan(detector.score(batch(noise(3, channels, 60))).score).all()
 
 
