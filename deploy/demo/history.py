@@ -17,10 +17,11 @@ def openmetrics(name: str, labels: Mapping[str, str], times: Iterable[float], va
     return (f"{series} {value!r} {moment:.3f}" for moment, value in zip(times, values, strict=True))
 
 
-def backfill(directory: Path, lines: Iterable[str]) -> None:
+def backfill(directory: Path, lines: Iterable[str], longest_block: str = "2h") -> None:
     """Build blocks of `lines` (OpenMetrics, each with its time) for a PrometheusServer that has not started yet.
 
-    The lines may reach up to now, not beyond: live scrapes older than the newest block would be refused.
+    The lines may reach up to now, not beyond: live scrapes older than the newest block would be refused. promtool reads
+    all lines once for each block: a `longest_block` of days makes a long history quicker to build.
     Raises ServerError when promtool refuses the lines.
     """
     directory.mkdir(parents=True, exist_ok=True)
@@ -31,8 +32,9 @@ def backfill(directory: Path, lines: Iterable[str]) -> None:
     promtool = command("promtool")
     if promtool is None:
         raise ServerError(f"promtool is not installed: apt-get install {' '.join(missing_servers())}")
+    create = ["tsdb", "create-blocks-from", f"--max-block-duration={longest_block}", "openmetrics", "-q"]
     done = subprocess.run(  # noqa: S603  promtool itself, no shell
-        [promtool, "tsdb", "create-blocks-from", "openmetrics", "-q", str(source), str(directory / "data")],
+        [promtool, *create, str(source), str(directory / "data")],
         capture_output=True,
         text=True,
         check=False,

@@ -1,0 +1,146 @@
+"""One way to judge series, in a process of its own, so that its CPU and memory are nobody else's.
+
+The benchmark writes a JSON request a line and reads a JSON answer a line: see `CONTENDERS` and `peer.Contender`.
+"""
+
+import hashlib
+import json
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import requests
+
+from exporter import logs
+from exporter.config.models import JobConfig, LimitsConfig, LogConfig, PrometheusConfig
+from exporter.job import Job
+from exporter.metrics import SelfMetrics
+from exporter.page import Page
+from exporter.runner import Runner, Sinks
+from exporter.source.prometheus import Prometheus
+from exporter.telemetry import Telemetry
+from exporter.verdict import Verdict
+from tests.bench.history import STEP, pod
+from tests.bench.usage import memory
+
+PUBLISHED = frozenset({"lower", "upper"})
+
+
+class _Page(Page):
+    """Keeps the verdict that was published."""
+
+    verdict: Verdict | None = None
+
+    def publish(self, verdict: Verdict, fields: Any) -> None:
+        self.verdict = verdict
+        super().publish(verdict, fields)
+
+
+class Exporter:
+    """The exporter's own cycle, page included; time is what the request says."""
+
+    def __init__(self, url: str, expr: str, detector: str, pods: list[str], window: float = 60 * STEP) -> None:
+        logs.configure(LogConfig())
+        config = JobConfig(expr=expr, detector=detector, publish=PUBLISHED, window=window)
+        source = Prometheus(
+            PrometheusConfig(url=url, deadline=300, max_response=2**31, max_points=300),
+            LimitsConfig(series=1_000_000, samples=100_000_000),
+        )
+        metrics = SelfMetrics()
+        self.page = _Page(metrics)
+        self.job = Job("bench", config, "digest", source, metrics, None)
+        self.runner = Runner(self.job, Sinks(self.page, metrics, Telemetry(metrics), None, self.page.render))
+        self._pods = pods
+        self._keys: object = None
+        self._rows: list[int] = []
+
+    def __call__(self, now: float, detail: bool = False, reset_peak: bool = False) -> dict[str, Any]:
+        """Judge at `now`; `detail` adds what was found, `reset_peak` forgets the highest memory so far."""
+        if reset_peak:
+            Path("/proc/self/clear_refs").write_text("5")
+        self.page.verdict = None
+        wall, cpu = time.perf_counter(), time.process_time()
+        self.runner.cycle(now)
+        answer: dict[str, Any] = {
+            "wall": time.perf_counter() - wall,
+            "cpu": time.process_time() - cpu,
+            **memory("self"),
+        }
+        verdict = self.page.verdict
+        if verdict is None or verdict.time != now:
+            raise SystemExit(f"no verdict at {now}: see the log above")
+        answer |= {"entities": len(verdict.keys), "page_bytes": len(self.page.current.body)}
+        return answer | (self._detail(verdict) if detail else {})
+
+    def _detail(self, verdict: Verdict) -> dict[str, Any]:
+        if verdict.keys is not self._keys:
+            row = {dict(key)["pod"]: at for at, key in enumerate(verdict.keys)}
+            self._keys, self._rows = verdict.keys, [row[name] for name in self._pods]
+        found = (verdict.score, verdict.values, verdict.lower, verdict.upper)
+        return {
+            "score": verdict.score[self._rows].tolist(),
+            "value": verdict.values[self._rows, 0].tolist(),
+            "digest": hashlib.sha256(b"".join(np.ascontiguousarray(array).tobytes() for array in found)).hexdigest(),
+            "flagged": int(verdict.flag.sum()),
+        }
+
+
+class Rereading(Exporter):
+    """The same cycle, but it reads the whole window every time."""
+
+    def __call__(self, now: float, detail: bool = False, reset_peak: bool = False) -> dict[str, Any]:
+        self.job.window.until = -np.inf
+        return super().__call__(now, detail, reset_peak)
+
+
+class Script:
+    """What one writes first: range query, pandas, an isolation forest for each series."""
+
+    def __init__(self, url: str, metric: str) -> None:
+        self._url, self._metric = url, metric
+
+    def __call__(self, now: float, first: int, count: int) -> dict[str, Any]:
+        """Judge `count` series from number `first` on."""
+        import pandas as pd
+        from sklearn.ensemble import IsolationForest
+
+        wall, cpu = time.perf_counter(), time.process_time()
+        names = "|".join(pod(number) for number in range(first, first + count))
+        form = {"query": f'{self._metric}{{pod=~"{names}"}}', "start": now - 59 * STEP, "end": now, "step": STEP}
+        answer = requests.post(f"{self._url}/api/v1/query_range", data=form, timeout=60).json()
+        series = {
+            result["metric"]["pod"]: pd.Series({at: float(value) for at, value in result["values"]})
+            for result in answer["data"]["result"]
+        }
+        scores = {}
+        for name, column in pd.DataFrame(series).items():
+            window = column.to_numpy()[:, None]
+            scores[name] = -IsolationForest(random_state=0).fit(window).score_samples(window[-1:])[0]
+        answer = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
+        return answer | {"score": [float(scores[pod(number)]) for number in range(first, first + count)]}
+
+
+CONTENDERS: dict[str, Callable[..., Callable[..., dict[str, Any]]]] = {
+    "exporter": Exporter,
+    "rereading": Rereading,
+    "script": Script,
+}
+
+
+def main() -> None:
+    warnings.simplefilter("ignore")
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # nothing but answers goes to the benchmark
+    contender = CONTENDERS[sys.argv[1]](**json.loads(sys.argv[2]))
+    for request in sys.stdin:
+        answers.write(json.dumps(contender(**json.loads(request))) + "\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main()
