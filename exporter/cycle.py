@@ -1,5 +1,9 @@
 """The cycle: what happens to one job every minute. The page to read first."""
 
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+
 import numpy as np
 import structlog
 
@@ -7,38 +11,51 @@ from detectors import Batch, Floats
 from exporter.job import Job
 from exporter.metrics import SelfMetrics
 from exporter.prepare import fill_gaps
-from exporter.telemetry import Telemetry
+from exporter.telemetry import Stage, Telemetry
 from exporter.verdict import Verdict
 from exporter.window import Intake
 
 log = structlog.get_logger()
 
 
-def evaluate(job: Job, now: float, telemetry: Telemetry, metrics: SelfMetrics) -> Verdict | None:
-    """Judge the newest sample of every entity of `job`; None when there is no sample newer than the last judged.
+def evaluate(job: Job, now: float, telemetry: Telemetry, metrics: SelfMetrics) -> Iterator[Verdict]:
+    """Judge every sample of `job` not judged yet, the oldest first; of a first fill only the last verdict is yielded.
 
-    Raises SourceError when the samples cannot be had; the job is then as it was before.
+    What came in while we could not ask is judged as if we had: the same verdicts, later. Raises SourceError when the
+    samples cannot be had; the job is then as it was before.
     """
     with telemetry.stage(job.name, "fetch"):
         window, intake = job.window.extend(job.source, now - job.config.lag, job.span)
         count(job, intake, metrics)
-    if window.times[-1] <= job.judged:
-        return None
-    with telemetry.stage(job.name, "prepare"):
-        history = fill_gaps(window, job.config.fill)
-        if not intake.partial:  # half an answer is good enough to judge, not to learn a model from
-            job.ensure_fitted(history)
-        batch = history.last(job.window.samples)
-        fresh = batch.after(job.judged)
-    with telemetry.stage(job.name, "score"):
+    due = window.times[window.times > job.judged]
+    if not len(due):
+        return
+    cold = job.judged == -np.inf
+    if not intake.partial:  # half an answer is good enough to judge, not to learn a model from
+        job.ensure_fitted(fill_gaps(window, job.config.fill))
+    for time in due[:-1]:
+        verdict = judge(job, window.until(time), _unmeasured)
+        if not cold:
+            yield verdict
+    verdict = judge(job, window, lambda stage: telemetry.stage(job.name, stage))
+    # At a start every incident that is open is news, whenever in the history it began.
+    yield replace(verdict, changed=verdict.flag.copy()) if cold else verdict
+
+
+def judge(job: Job, window: Batch, stage: Callable[[Stage], AbstractContextManager[object]]) -> Verdict:
+    """Judge the newest sample of every entity, decide on its incident, and learn it."""
+    step = job.config.step
+    with stage("prepare"):
+        batch = fill_gaps(window.last(job.window.samples), job.config.fill)
+    with stage("score"):
         judgement = job.detector.score(batch)
         score = job.policy.apply(judgement, batch)
-    with telemetry.stage(job.name, "decide"):
-        now, elapsed = float(batch.times[-1]), len(fresh.times) * job.config.step
-        decision = job.incidents.decide(batch.keys, score, now, elapsed)
-        alert = job.budget.decide(batch.keys, decision.flag, decision.severity, decision.closed_severity, elapsed)
-        groups = job.groups.score(batch.keys, decision.flag, now, elapsed)
-        job.detector.update(fresh, held=decision.flag, adopted=decision.adopted)
+    with stage("decide"):
+        now = float(batch.times[-1])
+        decision = job.incidents.decide(batch.keys, score, now, step)
+        alert = job.budget.decide(batch.keys, decision.flag, decision.severity, decision.closed_severity, step)
+        groups = job.groups.score(batch.keys, decision.flag, now, step)
+        job.detector.update(batch.last(1), held=decision.flag, adopted=decision.adopted)
         job.judged = now
     return Verdict(
         job=job.name,
@@ -62,6 +79,11 @@ def evaluate(job: Job, now: float, telemetry: Telemetry, metrics: SelfMetrics) -
         model_version=job.model_version,
         config_hash=job.digest,
     )
+
+
+def _unmeasured(stage: Stage) -> AbstractContextManager[object]:
+    del stage  # samples made up for are not part of the cycle's usual cost
+    return nullcontext()
 
 
 def states(batch: Batch, score: Floats) -> dict[str, int]:

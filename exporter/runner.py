@@ -88,12 +88,14 @@ class Runner:
         began = time.monotonic()
         try:
             with telemetry.cycle(name) as span:
-                verdict = evaluate(self.job, now, telemetry, metrics)
+                verdict = None
+                for verdict in evaluate(self.job, now, telemetry, metrics):
+                    self._record(verdict)
                 if verdict is not None:
                     span.set_attribute("entities", len(verdict.keys))
                     with telemetry.stage(name, "publish"):
                         self._publish(verdict)
-                    log_verdict(verdict, time.monotonic() - began)
+                    log_cycle(verdict, time.monotonic() - began)
         except SourceError as error:
             metrics.source_up.labels(name).set(0)
             metrics.query_errors.labels(name, error.reason).inc()
@@ -118,15 +120,19 @@ class Runner:
                 return
             self._sinks.page.publish(verdict, self.job.config.publish)
             self._published = True
+
+    def _record(self, verdict: Verdict) -> None:
+        """Write what is kept of every verdict, also of those made up for after an outage."""
         if self._sinks.audit is not None:
             self._sinks.audit.write(verdict)
         opened, closed = verdict.changed & verdict.flag, verdict.changed & ~verdict.flag
         self._sinks.metrics.flag_changes.labels(verdict.job, "open").inc(int(opened.sum()))
         self._sinks.metrics.flag_changes.labels(verdict.job, "closed").inc(int(closed.sum()))
+        log_flags(verdict)
 
 
-def log_verdict(verdict: Verdict, seconds: float) -> None:
-    """Write one line for the cycle and one for each flag that changed."""
+def log_flags(verdict: Verdict) -> None:
+    """Write one line for each flag that changed."""
     rows = np.flatnonzero(verdict.changed)
     for row in rows[:MOST_FLAG_LINES]:
         channel = int(np.argmax(verdict.blame[row])) if len(verdict.channels) > 1 else 0
@@ -144,6 +150,10 @@ def log_verdict(verdict: Verdict, seconds: float) -> None:
         )
     if len(rows) > MOST_FLAG_LINES:
         log.warning("flags_not_listed", job=verdict.job, count=len(rows) - MOST_FLAG_LINES, hint="see the audit file")
+
+
+def log_cycle(verdict: Verdict, seconds: float) -> None:
+    """Write the line of a cycle."""
     log.info(
         "cycle",
         job=verdict.job,

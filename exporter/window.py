@@ -98,8 +98,9 @@ class Window:
     def extend(self, source: Source, until: float, span: int = 0) -> tuple[Batch, Intake]:
         """Fetch the samples up to `until` (Unix seconds) and return the window, with a count of what came in.
 
-        The first fill, and one after a gap longer than the window, reads `max(span, samples)` samples, and the batch
-        holds them all. Raises SourceError; what was read until then is kept, and the next call goes on from there.
+        The first fill reads `max(span, samples)` samples, one after a gap longer than the window `samples`. The batch
+        holds the whole window of each new sample, as far as it was read. Raises SourceError; what was read until then
+        is kept, and the next call goes on from there.
         """
         end = float(np.floor(until / self._step) * self._step)
         intake = Intake()
@@ -109,13 +110,13 @@ class Window:
         while first <= end:
             last = min(end, first + (self._columns_at_once() - 1) * self._step)
             frames = [source.range(q, first, last, self._step, self._max_series) for q in self.queries.values()]
-            self._advance(first, last, wanted)
+            self._advance(first, last, self.samples + new)
             for channel, frame in enumerate(frames):
                 intake.add(frame)
                 self._write(channel, frame, first, intake)
             self._forget(last)
             first = last + self._step
-        return self._batch(max(new, self.samples)), intake
+        return self._batch(self.samples + max(new - 1, 0)), intake
 
     def _columns_at_once(self) -> int:
         """Return how many samples per entity one query may bring: a large first fill comes in pieces."""

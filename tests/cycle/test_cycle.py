@@ -27,6 +27,7 @@ class Bench:
     def __init__(self, **settings):
         self.source, self.metrics = FakeSource(), SelfMetrics()
         self.page, self.telemetry = Page(self.metrics), Telemetry(self.metrics, {})
+        self.verdicts = []
         self.config = JobConfig.model_validate({"expr": "q", "window": "30m"} | settings)
         self.job = Job("job", self.config, "digest", self.source, self.metrics, None)
 
@@ -37,7 +38,9 @@ class Bench:
             self.source.put("q", {"i": name, **labels}, {m * STEP: level})
 
     def cycle(self, minute):
-        verdict = evaluate(self.job, minute * STEP, self.telemetry, self.metrics)
+        verdict = None
+        for verdict in evaluate(self.job, minute * STEP, self.telemetry, self.metrics):
+            self.verdicts.append(verdict)
         if verdict is not None:
             self.page.publish(verdict, self.config.publish)
             self.page.render()
@@ -186,3 +189,34 @@ def test_the_name_tells_a_counter_where_the_metadata_does_not():
     config = JobConfig(channels={"a": "work_total", "b": "odd_total", "c": "level", "d": "sum(work_total)"})
     job = Job("j", config, "d", source, SelfMetrics(), None)
     assert list(job.window.queries.values()) == ["rate(work_total[5m])", "odd_total", "level", "sum(work_total)"]
+
+
+def test_what_came_in_during_an_outage_is_judged_as_if_there_had_been_none():
+    live, late = Bench(), Bench()
+    for bench in (live, late):
+        bench.put("a", range(60))
+        bench.put("a", range(60, 80), value=40.0)
+        bench.put("a", range(80, 110))
+        bench.put("b", range(110))
+        bench.cycle(55)
+    for minute in range(56, 101):
+        live.cycle(minute)
+    late.cycle(57)
+    for minute in (70, 100):  # thirteen samples at once, then thirty
+        late.cycle(minute)
+    assert [v.time for v in late.verdicts] == [v.time for v in live.verdicts]
+    for one, other in zip(live.verdicts, late.verdicts, strict=True):
+        for name in ("score", "flag", "severity", "alert", "since", "changed", "expected", "upper"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+    assert any(v.flag[0] for v in live.verdicts)
+
+
+def test_an_incident_under_way_at_the_start_is_seen_and_is_news():
+    bench = Bench()
+    bench.put("a", range(40))
+    bench.put("a", range(40, 60), value=40.0)
+    verdict = bench.cycle(50)
+    assert verdict.flag.tolist() == verdict.changed.tolist() == [True]
+    assert verdict.since[0] == 40 * STEP
+    assert len(bench.verdicts) == 1
+    assert not bench.cycle(51).changed[0]

@@ -30,7 +30,7 @@ def test_the_first_fill_reads_the_window_and_then_only_what_is_new():
     batch, intake = w.extend(source, 52 * STEP)
     assert source.asked[-1] == ("q", 51 * STEP, 52 * STEP)
     assert intake.samples == 2
-    np.testing.assert_array_equal(batch.values[0, 0], np.arange(43, 53))
+    np.testing.assert_array_equal(batch.values[0, 0], np.arange(42, 53))  # the whole window of both new samples
 
 
 def test_a_longer_first_fill_is_returned_whole_and_not_kept():
@@ -51,7 +51,7 @@ def test_a_failed_read_changes_nothing_and_the_gap_is_read_later():
     source.error = None
     batch, _ = w.extend(source, 53 * STEP)
     assert source.asked[-1] == ("q", 51 * STEP, 53 * STEP)
-    np.testing.assert_array_equal(batch.values[0, 0], np.arange(44, 54))
+    np.testing.assert_array_equal(batch.values[0, 0], np.arange(42, 54))
 
 
 def test_after_a_gap_longer_than_the_window_one_window_is_read():
@@ -179,7 +179,7 @@ def test_a_fill_that_breaks_off_goes_on_where_it_was(monkeypatch):
     source.range = answer
     batch, _ = w.extend(source, 61 * STEP)
     assert source.asked[2] == ("q", 41 * STEP, 50 * STEP)
-    np.testing.assert_array_equal(batch.values[0, 0], np.arange(22, 62))
+    np.testing.assert_array_equal(batch.values[0, 0], np.arange(21, 62))
 
 
 def test_after_a_long_gap_no_old_sample_stands_for_a_new_minute():
