@@ -21,6 +21,7 @@ NAMES = {
     "own_cpu_seconds_100k",
     "rss_mib_100k",
     "cold_start_seconds_100k",
+    "process_cpu_seconds_per_minute_100k",
 }
 
 

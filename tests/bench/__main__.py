@@ -11,7 +11,7 @@ from pathlib import Path
 
 os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")  # before numpy
 
-from deploy.demo.servers import PrometheusServer, backfill
+from deploy.demo.servers import PrometheusServer, ServerError, backfill
 from tests.bench import cold, cycles, pieces
 from tests.bench.history import STEP, lines
 from tests.bench.report import ROOT, Row, finish, machine, say, working
@@ -19,7 +19,9 @@ from tests.bench.report import ROOT, Row, finish, machine, say, working
 HOUR, AHEAD = 60, 15
 """Minutes before the first judged one; minutes after now, for the exporter that runs on the clock."""
 
-QUICK = cycles.Plan(small=60, medium=60, large=60, rounds=3, checked=3, scripted=2, starts=1, least_agreement=-1.0)
+QUICK = cycles.Plan(
+    small=60, medium=60, large=60, rounds=3, checked=3, scripted=2, starts=1, service=1.0, least_agreement=-1.0
+)
 
 
 def measure(plan: cycles.Plan, directory: Path) -> list[Row]:
@@ -32,7 +34,7 @@ def measure(plan: cycles.Plan, directory: Path) -> list[Row]:
     with working(f"filling Prometheus: {sum(sizes.values()):,} series of {len(times)} samples"):
         backfill(directory, lines(sizes, times), longest_block="12h")
     with PrometheusServer(directory, flags=["--query.max-samples=200000000"]) as server:
-        rows = [cold.cold_start(server, plan, directory)]
+        rows = cold.processes(server, plan, directory)
         steady = [found for size in dict.fromkeys(plan.sizes) for found in cycles.steady(server, plan, size)]
         rows += cycles.steady_rows(steady, plan)
         rows += [cycles.script(server, plan), cycles.incremental(server, plan), pieces.decoding(server, plan)]
@@ -51,7 +53,11 @@ def main(arguments: list[str] | None = None) -> int:
     for line in machine():
         say(line)
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
-        return finish(measure(plan, Path(directory)), options.output)
+        try:
+            rows = measure(plan, Path(directory))
+        except ServerError as error:
+            raise SystemExit(str(error)) from None
+    return finish(rows, options.output)
 
 
 if __name__ == "__main__":

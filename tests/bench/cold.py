@@ -1,26 +1,30 @@
-"""From the start of the real process to its first page."""
+"""The real process: from its start to the first page, and what it uses in a minute of service."""
 
 import re
+import time
 from pathlib import Path
 from statistics import median
 
 from deploy.demo.servers import PrometheusServer
 from tests.bench.cycles import DETECTORS, Plan, metric
 from tests.bench.peer import RunningExporter
-from tests.bench.report import Row, say, seconds
-from tests.bench.usage import memory
+from tests.bench.report import Row, say, seconds, working
+from tests.bench.usage import cpu_seconds, memory
 
 SCORE = re.compile(rb"^anomaly_score\{.*\} [0-9.e-]+$", re.MULTILINE)
 
 
-def cold_start(server: PrometheusServer, plan: Plan, directory: Path) -> Row:
-    """Start the exporter at now, the detectors in turns."""
+def processes(server: PrometheusServer, plan: Plan, directory: Path) -> list[Row]:
+    """Start the exporter at now, the detectors in turns; let the last one serve for a minute."""
+    minute = 0.0
     found: dict[str, list[float]] = {detector: [] for detector in DETECTORS}
     peak, scored = 0.0, []
-    for _ in range(plan.starts):
+    for turn in range(plan.starts):
         for detector in DETECTORS:
             with RunningExporter(server.url, metric(plan.large), detector, directory) as exporter:
                 took, page = exporter.first_page()
+                if (turn, detector) == (plan.starts - 1, DETECTORS[-1]):
+                    minute = _minute(exporter, plan)
                 peak = max(peak, memory(exporter.pid)["peak"])
             found[detector].append(took)
             scored.append(len(SCORE.findall(page)))
@@ -28,7 +32,7 @@ def cold_start(server: PrometheusServer, plan: Plan, directory: Path) -> Row:
     worst = max(median(times) for times in found.values())
     wrong = "" if min(scored) == plan.large else f"only {min(scored)} of {plan.large} series have a score"
     each = ", ".join(f"{name} {seconds(median(times))}" for name, times in found.items())
-    return Row(
+    start = Row(
         "cold_start_seconds_100k",
         worst,
         "s",
@@ -38,3 +42,23 @@ def cold_start(server: PrometheusServer, plan: Plan, directory: Path) -> Row:
         wrong or f"all {plan.large:,} series have a score on the page",
         wrong,
     )
+    service = Row(
+        "process_cpu_seconds_per_minute_100k",
+        minute,
+        "s",
+        f"own CPU of the process in a minute of service, {plan.large:,} series, {DETECTORS[-1]}:"
+        " one cycle, one scrape with gzip, housekeeping",
+        "no goal set",
+        start.quality,
+        wrong,
+    )
+    return [start, service]
+
+
+def _minute(exporter: RunningExporter, plan: Plan) -> float:
+    """Return the CPU seconds that a running exporter uses in a minute with one cycle and one scrape."""
+    with working(f"{plan.large} series: a minute of service", every=15):
+        before = cpu_seconds(exporter.pid)
+        exporter.page()
+        time.sleep(plan.service)
+        return cpu_seconds(exporter.pid) - before

@@ -46,6 +46,7 @@ class Plan:
     checked: int = 80
     scripted: int = 40
     starts: int = 2
+    service: float = 60.0
     least_agreement: float = 0.9
     first: float = 0.0
 
@@ -90,6 +91,9 @@ def steady(server: PrometheusServer, plan: Plan, size: int) -> Iterator[Steady]:
             f"  a cycle: CPU {seconds(found.cpu)}, wall {seconds(found.wall)} (curl {seconds(found.curl)}),"
             f" {found.rss:.0f} MiB, page {cycles[-1]['page_bytes'] / 1e6:.1f} MB, {cycles[-1]['flagged']} flagged"
         )
+        stages = {name: median(cycle["stages"][name] for cycle in cycles) for name in cycles[0]["stages"]}
+        stages["render and the rest"] = found.cpu - sum(stages.values())
+        say(f"  CPU of its stages: {', '.join(f'{name} {seconds(cpu)}' for name, cpu in stages.items())}")
         yield found
 
 

@@ -97,7 +97,7 @@ class RunningExporter(_Child):
                 self.fail("the exporter ended")
             try:
                 if get(f"http://{self.address}/-/ready").ok:
-                    page = get(f"http://{self.address}/metrics", timeout=60).content
+                    page = self.page()
                     if b"\nanomaly_score{" in page:
                         return time.monotonic() - self.began, page
             except requests.ConnectionError:
@@ -105,6 +105,10 @@ class RunningExporter(_Child):
             time.sleep(0.02)
         self.fail(f"no page within {within:.0f}s")
         raise AssertionError
+
+    def page(self) -> bytes:
+        """Scrape the page, compressed on the way as Prometheus asks for it."""
+        return get(f"http://{self.address}/metrics", timeout=60).content
 
     @property
     def pid(self) -> int:

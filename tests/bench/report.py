@@ -81,23 +81,28 @@ def seconds(value: float) -> str:
     return f"{value * 1e9:.3g} ns"
 
 
+def said(*command: str) -> str:
+    """Return what a command prints, to either output; "unknown" when it cannot be run."""
+    try:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return done.stdout or done.stderr
+
+
 def machine() -> list[str]:
     """Return what the figures were measured on."""
     cpu = [
         line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
     ]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    server = subprocess.run(["prometheus", "--version"], capture_output=True, text=True, check=False)
-    text = (server.stdout or server.stderr).split("(")[0].strip()  # older versions write it to standard error
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    prometheus = said("prometheus", "--version").split("(")[0].replace(", version", "").strip()
     return [
         f"Machine: {cpu[0] if cpu else platform.machine()}, {len(os.sched_getaffinity(0))} processors,"
         f" {memory:.0f} GiB, Linux {platform.release()}, load {os.getloadavg()[0]:.2f}",
-        f"Versions: Python {platform.python_version()}, {text.replace(', version', '')}, "
+        f"Versions: Python {platform.python_version()}, {prometheus}, "
         + ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
-        + f", commit {commit.stdout.strip() or 'unknown'}",
+        + f", commit {said('git', 'rev-parse', '--short', 'HEAD').strip()}",
     ]
 
 

@@ -14,38 +14,15 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.demo.local import LocalServer
-from deploy.demo.servers import PrometheusServer, backfill, free_port, get
+from deploy.demo.servers import PrometheusServer, ServerError, backfill, free_port, get
+from tests.bench.bands import ABOUT, GOALS, METRIC, PERIOD, RULES, rule_file
 from tests.bench.history import STEP, lines, selector
 from tests.bench.peer import Contender, RunningExporter
 from tests.bench.report import ROOT, Row, finish, machine, say, working
 from tests.bench.usage import cpu_seconds
-
-METRIC = "level"
-SPAN = "26h"
-PERIOD = 30
-"""Seconds between two evaluations of the rules: an evaluation costs the same whenever it comes."""
-
-MEAN_SIGMA = {
-    "band:mean": f"avg_over_time({METRIC}[1h])",
-    "band:sigma": f"stddev_over_time({METRIC}[{SPAN}])",
-    "band:upper": "band:mean + 2 * band:sigma",
-    "band:lower": "band:mean - 2 * band:sigma",
-}
-# A user's rules would record |level - band:median| and take its median over 26 h. Here there is no such history, so
-# the upper quartile of the level stands in: as many samples to read and to sort, and the same width on the average.
-MEDIAN_MAD = {
-    "band:median": f"quantile_over_time(0.5, {METRIC}[{SPAN}])",
-    "band:mad": f"quantile_over_time(0.75, {METRIC}[{SPAN}]) - band:median",
-    "band:deviation": f"abs({METRIC} - band:median)",
-    "band:upper": "band:median + 3 * band:mad",
-    "band:lower": "band:median - 3 * band:mad",
-}
-RULES = {"mean_sigma": MEAN_SIGMA, "median_mad": MEDIAN_MAD}
-ANOMALOUS = f"{METRIC} > band:upper or {METRIC} < band:lower"
 
 
 @dataclass(frozen=True)
@@ -96,16 +73,6 @@ class Meter:
                 time.sleep(5)
                 if cpu_seconds(self._server.pid) - before < 0.25:
                     return
-
-
-def rule_file(directory: Path, name: str, rules: dict[str, str]) -> Path:
-    """Write one group: the recording rules and an alert."""
-    recorded = [{"record": record, "expr": expr} for record, expr in rules.items()]
-    alert = {"alert": "Anomalous", "expr": ANOMALOUS}
-    group = {"name": name, "interval": f"{PERIOD}s", "rules": [*recorded, alert]}
-    path = directory / f"{name}.yml"
-    path.write_text(yaml.safe_dump({"groups": [group]}))
-    return path
 
 
 def own_metric(server: PrometheusServer, name: str, group: str) -> float:
@@ -174,7 +141,7 @@ def long_window(server: PrometheusServer, plan: Plan) -> float:
     window, now = plan.hours * 3600, time.time() // STEP * STEP - 10 * STEP
     options = {"url": server.url, "expr": METRIC, "detector": "robust", "pods": [], "window": window}
     with working(f"exporter with a window of {plan.hours}h", every=15), Contender("exporter", **options) as exporter:
-        cycles = [exporter.ask(now=now + turn * STEP)["cpu"] for turn in range(6)]
+        cycles = [exporter.ask(now=now + turn * STEP)["cpu"] for turn in range(5)]
     return median(cycles[2:])
 
 
@@ -200,7 +167,7 @@ def measure(plan: Plan, directory: Path) -> list[Row]:
         own_long = long_window(server, plan)
     ours, whole = scraped + own, scraped + own_long
 
-    def row(name: str, goal: int) -> Row:
+    def row(name: str) -> Row:
         cost, theirs = rivals[name]
         wrong = "" if bands == theirs == plan.series else f"{bands} and {theirs} bands for {plan.series} series"
         return Row(
@@ -209,12 +176,12 @@ def measure(plan: Plan, directory: Path) -> list[Row]:
             "x",
             f"{ours:.3f} s a minute: Prometheus {scraped:.3f} (query, scrape of our page), exporter {own:.3f}, all in;"
             f" with a window of {plan.hours}h, too, {whole:.3f} s ({cost / whole:.3g}x)",
-            f"{cost:.2f} s a minute: rules evaluated once a minute (goal: {goal}x)",
+            f"{cost:.2f} s: {len(RULES[name])} rules once a minute: {ABOUT[name]} ({GOALS[name]})",
             wrong or f"a band for each of the {plan.series:,} series from both",
             wrong,
         )
 
-    return [row("mean_sigma", 10), row("median_mad", 30)]
+    return [row(name) for name in RULES]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -228,7 +195,11 @@ def main(arguments: list[str] | None = None) -> int:
     for line in machine():
         say(line)
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
-        return finish(measure(plan, Path(directory)), options.output)
+        try:
+            rows = measure(plan, Path(directory))
+        except ServerError as error:
+            raise SystemExit(str(error)) from None
+    return finish(rows, options.output)
 
 
 if __name__ == "__main__":
