@@ -67,14 +67,13 @@ class Roster:
 
     def state(self) -> State:
         """Return keys and arrays, enough to restore."""
-        keys = np.frombuffer(json.dumps(self.keys).encode(), np.uint8)
-        return {KEYS_FIELD: keys, **{name: array.copy() for name, array in self._arrays.items()}}
+        return {KEYS_FIELD: encode_keys(self.keys), **{name: array.copy() for name, array in self._arrays.items()}}
 
     def restore(self, state: State) -> None:
         """Take over what `state()` returned. Raises ValueError when columns or shapes differ."""
         if missing := {KEYS_FIELD, *self._columns} - set(state):
             raise ValueError(f"the saved state lacks {', '.join(sorted(missing))}")
-        keys = tuple(tuple((n, v) for n, v in key) for key in json.loads(state[KEYS_FIELD].tobytes()))
+        keys = decode_keys(state[KEYS_FIELD])
         arrays = {}
         for name, column in self._columns.items():
             arrays[name] = column.rows(len(keys))
@@ -82,3 +81,13 @@ class Roster:
                 raise ValueError(f"the saved {name} has shape {state[name].shape}, not {arrays[name].shape}")
             arrays[name][...] = state[name]
         self.keys, self._arrays = keys, arrays
+
+
+def encode_keys(keys: tuple[Key, ...]) -> NDArray[np.generic]:
+    """Return keys as an array of bytes, for a state."""
+    return np.frombuffer(json.dumps(keys).encode(), np.uint8)
+
+
+def decode_keys(array: NDArray[np.generic]) -> tuple[Key, ...]:
+    """Return what `encode_keys` was given. Raises ValueError."""
+    return tuple(tuple((str(name), str(value)) for name, value in key) for key in json.loads(array.tobytes()))

@@ -1,5 +1,6 @@
 """The running exporter: jobs on their clocks, the page, the audit file, the server, and reloads between them."""
 
+import math
 import signal
 import threading
 import time
@@ -14,9 +15,10 @@ from exporter import logs
 from exporter.audit import Audit, AuditError
 from exporter.config.digest import job_digest
 from exporter.config.load import ConfigError, Loaded, load
-from exporter.config.models import AuditConfig, JobConfig
+from exporter.config.models import AuditConfig, Config, JobConfig
 from exporter.config.watch import Watcher
 from exporter.job import ALL, Job
+from exporter.manifest import signing_keys
 from exporter.masking import mask
 from exporter.metrics import SelfMetrics
 from exporter.page import Page
@@ -24,6 +26,7 @@ from exporter.runner import Runner, Sinks
 from exporter.server import Hooks, Server
 from exporter.shard import Shard
 from exporter.source.prometheus import Prometheus
+from exporter.state import StateFolder
 from exporter.store import Store
 from exporter.telemetry import Telemetry
 
@@ -65,7 +68,8 @@ class App:
         self._stop, self._hangup, self._dirty = threading.Event(), threading.Event(), threading.Event()
         self._reloading = threading.Lock()
         audit = Audit(config.audit, self.metrics) if config.audit else None
-        self._sinks = Sinks(self.page, self.metrics, Telemetry(self.metrics), audit, self._dirty.set)
+        self._sinks = Sinks(self.page, self.metrics, Telemetry(self.metrics), audit, None, self._dirty.set)
+        self._keep_state(config)
         self._source = Prometheus(config.prometheus, config.limits)
         self._watcher = self._watch(self._loaded)
         self._runners = self._built(self._loaded, self._source, {})
@@ -104,6 +108,9 @@ class App:
         unfinished = sum(not runner.join(max(deadline - time.monotonic(), 0.0)) for runner in runners)
         if unfinished:
             log.warning("cycles_abandoned", cycles=unfinished, why=f"no answer from the source within {STOP_WITHIN:g}s")
+        for runner in runners:
+            if runner.join(0):
+                runner.save()
         if self._sinks.audit is not None:
             self._sinks.audit.close(timeout=5.0)
         self.server.stop()
@@ -133,7 +140,19 @@ class App:
         return runners
 
     def _runner(self, name: str, config: JobConfig, digest: str, source: Prometheus, store: Store | None) -> Runner:
-        return Runner(Job(name, config, digest, source, self.metrics, store, self._shard), self._sinks)
+        def fresh() -> Job:
+            return Job(name, config, digest, source, self.metrics, store, self._shard)
+
+        job = fresh()
+        if self._sinks.state is not None and not self._sinks.state.restore(job):
+            job = fresh()
+        return Runner(job, self._sinks)
+
+    def _keep_state(self, config: Config) -> None:
+        """Take the folder of saved states from `config`."""
+        key = config.models.key if config.models else None
+        folder = StateFolder(config.state.path, lambda: signing_keys(key)) if config.state else None
+        self._sinks.state, self._sinks.save_every = folder, config.state.every if config.state else math.inf
 
     def _keep_house(self) -> None:
         """Render the page when a cycle ended, withdraw old scores, notice changed files."""
@@ -173,6 +192,7 @@ class App:
         source = self._source
         if (new.prometheus, new.limits) != (old.prometheus, old.limits):
             source = Prometheus(new.prometheus, new.limits)
+        self._keep_state(new)
         runners = self._built(loaded, source, before)
         if new.audit != old.audit:
             self._exchange_audit(old.audit, new.audit)

@@ -5,7 +5,8 @@ from typing import Final
 
 import numpy as np
 
-from detectors.types import Flags, Floats, Key
+from detectors.roster import decode_keys, encode_keys
+from detectors.types import Flags, Floats, Key, State
 
 WEEK: Final = 604_800.0
 PRIOR_WEEKS: Final = 2.0
@@ -47,6 +48,22 @@ class Budget:
         self._closed = np.zeros(len(_BINS) + 1)
         self._weeks = 0.0
         self._alerting: frozenset[Key] = frozenset()
+
+    def state(self) -> State:
+        """Return the history of closed incidents, and which open ones are alerts."""
+        return {
+            "closed": self._closed.copy(),
+            "weeks": np.array(self._weeks),
+            "alerting": encode_keys(tuple(sorted(self._alerting))),
+        }
+
+    def restore(self, state: State) -> None:
+        """Take over what `state()` returned. Raises ValueError when it does not fit."""
+        if state["closed"].shape != self._closed.shape:
+            raise ValueError("the saved history of incidents has another shape")
+        self._closed = state["closed"].astype(np.float64)
+        self._weeks = float(state["weeks"].astype(np.float64))
+        self._alerting = frozenset(decode_keys(state["alerting"]))
 
     def decide(self, keys: tuple[Key, ...], flag: Flags, severity: Floats, closed: Floats, elapsed: float) -> Flags:
         """Return alerts, shape (E,). `closed`: severities of incidents that just ended; `elapsed`: seconds."""

@@ -25,7 +25,7 @@ def evaluate(job: Job, now: float, telemetry: Telemetry, metrics: SelfMetrics) -
     samples cannot be had; the job is then as it was before.
     """
     with telemetry.stage(job.name, "fetch"):
-        window, intake = job.window.extend(job.source, now - job.config.lag, job.span)
+        window, intake = job.window.extend(job.source, now - job.config.lag, job.span(now))
         count(job, intake, metrics)
     due = window.times[window.times > job.judged]
     if not len(due):

@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 
 from detectors.roster import Column, Roster
-from detectors.types import Batch, Flags, Floats, Judgement, Key
+from detectors.types import Batch, Flags, Floats, Judgement, Key, State
 from exporter.config.models import JobConfig
 
 INVALID_SCORE: Final = 10.0
@@ -88,6 +88,14 @@ class Incidents:
                 "severity": Column(0.0),
             }
         )
+
+    def state(self) -> State:
+        """Return the open incidents."""
+        return self._roster.state()
+
+    def restore(self, state: State) -> None:
+        """Take over what `state()` returned. Raises ValueError when it does not fit."""
+        self._roster.restore(state)
 
     def decide(self, keys: tuple[Key, ...], score: Floats, now: float, elapsed: float) -> Decision:
         """Take in the scores of the sample at `now`, `elapsed` seconds after the last one decided on."""

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from detectors.roster import Column, Roster
-from detectors.types import Flags, Floats, Key
+from detectors.types import Flags, Floats, Key, State
 from exporter.budget import MEMORY, PRIOR_WEEKS, WEEK
 
 KAPPA: Final = 2.4
@@ -40,6 +40,14 @@ class Groups:
         self._roster = Roster(
             {"seen": Column(0.0, (_BINS,)), "weeks": Column(0.0), "most": Column(0.0), "block": Column(-math.inf)}
         )
+
+    def state(self) -> State:
+        """Return the histories of the groups."""
+        return self._roster.state()
+
+    def restore(self, state: State) -> None:
+        """Take over what `state()` returned. Raises ValueError when it does not fit."""
+        self._roster.restore(state)
 
     def score(self, keys: tuple[Key, ...], flag: Flags, now: float, elapsed: float) -> dict[Key, float]:
         """Return anomaly_group_score by group labels, for the flags of the sample at `now` (Unix seconds)."""

@@ -2,11 +2,12 @@
 
 import math
 import re
-from typing import Final
+from typing import Final, Protocol
 
+import numpy as np
 import structlog
 
-from detectors import Batch, Detector, make
+from detectors import Batch, Detector, State, make
 from exporter.budget import Budget
 from exporter.config.models import JobConfig
 from exporter.decide import Incidents, Policy
@@ -23,8 +24,22 @@ log = structlog.get_logger()
 
 ALL: Final = Shard()
 """A replica that has every entity to itself."""
+LONGEST_CATCH_UP: Final = 86_400.0
+"""Seconds of samples that are made up for after a restart."""
 SHORTEST_RATE_SPAN: Final = 300.0
 _COUNTER_NAME: Final = re.compile(r".*_(total|count|sum|bucket)")
+
+
+class Stateful(Protocol):
+    """What has a state of named arrays."""
+
+    def state(self) -> State:
+        """Return the state."""
+        ...
+
+    def restore(self, state: State) -> object:
+        """Take over a state. Raises ValueError when it does not fit."""
+        ...
 
 
 class Job:
@@ -57,7 +72,6 @@ class Job:
     ) -> None:
         self.name, self.config, self.digest, self.source = name, config, digest, source
         self.samples = max(2, round(config.window / config.step))
-        self.span = max(self.samples, round((config.history or config.window) / config.step))
         self.detector: Detector = make(config.detector, self.samples)
         self.detector_name = config.detector if isinstance(config.detector, str) else next(iter(config.detector))
         self.policy = Policy.of(config)
@@ -72,6 +86,13 @@ class Job:
         self._metrics, self._store, self._shard = metrics, store, shard
         self._window: Window | None = None
         self._fitted = False
+
+    def span(self, now: float) -> int:
+        """Return how many samples a first fill at `now` reads: the history, or all that was missed since a restart."""
+        if self.judged == -math.inf:
+            return max(self.samples, round((self.config.history or self.config.window) / self.config.step))
+        missed = min(now - self.judged, LONGEST_CATCH_UP)
+        return self.samples + max(math.ceil(missed / self.config.step), 0)
 
     @property
     def window(self) -> Window:
@@ -145,6 +166,27 @@ class Job:
             return
         self._serve(manifest.version, manifest.trained_at)
 
+    def state(self) -> State:
+        """Return all that the job's next cycle depends on beside the samples themselves."""
+        state: State = {"judged": np.array(self.judged), "fitted": np.array(self._fitted)}
+        state["model_version"] = np.frombuffer(self.model_version.encode(), np.uint8)
+        for name, part in self._parts.items():
+            state |= {f"{name}/{field}": array for field, array in part.state().items()}
+        return state
+
+    def restore(self, state: State) -> None:
+        """Take over what `state()` returned. Raises ValueError when it does not fit; the job is then of no more use."""
+        for name, part in self._parts.items():
+            part.restore({f.removeprefix(f"{name}/"): a for f, a in state.items() if f.startswith(f"{name}/")})
+        self._fitted = bool(state["fitted"])
+        self.judged = float(state["judged"].astype(np.float64))
+        if version := state["model_version"].tobytes().decode():
+            self._serve(version, trained_at=None)
+
+    @property
+    def _parts(self) -> dict[str, Stateful]:
+        return {"detector": self.detector, "incidents": self.incidents, "budget": self.budget, "groups": self.groups}
+
     def _load(self, store: Store, parameters: dict[str, object], channels: tuple[str, ...]) -> bool:
         loads = self._metrics.model_loads
         try:
@@ -164,9 +206,10 @@ class Job:
         self._serve(manifest.version, manifest.trained_at)
         return True
 
-    def _serve(self, version: str, trained_at: float) -> None:
+    def _serve(self, version: str, trained_at: float | None) -> None:
         if self.model_version:
             self._metrics.model_info.remove(self.name, self.detector_name, self.model_version)
         self.model_version = version
-        self._metrics.model_trained.labels(self.name, self.detector_name).set(trained_at)
+        if trained_at is not None:
+            self._metrics.model_trained.labels(self.name, self.detector_name).set(trained_at)
         self._metrics.model_info.labels(self.name, self.detector_name, version).set(1)

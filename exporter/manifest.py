@@ -12,6 +12,8 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
+from exporter.config.secrets import Secret
+
 Reason = Literal[
     "unreadable", "too_large", "damaged", "unsigned", "wrong_signature", "wrong_model", "replayed", "other_versions"
 ]
@@ -61,10 +63,27 @@ class Pointer:
     generation: int
 
 
-_Record = TypeVar("_Record", Manifest, Pointer)
+@dataclass(frozen=True, slots=True)
+class StateHeader:
+    """What stands before a job's saved state. `judged` is the Unix time of the last judged sample."""
+
+    job: str
+    digest: str
+    judged: float
+    libraries: dict[str, str]
+    size: int
+    sha256: str
 
 
-def seal(record: Manifest | Pointer, keys: Sequence[bytes]) -> bytes:
+_Record = TypeVar("_Record", Manifest, Pointer, StateHeader)
+
+
+def signing_keys(secret: Secret | None) -> list[bytes]:
+    """Return the keys in a secret, one a line: the first signs, all are accepted. Raises SecretUnavailable."""
+    return [] if secret is None else [line.strip().encode() for line in secret.read().splitlines() if line.strip()]
+
+
+def seal(record: Manifest | Pointer | StateHeader, keys: Sequence[bytes]) -> bytes:
     """Write `record` with a checksum and, signed by the first of `keys`, a signature."""
     fields: dict[str, Any] = {"kind": type(record).__name__, **asdict(record)}
     fields["signature"] = hmac.digest(keys[0], _canonical(fields), "sha256").hex() if keys else None

@@ -1,5 +1,6 @@
 """One job in service: its cycles on its clock, and what of them reaches the sinks."""
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from exporter.metrics import SelfMetrics
 from exporter.page import Page
 from exporter.schedule import Clockwork
 from exporter.source.errors import SourceError
+from exporter.state import StateFolder
 from exporter.telemetry import Telemetry
 from exporter.verdict import Verdict
 
@@ -27,16 +29,18 @@ MOST_FLAG_LINES: Final = 50
 
 @dataclass(slots=True)
 class Sinks:
-    """Where verdicts go. A reload may exchange the audit file.
+    """Where verdicts go. A reload may exchange the audit file and the folder of saved states.
 
-    `done` is called after every cycle, whatever came of it.
+    `done` is called after every cycle, whatever came of it; `save_every` is in seconds.
     """
 
     page: Page
     metrics: SelfMetrics
     telemetry: Telemetry
     audit: Audit | None
+    state: StateFolder | None
     done: Callable[[], None]
+    save_every: float = math.inf
 
 
 class Runner:
@@ -45,7 +49,7 @@ class Runner:
     def __init__(self, job: Job, sinks: Sinks) -> None:
         self.job, self._sinks = job, sinks
         self._clock = Clockwork(job.name, job.config.step, self.cycle, sinks.metrics)
-        self._succeeded = time.monotonic()
+        self._succeeded = self._saved = time.monotonic()
         self._publishing = threading.Lock()
         self._published = self._retired = False
 
@@ -72,6 +76,12 @@ class Runner:
         with self._publishing:
             self._retired, self._published = True, False
             self._sinks.page.withdraw(self.job.name)
+
+    def save(self) -> None:
+        """Save the job's state; no cycle may be running."""
+        if self._sinks.state is not None and math.isfinite(self.job.judged):
+            self._sinks.state.save(self.job)
+            self._saved = time.monotonic()
 
     def withdraw_old(self) -> None:
         """Take scores off the page when no cycle has succeeded for the job's max_age."""
@@ -108,6 +118,8 @@ class Runner:
             metrics.source_up.labels(name).set(1)
             metrics.cycles.labels(name, "success").inc()
             metrics.last_success.labels(name).set_to_current_time()
+            if time.monotonic() - self._saved >= self._sinks.save_every:
+                self.save()
         self._sinks.done()
 
     def _failed(self, reason: str, error: Exception) -> None:

@@ -32,7 +32,7 @@ from detectors.types import State
 from exporter.config.models import ModelsConfig
 from exporter.config.secrets import SecretUnavailable
 from exporter.files import Lock, LockHeld, TooLarge, read_once, sync_folder, write_atomically, write_new
-from exporter.manifest import Manifest, Pointer, Reason, SealError, as_json, libraries, seal, unseal
+from exporter.manifest import Manifest, Pointer, Reason, SealError, as_json, libraries, seal, signing_keys, unseal
 
 KEPT: Final = 10  # versions per job: a rollback has somewhere to go, and the disk does not fill up
 
@@ -193,13 +193,10 @@ class Store:
             return None
 
     def _keys(self, job: str) -> list[bytes]:
-        if self._config.key is None:
-            return []
         try:
-            lines = self._config.key.read().splitlines()
+            return signing_keys(self._config.key)
         except SecretUnavailable as error:
             raise StoreError(f"job {job}: models cannot be signed or checked: {error}") from None
-        return [line.strip().encode() for line in lines if line.strip()]
 
 
 def folder_name(job: str) -> str:

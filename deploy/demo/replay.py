@@ -66,7 +66,7 @@ def run(console: Console, duration: float | None) -> int:
     logs.configure(config.log)
     metrics = SelfMetrics()
     page = Page(metrics)
-    sinks = Sinks(page, metrics, Telemetry(metrics), None, page.render)
+    sinks = Sinks(page, metrics, Telemetry(metrics), None, None, page.render)
     job = Job(JOB, config.jobs[JOB], "", ReplaySource(), metrics, None)
     runner = Runner(job, sinks)
     server = Server(

@@ -311,6 +311,13 @@ class ModelsConfig(Section):
     max_size: Size = Field(512 * 2**20, description="a larger model file is refused")
 
 
+class StateConfig(Section):
+    """What jobs remember over a restart."""
+
+    path: FilePath = Field(description="folder for what the jobs have learnt and which incidents are open")
+    every: PositiveDuration = Field(300.0, description="how often it is saved; also at every stop")
+
+
 class LogConfig(Section):
     """The exporter's log."""
 
@@ -341,6 +348,7 @@ class Config(Section):
     web: WebConfig = Field(WebConfig(), description="our own port")
     audit: AuditConfig | None = Field(None, description="CSV audit file; none by default")
     models: ModelsConfig | None = Field(None, description="model store; none by default: models are fitted at start")
+    state: StateConfig | None = Field(None, description="state kept over restarts; none by default: jobs start anew")
     log: LogConfig = Field(LogConfig(), description="log")
     limits: LimitsConfig = Field(LimitsConfig(), description="limits on what comes in")
     notify: NotifyConfig = Field(NotifyConfig(), description="notices without Alertmanager")

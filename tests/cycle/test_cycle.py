@@ -165,7 +165,7 @@ def test_several_channels_are_one_entity_with_one_score():
 def test_one_jobs_defect_stays_its_own():
     bench = Bench()
     bench.put("a", range(100))
-    sinks = Sinks(bench.page, bench.metrics, bench.telemetry, None, lambda: None)
+    sinks = Sinks(bench.page, bench.metrics, bench.telemetry, None, None, lambda: None)
     runner = Runner(bench.job, sinks)
     bench.job.detector = None
     with structlog.testing.capture_logs() as logs:

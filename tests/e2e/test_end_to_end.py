@@ -301,3 +301,20 @@ def test_a_second_instance_on_the_same_audit_file_is_refused(prometheus, exporte
         exporter(settings, ready=False)
     assert "audit.csv" in str(refused.value)
     assert "Traceback" not in str(refused.value)
+
+
+def test_an_open_incident_outlives_a_restart(prometheus, exporter, target, tmp_path):
+    target.series = {"a": 10.0, "b": 10.0}
+    source = prometheus(scrape={"target": watching(target)}, history=history("ab"))
+    source.wait_for("level")
+    settings = config(
+        source, {"level": {"expr": "level", **QUICK}}, state={"path": str(tmp_path / "state"), "every": "1s"}
+    )
+    first = exporter(settings)
+    eventually(lambda: (Page(first.url).one("anomaly_score", name="a") or 9) < 1)
+    target.series["a"] = 40.0
+    eventually(lambda: (Page(first.url).one("anomaly_severity", name="a") or 0) > 0.2)
+    first.kill()
+    severity = Page(exporter(settings).url).one("anomaly_severity", name="a")
+    assert severity > 0.2
+    assert "state_restored" in (tmp_path / "exporter-2" / "exporter.log").read_text()
