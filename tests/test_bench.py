@@ -37,7 +37,7 @@ def test_the_bench_writes_every_row_with_what_is_compared_and_its_quality(server
     assert len(rows) == len(NAMES)
     for row in rows:
         assert list(row) == ["name", "value", "unit", "ours", "other", "quality"]
-        assert row["value"] > 0
+        assert row["value"] >= 0  # a second of service may be less than one tick of CPU
         assert all(isinstance(row[field], str) and row[field] for field in ("unit", "ours", "other", "quality"))
     shown = path.with_suffix(".md").read_text()
     assert all(f"| {name} |" in shown for name in NAMES)
