@@ -9,6 +9,8 @@ from detectors.roster import decode_keys, encode_keys
 from detectors.types import Flags, Floats, Key, State
 
 WEEK: Final = 604_800.0
+KAPPA: Final = 2.4
+"""Exponent of the power law between score and rate: twice the score is about a fifth of the incidents."""
 PRIOR_WEEKS: Final = 2.0
 """Weight of the prior in weeks of the job's own history."""
 MEMORY: Final = 4 * WEEK

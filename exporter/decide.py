@@ -7,6 +7,7 @@ import numpy as np
 
 from detectors.roster import Column, Roster
 from detectors.types import Batch, Flags, Floats, Judgement, Key, State
+from exporter.budget import KAPPA
 from exporter.config.models import JobConfig
 
 INVALID_SCORE: Final = 10.0
@@ -23,6 +24,8 @@ class Policy:
     least_deviation: float = 0.0
     lowest: float = -np.inf
     highest: float = np.inf
+    line: float = 1.0
+    """Incidents per week and entity that may open by chance; detectors score for one."""
 
     @classmethod
     def of(cls, job: JobConfig) -> "Policy":
@@ -33,6 +36,7 @@ class Policy:
             job.least_deviation,
             -np.inf if lowest is None else lowest,
             np.inf if highest is None else highest,
+            job.line,
         )
 
     def apply(self, judgement: Judgement, batch: Batch) -> Floats:
@@ -52,7 +56,8 @@ class Policy:
             invalid = ((newest < self.lowest) | (newest > self.highest)).any(axis=1)
         unknown = np.isnan(newest)
         counts = (~too_small & ~unknown).any(axis=1)
-        score = np.where(counts, judgement.score, np.minimum(judgement.score, 1.0))
+        score = judgement.score * self.line ** (1 / KAPPA)
+        score = np.where(counts, score, np.minimum(score, 1.0))
         return np.where(invalid, np.fmax(score, INVALID_SCORE), score)
 
 

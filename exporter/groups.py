@@ -8,10 +8,8 @@ import numpy as np
 
 from detectors.roster import Column, Roster
 from detectors.types import Flags, Floats, Key, State
-from exporter.budget import MEMORY, PRIOR_WEEKS, WEEK
+from exporter.budget import KAPPA, MEMORY, PRIOR_WEEKS, WEEK
 
-KAPPA: Final = 2.4
-"""Exponent of the power law between score and rate, as everywhere: twice the score is about a fifth of the rate."""
 CHANCE_OPEN: Final = 0.001
 """Share of the time in which an entity with one chance incident a week has it open: ten minutes a week."""
 BLOCK: Final = 3600.0

@@ -81,12 +81,14 @@ def policy_score(policy, value, score=2.0, expected=10.0):
         (Policy(least_deviation=6), 15, 1.0),
         (Policy(least_deviation=5), 15, 2.0),
         (Policy(least_deviation=5, direction="below"), 5, 2.0),
+        (Policy(line=2.0**2.4), 15, 4.0),
+        (Policy(line=2.0**-2.4), 15, 1.0),
         (Policy(highest=14), 15, INVALID_SCORE),
         (Policy(lowest=0), -1, INVALID_SCORE),
     ],
 )
 def test_only_deviations_that_count_stay_above_one(policy, value, score):
-    assert policy_score(policy, value) == score
+    assert policy_score(policy, value) == pytest.approx(score)
 
 
 def test_an_invalid_value_is_anomalous_before_the_detector_can_tell():
