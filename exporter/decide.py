@@ -56,7 +56,7 @@ class Policy:
             invalid = ((newest < self.lowest) | (newest > self.highest)).any(axis=1)
         unknown = np.isnan(newest)
         counts = (~too_small & ~unknown).any(axis=1)
-        score = judgement.score * self.line ** (1 / KAPPA)
+        score: Floats = judgement.score * float(self.line ** (1 / KAPPA))
         score = np.where(counts, score, np.minimum(score, 1.0))
         return np.where(invalid, np.fmax(score, INVALID_SCORE), score)
 
