@@ -96,7 +96,7 @@ class Exporter:
             raise SystemExit(f"no verdict at {now}: see the log above")
         answer |= {
             "entities": len(verdict.keys),
-            "page_bytes": len(self.page.current.body),
+            "page_bytes": self.page.current.size,
             "stages": self.telemetry.cpu,
         }
         return answer | (self._detail(verdict) if detail else {})
