@@ -56,7 +56,7 @@ class Prometheus:
     def _newest(self, expr: str, time: float, step: float, limits: Limits) -> Frame:
         def read(body: bytes) -> Frame:
             known = self._steady.decode(expr, limits, body, time)
-            return known or merge([_part(body, time, step, limits)], limits)
+            return known or merge([_part(body, time, step, limits, self._steady.labels(expr, limits))], limits)
 
         frame, retries = self._ask(expr, time, time, step, read)
         return replace(frame, retries=retries)
@@ -69,7 +69,8 @@ class Prometheus:
             while done < limits.points:
                 size = min(most, limits.points - done)
                 first, asked = start + done * step, replace(limits, points=size)
-                read = partial(_part, start=first, step=step, limits=asked)
+                known = self._steady.labels(expr, limits)
+                read = partial(_part, start=first, step=step, limits=asked, known=known)
                 try:
                     part, again = self._ask(expr, first, first + (size - 1) * step, step, read)
                 except TooManyPoints as error:
@@ -113,8 +114,8 @@ class Prometheus:
         self._session.close()
 
 
-def _part(body: bytes, start: float, step: float, limits: Limits) -> Part:
-    part = decode(body, limits)
+def _part(body: bytes, start: float, step: float, limits: Limits, known: list[bytes]) -> Part:
+    part = decode(body, limits, known)
     end = start + (limits.points - 1) * step
     if part.times.size and not start - step <= part.times.min() <= part.times.max() <= end + step:
         raise BadAnswer("the source sent samples from outside the asked range; is a cache in between broken?")

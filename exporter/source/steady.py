@@ -32,6 +32,10 @@ class Steady:
         else:
             self._known[expr, limits.series] = frame.labels, np.ones(len(frame.labels), np.int64)
 
+    def labels(self, expr: str, limits: Limits) -> list[bytes]:
+        """Return the label sets of the last answer, none where there was none or it was cut."""
+        return self._known.get((expr, limits.series), ([], None))[0]
+
     def decode(self, expr: str, limits: Limits, body: bytes, time: float) -> Frame | None:
         """Return the frame of a query for the one sample at `time` (Unix seconds), None for an answer of another form.
 
