@@ -78,6 +78,60 @@ def check_config(
 
 
 @cli.command()
+def backtest(
+    data: Annotated[Path | None, typer.Option(help="CSV file or folder: timestamp, channels, label.")] = None,
+    detector: Annotated[
+        str | None, typer.Option(help="Detector, as a name or as YAML: '{robust: {deviations: 8}}'.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for one CSV of verdicts per entity.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Setting of the job, KEY=VALUE; may be repeated.")
+    ] = None,
+    history: Annotated[
+        str | None, typer.Option(help="How much of the files the exporter finds at its start: 3d or 15%.")
+    ] = None,
+    no_hold: Annotated[
+        bool, typer.Option("--no-hold", help="Learn open incidents too; for ranking detectors.")
+    ] = False,
+    config: Annotated[Path | None, typer.Option(help="Configuration file whose job to judge.")] = None,
+    profile: Profile = None,
+    job: Annotated[str | None, typer.Option(help="Job of the configuration.")] = None,
+    since: Annotated[str | None, typer.Option(help="Judge the configured source from this long ago: 7d.")] = None,
+    start: Annotated[str | None, typer.Option("--from", help="Judge from this time, ISO 8601 or Unix seconds.")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="Judge up to this time; default: now.")] = None,
+    incidents: Annotated[Path | None, typer.Option(help="YAML list of {start, end, labels} to judge against.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Judge the past as the exporter would have, and count what it would have found and cost."""
+    from exporter.backtest.command import Options
+    from exporter.backtest.command import run as run_backtest
+    from exporter.backtest.data import BacktestError
+    from exporter.config.load import ConfigError
+
+    try:
+        run_backtest(
+            Options(
+                data=data,
+                detector=detector,
+                out=out,
+                settings=settings or [],
+                history=history,
+                hold=not no_hold,
+                config=config,
+                profile=profile,
+                job=job,
+                since=since,
+                start=start,
+                end=end,
+                incidents=incidents,
+                json=json,
+            )
+        )
+    except (BacktestError, ConfigError) as error:
+        _fail(str(error), code=2)
+
+
+@cli.command()
 def demo(
     for_: Annotated[
         str | None, typer.Option("--for", help="End by itself after this long, for example 2m; exit 0 if all was seen.")

@@ -129,6 +129,11 @@ class Job:
                 log.info("counter_rated", job=self.name, expr=queries[channel], judged=rated[channel])
         return rated
 
+    @property
+    def fitted(self) -> bool:
+        """Whether the detector has its model, or needs none."""
+        return self._fitted
+
     def ensure_fitted(self, batch: Batch) -> None:
         """Load the job's model, or fit one on `batch` and store it. Until that works the job is warming up."""
         if self._fitted:

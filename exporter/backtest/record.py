@@ -1,0 +1,74 @@
+"""The verdicts of a replay as one array per field."""
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.types import Flags, Floats, Key
+from exporter.verdict import Verdict
+
+
+class Record:
+    """Verdicts of entities (rows, in the order they were first seen) at grid points (columns).
+
+    Of several channels `expected`, `lower` and `upper` are those of the channel to blame most, whose number `channel`
+    holds. 52 bytes per entity and grid point.
+
+    Parameters
+    ----------
+    start : float
+        Unix seconds of the first column, on the job's clock of whole steps.
+    step : float
+    columns : int
+    keys : iterable of Key
+        Entities known beforehand, so that they have the first rows.
+    """
+
+    def __init__(self, start: float, step: float, columns: int, keys: Iterable[Key] = ()) -> None:
+        self._start, self._step, self._columns = start, step, columns
+        self._row = {key: row for row, key in enumerate(keys)}
+        self._last: tuple[tuple[Key, ...], NDArray[np.int64]] = (), np.empty(0, np.int64)
+        rows = len(self._row)
+        self.score, self.severity, self.expected, self.lower, self.upper = (self._numbers(rows) for _ in range(5))
+        self.flag, self.alert, self.present = (np.zeros((rows, columns), np.bool_) for _ in range(3))
+        self.channel = np.zeros((rows, columns), np.int16)
+        self.channels: tuple[str, ...] = ()
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """Entities in the order of the rows."""
+        return tuple(self._row)
+
+    def add(self, verdict: Verdict) -> None:
+        """Take in the verdict of one grid point."""
+        rows, column = self._rows(verdict.keys), round((verdict.time - self._start) / self._step)
+        self.channels = verdict.channels
+        worst = np.argmax(verdict.blame, axis=1) if len(verdict.channels) > 1 else np.zeros(len(rows), np.int64)
+        entity = np.arange(len(rows))
+        self.score[rows, column] = verdict.score
+        self.severity[rows, column] = verdict.severity
+        self.flag[rows, column] = verdict.flag
+        self.alert[rows, column] = verdict.alert
+        self.channel[rows, column] = worst
+        self.present[rows, column] = np.isfinite(verdict.values).any(axis=1)
+        self.expected[rows, column] = verdict.expected[entity, worst]
+        self.lower[rows, column] = verdict.lower[entity, worst]
+        self.upper[rows, column] = verdict.upper[entity, worst]
+
+    def _rows(self, keys: tuple[Key, ...]) -> NDArray[np.int64]:
+        known, rows = self._last
+        if keys is known:
+            return rows
+        rows = np.array([self._row.setdefault(key, len(self._row)) for key in keys], np.int64)
+        self._last = keys, rows
+        if (more := len(self._row) - len(self.score)) > 0:
+            for name in ("score", "severity", "expected", "lower", "upper"):
+                setattr(self, name, np.concatenate([getattr(self, name), self._numbers(more)]))
+            for name in ("flag", "alert", "present", "channel"):
+                array: Flags = getattr(self, name)
+                setattr(self, name, np.concatenate([array, np.zeros((more, self._columns), array.dtype)]))
+        return rows
+
+    def _numbers(self, rows: int) -> Floats:
+        return np.full((rows, self._columns), np.nan)

@@ -1,0 +1,117 @@
+"""The settings of a backtest: a job of a configuration or the defaults, and what the command line changes."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from exporter.backtest.data import BacktestError
+from exporter.config.document import scalar
+from exporter.config.load import load
+from exporter.config.mistakes import ConfigError, Mistake
+from exporter.config.models import Config, JobConfig
+from exporter.config.reading import parse
+from exporter.config.tree import Node, Origin
+from exporter.config.units import format_duration
+from exporter.config.validation import validate
+
+DEFAULT_NAME: Final = "backtest"
+_WINDOW: Final = 60
+"""Samples in the window when neither a configuration nor the command line sets it."""
+_OF_THE_SOURCE: Final = ("expr", "channels", "entity", "group", "rate", "lag", "max_series")
+
+
+class Settings:
+    """Makes the job's settings for a step; the same mistakes and messages as in a configuration file.
+
+    Parameters
+    ----------
+    name : str
+        Name of the job.
+    base : JobConfig or None
+        The configured job; None: defaults, with a window of 60 samples.
+    changes : sequence of str
+        `key=value`, the value as in YAML.
+    detector : str or None
+        Name or YAML.
+
+    Raises
+    ------
+    ConfigError, BacktestError
+    """
+
+    def __init__(self, name: str, base: JobConfig | None, changes: Sequence[str], detector: str | None) -> None:
+        self.name, self._base = name, base
+        self._changes: dict[str, Node] = {}
+        for change in changes:
+            key, equals, value = change.partition("=")
+            if not equals or not key.strip():
+                raise BacktestError(f"--set {change}: write KEY=VALUE, for example --set open_after=2")
+            self._changes[key.strip()] = _node(value, f"--set {key.strip()}")
+        if detector is not None:
+            self._changes["detector"] = _node(detector, "--detector")
+
+    @property
+    def step(self) -> float | None:
+        """The step that the command line sets, in seconds."""
+        return None if "step" not in self._changes else self.job(None).step
+
+    def job(self, step: float | None, files: bool = True) -> JobConfig:
+        """Return the settings at `step` (None: what is set); of a job on `files` without what is the source's."""
+        origin = Origin(f"job {self.name}")
+        tree: dict[str, Node] = {}
+        if self._base is not None:
+            dumped = self._base.model_dump(mode="json", by_alias=True, exclude_unset=True)
+            tree = {key: _plain_node(value, origin) for key, value in dumped.items()}
+        if files:
+            tree = {key: node for key, node in tree.items() if key not in _OF_THE_SOURCE}
+            tree["expr"] = Node("value", origin)
+        tree |= self._changes
+        if step is not None:
+            tree["step"] = Node(step, origin)
+            if "window" not in tree and self._base is None:
+                tree["window"] = Node(_WINDOW * step, origin)
+        root = Node({"jobs": Node({self.name: Node(dict(tree), origin)}, origin)}, origin)
+        return validate(root, Config).jobs[self.name]
+
+
+def configured(path: Path, profile: str | None, job: str | None) -> tuple[Config, str]:
+    """Return a configuration and the name of the job to use. Raises ConfigError, BacktestError."""
+    config = load(path, profile).config
+    if job is None and len(config.jobs) > 1:
+        raise BacktestError(f"{path} has several jobs; choose one with --job: {', '.join(config.jobs)}")
+    name = job or next(iter(config.jobs))
+    if name not in config.jobs:
+        raise BacktestError(f"--job {name}: {path} has no such job, only {', '.join(config.jobs)}")
+    return config, name
+
+
+def share(job: JobConfig, part: int, whole: int) -> JobConfig:
+    """Return settings with the budget of `part` entities out of `whole`, as replicas share it out."""
+    return job.model_copy(update={"budget": job.budget * part / whole})
+
+
+def describe(job: JobConfig) -> str:
+    """Say how entities are judged, in one line."""
+    detector = job.detector if isinstance(job.detector, str) else next(iter(job.detector))
+    return f"{detector}, every {format_duration(job.step)} on {format_duration(job.window)}"
+
+
+def _node(text: str, source: str) -> Node:
+    text = text.strip()
+    if not text.startswith(("[", "{", '"', "'")) and ": " not in text:
+        return Node(scalar(text), Origin(source))
+    try:
+        root, mistakes = parse(text, source)
+    except ConfigError as error:
+        raise ConfigError(*(Mistake(source, None, (), each.message) for each in error.mistakes)) from None
+    if mistakes:
+        raise ConfigError(*mistakes)
+    return _plain_node(None, Origin(source)) if root is None else root
+
+
+def _plain_node(value: Any, origin: Origin) -> Node:
+    if isinstance(value, dict):
+        return Node({str(key): _plain_node(child, origin) for key, child in value.items()}, origin)
+    if isinstance(value, list):
+        return Node([_plain_node(child, origin) for child in value], origin)
+    return Node(value, origin)
