@@ -1,5 +1,6 @@
 """The running exporter: jobs on their clocks, the page, the audit file, the server, and reloads between them."""
 
+import gc
 import math
 import signal
 import threading
@@ -87,6 +88,8 @@ class App:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stop.set())
         signal.signal(signal.SIGHUP, lambda *_: self._hangup.set())
+        # Label sets live as long as their series. Walking them over and over was a quarter of a first fill.
+        gc.set_threshold(100_000, 20, 50)
         self.page.render()
         self.server.start()
         log.info("started", url=self.server.url, jobs=len(self._runners), config=str(self._path))
@@ -158,7 +161,7 @@ class App:
         """Render the page when a cycle ended, withdraw old scores, notice changed files."""
         polled = time.monotonic()
         while not self._stop.is_set():
-            self._dirty.wait(1.0)
+            dirty = self._dirty.wait(1.0)
             self._dirty.clear()
             poll = self._loaded.config.reload_poll
             due = 0 < poll <= time.monotonic() - polled
@@ -168,8 +171,9 @@ class App:
                 self._hangup.clear()
                 self.reload()
             for runner in list(self._runners.values()):
-                runner.withdraw_old()
-            self.page.render()
+                dirty |= runner.withdraw_old()
+            if dirty:
+                self.page.render()
 
     def reload(self) -> str | None:
         """Load the configuration again and swap it in; on any mistake keep the old one. Return the mistake, or None."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from typing import Final
 
 import numpy as np
 import structlog
@@ -16,6 +17,9 @@ from exporter.verdict import Verdict
 from exporter.window import Intake
 
 log = structlog.get_logger()
+
+REPLAYED: Final = 60_000
+"""Samples per entity looked at to replay the past at a start: a detector with a long window judges less of it."""
 
 
 def evaluate(job: Job, now: float, telemetry: Telemetry, metrics: SelfMetrics) -> Iterator[Verdict]:
@@ -31,6 +35,8 @@ def evaluate(job: Job, now: float, telemetry: Telemetry, metrics: SelfMetrics) -
     if not len(due):
         return
     cold = job.judged == -np.inf
+    if cold:
+        due = due[-max(REPLAYED // job.detector.window, 1) :]
     if not intake.partial:  # half an answer is good enough to judge, not to learn a model from
         job.ensure_fitted(fill_gaps(window, job.config.fill))
     for time in due[:-1]:

@@ -83,14 +83,16 @@ class Runner:
             self._sinks.state.save(self.job)
             self._saved = time.monotonic()
 
-    def withdraw_old(self) -> None:
-        """Take scores off the page when no cycle has succeeded for the job's max_age."""
+    def withdraw_old(self) -> bool:
+        """Take scores off the page when no cycle has succeeded for the job's max_age; return whether there were any."""
         age = time.monotonic() - self._succeeded
-        if self._published and age > self.job.config.withdraw_after:
-            with self._publishing:
-                self._published = False
-                self._sinks.page.withdraw(self.job.name)
-            log.error("scores_withdrawn", job=self.job.name, why=f"no cycle succeeded for {age:.0f}s, see cycle_failed")
+        if not self._published or age <= self.job.config.withdraw_after:
+            return False
+        with self._publishing:
+            self._published = False
+            self._sinks.page.withdraw(self.job.name)
+        log.error("scores_withdrawn", job=self.job.name, why=f"no cycle succeeded for {age:.0f}s, see cycle_failed")
+        return True
 
     def cycle(self, now: float) -> None:
         """Run one cycle at `now` (Unix seconds). Never raises."""

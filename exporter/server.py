@@ -5,6 +5,7 @@ import errno
 import socket
 import ssl
 import threading
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ __all__ = ["Hooks", "Server", "ServerError"]
 log = structlog.get_logger()
 
 _GRACE: Final = 2
+_TICK: Final = 1.0
 _KEEP_ALIVE: Final = 75  # longer than a minute, so that the usual scrape finds its connection open
 _HEADERS: Final = (
     ("X-Content-Type-Options", "nosniff"),
@@ -74,7 +76,20 @@ class _Uvicorn(uvicorn.Server):
             for sock in sockets or ()
         ]
         self.started = True
+        self._loop, self._leaving = loop, asyncio.Event()
         self.serving.set()
+
+    async def main_loop(self) -> None:
+        """Tick once a second, for the date in the headers; uvicorn's ten ticks a second cost as much as a cycle."""
+        while not await self.on_tick(0):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._leaving.wait(), _TICK)
+
+    def leave(self) -> None:
+        """Stop serving; may be called from any thread."""
+        self.should_exit = True
+        if self.started and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._leaving.set)
 
 
 def _log_loop_error(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -146,7 +161,7 @@ class Server:
         """Close the port; answers under way have two seconds. Does nothing when it is not open."""
         if self._uvicorn is None or self._thread is None:
             return
-        self._uvicorn.should_exit = True
+        self._uvicorn.leave()
         self._thread.join(timeout=_GRACE + 5)
         if self._thread.is_alive():
             log.warning("web_thread_left", hint="a reload or a login check is still under way")
