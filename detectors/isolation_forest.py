@@ -194,7 +194,8 @@ def _features(window: Floats, center: Floats, scale: Floats) -> Floats:
         recent = (window[:, :, -RECENT:] - center[..., None]) / scale[..., None]  # (E, C, 5)
     recent = np.clip(recent, -CLIP, CLIP)
     newest = recent[..., -1]
-    previous = np.where(np.isfinite(recent[..., -2]), recent[..., -2], newest)  # after a gap there is no change to see
+    before = recent[..., -2:][..., 0]  # the newest itself where a first fill begins
+    previous = np.where(np.isfinite(before), before, newest)  # after a gap there is no change to see
     filled = np.where(np.isfinite(recent), recent, newest[..., None])
     columns = np.stack([newest, newest - previous, filled.mean(axis=-1), np.ptp(filled, axis=-1)], axis=-1)
     return columns.reshape(len(window), -1)

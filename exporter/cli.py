@@ -88,7 +88,7 @@ def backtest(
         list[str] | None, typer.Option("--set", help="Setting of the job, KEY=VALUE; may be repeated.")
     ] = None,
     history: Annotated[
-        str | None, typer.Option(help="How much of the files the exporter finds at its start: 3d or 15%.")
+        str | None, typer.Option(help="What the exporter finds at its start: 3d, or labels for the rows not counted.")
     ] = None,
     no_hold: Annotated[
         bool, typer.Option("--no-hold", help="Learn open incidents too; for ranking detectors.")

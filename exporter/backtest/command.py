@@ -60,7 +60,7 @@ def run(options: Options) -> None:
         names = ", ".join(silent[:3]) + ", …" * (len(silent) > 3)
         _warn(
             f"no verdict at all for {len(silent)} of {len(outcomes)} entities ({names}): the detector needs more "
-            "samples; give it a start with --history 15%, or set a shorter window"
+            "samples; give it a start with --history labels or 3d, or set a shorter window"
         )
 
 

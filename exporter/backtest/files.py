@@ -3,17 +3,19 @@
 import time
 from functools import partial
 from pathlib import Path
-
-import numpy as np
+from typing import Final
 
 from exporter.backtest.data import BacktestError, read_folder
-from exporter.backtest.figures import PROBATION_ROWS, leading
+from exporter.backtest.figures import leading
 from exporter.backtest.grid import Group, group
 from exporter.backtest.outcome import Outcome, outcome
 from exporter.backtest.progress import Bar
 from exporter.backtest.replay import replay_group
 from exporter.backtest.settings import Settings, share
 from exporter.config.units import duration
+
+UNCOUNTED: Final = "labels"
+"""Value of --history: the rows that the figures leave out."""
 
 
 def backtest_files(path: Path, settings: Settings, history: str | None, hold: bool) -> list[Outcome]:
@@ -25,7 +27,8 @@ def backtest_files(path: Path, settings: Settings, history: str | None, hold: bo
         File or folder.
     settings : Settings
     history : str or None
-        Duration or percentage of the rows that the exporter finds when it starts; None: what the labels mark.
+        What the exporter finds when it starts: a duration, or `labels` for the rows that the figures leave out.
+        None: what the job says, or else nothing but the first row.
     hold : bool
     """
     groups = group(read_folder(path), settings.step)
@@ -48,17 +51,11 @@ def backtest_files(path: Path, settings: Settings, history: str | None, hold: bo
 def _lead(each: Group, history: str | None, configured: float | None) -> int:
     """Return how many grid points the first cycle of a group finds."""
     if history is None and configured is None:
-        labels = [series.label for series in each.series if series.label is not None]
-        marked = [leading(label) for label in labels if np.isnan(label).any()]
-        return min(marked) if labels and len(marked) == len(labels) else 1
-    text = (history or "").strip()
+        return 1
+    if history == UNCOUNTED:
+        return max(min((leading(series.label) for series in each.series if series.label is not None), default=1), 1)
     try:
-        if text.endswith("%"):
-            share_of_rows = float(text[:-1]) / 100
-            if not 0 <= share_of_rows <= 1:
-                raise ValueError(f"{text} is no share")
-            return max(min(int(each.values.shape[2] * share_of_rows), PROBATION_ROWS), 1)
-        seconds = duration(text) if configured is None or text else configured
+        seconds = configured if history is None else duration(history)
     except ValueError as error:
-        raise BacktestError(f"--history: {error}; write a duration such as 3d, or 15% of the rows") from None
-    return max(round(seconds / each.step), 1)
+        raise BacktestError(f"--history: {error}, or {UNCOUNTED}") from None
+    return max(round((seconds or 0.0) / each.step), 1)

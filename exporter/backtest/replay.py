@@ -5,9 +5,12 @@ from typing import Final
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
-from detectors.types import Batch, Detector, Flags, Judgement, State
+from detectors.types import Flags
+from exporter.backtest.columns import Columns
 from exporter.backtest.grid import Group
+from exporter.backtest.no_hold import NoHold
 from exporter.backtest.record import Record
 from exporter.config.models import JobConfig
 from exporter.cycle import evaluate
@@ -23,63 +26,18 @@ ENTITY: Final = "entity"
 """Label of an entity read from a file: the file's name."""
 
 
-class NoHold:
-    """A detector that learns every sample, also those of open incidents: scores for ranking studies."""
-
-    def __init__(self, inner: Detector) -> None:
-        self._inner = inner
-
-    @property
-    def window(self) -> int:
-        """Samples `score` wants to see."""
-        return self._inner.window
-
-    def fit(self, history: Batch) -> "NoHold":
-        """Learn offline."""
-        self._inner.fit(history)
-        return self
-
-    def score(self, batch: Batch) -> Judgement:
-        """Judge the newest sample of each entity."""
-        return self._inner.score(batch)
-
-    def update(self, fresh: Batch, held: Flags, adopted: Flags) -> None:
-        """Learn `fresh` as if no incident were open."""
-        self._inner.update(fresh, np.zeros_like(held), np.zeros_like(adopted))
-
-    def state(self) -> State:
-        """Return all that was learnt."""
-        return self._inner.state()
-
-    def restore(self, state: State) -> "NoHold":
-        """Take over what `state()` returned."""
-        self._inner.restore(state)
-        return self
-
-
 class GroupSource:
     """Answers the queries of a job, which are channel names, from the values of a group of files."""
 
     def __init__(self, group: Group, base: int) -> None:
-        self._values, self._step, self._base = group.values, group.step, base
-        self._channel = {name: at for at, name in enumerate(group.series[0].channels)}
-        self._names = [msgspec.json.encode({ENTITY: series.name}) for series in group.series]
-        self._labels: dict[bytes, list[bytes]] = {}
+        names = [msgspec.json.encode({ENTITY: series.name}) for series in group.series]
+        channels = enumerate(group.series[0].channels)
+        self._columns = {name: Columns(names, group.values[:, at], base, group.step) for at, name in channels}
 
     def range(self, expr: str, start: float, end: float, step: float, max_series: int | None = None) -> Frame:
         """Return the samples of one channel from `start` to `end` (Unix seconds)."""
         del step, max_series  # the job's step is the group's, and files are not limited
-        first = max(round(start / self._step) - self._base, 0)
-        last = max(round(end / self._step) - self._base, first - 1)
-        values = self._values[:, self._channel[expr], first : last + 1]
-        times = self._step * np.arange(self._base + first, self._base + first + values.shape[1], dtype=np.float64)
-        present = np.isfinite(values)
-        counts = present.sum(axis=1)
-        some = counts > 0
-        labels = self._labels.setdefault(  # the same list again tells the window that the series are the same
-            some.tobytes(), [name for name, is_there in zip(self._names, some.tolist(), strict=True) if is_there]
-        )
-        return Frame(labels, counts[some], np.broadcast_to(times, values.shape)[present], values[present])
+        return self._columns[expr].frame(start, end)
 
     def metric_types(self, names: Iterable[str]) -> dict[str, str]:
         """Know nothing: files have no metadata."""
@@ -114,7 +72,9 @@ def replay_group(
     count = group.values.shape[2]
     record = Record(base * group.step, group.step, count, [((ENTITY, series.name),) for series in group.series])
     first = base + min(max(lead, 1), count) - 1
-    for verdict in replay(job, first, base + count - 1, progress):
+    present: Flags = np.logical_or.reduce(np.isfinite(group.values), axis=1)
+    changes = base + membership_changes(present, job.window.samples)
+    for verdict in replay(job, first, base + count - 1, progress, changes):
         record.add(verdict)
     return record
 
@@ -127,11 +87,14 @@ def make_job(name: str, config: JobConfig, source: Source, hold: bool) -> Job:
     return job
 
 
-def replay(job: Job, first: int, last: int, progress: Progress) -> Iterator[Verdict]:
+def replay(
+    job: Job, first: int, last: int, progress: Progress, changes: NDArray[np.int64] | None = None
+) -> Iterator[Verdict]:
     """Run the cycles of `job` from step number `first` to `last` since 1970. Raises SourceError.
 
-    As in service the first cycle takes what came before as history. Once the detector has its model, a window's worth
-    of samples is handed to a cycle at once; it judges them one by one, with the same verdicts.
+    As in service the first cycle takes what came before as history. With `changes` (see `membership_changes`, counted
+    from 1970) a window's worth of samples is handed to a cycle at once, as after an outage: once the detector has its
+    model, and while no entity comes or goes, the verdicts are the same and cost 0.1 ms a step less.
     """
     metrics = SelfMetrics()
     telemetry = Telemetry(metrics, {})
@@ -141,6 +104,24 @@ def replay(job: Job, first: int, last: int, progress: Progress) -> Iterator[Verd
         yield from evaluate(job, (at + 0.5) * step + job.config.lag, telemetry, metrics)
         progress(at - first + 1 - done)
         done = at - first + 1
-        if at == last:
-            break
-        at = min(at + (job.window.samples if job.fitted else 1), last)
+        following = at + 1
+        if changes is not None and job.fitted:
+            later = changes[np.searchsorted(changes, following, side="right") :]
+            following = min(at + job.window.samples, last, int(later[0]) - 1 if len(later) else last)
+        at = max(following, at + 1)
+
+
+def membership_changes(present: Flags, samples: int) -> NDArray[np.int64]:
+    """Return the columns, ascending, in which an entity joins a window of `samples` or leaves it.
+
+    `present`, shape (E, N), tells which entities have a sample. The column after a joining counts too, so that entities
+    that join with different channels do so in the order in which they do in service.
+    """
+    found = [np.empty(0, np.int64)]
+    for row in present:  # entities of files: tens, 20 µs each
+        columns = np.flatnonzero(row)
+        if len(columns):
+            silent = np.flatnonzero(np.diff(columns) > samples)
+            joined = np.concatenate([columns[:1], columns[silent + 1]])
+            found += [joined, joined + 1, columns[silent] + samples, columns[-1:] + samples]
+    return np.unique(np.concatenate(found))
