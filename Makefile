@@ -3,6 +3,7 @@ PYTHON ?= python3
 # Most tests wait for servers: at least four at once, on two cores too.
 WORKERS ?= $(shell n=$$(nproc); echo $$((n > 4 ? n : 4)))
 ARGS ?=
+DATA ?= ../shared/quality
 
 BIN := .venv/bin
 # uv ignores pip's settings: hand it the folders of wheels that pip was told of.
@@ -12,7 +13,7 @@ UV := export UV_FIND_LINKS=$$({ echo $$PIP_FIND_LINKS; $(BIN)/python -m pip conf
 PROGRESS := $(shell [ -t 2 ] || echo .ci/beat uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench bench-rules servers constraints clean
+.PHONY: help demo test lint bench bench-rules quality servers constraints clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +35,9 @@ bench: .venv/ready servers ## speed and memory beside other ways, at 1,000 to 10
 
 bench-rules: .venv/ready servers ## CPU of the exporter beside that of recording rules (about 8 minutes)
 	$(BIN)/python -m tests.bench.rules $(ARGS)
+
+quality: .venv/ready ## every detector on labelled series, compared in docs/detectors.md (DATA=folder with evaluate.py and data/)
+	$(BIN)/python -m tests.quality $(DATA) $(ARGS)
 
 servers: .venv/ready
 	@missing=$$($(BIN)/python -m deploy.demo.missing) && { [ -z "$$missing" ] || .ci/packages $$missing; }

@@ -1,0 +1,1 @@
+"""How good every detector is on labelled series: `make quality`."""
