@@ -26,6 +26,7 @@ def test_the_step_is_the_median_distance_of_later_rows():
         ([0, 60, 120], [0, 1, 2], [1, 1, 1]),
         ([0, 58, 123, 300], [0, 1, 2, 5], [1, 1, 1, 1]),  # late, early, a gap
         ([0, 60, 60, 120], [0, 1, 1, 2], [1, 1, 0, 1]),  # the second of two rows does not count
+        ([0, 70, 70, 120], [0, 1, 1, 2], [1, 1, 0, 1]),  # the same where rows come late
         ([0, 60, 120, 60, 120, 180], [0, 1, 2, 1, 2, 3], [1, 1, 1, 0, 0, 1]),  # an hour twice
         ([0, 20, 70, 130], [0, 1, 2, 3], [1, 1, 1, 1]),  # 20 moves on, and those after it
         ([0, 30, 60, 90, 120], [0, 1, 1, 2, 2], [1, 1, 0, 1, 0]),  # more rows than steps

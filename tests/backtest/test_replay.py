@@ -79,12 +79,12 @@ def same(record, verdicts, first=0):
 
 
 @pytest.mark.parametrize("channels", [1, 2])
-@pytest.mark.parametrize("detector", ["robust", "isolation_forest", "half_space_trees"])
+@pytest.mark.parametrize("detector", ["robust", "isolation_forest", "half_space_trees", "auto", "seasonal"])
 def test_verdicts_equal_those_of_the_live_cycle_fed_sample_by_sample(detector, channels):
     values, job = example(1, channels=channels), config(detector=detector)
     record = replayed(values, job)
     same(record, live(values, job))
-    assert record.flag[0, 60:75].any()
+    assert record.flag[0, 60:75].any() or detector == "auto"  # which flags nothing in the first hours
     assert np.isfinite(record.score).any(axis=1).all()
 
 
@@ -100,7 +100,7 @@ def test_a_start_with_history_equals_a_live_start_at_that_moment(detector, lead)
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.integers(0, 1000), st.integers(1, 149), st.sampled_from(["robust", "isolation_forest"]))
+@given(st.integers(0, 1000), st.integers(1, 149), st.sampled_from(["robust", "isolation_forest", "auto"]))
 def test_what_comes_later_never_changes_an_earlier_verdict(seed, cut, detector):
     values, job = example(seed), config(detector=detector)
     whole, part = replayed(values, job), replayed(values[:, :, :cut], job)
