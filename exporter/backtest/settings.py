@@ -11,7 +11,6 @@ from exporter.config.mistakes import ConfigError, Mistake
 from exporter.config.models import Config, JobConfig
 from exporter.config.reading import parse
 from exporter.config.tree import Node, Origin
-from exporter.config.units import format_duration
 from exporter.config.validation import validate
 
 DEFAULT_NAME: Final = "backtest"
@@ -88,12 +87,6 @@ def configured(path: Path, profile: str | None, job: str | None) -> tuple[Config
 def share(job: JobConfig, part: int, whole: int) -> JobConfig:
     """Return settings with the budget of `part` entities out of `whole`, as replicas share it out."""
     return job.model_copy(update={"budget": job.budget * part / whole})
-
-
-def describe(job: JobConfig) -> str:
-    """Say how entities are judged, in one line."""
-    detector = job.detector if isinstance(job.detector, str) else next(iter(job.detector))
-    return f"{detector}, every {format_duration(job.step)} on {format_duration(job.window)}"
 
 
 def _node(text: str, source: str) -> Node:
