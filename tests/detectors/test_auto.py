@@ -49,8 +49,8 @@ class TestThreeWeeksAtFiveMinutes:
     def test_clean_series_open_about_once_a_week(self, opened):
         assert 0.5 < opened[: self.clean, 7:].sum() / self.clean / 2 < 2.0
 
-    def test_young_series_stay_within_three_times_that(self, opened):
-        assert opened[: self.clean, :7].sum() / self.clean < 3.0
+    def test_so_do_young_ones(self, opened):
+        assert opened[: self.clean, :7].sum() / self.clean < 2.0
 
     def test_a_nightly_batch_is_silent_after_the_fourth_night(self, opened):
         of_batch = opened[self.clean :, :, 20:32].any(axis=2)
@@ -76,11 +76,11 @@ class TestIncidentsAtOneMinute:
         return dict(zip(cls.kinds, np.split(flag, len(cls.kinds)), strict=True))
 
     @pytest.mark.parametrize("kind", kinds[:3])
-    def test_four_hours_are_flagged_within_five_minutes_held_to_the_end_and_cleared_within_ten(self, flagged, kind):
+    def test_four_hours_are_flagged_within_five_minutes_held_to_the_end_and_cleared_within_seven(self, flagged, kind):
         flag = flagged[kind]
         assert flag[:, self.begin : self.begin + 5].any(axis=1).all()
         assert flag[:, self.begin + 5 : self.end].all()
-        assert not flag[:, self.end + 10 : self.end + 30].any(axis=1).any()
+        assert not flag[:, self.end + 7 : self.end + 30].any()
 
     def test_a_lasting_shift_in_the_first_week_is_normal_after_six_hours(self, flagged):
         flag = flagged["lasting shift"]
