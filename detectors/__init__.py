@@ -10,9 +10,13 @@ from pydantic import TypeAdapter
 from detectors.types import Batch, Detector, Flags, Floats, Judgement, Key, State
 
 DETECTORS: Final[Mapping[str, str]] = {
+    "auto": "detectors.auto:Auto",
+    "ensemble": "detectors.ensemble:Ensemble",
     "half_space_trees": "detectors.half_space_trees:HalfSpaceTreesDetector",
     "isolation_forest": "detectors.isolation_forest:IsolationForestDetector",
+    "river": "detectors.river_model:River",
     "robust": "detectors.robust:Robust",
+    "seasonal": "detectors.seasonal:Seasonal",
 }
 
 

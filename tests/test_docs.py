@@ -13,14 +13,19 @@ ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "docs" / "detectors.md").read_text()
 
 
+def written(default):
+    if isinstance(default, tuple):
+        return ", ".join(default)
+    return f"{default:g}" if isinstance(default, int | float) else str(default or "none")
+
+
 @pytest.mark.parametrize("name", sorted(DETECTORS))
 def test_every_detector_and_parameter_is_documented_with_its_default(name):
     section = TEXT.split(f"\n## {name}", 1)[1].split("\n## ", 1)[0]
     module, _, attribute = DETECTORS[name].partition(":")
     for field in fields(getattr(import_module(module), attribute)):
         if not field.name.startswith("_"):
-            value = field.default
-            default = "the job's" if field.name == "window" else value if isinstance(value, str) else f"{value:g}"
+            default = "the job's" if field.name == "window" else written(field.default)
             assert f"| `{field.name}` | {default} |" in section
 
 

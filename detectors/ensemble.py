@@ -1,0 +1,122 @@
+"""Several detectors, one verdict."""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
+
+import numpy as np
+from pydantic import ConfigDict, Field, ValidationError
+
+from detectors.types import Batch, Detector, Flags, Floats, Judgement, State
+
+BOUND: Final = 100.0
+"""In a mean no member counts for more than this, or less than its inverse: none has a veto."""
+
+
+@dataclass(kw_only=True)
+class Ensemble:
+    """The scores of several detectors, combined; a member without a verdict has no say.
+
+    Every member is scaled to 1 at its own line, so scores are ratios and their mean is the geometric one: a member
+    whose score grows without end cannot outvote the others, as it would in an arithmetic mean (Kriegel et al. 2011,
+    Interpreting and Unifying Outlier Scores, doi:10.1137/1.9781611972818.2, on why scores must be made alike first).
+    `max` is the most alarmed member; `vote` exceeds 1 where more than half of the members do.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    window: Annotated[int, Field(ge=2, description="samples of the members that do not say otherwise")] = 60
+    detectors: Annotated[
+        tuple[str | dict[str, dict[str, Any] | None], ...], Field(min_length=2, max_length=10, description="members")
+    ] = ("robust", "isolation_forest")
+    combine: Annotated[Literal["max", "mean", "vote"], Field(description="how the scores become one")] = "mean"
+
+    _members: dict[str, Detector] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        from detectors import make  # which imports us when asked for an ensemble
+
+        self._members = {}
+        for number, spec in enumerate(self.detectors):
+            named = {spec: {}} if isinstance(spec, str) else {name: given or {} for name, given in spec.items()}
+            label = f"{number}.{next(iter(named), '')}"
+            try:
+                self._members[label] = make(named, self.window)
+            except ValidationError as error:
+                faults = (": ".join((*map(str, fault["loc"]), fault["msg"])) for fault in error.errors())
+                raise ValueError(f"member {label}: {'; '.join(faults)}") from None
+            except ValueError as error:
+                raise ValueError(f"member {label}: {error}") from None
+        self.window = max(self.window, *(member.window for member in self._members.values()))
+
+    def fit(self, history: Batch) -> Self:
+        """Fit all members. Raises ValueError with the names of those that found too little to learn from."""
+        failed = []
+        for label, member in self._members.items():
+            try:
+                member.fit(history)
+            except ValueError as error:
+                failed.append(f"member {label}: {error}")
+        if failed:
+            raise ValueError("; ".join(failed))
+        return self
+
+    def score(self, batch: Batch) -> Judgement:
+        """Judge the newest sample of each entity; forecast and band are those of the first member that has them."""
+        judgements = [member.score(batch) for member in self._members.values()]
+        first = judgements[0]
+        expected, lower, upper = first.expected.copy(), first.lower.copy(), first.upper.copy()
+        for other in judgements[1:]:
+            # A forecast comes with its own band: that of another member need not even contain it.
+            better = np.isnan(expected) | (np.isnan(lower) & np.isfinite(other.lower))
+            for mine, theirs in ((expected, other.expected), (lower, other.lower), (upper, other.upper)):
+                np.copyto(mine, theirs, where=better)
+        score = _combined(np.stack([j.score for j in judgements]), self.combine)
+        blame = np.stack([j.blame for j in judgements])
+        counts = np.isfinite(blame) & np.isfinite([j.score for j in judgements])[:, :, None]
+        total = np.where(counts, blame, 0.0).sum(axis=0)
+        whole = total.sum(axis=1, keepdims=True)
+        share = np.divide(total, whole, out=np.full_like(total, 1.0 / total.shape[1]), where=whole > 0)
+        return Judgement(score, expected, lower, upper, np.where(np.isfinite(score)[:, None], share, np.nan))
+
+    def update(self, fresh: Batch, held: Flags, adopted: Flags) -> None:
+        """Let every member learn."""
+        for member in self._members.values():
+            member.update(fresh, held, adopted)
+
+    def state(self) -> State:
+        """Return the states of the members, each name after its member's."""
+        return {
+            f"{label}.{name}": array
+            for label, member in self._members.items()
+            for name, array in member.state().items()
+        }
+
+    def restore(self, state: State) -> Self:
+        """Take over what `state()` returned. Raises ValueError when it is of other members or does not fit them."""
+        parts: dict[str, State] = {label: {} for label in self._members}
+        for name, array in state.items():
+            label = next((label for label in parts if name.startswith(f"{label}.")), None)
+            if label is None:
+                raise ValueError(f"the saved {name} belongs to none of the members {', '.join(parts)}")
+            parts[label][name.removeprefix(f"{label}.")] = array
+        for label, part in parts.items():
+            try:
+                self._members[label].restore(part)
+            except ValueError as error:
+                raise ValueError(f"member {label}: {error}") from None
+        return self
+
+
+def _combined(scores: Floats, how: str) -> Floats:
+    """Return the scores (M, E) of M members as one, shape (E,); NaN where no member has one."""
+    known = np.isfinite(scores)
+    count = known.sum(axis=0)
+    if how == "mean":
+        logs = np.log(np.clip(np.where(known, scores, 1.0), 1.0 / BOUND, BOUND))
+        combined = np.exp(logs.sum(axis=0) / np.maximum(count, 1))
+    else:
+        # The score that the k most alarmed members reach: k = 1, or more than half of those that have one.
+        falling = -np.sort(-np.where(known, scores, -np.inf), axis=0)
+        rank = count // 2 if how == "vote" else np.zeros_like(count)
+        combined = np.take_along_axis(falling, rank[None], axis=0)[0]
+    return np.where(count > 0, combined, np.nan)

@@ -1,0 +1,56 @@
+"""Running means and profiles over the hours, learnt online, for many series at once."""
+
+from datetime import UTC, tzinfo
+from difflib import get_close_matches
+from zoneinfo import ZoneInfo, available_timezones
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.types import Flags, Floats
+
+Singles = NDArray[np.float32]
+
+
+def time_zone(name: str) -> tzinfo:
+    """Return the time zone of an IANA name. Raises ValueError with the nearest known name."""
+    if name == "UTC":
+        return UTC  # which needs no time zone database
+    try:
+        return ZoneInfo(name)
+    except (KeyError, OSError, ValueError):
+        near = get_close_matches(name, available_timezones(), n=1)
+        hint = f", did you mean {near[0]!r}?" if near else "; names are those of the IANA database, as Europe/Berlin"
+        raise ValueError(f"unknown time zone {name!r}{hint}") from None
+
+
+def average(mean: Singles, count: Singles, which: Flags, value: Floats, slowest: float) -> None:
+    """Take `value` into the running `mean` of `count` samples where `which`, in place; the gain ends at `slowest`."""
+    count += which
+    gain = np.maximum(1.0 / np.maximum(count, 1.0), min(slowest, 1.0))
+    mean += np.where(which, gain * (value - mean), 0.0)
+
+
+def learn_hour(
+    profile: Singles,
+    visits: Singles,
+    value: Floats,
+    limit: Floats,
+    there: Flags,
+    learns: Flags,
+    visit: float,
+    first: int,
+    most: float,
+) -> None:
+    """Take `value` into the mean of one hour, in place, where `learns`; wherever `there` while the hour is new.
+
+    It is new for `first` visits of `visit` samples each, and then the mean of the last `most` visits. The first visit
+    brings what it brings; after it no value is learnt as if it were farther away than `limit`.
+    """
+    miss = np.where(visits > 0, value - profile, 0.0)
+    miss = np.where(visits < visit, miss, np.clip(miss, -limit, limit))
+    start = np.where(visits > 0, profile, value)
+    which = learns | (there & (visits < first * visit))
+    visits += which
+    gain = np.maximum(1.0 / np.maximum(visits, 1.0), 1.0 / (most * visit))
+    profile[...] = np.where(which, start + gain * miss, profile)
