@@ -183,9 +183,12 @@ class PerEntity:
         if state:
             if "models" not in own or "pool" not in own or own["pool"].shape != (2,):
                 raise ValueError("the saved state holds no models of single entities")
+            try:
+                models = pickle.loads(own["models"].tobytes())  # noqa: S301 - see above
+            except Exception as error:  # what a class of another version raises is up to it
+                raise ValueError(f"the saved models cannot be read, perhaps another version's: {error}") from error
             self._roster.restore(own)
             self._pool = own["pool"].astype(np.float64)
-            models = pickle.loads(own["models"].tobytes())  # noqa: S301 - see above
             self._models = dict(zip(self._roster.keys, models, strict=True))
         return self
 

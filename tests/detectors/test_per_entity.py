@@ -126,6 +126,16 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch):
         make("river", 60)
 
 
+def test_models_of_a_version_that_is_not_there_are_refused():
+    d = detector()
+    walk(d, batch(noise(2, 1, 70)), 60)
+    state = d.state()
+    moved = state["per_entity_models"].tobytes().replace(b"Distance", b"Distanse")
+    state["per_entity_models"] = np.frombuffer(moved, np.uint8)
+    with pytest.raises(ValueError, match="the saved models cannot be read"):
+        detector().restore(state)
+
+
 def test_an_empty_state_is_that_of_a_detector_that_saw_nothing():
     d = make("river", 60)
     assert d.state() == {}
