@@ -16,12 +16,12 @@ COMPARED = ("score", "flag", "severity", "alert", "since", "expected", "upper")
 
 
 def bench(detector="robust"):
-    b = Bench(detector=detector, history="3h", group=["rack"], budget="50 per week")
+    b = Bench(detector=detector, history="8h", group=["rack"], budget="50 per week")
     rng = np.random.default_rng(3)
     for n in range(8):
-        samples = {60.0 * m: float(10 + rng.normal()) for m in range(400)}
+        samples = {60.0 * m: float(10 + rng.normal()) for m in range(700)}
         if n == 2:
-            samples |= {60.0 * m: 45.0 for m in range(215, 290)}
+            samples |= {60.0 * m: 45.0 for m in range(515, 590)}
         b.source.put("q", {"i": str(n), "rack": f"r{n % 2}"}, samples)
     return b
 
@@ -40,18 +40,18 @@ def restarted(before, folder):
 def test_after_a_restart_every_verdict_is_that_of_a_run_that_never_stopped(detector, lost, tmp_path):
     folder = StateFolder(tmp_path, list)
     never, stopped = bench(detector), bench(detector)
-    for minute in range(200, 225):
+    for minute in range(500, 525):
         never.cycle(minute)
         stopped.cycle(minute)
-        if minute == 224 - lost:
+        if minute == 524 - lost:
             folder.save(stopped.job)
     never.verdicts.clear()
     back = restarted(stopped, folder)
-    for minute in range(225, 300):
+    for minute in range(525, 600):
         never.cycle(minute)
-    for minute in (229, 240, *range(241, 300)):  # five minutes down, then two outages' worth at once
+    for minute in (529, 540, *range(541, 600)):  # five minutes down, then eleven
         back.cycle(minute)
-    verdicts = [v for v in back.verdicts if v.time >= 225 * 60.0]
+    verdicts = [v for v in back.verdicts if v.time >= 525 * 60.0]
     assert [v.time for v in verdicts] == [v.time for v in never.verdicts]
     for one, other in zip(verdicts, never.verdicts, strict=True):
         assert one.keys == other.keys
