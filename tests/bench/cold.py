@@ -7,6 +7,7 @@ from statistics import median
 
 from deploy.demo.servers import PrometheusServer
 from tests.bench.cycles import DETECTORS, Plan, metric
+from tests.bench.history import STEP
 from tests.bench.peer import RunningExporter
 from tests.bench.report import Row, say, seconds, working
 from tests.bench.usage import cpu_seconds, memory
@@ -58,6 +59,10 @@ def processes(server: PrometheusServer, plan: Plan, directory: Path) -> list[Row
 def _minute(exporter: RunningExporter, plan: Plan) -> float:
     """Return the CPU seconds that a running exporter uses in a minute with one cycle and one scrape."""
     with working(f"{plan.large} series: a minute of service", every=15):
+        if (
+            plan.service >= STEP
+        ):  # from the middle of one minute to that of the next: one whole cycle, wherever we came in
+            time.sleep((STEP / 2 - time.time()) % STEP)
         before = cpu_seconds(exporter.pid)
         exporter.page()
         time.sleep(plan.service)
