@@ -180,7 +180,8 @@ async def _refused(_request: Request, error: Exception) -> Response:
 
 async def _broken(_request: Request, error: Exception) -> Response:
     log.error("page_failed", error=f"{type(error).__name__}: {error}")
-    return PlainTextResponse("This page failed; the exporter's log says why.\n", 500)
+    # Starlette raises the error again after this answer, and then uvicorn cuts the connection: nobody shall reuse it.
+    return PlainTextResponse("This page failed; the exporter's log says why.\n", 500, headers={"Connection": "close"})
 
 
 def build(page: Page, hooks: Hooks, enable_reload: bool, protect: Callable[[ASGIApp], ASGIApp]) -> ASGIApp:

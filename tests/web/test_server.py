@@ -192,6 +192,7 @@ def test_a_reload_that_breaks_gives_no_traceback(
     server = serve(enable_reload=True, reload=broken)
     answer = client.post(f"{server.url}/-/reload")
     assert answer.status_code == 500
+    assert answer.headers["connection"] == "close"
     assert "inner secret" not in answer.text
     assert client.get(f"{server.url}/-/healthy").status_code == 200
     out, err = capfd.readouterr()
