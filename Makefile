@@ -45,6 +45,8 @@ servers: .venv/ready
 constraints: .venv/ready ## pin the newest versions anew
 	@$(UV) printf 'hatchling\nuv\n' | $(BIN)/uv pip compile pyproject.toml - --all-extras --group dev --upgrade \
 	  --universal --python-version 3.11 --no-annotate --no-header --output-file constraints.txt
+	@# torch alone says which of its builds brings CUDA: pin neither the build found here nor what it needs.
+	@sed -i -e '/^nvidia-/d;/^cuda-/d;/^triton/d' -e 's/^torch==.*/torch==2.13.0/' constraints.txt
 
 clean: ## remove the environment and the caches
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
