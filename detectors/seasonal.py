@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 
-from detectors.auto.clock import Slots, Tick
 from detectors.baseline import MEAN_DEVIATION_TO_SIGMA
+from detectors.clock import Slots, Tick
 from detectors.hourly import Singles, average, learn_hour, time_zone
 from detectors.roster import Column, Roster
 from detectors.types import Batch, Flags, Floats, Judgement, State

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 
 from detectors.auto import habit, incident, joint, streams
-from detectors.auto.clock import Tick
 from detectors.auto.incident import Turn
 from detectors.auto.joint import JointObservation
 from detectors.auto.streams import READY, Observation
 from detectors.calibration import Rows, score_of
+from detectors.clock import Tick
 from detectors.roster import Roster
 from detectors.types import Batch, Flags, Floats, Judgement, Key, State
 

@@ -6,8 +6,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.auto.clock import Slots, Tick
 from detectors.calibration import DAY, HOUR, WEEK, Rows
+from detectors.clock import Slots, Tick
 from detectors.roster import Column
 from detectors.types import Flags, Floats
 

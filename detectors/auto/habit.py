@@ -5,8 +5,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.auto.clock import Tick
 from detectors.calibration import HOUR, MEMORY, Rows
+from detectors.clock import Tick
 from detectors.roster import Column
 from detectors.types import Flags, Floats
 

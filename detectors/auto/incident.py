@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.auto import habit
-from detectors.auto.clock import Tick
 from detectors.calibration import DAY, HOUR, Rows
+from detectors.clock import Tick
 from detectors.roster import Column
 from detectors.types import Flags, Floats
 

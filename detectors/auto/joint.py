@@ -6,8 +6,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.auto.clock import Tick
 from detectors.calibration import DAY, WEEK, Evidence, Rows, Tails
+from detectors.clock import Tick
 from detectors.roster import Column
 from detectors.types import Flags, Floats
 

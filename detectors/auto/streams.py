@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.auto import expectation, leaders
-from detectors.auto.clock import Tick
 from detectors.auto.expectation import PREDICTORS, Residuals
 from detectors.auto.leaders import Novelty
 from detectors.calibration import DAY, HOUR, WEEK, Evidence, Rows, Tails
+from detectors.clock import Tick
 from detectors.roster import Column
 from detectors.types import Flags, Floats
 
