@@ -58,7 +58,7 @@ def judge(job: Job, window: Batch, stage: Callable[[Stage], AbstractContextManag
         score = job.policy.apply(judgement, batch)
     with stage("decide"):
         now = float(batch.times[-1])
-        decision = job.incidents.decide(batch.keys, score, now, step)
+        decision = job.incidents.decide(batch.keys, score, now, step, judgement.blame)
         alert = job.budget.decide(batch.keys, decision.flag, decision.severity, decision.closed_severity, step)
         groups = job.groups.score(batch.keys, decision.flag, now, step)
         job.detector.update(batch.last(1), held=decision.flag, adopted=decision.adopted)
@@ -73,11 +73,12 @@ def judge(job: Job, window: Batch, stage: Callable[[Stage], AbstractContextManag
         expected=judgement.expected,
         lower=judgement.lower,
         upper=judgement.upper,
-        blame=judgement.blame,
+        blame=np.where(np.isnan(decision.blame), judgement.blame, decision.blame),
         score=score,
         severity=decision.severity,
         flag=decision.flag,
         changed=decision.changed,
+        flapping=decision.flapping,
         alert=alert,
         since=decision.since,
         states=states(batch, score),

@@ -63,13 +63,19 @@ class Policy:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Decision:
-    """Incidents after one cycle; arrays have shape (E,), `closed_severity` one value per incident that ended."""
+    """Incidents after one cycle; arrays have shape (E,), `closed_severity` one value per incident that ended.
+
+    `blame`, shape (E, C), is the share of the severity by channel of the incidents that are open or just ended; NaN in
+    the other rows.
+    """
 
     flag: Flags
     changed: Flags
     adopted: Flags
+    flapping: Flags
     severity: Floats
     since: Floats
+    blame: Floats
     closed_severity: Floats
 
 
@@ -79,10 +85,30 @@ class Incidents:
     An incident opens after `open_after` scores above 1 in a row and closes when `clear_after` seconds have passed
     without one. While an entity has no verdict its flag stays and the clock stands still. After `max_hold` seconds the
     level is adopted as normal. Severity is the sum over minutes of ln(score) while the score is above 1.
+
+    An entity whose incidents opened and closed more than `flap_limit` times within `flap_window` seconds is flapping:
+    its incident is held open until none has opened or closed for as long, so that one unsteady series is one incident.
+
+    Parameters
+    ----------
+    step, open_after, clear_after, max_hold, flap_limit, flap_window
+        As in the configuration of a job; times in seconds.
+    channels : int
+        How many share the blame.
     """
 
-    def __init__(self, step: float, open_after: int, clear_after: float, max_hold: float) -> None:
+    def __init__(
+        self,
+        step: float,
+        open_after: int,
+        clear_after: float,
+        max_hold: float,
+        flap_limit: int = 4,
+        flap_window: float = 3600.0,
+        channels: int = 1,
+    ) -> None:
         self._step, self._open_after, self._clear_after, self._max_hold = step, open_after, clear_after, max_hold
+        self._flap_window = flap_window
         self._roster = Roster(
             {
                 "open": Column(False, (), np.bool_),
@@ -91,6 +117,9 @@ class Incidents:
                 "silent": Column(0.0),
                 "since": Column(np.nan),
                 "severity": Column(0.0),
+                "blame": Column(0.0, (channels,)),
+                "turns": Column(-np.inf, (flap_limit + 1,)),
+                "flapping": Column(False, (), np.bool_),
             }
         )
 
@@ -102,30 +131,65 @@ class Incidents:
         """Take over what `state()` returned. Raises ValueError when it does not fit."""
         self._roster.restore(state)
 
-    def decide(self, keys: tuple[Key, ...], score: Floats, now: float, elapsed: float) -> Decision:
-        """Take in the scores of the sample at `now`, `elapsed` seconds after the last one decided on."""
+    def decide(
+        self, keys: tuple[Key, ...], score: Floats, now: float, elapsed: float, blame: Floats | None = None
+    ) -> Decision:
+        """Take in the scores of the sample at `now`, `elapsed` seconds after the last one decided on.
+
+        `blame` is the share of each score by channel, shape (E, C).
+        """
         r = self._roster
         r.align(keys)
-        before = r["open"].copy()
+        before = r["open"] | r["flapping"]
         known = np.isfinite(score)
         with np.errstate(invalid="ignore"):
             hot = score > 1
         r["above"] = np.where(known, np.where(hot, r["above"] + 1, 0), r["above"])
         r["silent"] = np.where(known, 0.0, r["silent"] + elapsed)
         r["calm"] = np.where(known, np.where(hot, 0.0, r["calm"] + elapsed), r["calm"])
-        opening = ~before & (r["above"] >= self._open_after) & hot
-        r["since"] = np.where(opening, now, r["since"])
-        is_open = before | opening
-        gain = self._step / 60.0 * np.log(np.where(hot, np.clip(score, 1.0, 1e9), 1.0))
-        r["severity"] = np.where(is_open, r["severity"] + gain, 0.0)
-        cleared = before & known & ~hot & (r["calm"] >= self._clear_after)
-        lost = before & (r["silent"] >= NO_DATA_CLOSES)
+        opening = ~r["open"] & (r["above"] >= self._open_after) & hot
+        calmed = r["open"] & known & ~hot & (r["calm"] >= self._clear_after)
         adopted = before & (now - r["since"] >= self._max_hold)
-        closing = cleared | lost | adopted
-        closed_severity = r["severity"][closing]
-        r["open"] = is_open & ~closing
-        r["since"] = np.where(r["open"], r["since"], np.nan)
-        r["severity"] = np.where(r["open"], r["severity"], 0.0)
-        r["above"] = np.where(closing, 0, r["above"])
-        flag = r["open"].copy()
-        return Decision(flag, flag != before, adopted, r["severity"].copy(), r["since"].copy(), closed_severity)
+        ended = adopted | (before & (r["silent"] >= NO_DATA_CLOSES))
+        r["since"] = np.where(opening & ~before, now, r["since"])
+        gain = self._step / 60.0 * np.log(np.where(hot, np.clip(score, 1.0, 1e9), 1.0))
+        r["severity"] = np.where(before | opening, r["severity"] + gain, 0.0)
+        if blame is not None:
+            r["blame"] = np.where((before | opening)[:, None], r["blame"] + gain[:, None] * np.nan_to_num(blame), 0.0)
+        r["open"] = (r["open"] | opening) & ~calmed & ~ended
+        r["flapping"] = self._flaps(opening | calmed, ended, known, now, elapsed)
+        flag = r["open"] | r["flapping"]
+        closing = (before | opening) & ~flag
+        closed_severity, shares = r["severity"][closing], self._shares()
+        r["since"] = np.where(flag, r["since"], np.nan)
+        r["severity"] = np.where(flag, r["severity"], 0.0)
+        r["blame"] = np.where(flag[:, None], r["blame"], 0.0)
+        r["above"] = np.where(calmed | ended, 0, r["above"])
+        return Decision(
+            flag,
+            flag != before,
+            adopted,
+            r["flapping"].copy(),
+            r["severity"].copy(),
+            r["since"].copy(),
+            shares,
+            closed_severity,
+        )
+
+    def _flaps(self, turned: Flags, ended: Flags, known: Flags, now: float, elapsed: float) -> Flags:
+        """Return which entities are flapping, after those that `turned` opened or closed an incident of their own."""
+        turns = self._roster["turns"]  # the newest in front
+        turns[~known] += elapsed  # the clock stands still for them
+        rows = np.flatnonzero(turned)
+        turns[rows, 1:] = turns[rows, :-1]
+        turns[rows, 0] = now
+        turns[ended] = -np.inf
+        too_many, unsettled = turns[:, -1] > now - self._flap_window, turns[:, 0] > now - self._flap_window
+        flapping: Flags = unsettled & (self._roster["flapping"] | too_many)
+        return flapping
+
+    def _shares(self) -> Floats:
+        blame = self._roster["blame"]
+        total = blame.sum(axis=1, keepdims=True)
+        shares: Floats = np.divide(blame, total, out=np.full(blame.shape, np.nan), where=total > 0)
+        return shares

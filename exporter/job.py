@@ -75,7 +75,15 @@ class Job:
         self.detector: Detector = make(config.detector, self.samples)
         self.detector_name = config.detector if isinstance(config.detector, str) else next(iter(config.detector))
         self.policy = Policy.of(config)
-        self.incidents = Incidents(config.step, config.open_after, config.clear_after, config.max_hold)
+        self.incidents = Incidents(
+            config.step,
+            config.open_after,
+            config.clear_after,
+            config.max_hold,
+            config.flap_limit,
+            config.flap_window,
+            len(config.queries),
+        )
         self.budget = Budget(config.budget / shard.count, config.line)
         self.groups = Groups(config.group, config.line)
         self.judged = -math.inf

@@ -19,12 +19,16 @@ class Verdict:
     keys : tuple of Key, length E
         The same object again while the entities stay the same.
     channels : tuple of str, length C
-    values, expected, lower, upper, blame : Floats, shape (E, C)
+    values, expected, lower, upper : Floats, shape (E, C)
         NaN where there is none.
+    blame : Floats, shape (E, C)
+        Share by channel of the severity of an incident that is open or just ended, of the score elsewhere; NaN where
+        there is none.
     score, severity : Floats, shape (E,)
         Score is NaN for an entity that is warming up or has no fresh sample.
-    flag, changed, alert : Flags, shape (E,)
-        Incident open; flag differs from the cycle before; severity above what the job's budget allows.
+    flag, changed, flapping, alert : Flags, shape (E,)
+        Incident open; flag differs from the cycle before; held open because it comes and goes; severity above what the
+        job's budget allows.
     since : Floats, shape (E,)
         Unix seconds at which the open incident began, NaN where none is open.
     states : mapping of str to int
@@ -49,6 +53,7 @@ class Verdict:
     severity: Floats
     flag: Flags
     changed: Flags
+    flapping: Flags
     alert: Flags
     since: Floats
     states: Mapping[str, int]

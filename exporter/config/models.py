@@ -30,7 +30,7 @@ from exporter.config.expression import balanced
 from exporter.config.secrets import FilePath, Secret
 from exporter.config.units import Duration, RatePerWeek, Size
 
-Publishable = Literal["value", "expected", "lower", "upper", "severity", "alert"]
+Publishable = Literal["value", "expected", "lower", "upper", "severity", "alert", "blame", "flapping"]
 _SENSITIVE: Final = re.compile(r"auth|token|key|secret|cookie|password", re.IGNORECASE)
 
 
@@ -193,11 +193,17 @@ class JobConfig(Section):
     )
     open_after: PositiveInt = Field(1, description="samples above 1, in a row, that open an incident")
     clear_after: Duration = Field(300.0, description="time without a score above 1 that closes an incident")
+    flap_limit: PositiveInt = Field(
+        4, description="openings and closings within flap_window beyond which an entity is flapping: held flagged"
+    )
+    flap_window: PositiveDuration = Field(
+        3600.0, description="flapping ends when nothing has opened or closed for this long"
+    )
     max_hold: PositiveDuration = Field(86_400.0, description="after this the incident's level becomes the new normal")
     line: RatePerWeek = Field(1.0, gt=0, description="incidents per week and entity by chance at score 1")
     budget: RatePerWeek = Field(1.0, gt=0, description="alerts per week for the whole job")
     publish: frozenset[Publishable] = Field(
-        frozenset({"severity", "alert", "expected", "lower", "upper"}),
+        frozenset({"severity", "alert", "expected", "lower", "upper", "blame", "flapping"}),
         description="gauges beside anomaly_score and anomaly_flag",
     )
     max_age: PositiveDuration | None = Field(

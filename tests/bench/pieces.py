@@ -110,7 +110,7 @@ def _verdict(keys: tuple[Key, ...], seed: int) -> Verdict:
     rng, count = np.random.default_rng(seed), len(keys)
     wide = {name: rng.normal(100, 3, (count, 1)) for name in ("values", "expected", "lower", "upper", "blame")}
     narrow = {name: rng.exponential(0.3, count) for name in ("score", "severity", "since")}
-    flags = {name: rng.random(count) < 0.01 for name in ("flag", "changed", "alert")}
+    flags = {name: rng.random(count) < 0.01 for name in ("flag", "changed", "flapping", "alert")}
     return Verdict("bench", "robust", 0.0, keys, ("value",), **wide, **narrow, **flags, states={"ready": count})
 
 

@@ -26,7 +26,7 @@ def verdict(
     entities = len(keys)
     wide = {name: np.full((entities, len(channels)), 1.5) for name in ("values", "expected", "lower", "upper", "blame")}
     narrow = {name: np.full(entities, 1.5) for name in ("score", "severity", "since")}
-    flags = {name: np.zeros(entities, np.bool_) for name in ("flag", "changed", "alert")}
+    flags = {name: np.zeros(entities, np.bool_) for name in ("flag", "changed", "flapping", "alert")}
     states = {"ready": entities}
     parts: dict[str, Any] = {**wide, **narrow, **flags, "states": states}
     for name, value in changed.items():
