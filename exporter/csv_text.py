@@ -16,7 +16,7 @@ from detectors.types import Floats, Key
 from exporter.verdict import Verdict
 
 COLUMNS: Final = (
-    *("time", "job", "labels", "channel", "value", "expected", "lower", "upper"),
+    *("time", "job", "labels", "channel", "value", "expected", "lower", "upper", "blame"),
     *("score", "flag", "detector", "model_version", "config_hash"),
 )
 HEADER: Final = ",".join(COLUMNS).encode() + b"\n"
@@ -51,12 +51,12 @@ class Rows:
         by_channel = []
         for c, channel in enumerate(verdict.channels):
             name = _cell(_escaped(channel))
-            figures = (verdict.values, verdict.expected, verdict.lower, verdict.upper)
+            figures = (verdict.values, verdict.expected, verdict.lower, verdict.upper, verdict.blame)
             columns = zip(labels, *(_numbers(each[entities, c]) for each in figures), scores, flags, strict=True)
             by_channel.append(
                 [
-                    f"{start}{label},{name},{value},{expected},{lower},{upper},{score},{flag:d}{end}"
-                    for label, value, expected, lower, upper, score, flag in columns
+                    f"{start}{label},{name},{value},{expected},{lower},{upper},{blame},{score},{flag:d}{end}"
+                    for label, value, expected, lower, upper, blame, score, flag in columns
                 ]
             )
         # A lone surrogate cannot be UTF-8; as a backslash escape it is what JSON wants.

@@ -152,6 +152,7 @@ def log_flags(verdict: Verdict) -> None:
         channel = int(np.argmax(verdict.blame[row])) if len(verdict.channels) > 1 else 0
         opened = bool(verdict.flag[row])
         numbers = {name: getattr(verdict, name)[row, channel] for name in ("expected", "lower", "upper")}
+        shares = dict(zip(verdict.channels, map(_short, verdict.blame[row]), strict=True))
         (log.warning if opened else log.info)(
             "flag",
             job=verdict.job,
@@ -161,6 +162,8 @@ def log_flags(verdict: Verdict) -> None:
             observed=_short(verdict.values[row, channel]),
             **{name: _short(number) for name, number in numbers.items()},
             score=_short(verdict.score[row]),
+            **({"blame": shares} if len(shares) > 1 else {}),
+            **({"flapping": True} if verdict.flapping[row] else {}),
         )
     if len(rows) > MOST_FLAG_LINES:
         log.warning("flags_not_listed", job=verdict.job, count=len(rows) - MOST_FLAG_LINES, hint="see the audit file")

@@ -12,11 +12,12 @@ from exporter.cycle import evaluate
 from exporter.job import Job
 from exporter.metrics import SelfMetrics
 from exporter.page import Page
-from exporter.runner import Runner, Sinks
+from exporter.runner import Runner, Sinks, log_flags
 from exporter.source.errors import Unreachable
 from exporter.source.frame import Frame
 from exporter.telemetry import Telemetry
 from tests.support.fake import FakeSource
+from tests.support.verdicts import key, verdict
 
 STEP = 60.0
 
@@ -160,6 +161,20 @@ def test_several_channels_are_one_entity_with_one_score():
     assert verdict.flag.tolist() == [False, True]
     assert verdict.blame[1].argmax() == 1
     assert b'anomaly_upper{channel="rps",svc="b"' in bench.page.current.body
+    assert b'anomaly_blame{channel="rps",svc="b"' in bench.page.current.body
+    assert b'anomaly_blame{channel="p99",svc="b"' not in bench.page.current.body
+
+
+def test_the_log_names_the_channels_to_blame():
+    with structlog.testing.capture_logs() as logs:
+        log_flags(
+            verdict((key(i="a"), key(i="b")), channels=("p99", "rps"), blame=[[0.25, 0.75], [1, 0]], changed=[1, 0])
+        )
+        log_flags(verdict((key(i="a"),), changed=[True]))
+    assert [(line["channel"], line.get("blame")) for line in logs] == [
+        ("rps", {"p99": 0.25, "rps": 0.75}),
+        ("value", None),
+    ]
 
 
 def test_one_jobs_defect_stays_its_own():
