@@ -6,9 +6,9 @@ from typing import Final
 
 from exporter.config.document import scalar
 from exporter.config.mistakes import ConfigError, Mistake, unknown_key
-from exporter.config.models import Section
 from exporter.config.reading import parse
 from exporter.config.schema import known_keys
+from exporter.config.section import Section
 from exporter.config.tree import Node, Origin, Place, follow, overlay
 
 PREFIX: Final = "ANOMALY_EXPORTER__"

@@ -10,8 +10,9 @@ from typing import Annotated, Any, Final
 from pydantic import Field, SecretStr, field_validator
 
 from exporter.config.mistakes import Mistake
-from exporter.config.models import Config, Conflict, PositiveDuration, PromQL, Section, SourceUrl
+from exporter.config.models import Config, PromQL
 from exporter.config.secrets import FilePath
+from exporter.config.section import Conflict, PositiveDuration, Section, SourceUrl
 from exporter.config.tree import Node
 
 _LONGEST_NAME: Final = 60

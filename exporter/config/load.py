@@ -10,10 +10,11 @@ from exporter.config.digest import config_digest
 from exporter.config.environment import with_environment
 from exporter.config.legacy import FlatConfig, is_flat, refuse_mixture, to_config
 from exporter.config.mistakes import ConfigError, Mistake, in_order
-from exporter.config.models import Config, Section
+from exporter.config.models import Config
 from exporter.config.notes import notes
 from exporter.config.reading import read
 from exporter.config.schema import known_keys
+from exporter.config.section import Section
 from exporter.config.tree import Node, overlay
 from exporter.config.validation import validate
 from exporter.config.watch import contents

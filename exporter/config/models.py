@@ -5,13 +5,10 @@ Every field's description is the text of its row in `docs/configuration.md`.
 
 import re
 from collections.abc import Iterator
-from typing import Annotated, Any, Final, Literal, Self
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Discriminator,
     Field,
     PositiveInt,
@@ -21,41 +18,19 @@ from pydantic import (
     ValidationInfo,
     field_serializer,
     field_validator,
-    model_validator,
 )
 from pydantic_core import PydanticCustomError
 
 from detectors import make
+from exporter.config.alerting import AlertConfig, AlertingConfig, unheard
 from exporter.config.expression import balanced
 from exporter.config.secrets import FilePath, Secret
+from exporter.config.section import Conflict, LabelName, PositiveDuration, Section, SourceUrl
 from exporter.config.units import Duration, RatePerWeek, Size
 
 Publishable = Literal["value", "expected", "lower", "upper", "severity", "alert", "blame", "flapping"]
 _SENSITIVE: Final = re.compile(r"auth|token|key|secret|cookie|password", re.IGNORECASE)
-
-
 _HOST: Final = re.compile(r"[A-Za-z0-9._-]*|\[[0-9A-Fa-f:.%]+\]")
-
-
-def _positive(seconds: float) -> float:
-    if seconds <= 0:
-        raise ValueError("must be longer than 0s")
-    return seconds
-
-
-def _http(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-        valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0 and url.isprintable()
-    except ValueError:
-        valid = False
-    if not valid or " " in url:
-        raise ValueError("must be an http:// or https:// address")
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("holds a user name or password; use basic_auth with a secret reference instead")
-    if parts.query or parts.fragment:
-        raise ValueError("must end with the path; leave out what begins with ? or #")
-    return url.rstrip("/")
 
 
 def _form(value: object) -> str:
@@ -67,34 +42,12 @@ def _held(value: object) -> str:
     return "text" if isinstance(value, SecretStr) else "reference"
 
 
-LabelName = Annotated[str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")]
 JobName = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_][a-zA-Z0-9_.:-]{0,99}$")]
 HeaderName = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
 UserName = Annotated[str, Field(pattern=r"^[^:\x00-\x1f]+$")]
-PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
-SourceUrl = Annotated[str, AfterValidator(_http)]
 PromQL = Annotated[str, AfterValidator(balanced)]
 TextOrSecret = Annotated[Annotated[str, Tag("text")] | Annotated[Secret, Tag("reference")], Discriminator(_form)]
 HeldSecret = Annotated[Annotated[SecretStr, Tag("text")] | Annotated[Secret, Tag("reference")], Discriminator(_held)]
-Conflict = tuple[tuple[str, ...], str]
-"""Keys that do not go together, and why."""
-
-
-class Section(BaseModel):
-    """A closed, immutable part of the configuration."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
-
-    def conflicts(self) -> Iterator[Conflict]:
-        """Say which keys, each right by itself, do not go together."""
-        yield from ()
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if found := tuple(self.conflicts()):
-            text = "; ".join(message for _, message in found)
-            raise PydanticCustomError("conflicts", "{text}", {"text": text, "found": found})
-        return self
 
 
 class ClientTLS(Section):
@@ -156,13 +109,6 @@ class PrometheusConfig(Section):
             yield ("basic_auth", "bearer"), "basic_auth and bearer exclude each other"
 
 
-class AlertConfig(Section):
-    """What the generated alert of a job looks like."""
-
-    severity: str = Field("ticket", description="severity label; page is an explicit choice")
-    for_: Duration = Field(0.0, alias="for", description="how long the alert must hold before it fires")
-
-
 class JobConfig(Section):
     """One question (or one per channel) and how its answers are judged."""
 
@@ -211,7 +157,7 @@ class JobConfig(Section):
     )
     max_series: PositiveInt | None = Field(None, description="overrides limits.series for this job")
     rate: bool = Field(True, description="turn a bare counter into rate(), as the metadata says")
-    alert: AlertConfig = Field(AlertConfig.model_construct(severity="ticket", for_=0.0), description="generated alert")
+    alert: AlertConfig = Field(AlertConfig.model_construct(for_=0.0), description="generated alert")
 
     @field_validator("detector", mode="before")
     @classmethod
@@ -357,6 +303,11 @@ class Config(Section):
     state: StateConfig | None = Field(None, description="state kept over restarts; none by default: jobs start anew")
     log: LogConfig = Field(LogConfig(), description="log")
     limits: LimitsConfig = Field(LimitsConfig(), description="limits on what comes in")
+    alerting: AlertingConfig = Field(AlertingConfig(), description="generated rules and routing through Alertmanager")
     notify: NotifyConfig = Field(NotifyConfig(), description="notices without Alertmanager")
     drift_detection: bool = Field(False, description="watch for drift; accepted, without effect in this version")
     reload_poll: Duration = Field(10.0, description="how often the files are checked for changes; 0s never")
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """Say which keys do not go together."""
+        yield from unheard({name: job.alert for name, job in self.jobs.items()}, self.alerting)

@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from exporter.config.mistakes import MOST, ConfigError, Mistake, nearest, unknown_key
-from exporter.config.models import Section
 from exporter.config.schema import known_keys
+from exporter.config.section import Section
 from exporter.config.tree import Node, Place, follow, plain, without
 from exporter.config.units import shown
 
