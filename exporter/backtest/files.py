@@ -5,6 +5,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 from exporter.backtest.data import BacktestError, read_folder
 from exporter.backtest.figures import leading
 from exporter.backtest.grid import Group, group
@@ -49,13 +51,20 @@ def backtest_files(path: Path, settings: Settings, history: str | None, hold: bo
 
 
 def _lead(each: Group, history: str | None, configured: float | None) -> int:
-    """Return how many grid points the first cycle of a group finds."""
+    """Return how many columns of a group the first cycle finds."""
     if history is None and configured is None:
         return 1
     if history == UNCOUNTED:
-        return max(min((leading(series.label) for series in each.series if series.label is not None), default=1), 1)
+        ends = [
+            int(slots[max(leading(series.label), 1) - 1]) + 1
+            for series, slots in zip(each.series, each.slots, strict=True)
+            if series.label is not None
+        ]
+        return max(min(ends, default=1), 1)
     try:
         seconds = configured if history is None else duration(history)
     except ValueError as error:
         raise BacktestError(f"--history: {error}, or {UNCOUNTED}") from None
+    if each.clock is not None:
+        return max(int(np.searchsorted(each.clock, each.origin + (seconds or 0.0))), 1)
     return max(round((seconds or 0.0) / each.step), 1)

@@ -40,9 +40,11 @@ class Record:
         """Entities in the order of the rows."""
         return tuple(self._row)
 
-    def add(self, verdict: Verdict) -> None:
-        """Take in the verdict of one grid point."""
-        rows, column = self._rows(verdict.keys), round((verdict.time - self._start) / self._step)
+    def add(self, verdict: Verdict, column: int | None = None) -> None:
+        """Take in the verdict of one column; None: of the grid point at its time."""
+        rows = self._rows(verdict.keys)
+        if column is None:
+            column = round((verdict.time - self._start) / self._step)
         self.channels = verdict.channels
         worst = np.argmax(verdict.blame, axis=1) if len(verdict.channels) > 1 else np.zeros(len(rows), np.int64)
         entity = np.arange(len(rows))

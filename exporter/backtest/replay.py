@@ -12,6 +12,7 @@ from exporter.backtest.columns import Columns
 from exporter.backtest.grid import Group
 from exporter.backtest.no_hold import NoHold
 from exporter.backtest.record import Record
+from exporter.backtest.rows import replay_rows
 from exporter.config.models import JobConfig
 from exporter.cycle import evaluate
 from exporter.job import Job
@@ -71,7 +72,13 @@ def replay_group(
     job = make_job(name, config, GroupSource(group, base), hold)
     count = group.values.shape[2]
     record = Record(base * group.step, group.step, count, [((ENTITY, series.name),) for series in group.series])
-    first = base + min(max(lead, 1), count) - 1
+    lead = min(max(lead, 1), count)
+    if group.clock is not None:
+        for column, verdict in enumerate(replay_rows(job, record.keys[0], group.values, group.clock, lead), lead - 1):
+            record.add(verdict, column)
+            progress(1 if column >= lead else lead)
+        return record
+    first = base + lead - 1
     present: Flags = np.logical_or.reduce(np.isfinite(group.values), axis=1)
     changes = base + membership_changes(present, job.window.samples)
     for verdict in replay(job, first, base + count - 1, progress, changes):
