@@ -151,6 +151,15 @@ class Tails:
             self._count(rows, which, incident[which], 1.0)
         incident[which] = 0.0
 
+    def inherit(self, rows: Rows, row: np.intp, models: NDArray[np.intp], weeks: float) -> None:
+        """Give the row `row` the mean history of the rows `models`, as worth at most `weeks`."""
+        of_models = rows[f"{self.prefix}weeks"][models].mean(axis=0)
+        worth = np.minimum(of_models, weeks)
+        share = worth / np.maximum(of_models, 1e-9)
+        rows[f"{self.prefix}counts"][row] = rows[f"{self.prefix}counts"][models].mean(axis=0) * share[:, None]
+        rows[f"{self.prefix}weeks"][row] = worth
+        rows[f"{self.prefix}heaviness"][row] = np.median(rows[f"{self.prefix}heaviness"][models], axis=0)
+
     def _count(self, rows: Rows, which: NDArray[np.intp], q: Floats, decay: float) -> None:
         counts = rows[f"{self.prefix}counts"][which] * np.float32(decay)
         counts += np.arange(BINS) <= _bin(q)[:, :, None]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 
-from detectors.auto import habit, incident, joint, streams
+from detectors.auto import habit, incident, joint, siblings, streams
 from detectors.auto.incident import Turn
 from detectors.auto.joint import JointObservation
 from detectors.auto.streams import READY, Observation
@@ -158,6 +158,8 @@ class Auto:
             self._learn(
                 arrays, block, fresh.values[block.entities, :, -1], held[block.entities], adopted[block.entities]
             )
+        if blocks:
+            siblings.inherit(_of_series(arrays, slice(None), self._series), len(fresh.channels), blocks[0].tick)
 
     def _learn(
         self, arrays: dict[str, NDArray[Any]], block: _Block, values: Floats, held: Flags, adopted: Flags

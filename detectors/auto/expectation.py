@@ -62,7 +62,7 @@ def observe(rows: Rows, x: Floats, tick: Tick, held: Flags, gap: Floats) -> Resi
     value, low, high = (np.empty((len(x), PREDICTORS)) for _ in range(3))
     usable = np.ones((len(x), PREDICTORS), np.bool_)
     value[:, 0] = low[:, 0] = high[:, 0] = rows["level"]
-    age = rows["seen"] * tick.step
+    age = rows["seen"] * tick.step + rows["inherited"]
     for p, (name, slots, least) in enumerate((("day", tick.day, 0.0), ("week", tick.week, 0.4 * tick.per_hour)), 1):
         first, second = rows[name][:, slots.before], rows[name][:, slots.after]
         visits = rows[f"{name}_visits"]
@@ -113,7 +113,7 @@ def learn(rows: Rows, x: Floats, seen: Residuals, tick: Tick, learn: Flags, floo
     compared = rows["compared"]
     compared += which
     gain = np.where(which, np.maximum(1.0 / np.maximum(compared, 1.0), tick.step / WEEK), 0.0)
-    settled = compared * tick.step >= DAY
+    settled = compared * tick.step + rows["inherited"][:, None] >= DAY
     least = floor[:, None]
 
     def mean(name: str, value: Floats, limit: float, smallest: Floats) -> None:

@@ -65,7 +65,7 @@ def too_long(rows: Rows, entity: Rows, owner: NDArray[np.intp], tick: Tick) -> F
     """
     visits = rows["week_visits"]
     new = np.minimum(visits[:, tick.week.before], visits[:, tick.week.after]) < tick.per_hour
-    new &= rows["seen"] * tick.step < _FIRST_WEEK
+    new &= rows["seen"] * tick.step + rows["inherited"] < _FIRST_WEEK
     first = np.zeros(len(entity["held"]), np.bool_)
     first[owner[new]] = True
     with np.errstate(invalid="ignore"):

@@ -34,6 +34,7 @@ def columns(rows: tuple[int, ...]) -> dict[str, Column]:
         "reference": Column(np.nan, rows),  # the first value: all others are kept relative to it
         "time": Column(np.nan, rows),
         "seen": Column(0.0, rows),  # samples
+        "inherited": Column(0.0, rows),  # seconds of age that siblings stand for
         "samples": Column(0.0, rows),  # samples learnt
         "lowest": Column(0.0, rows),
         "highest": Column(0.0, rows),
@@ -197,12 +198,12 @@ def _of_residuals(
 
 def _youth(rows: Rows, best: NDArray[np.intp], step: float) -> Floats:
     """Return how much more a young series' streams are to be expected to reach, shape (R, 7)."""
-    days = step / DAY
+    days, inherited = step / DAY, rows["inherited"] / DAY
     compared = rows["compared"][np.arange(len(best)), best]
     youth = np.empty((len(best), _OWN + 3))
-    youth[:, 0] = youth[:, 3] = 4.0 / np.maximum(rows["samples"] * days, 0.05)
+    youth[:, 0] = youth[:, 3] = 4.0 / np.maximum(rows["samples"] * days + inherited, 0.05)
     youth[:, 1:3] = (5.0 / np.maximum(rows["seen"] * days, 0.5))[:, None]  # records come at a rate of 1/age
-    youth[:, 4:] = (4.0 / np.maximum(compared * days, 0.05))[:, None]
+    youth[:, 4:] = (4.0 / np.maximum(compared * days + inherited, 0.05))[:, None]
     return youth
 
 
