@@ -132,6 +132,28 @@ def backtest(
 
 
 @cli.command()
+def rules(
+    config: Annotated[Path, typer.Option(help="Configuration file.", envvar="ANOMALY_EXPORTER_CONFIG")] = Path(
+        "anomaly.yml"
+    ),
+    out: Annotated[Path, typer.Option(help="Folder for the generated files.")] = Path("generated"),
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; exit 1 when the folder is out of date.")
+    ] = False,
+    profile: Profile = None,
+) -> None:
+    """Write alert rules with their tests, PrometheusRule objects, alertmanager.yml and a runbook."""
+    from exporter.config.load import ConfigError
+    from rules.command import FolderError
+    from rules.command import run as run_rules
+
+    try:
+        raise typer.Exit(run_rules(config, out, check=check, profile=profile))
+    except (ConfigError, FolderError) as error:
+        _fail(str(error), code=2)
+
+
+@cli.command()
 def demo(
     for_: Annotated[
         str | None, typer.Option("--for", help="End by itself after this long, for example 2m; exit 0 if all was seen.")

@@ -6,20 +6,19 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-import yaml
-
 from deploy.demo.exporter import ExporterServer
 from deploy.demo.process import Server, ServerError
 from deploy.demo.receiver import SlackReceiver, alertmanager_config
 from deploy.demo.servers import ITSELF, AlertmanagerServer, NodeExporterServer, PrometheusServer, backfill, free_port
 from deploy.demo.shop import METRIC, Shop, history
 from exporter.config.models import Config
-from rules.alerts import alert_name, rule_groups
+from rules.names import alert_names
+from rules.write import generate, write
 
 S = TypeVar("S", bound=Server)
 
 JOB: Final = "shop-latency"
-ALERT: Final = alert_name(JOB)
+ALERT: Final = alert_names([JOB])[JOB]
 STEP: Final = 5.0
 """Seconds between judged samples."""
 SHOP_JOB: Final[dict[str, Any]] = {
@@ -32,7 +31,7 @@ SHOP_JOB: Final[dict[str, Any]] = {
     # Three pages share it. One a week would do as well, the alert would only come some twenty seconds later.
     "budget": "2 per week",
     "publish": ["value", "expected", "lower", "upper", "severity", "alert"],
-    "alert": {"severity": "page"},
+    "alert": {"severity": "page", "keep_firing_for": "0s"},
 }
 
 
@@ -107,11 +106,10 @@ class Stack:
                 "anomaly-exporter": f"127.0.0.1:{page}",
             },
             interval="2s",
-            rules=[folder / "alerts.yml"],
+            rules=[folder / "generated" / "rules" / "*.yml"],
             alertmanager=self.alertmanager.address,
         )
-        rules = rule_groups(Config.model_validate(demo_config(self.prometheus.url)))
-        (folder / "alerts.yml").write_text(yaml.safe_dump(rules, allow_unicode=True))
+        write(folder / "generated", generate(Config.model_validate(demo_config(self.prometheus.url))))
         self._say("building two days of history")
         backfill(self.prometheus.directory, history(time.time(), STEP))
         self._run(self.prometheus)

@@ -1,0 +1,60 @@
+"""`anomaly-exporter rules`: write the generated files, or say that they are out of date."""
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TextIO
+
+from exporter.config.load import load
+from exporter.config.models import Config
+from rules.write import FolderError, generate, outdated, write
+
+__all__ = ["FolderError", "run"]
+
+
+def run(
+    config: Path,
+    folder: Path,
+    *,
+    check: bool = False,
+    profile: str | None = None,
+    out: TextIO | None = None,
+    err: TextIO | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> int:
+    """Write the files of a configuration into a folder and return 0; with `check`, return 1 when they are out of date.
+
+    Raises
+    ------
+    ConfigError, FolderError
+    """
+    out, err = out or sys.stdout, err or sys.stderr
+    loaded = load(config, profile, environ)
+    made = generate(loaded.config)
+    if check:
+        changes = outdated(folder, made)
+        for name, what in changes.items():
+            print(f"{folder / name}: {what}", file=err)
+        if changes:
+            option = f" --profile {profile}" if profile else ""
+            command = f"anomaly-exporter rules --config {config}{option} --out {folder}"
+            print(f"{folder} is out of date; bring it up to date with: {command}", file=err)
+            return 1
+        print(f"{folder} is up to date: {len(made)} files", file=out)
+        return 0
+    changes = write(folder, made)
+    print(f"{folder}: {len(made)} files, {len(changes)} of them changed", file=out)
+    for note in notes(loaded.config):
+        print(f"note: {note}", file=err)
+    return 0
+
+
+def notes(config: Config) -> Iterator[str]:
+    """Say what the generated files cannot do as configured."""
+    if not config.alerting.receivers:
+        yield "alerting.receivers: there are none, so alertmanager.yml sends nothing to anybody"
+    silent = [name for name, job in config.jobs.items() if "value" not in job.publish]
+    if silent:
+        jobs = ", ".join(silent[:5]) + (f" and {len(silent) - 5} more" if len(silent) > 5 else "")
+        yield f"jobs.{jobs}: publish has no 'value', so their alerts cannot say what was observed"

@@ -1,0 +1,60 @@
+"""Names that are the same tomorrow: of alerts, and of files and objects."""
+
+import hashlib
+import re
+from collections.abc import Iterable
+from typing import Final
+
+STORM: Final = "AnomalyStorm"
+VANISHED: Final = "AnomalySeriesVanished"
+STALE: Final = "AnomalyScoresStale"
+DOWN: Final = "AnomalyExporterDown"
+FAILING: Final = "AnomalyCycleFailing"
+LIMITED: Final = "AnomalyQueryLimited"
+OLD_MODEL: Final = "AnomalyModelTooOld"
+COVERAGE: Final = "AnomalyBandCoverageLow"
+DRIFT: Final = "AnomalyDrift"
+RELOAD: Final = "AnomalyConfigReloadFailed"
+WATCHDOG: Final = "Watchdog"
+RESERVED: Final = frozenset({STORM, VANISHED, STALE, DOWN, FAILING, LIMITED, OLD_MODEL, COVERAGE, DRIFT, RELOAD})
+
+_USUAL: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z][a-z0-9]*)*")
+_SLUG: Final = re.compile(r"[a-z0-9]+([-.][a-z0-9]+)*")
+_LONGEST: Final = 60
+
+
+def alert_names(jobs: Iterable[str]) -> dict[str, str]:
+    """Return the name of each job's alert, such as `AnomalyNodeCpu` for `node-cpu`; no two are equal.
+
+    Of jobs that differ only in punctuation, `a-b` keeps the plain name; the others get a digest of theirs, so that no
+    job changes another's alert by its place in the file.
+    """
+    wanted = {job: _alert_name(job) for job in jobs}
+    alike: dict[str, list[str]] = {}
+    for job, name in wanted.items():
+        alike.setdefault(name, []).append(job)
+    return {
+        job: name if _is_plain(job, alike[name]) and name not in RESERVED else f"{name}_{_digest(job)}"
+        for job, name in wanted.items()
+    }
+
+
+def slug(job: str) -> str:
+    """Return a name of a file and a Kubernetes object for a job: lower-case letters, digits, `-` and `.`."""
+    if len(job) <= _LONGEST and _SLUG.fullmatch(job):
+        return job
+    words = "-".join(re.findall(r"[a-z0-9]+", job.lower()))[:_LONGEST].strip("-")
+    return f"{words}-{_digest(job)}".lstrip("-")
+
+
+def _is_plain(job: str, alike: list[str]) -> bool:
+    usual = [name for name in alike if _USUAL.fullmatch(name)]
+    return alike == [job] or usual == [job]
+
+
+def _alert_name(job: str) -> str:
+    return "Anomaly" + "".join(word[0].upper() + word[1:] for word in re.findall(r"[^\W_]+", job))
+
+
+def _digest(job: str) -> str:
+    return hashlib.sha256(job.encode("utf-8", "surrogatepass")).hexdigest()[:8]
