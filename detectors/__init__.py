@@ -11,6 +11,7 @@ from detectors.types import Batch, Detector, Flags, Floats, Judgement, Key, Stat
 
 DETECTORS: Final[Mapping[str, str]] = {
     "auto": "detectors.auto:Auto",
+    "autoencoder": "detectors.autoencoder:Autoencoder",
     "ensemble": "detectors.ensemble:Ensemble",
     "half_space_trees": "detectors.half_space_trees:HalfSpaceTreesDetector",
     "isolation_forest": "detectors.isolation_forest:IsolationForestDetector",

@@ -11,7 +11,11 @@ from tests.support.batches import batch, keys, noise, walk
 
 WINDOW = 60
 SMALL_TREES = {"parameters": {"n_trees": 5, "height": 6, "window_size": 50}, "warm_up": 50}
-SPECS = {"river": {"river": SMALL_TREES}}
+SHORT_TRAINING = {"epochs": 4, "max_windows": 1000}
+SPECS = {
+    "autoencoder": {"autoencoder": SHORT_TRAINING},
+    "river": {"river": SMALL_TREES},
+}
 """Where the defaults would take the tests too long."""
 
 
