@@ -3,6 +3,7 @@
 import gc
 import math
 import signal
+import socket
 import threading
 import time
 from collections.abc import Mapping
@@ -22,6 +23,7 @@ from exporter.job import ALL, Job
 from exporter.manifest import signing_keys
 from exporter.masking import mask
 from exporter.metrics import SelfMetrics
+from exporter.notify.notifier import Notifier
 from exporter.page import Page
 from exporter.runner import Runner, Sinks
 from exporter.server import Hooks, Server
@@ -71,6 +73,7 @@ class App:
         audit = Audit(config.audit, self.metrics) if config.audit else None
         self._sinks = Sinks(self.page, self.metrics, Telemetry(self.metrics), audit, None, self._dirty.set)
         self._keep_state(config)
+        self._notifier = self._sinks.notifier = Notifier(config, self.metrics, self._page_for_people)
         self._source = Prometheus(config.prometheus, config.limits)
         self._watcher = self._watch(self._loaded)
         self._runners = self._built(self._loaded, self._source, {})
@@ -114,6 +117,7 @@ class App:
         for runner in runners:
             if runner.join(0):
                 runner.save()
+        self._notifier.close(timeout=2.0)
         if self._sinks.audit is not None:
             self._sinks.audit.close(timeout=5.0)
         self.server.stop()
@@ -125,6 +129,12 @@ class App:
     def _watch(loaded: Loaded) -> Watcher:
         # A file must look the same at two polls before it is read: it may be half written at the first.
         return Watcher(loaded.files, loaded.config.reload_poll / 2, loaded.content)
+
+    def _page_for_people(self) -> str:
+        """Return the address of our page as seen from elsewhere, as far as we can know."""
+        host, port = self.server.address
+        name = socket.gethostname() if host in {"0.0.0.0", "::", ""} else host  # noqa: S104 - told apart, not bound
+        return f"{self.server.url.partition('://')[0]}://{f'[{name}]' if ':' in name else name}:{port}"
 
     def _ready(self) -> bool:
         return any(runner.published for runner in self._runners.values())
@@ -202,6 +212,7 @@ class App:
             self._exchange_audit(old.audit, new.audit)
         logs.configure(new.log)
         self._loaded, self._runners, self._watcher = loaded, runners, self._watch(loaded)
+        self._notifier.configure(new)
         for name, runner in before.items():
             if runners.get(name) is not runner:
                 runner.retire()

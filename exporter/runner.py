@@ -14,6 +14,7 @@ from exporter.audit import Audit
 from exporter.cycle import evaluate
 from exporter.job import Job
 from exporter.metrics import SelfMetrics
+from exporter.notify.notifier import Notifier
 from exporter.page import Page
 from exporter.schedule import Clockwork
 from exporter.source.errors import SourceError
@@ -41,6 +42,7 @@ class Sinks:
     state: StateFolder | None
     done: Callable[[], None]
     save_every: float = math.inf
+    notifier: Notifier | None = None
 
 
 class Runner:
@@ -134,6 +136,8 @@ class Runner:
                 return
             self._sinks.page.publish(verdict, self.job.config.publish)
             self._published = True
+            if self._sinks.notifier is not None:
+                self._sinks.notifier.take(verdict)
 
     def _record(self, verdict: Verdict) -> None:
         """Write what is kept of every verdict, also of those made up for after an outage."""

@@ -98,7 +98,7 @@ def load(path: Path, profile: str | None = None, environ: Mapping[str, str] = os
         raise ConfigError(*in_order(mistakes, files))
     config = to_config(checked) if isinstance(checked, FlatConfig) else checked
     assert isinstance(config, Config)
-    return Loaded(config, files, config_digest(config), notes(config, flat), content)
+    return Loaded(config, files, config_digest(config), notes(config), content)
 
 
 def _beside(path: Path, profile: str) -> Path:

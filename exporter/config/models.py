@@ -12,7 +12,6 @@ from pydantic import (
     Discriminator,
     Field,
     PositiveInt,
-    SecretStr,
     Tag,
     ValidationError,
     ValidationInfo,
@@ -24,6 +23,7 @@ from pydantic_core import PydanticCustomError
 from detectors import make
 from exporter.config.alerting import AlertConfig, AlertingConfig, unheard
 from exporter.config.expression import balanced
+from exporter.config.notify import NotifyConfig
 from exporter.config.secrets import FilePath, Secret
 from exporter.config.section import Conflict, LabelName, PositiveDuration, Section, SourceUrl
 from exporter.config.units import Duration, RatePerWeek, Size
@@ -37,17 +37,11 @@ def _form(value: object) -> str:
     return "reference" if isinstance(value, dict | Secret) else "text"
 
 
-def _held(value: object) -> str:
-    # Text in a file is no SecretStr: there only a reference will do. The original flat file hands over a SecretStr.
-    return "text" if isinstance(value, SecretStr) else "reference"
-
-
 JobName = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_][a-zA-Z0-9_.:-]{0,99}$")]
 HeaderName = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
 UserName = Annotated[str, Field(pattern=r"^[^:\x00-\x1f]+$")]
 PromQL = Annotated[str, AfterValidator(balanced)]
 TextOrSecret = Annotated[Annotated[str, Tag("text")] | Annotated[Secret, Tag("reference")], Discriminator(_form)]
-HeldSecret = Annotated[Annotated[SecretStr, Tag("text")] | Annotated[Secret, Tag("reference")], Discriminator(_held)]
 
 
 class ClientTLS(Section):
@@ -282,14 +276,6 @@ class LimitsConfig(Section):
 
     series: int = Field(10_000, ge=1, description="series per query")
     samples: int = Field(50_000_000, ge=1, description="samples per query")
-
-
-class NotifyConfig(Section):
-    """Notices sent by the exporter itself, without Alertmanager."""
-
-    slack: HeldSecret | None = Field(
-        None, description="Slack webhook; accepted, but this version sends no notices itself"
-    )
 
 
 class Config(Section):

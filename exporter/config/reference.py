@@ -18,7 +18,7 @@ BEGIN: Final = "<!-- computed by python -m exporter.config.reference: begin -->"
 END: Final = "<!-- computed: end -->"
 PAGE: Final = Path(__file__).parents[2] / "docs" / "configuration.md"
 
-_SPELLED: Final = {"detector": "name, or parameters by name", "slack": "reference to a secret"}
+_SPELLED: Final = {"jobs.NAME.detector": "name, or parameters by name", "notify.slack": "reference to a secret"}
 _UNITS: Final = {duration: "duration", rate_per_week: "rate", size: "size"}
 _WORDS: Final = {
     str: "text",
@@ -62,7 +62,7 @@ def _section(title: str, model: type[BaseModel], prefix: str) -> Iterator[str]:
     for key, info in _keys(model):
         inner, many = _inner(info.annotation)
         name = f"{prefix}{key}{'.NAME' if many else ''}"
-        kind = _SPELLED.get(key)
+        kind = _SPELLED.get(f"{prefix}{key}")
         if kind is None:
             kind = _type(info.annotation, tuple(info.metadata)) if inner is None else f"see `{name}`"
         yield _row(key, kind, _default(info), info.description)

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, SecretStr, Tag, model_validator
 
 from exporter.masking import mask
 
@@ -57,3 +57,12 @@ class Secret(BaseModel):
             raise SecretUnavailable(f"secret {self} is not set or empty")
         mask(text.strip())
         return text.strip()
+
+
+def _held(value: object) -> str:
+    # Text in a file is no SecretStr: there only a reference will do. The original flat file hands over a SecretStr.
+    return "text" if isinstance(value, SecretStr) else "reference"
+
+
+HeldSecret = Annotated[Annotated[SecretStr, Tag("text")] | Annotated[Secret, Tag("reference")], Discriminator(_held)]
+"""A reference to a secret, or the secret itself where the original flat file holds it."""

@@ -17,7 +17,7 @@ def too_late(url: str, seconds: float) -> DeadlineExceeded:
 
 def no_answer(url: str, seconds: float, error: Exception) -> SourceError:
     """Return the error for a failure before the answer began. `seconds` is the deadline, for the message."""
-    cause = _root(error)
+    cause = root_cause(error)
     if isinstance(cause, TimeoutError):
         return too_late(url, seconds)
     if isinstance(cause, ssl.SSLCertVerificationError):
@@ -25,21 +25,21 @@ def no_answer(url: str, seconds: float, error: Exception) -> SourceError:
             f"{url}: its certificate is refused: {cause.verify_message}; check prometheus.tls", retryable=False
         )
     if isinstance(cause, ssl.SSLError):
-        return Unreachable(f"{url}: no TLS connection: {_words(cause)}; check http or https and prometheus.tls")
+        return Unreachable(f"{url}: no TLS connection: {words(cause)}; check http or https and prometheus.tls")
     if isinstance(cause, FileNotFoundError | PermissionError) or "TLS" in str(cause):
-        return Unreachable(f"{url} was not asked: {_words(cause)}; check prometheus.tls", retryable=False)
-    return Unreachable(f"{url} does not answer: {_words(cause)}; is it running, and is prometheus.url right?")
+        return Unreachable(f"{url} was not asked: {words(cause)}; check prometheus.tls", retryable=False)
+    return Unreachable(f"{url} does not answer: {words(cause)}; is it running, and is prometheus.url right?")
 
 
 def cut_off(url: str, seconds: float, error: Exception) -> SourceError:
     """Return the error for a failure within the body. `seconds` is the deadline, for the message."""
-    cause = _root(error)
+    cause = root_cause(error)
     if isinstance(cause, TimeoutError):
         return too_late(url, seconds)
-    return BadAnswer(f"{url} cut its answer off, or it was damaged on the way: {_words(cause)}")
+    return BadAnswer(f"{url} cut its answer off, or it was damaged on the way: {words(cause)}")
 
 
-def _root(error: BaseException) -> BaseException:
+def root_cause(error: BaseException) -> BaseException:
     """Return the innermost of the exceptions that wrap each other."""
     seen = [error]
     while True:
@@ -51,6 +51,7 @@ def _root(error: BaseException) -> BaseException:
         seen.append(cause)
 
 
-def _words(error: BaseException) -> str:
+def words(error: BaseException) -> str:
+    """Return what an error says, fit for one line of a log."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return clean(str(text))

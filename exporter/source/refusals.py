@@ -96,7 +96,7 @@ def refusal(  # noqa: PLR0911  # a table: one return per group of statuses
     if status == 503 and kind == "timeout":
         return rejected(kind, text)
     if status in {429, 503}:
-        return Throttled(f"{url} asks to come back later ({name}){said}", _seconds(headers.get("retry-after")))
+        return Throttled(f"{url} asks to come back later ({name}){said}", retry_after(headers.get("retry-after")))
     if _LIMIT.search(text) or _POINTS.search(text):
         return rejected(kind, text)
     if status == 408 or status >= 500:
@@ -121,10 +121,11 @@ def _words(body: bytes) -> tuple[str, str]:
     return error.errorType, error.error
 
 
-def _seconds(retry_after: str | None) -> float | None:
-    if retry_after is None:
+def retry_after(header: str | None) -> float | None:
+    """Return the seconds that a Retry-After header asks for, None when it asks for nothing that can be read."""
+    if header is None:
         return None
     try:
-        return max(Retry().parse_retry_after(retry_after), 0.0)
+        return max(Retry().parse_retry_after(header), 0.0)
     except Exception:  # a date that cannot be read is none; urllib3 lets through whatever email.utils raises
         return None

@@ -70,7 +70,7 @@ class Session(requests.Session):
         self._credentials = Credentials(config)
         self.trust_env = config.proxy_from_environment
         tls = config.tls
-        self.verify = not tls.insecure_skip_verify and (str(tls.ca_file) if tls.ca_file else _system_certificates())
+        self.verify = not tls.insecure_skip_verify and (str(tls.ca_file) if tls.ca_file else system_certificates())
         if tls.cert_file and tls.key_file:
             self.cert = (str(tls.cert_file), str(tls.key_file))
         self.headers["User-Agent"] = f"anomaly-exporter/{__version__}"
@@ -192,7 +192,7 @@ class Session(requests.Session):
         return error
 
 
-def _system_certificates() -> str | bool:
+def system_certificates() -> str | bool:
     """Return where the system keeps its certificates; requests would take its own collection."""
     paths = ssl.get_default_verify_paths()
     return paths.cafile or paths.capath or True

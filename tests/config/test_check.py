@@ -55,7 +55,6 @@ def test_a_secret_that_cannot_be_read_here_is_a_warning_not_a_mistake(
     assert check(file, environ={}) == 0
     out = capsys.readouterr().out
     assert [line for line in out.splitlines() if line.startswith(("note", "warning"))] == [
-        "note: notify.slack: accepted, but this version sends no notices itself; route alerts through Alertmanager",
         f"warning: prometheus.bearer: secret file {tmp_path}/none cannot be read: FileNotFoundError",
         "warning: prometheus.headers.X-Api-Key: secret environment variable NONE is not set or empty",
         "warning: notify.slack: secret environment variable NONE is not set or empty",

@@ -71,15 +71,18 @@ def test_profile_and_environment_speak_the_flat_keys(tmp_path: Path) -> None:
     assert config.audit is None
 
 
-def test_notes_say_what_has_no_effect_in_the_users_own_key_names(tmp_path: Path) -> None:
+def test_notes_say_what_has_no_effect(tmp_path: Path) -> None:
     assert load(ORIGINAL, None, {}).notes == (
-        "slack_webhook_url: accepted, but this version sends no notices itself; route alerts through Alertmanager",
         "drift_detection: accepted, but this version does not watch for drift",
     )
     file = tmp_path / "new.yml"
-    file.write_text("jobs: {a: {expr: up}}\nnotify: {slack: {env: HOOK}}\n")
+    new = "jobs: {a: {expr: up}}\nnotify: {slack: {env: HOOK}}\n"
+    file.write_text(new)
+    assert load(file, None, {}).notes == ()
+    receiver = "{webhook: {url: 'http://localhost:1'}}"
+    file.write_text(f"{new}alerting: {{receivers: {{us: {receiver}}}, routes: {{ticket: [us]}}}}\n")
     assert load(file, None, {}).notes == (
-        "notify.slack: accepted, but this version sends no notices itself; route alerts through Alertmanager",
+        "notify: without effect beside alerting.receivers: Alertmanager tells them",
     )
 
 

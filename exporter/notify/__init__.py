@@ -1,0 +1,1 @@
+"""Notices sent by the exporter itself, where there is no Alertmanager."""
