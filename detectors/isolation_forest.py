@@ -198,4 +198,4 @@ def _features(window: Floats, center: Floats, scale: Floats) -> Floats:
     previous = np.where(np.isfinite(before), before, newest)  # after a gap there is no change to see
     filled = np.where(np.isfinite(recent), recent, newest[..., None])
     columns = np.stack([newest, newest - previous, filled.mean(axis=-1), np.ptp(filled, axis=-1)], axis=-1)
-    return columns.reshape(len(window), -1)
+    return columns.reshape(len(window), columns.shape[1] * columns.shape[2])

@@ -1,9 +1,9 @@
 """The cycle: what happens to one job every minute. The page to read first."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from typing import Final
+from functools import partial
 
 import numpy as np
 import structlog
@@ -14,38 +14,61 @@ from exporter.metrics import SelfMetrics
 from exporter.prepare import fill_gaps
 from exporter.telemetry import Stage, Telemetry
 from exporter.verdict import Verdict
-from exporter.window import Intake
+from exporter.warmup import fitted_first
+from exporter.window import Piece, Window
 
 log = structlog.get_logger()
 
-REPLAYED: Final = 60_000
-"""Samples per entity looked at to replay the past at a start: a detector with a long window judges less of it."""
 
+def evaluate(
+    job: Job, now: float, telemetry: Telemetry, metrics: SelfMetrics, goes_on: Callable[[], bool] = lambda: True
+) -> Iterator[Verdict]:
+    """Judge every sample of `job` not judged yet, the oldest first; of a warm-up only the last verdict is yielded.
 
-def evaluate(job: Job, now: float, telemetry: Telemetry, metrics: SelfMetrics) -> Iterator[Verdict]:
-    """Judge every sample of `job` not judged yet, the oldest first; of a first fill only the last verdict is yielded.
-
-    What came in while we could not ask is judged as if we had: the same verdicts, later. Raises SourceError when the
-    samples cannot be had; the job is then as it was before.
+    What came in while we could not ask is judged as if we had: the same verdicts, later. `goes_on` is asked between two
+    samples; where it says no the cycle ends there, and the next one goes on. Raises SourceError when samples cannot be
+    had; what was judged until then stays judged.
     """
-    with telemetry.stage(job.name, "fetch"):
-        window, intake = job.window.extend(job.source, now - job.config.lag, job.span(now))
-        count(job, intake, metrics)
-    due = window.times[window.times > job.judged]
-    if not len(due):
-        return
-    cold = job.judged == -np.inf
-    if cold:
-        due = due[-max(REPLAYED // job.detector.window, 1) :]
-    if not intake.partial:  # half an answer is good enough to judge, not to learn a model from
-        job.ensure_fitted(fill_gaps(window, job.config.fill))
-    for time in due[:-1]:
-        verdict = judge(job, window.until(time), _unmeasured)
-        if not cold:
+    until = now - job.config.lag
+    measured = partial(telemetry.stage, job.name)
+    read = partial(counted, job, metrics, partial(measured, "fetch"))
+    pieces = read(job.window, job.first(until), until)
+    if job.owes_fit:
+        pieces = fitted_first(job, pieces, until, read)
+    verdict = None
+    for window, whole in unjudged(job, pieces, until):
+        if verdict is not None and not goes_on():
+            return
+        if whole and not job.fitted and not job.warming:
+            job.ensure_fitted(fill_gaps(window, job.config.fill))
+        newest = window.times[-1] + job.config.step > until
+        verdict = judge(job, window, measured if newest else _unmeasured)
+        if not job.warming:
             yield verdict
-    verdict = judge(job, window, lambda stage: telemetry.stage(job.name, stage))
-    # At a start every incident that is open is news, whenever in the history it began.
-    yield replace(verdict, changed=verdict.flag.copy()) if cold else verdict
+    if job.warming and verdict is not None:
+        job.warming = False
+        # At a start every incident that is open is news, whenever in the history it began.
+        yield replace(verdict, changed=verdict.flag.copy())
+
+
+def unjudged(job: Job, pieces: Iterable[Piece], until: float) -> Iterator[tuple[Batch, bool]]:
+    """Yield the window of each sample not judged yet, and whether the answer it came with was a whole one.
+
+    Half an answer is good enough to judge, not to learn a model from.
+    """
+    if -np.inf < job.judged < job.window.until:  # the cycle that took it in did not come to an end
+        yield job.window.newest(), False
+    for piece in pieces:
+        if job.judged == -np.inf:
+            job.begin(piece.first, until)
+        for window in job.window.take(piece):
+            time = float(window.times[-1])
+            if time <= job.judged + job.config.step / 2:
+                continue
+            if job.warming and not window.keys and time + job.config.step <= until:
+                job.judged = time  # before the first series began: no time without incidents to be counted
+            else:
+                yield window, not piece.intake.partial
 
 
 def judge(job: Job, window: Batch, stage: Callable[[Stage], AbstractContextManager[object]]) -> Verdict:
@@ -105,18 +128,28 @@ def states(batch: Batch, score: Floats) -> dict[str, int]:
     }
 
 
-def count(job: Job, intake: Intake, metrics: SelfMetrics) -> None:
-    """Add to the metrics what one extension of the window brought in, and what it left out."""
-    name = job.name
-    metrics.samples.labels(name).inc(intake.samples)
-    metrics.bytes.labels(name).inc(intake.body_bytes)
-    metrics.query_retries.labels(name).inc(intake.retries)
-    metrics.partial.labels(name).inc(intake.partial)
-    for reason, dropped in intake.series_dropped.items():
-        metrics.series_dropped.labels(name, reason).inc(dropped)
-    for reason, dropped in intake.samples_dropped.items():
-        metrics.samples_dropped.labels(name, reason).inc(dropped)
-    if intake.series_dropped != job.dropped:  # said when it begins, changes and ends, not every minute
-        hint = "limit: raise limits.series or narrow the query; duplicate: see entity"
-        log.warning("series_dropped", job=name, **{**dict.fromkeys(job.dropped, 0), **intake.series_dropped}, hint=hint)
-        job.dropped = intake.series_dropped
+def counted(
+    job: Job,
+    metrics: SelfMetrics,
+    measured: Callable[[], AbstractContextManager[object]],
+    window: Window,
+    first: float,
+    until: float,
+) -> Iterator[Piece]:
+    """Read what a window asks for, and add to the metrics what came in and what was left out."""
+    for piece in window.read(job.source, first, until, measured):
+        yield piece
+        name, intake = job.name, piece.intake
+        metrics.samples.labels(name).inc(intake.samples)
+        metrics.bytes.labels(name).inc(intake.body_bytes)
+        metrics.query_retries.labels(name).inc(intake.retries)
+        metrics.partial.labels(name).inc(intake.partial)
+        for reason, dropped in intake.series_dropped.items():
+            metrics.series_dropped.labels(name, reason).inc(dropped)
+        for reason, dropped in intake.samples_dropped.items():
+            metrics.samples_dropped.labels(name, reason).inc(dropped)
+        if intake.series_dropped != job.dropped:  # said when it begins, changes and ends, not every minute
+            told = {**dict.fromkeys(job.dropped, 0), **intake.series_dropped}
+            hint = "limit: raise limits.series or narrow the query; duplicate: see entity"
+            log.warning("series_dropped", job=name, **told, hint=hint)
+            job.dropped = intake.series_dropped

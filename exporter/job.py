@@ -7,7 +7,8 @@ from typing import Final, Protocol
 import numpy as np
 import structlog
 
-from detectors import Batch, Detector, State, make
+from detectors import Batch, Detector, Key, State, make
+from detectors.roster import KEYS_FIELD, decode_keys
 from exporter.budget import Budget
 from exporter.config.models import JobConfig
 from exporter.decide import Incidents, Policy
@@ -26,6 +27,8 @@ ALL: Final = Shard()
 """A replica that has every entity to itself."""
 LONGEST_CATCH_UP: Final = 86_400.0
 """Seconds of samples that are made up for after a restart."""
+REPLAYED: Final = 60_000
+"""Samples per entity looked at to replay the window at a start: a detector with a long one judges less of it."""
 SHORTEST_RATE_SPAN: Final = 300.0
 _COUNTER_NAME: Final = re.compile(r".*_(total|count|sum|bucket)")
 
@@ -91,31 +94,69 @@ class Job:
         self.model_version = ""
         self.dropped: dict[str, int] = {}
         """Series left out of the newest samples, by reason."""
+        self.warming = False
+        """Whether the history is still being replayed; what is found in it is not published."""
         self._metrics, self._store, self._shard = metrics, store, shard
+        self._since = -math.inf  # the time of the first sample ever read
         self._window: Window | None = None
-        self._fitted = False
+        self._queries: dict[str, str] = {}
+        self._keys: tuple[Key, ...] = ()  # of the window before a restart
+        self._fitted = self._history_used = False
 
-    def span(self, now: float) -> int:
-        """Return how many samples a first fill at `now` reads: the history, or all that was missed since a restart."""
+    @property
+    def history(self) -> int:
+        """How many samples a first fill reads."""
+        return max(self.window.samples, round((self.config.history or 0.0) / self.config.step))
+
+    def first(self, until: float) -> float:
+        """Return the time (Unix seconds) of the oldest sample that a cycle at `until` needs.
+
+        That is the first one of the window of the first sample to judge, but none that was never asked for before: a
+        warm-up that goes on after a restart sees what it would have seen without.
+        """
+        step, newest = self.config.step, self._newest(until)
         if self.judged == -math.inf:
-            return max(self.samples, round((self.config.history or self.config.window) / self.config.step))
-        missed = min(now - self.judged, LONGEST_CATCH_UP)
-        return self.samples + max(math.ceil(missed / self.config.step), 0)
+            return newest - (self.history - 1) * step
+        reach = max(LONGEST_CATCH_UP, self.history * step) if self.warming else LONGEST_CATCH_UP
+        return max(max(self.judged, newest - reach) - (self.window.samples - 1) * step, self._since)
+
+    def begin(self, first: float, until: float) -> None:
+        """Begin the warm-up: the samples from `first` to `until` (Unix seconds) are what is replayed."""
+        self._since, self.warming = first, True
+        self.judged = first - self.config.step
+        if self.config.history is None:  # nobody asked for more than a window, so it shall not take long
+            columns = max(REPLAYED // self.detector.window, 1)
+            self.judged = max(self.judged, self._newest(until) - columns * self.config.step)
+
+    def _newest(self, until: float) -> float:
+        return math.floor(until / self.config.step) * self.config.step
+
+    def warmed(self, until: float) -> float:
+        """Return which share of the history up to `until` (Unix seconds) was replayed, from 0 to 1."""
+        if not self.warming:
+            return float(self.judged > -math.inf)
+        return min(max((self.judged - self._since) / max(until - self._since, 1.0), 0.0), 1.0)
 
     @property
     def window(self) -> Window:
         """The newest samples. The first use asks the source which bare metrics are counters. Raises SourceError."""
         if self._window is None:
-            queries = self._rated(self.config.queries) if self.config.rate else self.config.queries
-            self._window = Window(
-                queries,
-                self.config.step,
-                max(self.samples, self.detector.window),
-                self.config.entity,
-                self.config.max_series,
-                lambda key: self._shard.owns(key, self.config.group),
-            )
+            self._queries = self._rated(self.config.queries) if self.config.rate else self.config.queries
+            self._window = self.new_window(max(self.samples, self.detector.window), self._keys)
+            self._keys = ()
         return self._window
+
+    def new_window(self, samples: int, keys: tuple[Key, ...] = ()) -> Window:
+        """Return an empty window on what the job asks. Needs `window` to have been used."""
+        return Window(
+            self._queries,
+            self.config.step,
+            samples,
+            self.config.entity,
+            self.config.max_series,
+            lambda key: self._shard.owns(key, self.config.group),
+            keys,
+        )
 
     def _rated(self, queries: dict[str, str]) -> dict[str, str]:
         bare = {channel: metric for channel, expr in queries.items() if (metric := bare_selector(expr))}
@@ -142,15 +183,23 @@ class Job:
         """Whether the detector has its model, or needs none."""
         return self._fitted
 
+    @property
+    def owes_fit(self) -> bool:
+        """Whether the detector still lacks a model, and the history has not been looked at for one."""
+        return not self._fitted and not self._history_used
+
     def ensure_fitted(self, batch: Batch) -> None:
         """Load the job's model, or fit one on `batch` and store it. Until that works the job is warming up."""
-        if self._fitted:
-            return
-        spec = self.config.detector
-        parameters = {} if isinstance(spec, str) else spec[self.detector_name]
-        channels = tuple(self.config.queries)
-        if self._store is not None and self._load(self._store, parameters, channels):
-            return
+        if not self._fitted and not self.load_model():
+            self.fit(batch)
+
+    def load_model(self) -> bool:
+        """Take the job's model from the store; return whether there was one to use."""
+        return self._store is not None and self._load(self._store)
+
+    def fit(self, batch: Batch) -> None:
+        """Fit the detector on `batch` and store the model; where there is too little to learn from the log says so."""
+        self._history_used = True
         try:
             self.detector.fit(batch)
         except ValueError as error:
@@ -167,8 +216,8 @@ class Job:
             manifest = self._store.save(
                 job=self.name,
                 detector=self.detector_name,
-                parameters=parameters,
-                channels=channels,
+                parameters=self._parameters,
+                channels=tuple(self.config.queries),
                 state=state,
                 trained_from=float(batch.times[0]),
                 trained_to=float(batch.times[-1]),
@@ -181,7 +230,8 @@ class Job:
 
     def state(self) -> State:
         """Return all that the job's next cycle depends on beside the samples themselves."""
-        state: State = {"judged": np.array(self.judged), "fitted": np.array(self._fitted)}
+        state: State = {"judged": np.array(self.judged), "since": np.array(self._since)}
+        state |= {"fitted": np.array(self._fitted), "warming": np.array(self.warming)}
         state["model_version"] = np.frombuffer(self.model_version.encode(), np.uint8)
         for name, part in self._parts.items():
             state |= {f"{name}/{field}": array for field, array in part.state().items()}
@@ -191,8 +241,9 @@ class Job:
         """Take over what `state()` returned. Raises ValueError when it does not fit; the job is then of no more use."""
         for name, part in self._parts.items():
             part.restore({f.removeprefix(f"{name}/"): a for f, a in state.items() if f.startswith(f"{name}/")})
-        self._fitted = bool(state["fitted"])
-        self.judged = float(state["judged"].astype(np.float64))
+        self._keys = decode_keys(state[f"incidents/{KEYS_FIELD}"])
+        self._fitted, self.warming = bool(state["fitted"]), bool(state["warming"])
+        self.judged, self._since = (float(state[name].astype(np.float64)) for name in ("judged", "since"))
         if version := state["model_version"].tobytes().decode():
             self._serve(version, trained_at=None)
 
@@ -200,11 +251,19 @@ class Job:
     def _parts(self) -> dict[str, Stateful]:
         return {"detector": self.detector, "incidents": self.incidents, "budget": self.budget, "groups": self.groups}
 
-    def _load(self, store: Store, parameters: dict[str, object], channels: tuple[str, ...]) -> bool:
+    @property
+    def _parameters(self) -> dict[str, object]:
+        spec = self.config.detector
+        return {} if isinstance(spec, str) else spec[self.detector_name]
+
+    def _load(self, store: Store) -> bool:
         loads = self._metrics.model_loads
         try:
             state, manifest = store.load(
-                job=self.name, detector=self.detector_name, parameters=parameters, channels=channels
+                job=self.name,
+                detector=self.detector_name,
+                parameters=self._parameters,
+                channels=tuple(self.config.queries),
             )
             self.detector.restore(state)
         except ModelMissing:

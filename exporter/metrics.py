@@ -42,6 +42,7 @@ class SelfMetrics:
         self.flagged_ratio = gauge(
             "flagged_ratio", "Share of a job's entities with an open incident", "query", "detector"
         )
+        self.warm_up = gauge("warm_up_ratio", "Share of its history that a starting job has replayed", "query")
         self.cycle_seconds = histogram("cycle_duration_seconds", "Duration of a job's cycle", "query")
         self.stage_seconds = histogram("stage_duration_seconds", "Duration of one stage of a cycle", "query", "stage")
         self.cycles = counter(

@@ -162,6 +162,12 @@ class Page:
                     if count:
                         self._metrics.series_dropped.labels(job, reason).inc(count)
 
+    def warm(self, job: str, detector: str, entities: int) -> None:
+        """Say that a job without a verdict yet is replaying its history, for so many entities."""
+        with self._lock:
+            for state in STATES:
+                self._metrics.series.labels(job, detector, state).set(entities if state == "warming" else 0)
+
     def withdraw(self, job: str) -> None:
         """Take the job's judged series off the page and call all its entities stale, so that nothing looks healthy."""
         with self._lock:

@@ -5,6 +5,8 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -24,6 +26,9 @@ from exporter.verdict import Verdict
 
 log = structlog.get_logger()
 
+SHOWN_EVERY: Final = 1.0
+LOGGED_EVERY: Final = 30.0
+"""Seconds between two signs of life of a warm-up, on the page and in the log."""
 MOST_FLAG_LINES: Final = 50
 """Flag changes logged one by one in a cycle; a storm of thousands would drown what matters."""
 
@@ -51,7 +56,8 @@ class Runner:
     def __init__(self, job: Job, sinks: Sinks) -> None:
         self.job, self._sinks = job, sinks
         self._clock = Clockwork(job.name, job.config.step, self.cycle, sinks.metrics)
-        self._succeeded = self._saved = time.monotonic()
+        self._succeeded = self._saved = self._shown = time.monotonic()
+        self._logged = -math.inf
         self._publishing = threading.Lock()
         self._published = self._retired = False
 
@@ -96,14 +102,15 @@ class Runner:
         log.error("scores_withdrawn", job=self.job.name, why=f"no cycle succeeded for {age:.0f}s, see cycle_failed")
         return True
 
-    def cycle(self, now: float) -> None:
-        """Run one cycle at `now` (Unix seconds). Never raises."""
+    def cycle(self, now: float) -> bool:
+        """Run one cycle at `now` (Unix seconds); return whether it was a warm-up. Never raises."""
         name, metrics, telemetry = self.job.name, self._sinks.metrics, self._sinks.telemetry
+        warm_up = self.job.warmed(now) < 1
         began = time.monotonic()
         try:
             with telemetry.cycle(name) as span:
                 verdict = None
-                for verdict in evaluate(self.job, now, telemetry, metrics):
+                for verdict in evaluate(self.job, now, telemetry, metrics, partial(self._goes_on, now)):
                     self._record(verdict)
                 if verdict is not None:
                     span.set_attribute("entities", len(verdict.keys))
@@ -124,7 +131,36 @@ class Runner:
             metrics.last_success.labels(name).set_to_current_time()
             if time.monotonic() - self._saved >= self._sinks.save_every:
                 self.save()
+        metrics.warm_up.labels(name).set(self.job.warmed(now))
         self._sinks.done()
+        return warm_up
+
+    def _goes_on(self, now: float) -> bool:
+        """Between two samples of the past: save the state when it is time to, show how far a warm-up is.
+
+        Return whether the cycle goes on.
+        """
+        if self._clock.stopping:
+            return False
+        at = time.monotonic()
+        if at - self._saved >= self._sinks.save_every:
+            self.save()
+        if self.job.warming and at - self._shown >= SHOWN_EVERY:
+            self._shown = at
+            self._show_warm_up(now)
+        return True
+
+    def _show_warm_up(self, now: float) -> None:
+        job, done = self.job, self.job.warmed(now)
+        self._sinks.metrics.warm_up.labels(job.name).set(done)
+        with self._publishing:
+            if not (self._retired or self._published):
+                self._sinks.page.warm(job.name, job.detector_name, len(job.window.keys))
+        self._sinks.done()
+        if self._shown - self._logged >= LOGGED_EVERY:
+            self._logged = self._shown
+            reached = datetime.fromtimestamp(job.judged, UTC).isoformat()
+            log.info("warming_up", job=job.name, done=round(done, 3), reached=reached, entities=len(job.window.keys))
 
     def _failed(self, reason: str, error: Exception) -> None:
         self._sinks.metrics.cycles.labels(self.job.name, "error").inc()

@@ -24,12 +24,12 @@ class Clockwork:
     step : float
         Seconds between runs.
     run : callable taking the time (Unix seconds)
-        Must not raise.
+        Must not raise. Returns True where it was no usual run: the boundaries it missed are then not counted.
     metrics : SelfMetrics
         Gets lateness and skipped cycles.
     """
 
-    def __init__(self, name: str, step: float, run: Callable[[float], None], metrics: SelfMetrics) -> None:
+    def __init__(self, name: str, step: float, run: Callable[[float], bool], metrics: SelfMetrics) -> None:
         self._name, self._step, self._run, self._metrics = name, step, run, metrics
         self._stopping = threading.Event()
         # A daemon: a query without an answer must not keep the process from ending.
@@ -45,11 +45,11 @@ class Clockwork:
             now = time.time()
             self._metrics.lateness.labels(self._name).set(max(now - due, 0.0))
             tick = now // self._step
-            self._run(now)
+            unusual = self._run(now)
             now = time.time()
             following = now // self._step + 1
             missed = following - tick - 1
-            if 0 < missed * self._step < CLOCK_JUMP:
+            if not unusual and 0 < missed * self._step < CLOCK_JUMP:
                 self._metrics.cycles.labels(self._name, "skipped").inc(missed)
             due = following * self._step
             if self._stopping.wait(max(due - now, 0.0)):
@@ -58,6 +58,11 @@ class Clockwork:
     def stop(self) -> None:
         """Begin no further run."""
         self._stopping.set()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether `stop` was called: a long run should come to an end."""
+        return self._stopping.is_set()
 
     def join(self, timeout: float) -> bool:
         """Wait for the run under way, for at most `timeout` seconds; return whether it ended."""

@@ -1,6 +1,7 @@
 """The newest samples of every entity of a job, extended by what is new."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -8,24 +9,32 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.types import Batch, Floats, Key
+from detectors.types import Batch, Flags, Floats, Key
 from exporter.source.frame import Frame, Source
+
+Measured = AbstractContextManager[object]
 
 _LABELS: Final = msgspec.json.Decoder(dict[str, str])
 _METRIC_NAME: Final = "__name__"
 _DUPLICATE: Final = -1
 """Row of a second series of the same entity: `entity` leaves out the label that tells them apart."""
-_FOREIGN: Final = -2
+_UNKNOWN: Final = -2
+"""Row of a series that had no sample yet, or none for so long that it was forgotten."""
+_FOREIGN: Final = -3
 """Row of a series that another replica judges."""
 _AT_ONCE: Final = 1_000_000
 """Samples read at once, which bounds the memory that a fill takes beside the window itself: about 100 bytes each."""
 _FIRST_COLUMNS: Final = 10
-"""Samples per entity read at first, while the number of entities is not known."""
+"""Samples per entity read at first, while the number of entities is not known; every piece may be `_GROWTH` times as
+long as the one before."""
+_GROWTH: Final = 5
+_UNSEEN: Final = 10_000
+"""Series expected where there were none: they may begin in the next piece."""
 
 
 @dataclass(slots=True)
 class Intake:
-    """What one extension of a window brought in."""
+    """What one piece of samples brought in."""
 
     samples: int = 0
     body_bytes: int = 0
@@ -48,11 +57,38 @@ class Intake:
                 mine[reason] = mine.get(reason, 0) + count
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Piece:
+    """Samples as they were read, for `Window.take`.
+
+    Parameters
+    ----------
+    first : float
+        Unix seconds of the first column.
+    count : int
+        Columns.
+    answers : tuple, one for each channel
+        Labels of the series as in `Frame`, length S, and their values, shape (S, count).
+    intake : Intake
+    """
+
+    first: float
+    count: int
+    answers: tuple[tuple[list[bytes], Floats], ...]
+    intake: Intake
+
+    @property
+    def size(self) -> int:
+        """Places for samples, with or without one."""
+        return sum(values.size for _, values in self.answers)
+
+
 class Window:
     """Values of shape (E, C, T) on a grid of whole steps; NaN where there is no sample.
 
-    After the first fill only samples newer than the last are asked for. An entity joins with its first sample and is
-    forgotten when it had none for a whole window. Not thread-safe: a job runs one cycle at a time.
+    Samples are read in pieces and taken one time after the other, so that memory is a window and a piece, however much
+    there is to read. An entity joins with its first sample and is forgotten when it had none for a whole window. Not
+    thread-safe: a job runs one cycle at a time.
 
     Parameters
     ----------
@@ -68,6 +104,8 @@ class Window:
         Most series per channel; None: the source's own limit.
     owns : callable taking a Key
         Tells whether an entity is ours to judge; another replica has the others.
+    keys : tuple of Key
+        The entities of the window before a restart, which keep their order.
     """
 
     def __init__(
@@ -78,106 +116,133 @@ class Window:
         entity: Sequence[str] | None = None,
         max_series: int | None = None,
         owns: Callable[[Key], bool] = lambda _key: True,
+        keys: tuple[Key, ...] = (),
     ) -> None:
         self.queries = dict(queries)
         self.channels = tuple(queries)
-        self.keys: tuple[Key, ...] = ()
+        self.keys = keys
         self.until = -np.inf
         """Unix seconds of the newest column; -inf before the first fill."""
         self._step, self.samples = step, samples
         self._entity = None if entity is None else frozenset(entity)
         self._max_series, self._owns = max_series, owns
-        self._row: dict[Key, int] = {}
+        self._row = {key: row for row, key in enumerate(keys)}
         self._rows_by_label: list[dict[bytes, int]] = [{} for _ in self.channels]
         self._last_rows: dict[int, tuple[list[bytes], NDArray[np.int64]]] = {}
         # Samples end at column self._end; free columns to the right let most extensions write without moving anything.
-        self._values: Floats = np.empty((0, len(self.channels), 0))
+        self._values: Floats = np.empty((len(keys), len(self.channels), 0))
         self._end = 0
-        self._seen: Floats = np.empty(0)
+        self._seen: Floats = np.full(len(keys), -np.inf)
 
-    def extend(self, source: Source, until: float, span: int = 0) -> tuple[Batch, Intake]:
-        """Fetch the samples up to `until` (Unix seconds) and return the window, with a count of what came in.
+    def read(
+        self, source: Source, first: float, until: float, measured: Callable[[], Measured] = nullcontext
+    ) -> Iterator[Piece]:
+        """Ask for the samples from `first` up to `until` (Unix seconds) that are newer than the window, oldest first.
 
-        The first fill reads `max(span, samples)` samples, one after a gap longer than the window `samples`. The batch
-        holds the whole window of each new sample, as far as it was read. Raises SourceError; what was read until then
-        is kept, and the next call goes on from there.
+        Each piece is asked for when the one before has been dealt with, and within `measured()`. Raises SourceError;
+        what was taken until then is kept, and the next read goes on from there.
         """
         end = float(np.floor(until / self._step) * self._step)
-        intake = Intake()
-        wanted = max(span if self.until == -np.inf else 0, self.samples)
-        first = max(self.until + self._step, end - (wanted - 1) * self._step)
-        new = max(round((end - first) / self._step) + 1, 0)
-        while first <= end:
-            last = min(end, first + (self._columns_at_once() - 1) * self._step)
-            frames = [source.range(q, first, last, self._step, self._max_series) for q in self.queries.values()]
-            self._advance(first, last, self.samples + new)
-            for channel, frame in enumerate(frames):
-                intake.add(frame)
-                self._write(channel, frame, first, intake)
-            self._forget(last)
-            first = last + self._step
-        return self._batch(self.samples + max(new - 1, 0)), intake
+        start = max(self.until + self._step, float(np.ceil(first / self._step - 1e-6) * self._step))
+        series, columns = len(self.keys) * len(self.channels), _AT_ONCE if self.keys else _FIRST_COLUMNS
+        while start <= end:
+            columns = max(min(columns, _AT_ONCE // (series or _UNSEEN)), 1)
+            last = min(end, start + (columns - 1) * self._step)
+            with measured():
+                piece = self._piece(source, start, last)
+            yield piece
+            series, columns = sum(len(labels) for labels, _ in piece.answers), _GROWTH * columns
+            start = last + self._step
 
-    def _columns_at_once(self) -> int:
-        """Return how many samples per entity one query may bring: a large first fill comes in pieces."""
-        return max(_AT_ONCE // max(len(self.keys) * len(self.channels), 1), 1) if self.keys else _FIRST_COLUMNS
+    def _piece(self, source: Source, first: float, last: float) -> Piece:
+        intake, answers, count = Intake(), [], round((last - first) / self._step) + 1
+        for query in self.queries.values():
+            frame = source.range(query, first, last, self._step, self._max_series)
+            intake.add(frame)
+            row = np.repeat(np.arange(len(frame.labels)), frame.counts)
+            column = np.rint((frame.times - first) / self._step).astype(np.int64)
+            values = np.full((len(frame.labels), count), np.nan)
+            inside = (column >= 0) & (column < count)
+            values[row[inside], column[inside]] = frame.values[inside]
+            answers.append((frame.labels, values))
+        return Piece(first, count, tuple(answers), intake)
 
-    def _batch(self, samples: int) -> Batch:
-        samples = min(samples, self._end)
+    def take(self, piece: Piece) -> Iterator[Batch]:
+        """Add the samples of `piece` one time after the other; yield the window as it stands after each.
+
+        A window is good until the next one is asked for. Its entities are those that had a sample in it, in the order
+        in which they joined, whatever the pieces: made up for or as it happened, the windows are the same.
+        """
+        for at in range(piece.count):
+            time = piece.first + at * self._step
+            self._advance(time)
+            for channel, (labels, values) in enumerate(piece.answers):
+                duplicates = self._write(channel, labels, values[:, at])
+                if duplicates > piece.intake.series_dropped.get("duplicate", 0):
+                    piece.intake.series_dropped["duplicate"] = duplicates
+            self._forget(time)
+            yield self.newest()
+
+    def newest(self) -> Batch:
+        """Return the window as it stands."""
+        samples = min(self.samples, self._end)
         times = self.until - self._step * np.arange(samples - 1, -1, -1.0)
         return Batch(self.keys, self.channels, times, self._values[:, :, self._end - samples : self._end])
 
-    def _advance(self, first: float, last: float, keep: int) -> None:
-        """Open empty columns at the end for the times from `first` to `last`."""
-        if first > self.until + self._step:  # nothing is known of the time in between: no column may stand for it
+    def _advance(self, time: float) -> None:
+        """Open an empty column at the end."""
+        if self.until == -np.inf:
+            self._seen[:] = time - self._step  # whoever has no sample in the first window is then gone
+        if time > self.until + 1.5 * self._step:  # nothing is known of the time in between: no column may stand for it
             self._end = 0
-        new = round((last - first) / self._step) + 1
-        if self._end + new > self._values.shape[2]:
-            kept = self._values[:, :, max(self._end - keep, 0) : self._end]
-            held = kept.shape[2]
-            room = np.full((*kept.shape[:2], held + new + max(keep // 2, 16)), np.nan)
-            room[:, :, :held] = kept
-            self._values, self._end = room, held
+        if self._end == self._values.shape[2]:
+            self._make_room()
+        self._values[:, :, self._end] = np.nan
+        self._end += 1
+        self.until = time
+
+    def _make_room(self) -> None:
+        """Move what is kept to the front, or get more memory as long as there is less than a window."""
+        held = min(self._end, self.samples - 1)
+        if shift := self._end - held:
+            for at in range(0, held, shift):  # in pieces that do not overlap: a long window must not be there twice
+                piece = self._values[:, :, at + shift : min(at + 2 * shift, self._end)]
+                self._values[:, :, at : at + piece.shape[2]] = piece
+            self._end = held
         else:
-            self._values[:, :, self._end : self._end + new] = np.nan
-        self._end += new
-        self.until = last
+            room = np.empty((*self._values.shape[:2], min(2 * held + 16, self.samples + self.samples // 4 + 16)))
+            room[:, :, :held] = self._values[:, :, :held]
+            self._values = room
 
-    def _write(self, channel: int, frame: Frame, start: float, intake: Intake) -> None:
-        new = round((self.until - start) / self._step) + 1
-        rows = self._rows_of(channel, frame.labels)
-        row = np.repeat(rows, frame.counts)
-        column = np.rint((frame.times - start) / self._step).astype(np.int64)
-        if duplicates := int((rows == _DUPLICATE).sum()):
-            intake.series_dropped["duplicate"] = intake.series_dropped.get("duplicate", 0) + duplicates
-        inside = (row >= 0) & (column >= 0) & (column < new)
-        row, column, values = row[inside], column[inside], frame.values[inside]
-        self._values[row, channel, self._end - new + column] = values
-        present = np.isfinite(values)
-        self._seen[row[present]] = start + self._step * column[present]  # ascending within a series: the last one stays
+    def _write(self, channel: int, labels: list[bytes], column: Floats) -> int:
+        """Put one sample per series into the newest column; return how many were of entities that have one already."""
+        present = np.isfinite(column)
+        rows = self._rows_of(channel, labels, present)[present]
+        mine = rows >= 0
+        self._values[rows[mine], channel, self._end - 1] = column[present][mine]
+        self._seen[rows[mine]] = self.until
+        return int((rows == _DUPLICATE).sum())
 
-    def _rows_of(self, channel: int, labels: list[bytes]) -> NDArray[np.int64]:
-        """Return the row of every series, negative for those left out. Labels are parsed when not seen before."""
-        last, rows = self._last_rows.get(channel, ([], np.empty(0, np.int64)))
-        if labels is last:  # the source passes the same list while the series stay
-            return rows
+    def _rows_of(self, channel: int, labels: list[bytes], present: Flags) -> NDArray[np.int64]:
+        """Return the row of every series, negative for those left out; new ones are given one if they are `present`."""
         known = self._rows_by_label[channel]
-        found = list(map(known.get, labels))  # 50 ns per series
-        if None in found:
+        last, rows = self._last_rows.get(channel, ([], np.empty(0, np.int64)))
+        if labels is not last:  # the source passes the same list while the series stay
+            rows = np.array([known.get(label, _UNKNOWN) for label in labels], np.int64)  # 50 ns per series
+            self._last_rows[channel] = labels, rows
+        unknown = np.flatnonzero(present & (rows == _UNKNOWN))
+        if len(unknown):
             taken = set(known.values())
-            for at, label in enumerate(labels):
-                if found[at] is None:
-                    key = self._key(label)
-                    row = self._row.setdefault(key, len(self._row)) if self._owns(key) else _FOREIGN
-                    found[at] = known[label] = _DUPLICATE if row >= 0 and row in taken else row
-                    taken.add(row)
+            for at in unknown.tolist():
+                key = self._key(labels[at])  # labels are parsed when not seen before
+                row = self._row.setdefault(key, len(self._row)) if self._owns(key) else _FOREIGN
+                rows[at] = known[labels[at]] = _DUPLICATE if row >= 0 and row in taken else row
+                taken.add(row)
             self._grow()
             if len(known) > 2 * len(labels) + 1000:  # mostly of other replicas' entities that are gone
-                present = frozenset(labels)
-                for label in [label for label, row in known.items() if row < 0 and label not in present]:
+                there = frozenset(labels)
+                for label in [label for label, row in known.items() if row < 0 and label not in there]:
                     del known[label]
-        rows = np.array(found, np.int64)
-        self._last_rows[channel] = labels, rows
         return rows
 
     def _key(self, label: bytes) -> Key:
@@ -195,18 +260,20 @@ class Window:
 
     def _forget(self, end: float) -> None:
         """Drop entities without a sample in the whole window."""
-        gone = self._seen <= end - self.samples * self._step
+        gone = self._seen <= end - (self.samples - 0.5) * self._step
         if not gone.any():
             return
-        new_row = np.cumsum(~gone) - 1
+        new_row = np.append(np.where(gone, _UNKNOWN, np.cumsum(~gone) - 1), [_FOREIGN, _UNKNOWN, _UNKNOWN])
         self._row = {key: int(new_row[row]) for key, row in self._row.items() if not gone[row]}
         self.keys = tuple(self._row)
         self._values, self._seen = self._values[~gone], self._seen[~gone]
         for channel, known in enumerate(self._rows_by_label):
-            present = frozenset(self._last_rows.pop(channel)[0])
-            # Duplicates are left out too: the series they repeated may be the one that is gone.
+            labels, rows = self._last_rows.get(channel, ([], np.empty(0, np.int64)))
+            # Duplicates become unknown too: the series they repeated may be the one that is gone.
+            self._last_rows[channel] = labels, new_row[rows]
+            there = frozenset(labels)
             self._rows_by_label[channel] = {
-                label: int(new_row[row]) if row >= 0 else row
+                label: int(new_row[row])
                 for label, row in known.items()
-                if (row >= 0 and not gone[row]) or (row == _FOREIGN and label in present)
+                if (row >= 0 and not gone[row]) or (row == _FOREIGN and label in there)
             }

@@ -121,7 +121,9 @@ class JobConfig(Section):
     detector: str | dict[str, dict[str, Any]] = Field(
         "robust", validate_default=True, description="detector name, or {name: {parameter: …}}"
     )
-    history: PositiveDuration | None = Field(None, description="what the first fill reads; default: the window")
+    history: PositiveDuration | None = Field(
+        None, description="what a new job replays before its first verdict, such as 14d; default: the window"
+    )
     lag: Duration = Field(0.0, description="judge this far in the past, where samples arrive late")
     fill: int = Field(2, ge=0, description="gaps of up to this many samples are filled from their neighbours")
     direction: Literal["above", "below", "both"] = Field("both", description="which deviations count")

@@ -104,7 +104,7 @@ def test_half_an_answer_teaches_no_model():
         bench.put(name, range(300))
     bench.source.warnings = ("one store did not answer",)
     assert math.isnan(bench.cycle(200).score[0])
-    assert bench.sample("partial_responses_total") == 1
+    assert bench.sample("partial_responses_total") >= 1
     assert bench.sample("model_trained_timestamp_seconds", detector="isolation_forest") is None
     bench.source.warnings = ()
     assert bench.cycle(201).score[0] >= 0

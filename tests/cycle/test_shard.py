@@ -9,6 +9,7 @@ from exporter.shard import Shard
 from exporter.window import Window
 from tests.support.batches import keys
 from tests.support.fake import FakeSource
+from tests.support.windows import extend
 
 KEYS = st.dictionaries(st.text(max_size=5), st.text(max_size=9), max_size=4).map(lambda d: tuple(sorted(d.items())))
 
@@ -74,13 +75,13 @@ def test_windows_of_all_replicas_hold_every_entity_once_and_keep_no_memory_of_th
     windows = [Window({"value": "q"}, 60.0, 10, owns=Shard(index, 3).owns) for index in range(3)]
     for minute in (20, 21, 22):
         for w in windows:
-            batch, intake = w.extend(source, minute * 60.0)
-            assert intake.series_dropped == {}
+            batch, intakes = extend(w, source, minute * 60.0)
+            assert not any(intake.series_dropped for intake in intakes)
             assert np.isfinite(batch.values).all()
         assert sorted(key[0][1] for w in windows for key in w.keys) == sorted(names)
     source.series["q"] = {label: s for label, s in source.series["q"].items() if int(label[8:-2]) < 3}
     for w in windows:
-        w.extend(source, 40 * 60.0)
+        extend(w, source, 40 * 60.0)
         assert len(w._rows_by_label[0]) <= 3
     assert sum(len(w.keys) for w in windows) == 3
 
@@ -93,5 +94,5 @@ def test_entities_of_others_that_are_gone_leave_nothing_behind():
         source.series["q"] = {label: s for label, s in source.series["q"].items() if "ours" in label}
         for n in range(100):
             source.put("q", {"i": f"{minute}-{n}"}, {60.0 * minute: 1.0})
-        w.extend(source, minute * 60.0)
+        extend(w, source, minute * 60.0)
     assert len(w._rows_by_label[0]) < 1300
