@@ -1,12 +1,13 @@
 """alertmanager.yml: one route for each receiver, so that the limit on its notices holds for all it is told."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from exporter.config.alerting import NOBODY, AlertingConfig, ReceiverConfig, TimeInterval
 from exporter.config.models import Config
 from exporter.config.times import spans
 from rules import notices
-from rules.alert import milliseconds
+from rules.alert import Group, milliseconds
 from rules.documents import document
 from rules.job import AlertedJob
 from rules.names import COVERAGE, DOWN, DRIFT, FAILING, STALE, STORM, VANISHED, WATCHDOG, alert_names
@@ -16,7 +17,7 @@ _HEARTBEAT = {"group_wait": "0s", "group_interval": "1m", "repeat_interval": "5m
 """How often the Watchdog's receiver hears that all is well."""
 
 
-def files(config: Config) -> dict[str, str]:
+def files(config: Config, _: Sequence[Group]) -> dict[str, str]:
     """Return Alertmanager's configuration."""
     return {"alertmanager.yml": document(configuration(config))}
 

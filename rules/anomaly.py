@@ -28,7 +28,7 @@ def anomaly(job: AlertedJob) -> Alert:
     known = job.known(job.entity("a"))
     fired = 2 + math.ceil(wanted.for_ / 60)
     over = fired + math.ceil(wanted.keep_firing_for / 60) + 3
-    silent = over + 60
+    silent = over + 30
     return Alert(
         name=job.alert_name,
         expr=f"{verdict} == 1\nor {job.held(job.alert_name, verdict, job.heard)}",

@@ -19,9 +19,9 @@ _STATE: Final = (
 
 
 def _title(escaped: str) -> str:
-    alone = "{{ (index .Alerts 0).Annotations.summary" + escaped + " }}"
-    several = "{{ with .CommonLabels.alertname }}{{ . }}{{ else }}anomalies{{ end }}"
-    return _STATE + " {{ if eq (len .Alerts) 1 }}" + alone + "{{ else }}" + several + "{{ end }}"
+    what = "{{ with .CommonLabels.alertname }}{{ . }}{{ else }}anomalies{{ end }}"
+    alone = "{{ if eq (len .Alerts) 1 }}: {{ (index .Alerts 0).Annotations.summary" + escaped + " }}{{ end }}"
+    return f"{_STATE} {what}{alone}"
 
 
 def _list(alert: str, escaped: str) -> str:

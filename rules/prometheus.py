@@ -1,30 +1,30 @@
 """Rule files, the same as objects for the Prometheus operator, and their promtool tests."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from exporter.config.models import Config
 from rules.alert import EXTERNAL_URL, Alert, Case, Group
 from rules.documents import document
-from rules.groups import groups
 
 RULES: Final = "rules"
 OBJECTS: Final = "prometheus-operator"
 TESTS: Final = "tests"
 
 
-def rule_files(config: Config) -> dict[str, str]:
+def rule_files(_: Config, groups: Sequence[Group]) -> dict[str, str]:
     """Return a rule file for each group."""
-    return {f"{RULES}/{group.slug}.yml": document(rule_file(group)) for group in groups(config)}
+    return {f"{RULES}/{group.slug}.yml": document(rule_file(group)) for group in groups}
 
 
-def objects(config: Config) -> dict[str, str]:
+def objects(config: Config, groups: Sequence[Group]) -> dict[str, str]:
     """Return a PrometheusRule for each group."""
-    return {f"{OBJECTS}/{group.slug}.yml": document(prometheus_rule(group, config)) for group in groups(config)}
+    return {f"{OBJECTS}/{group.slug}.yml": document(prometheus_rule(group, config)) for group in groups}
 
 
-def tests(config: Config) -> dict[str, str]:
+def tests(_: Config, groups: Sequence[Group]) -> dict[str, str]:
     """Return a file of promtool tests for each group."""
-    return {f"{TESTS}/{group.slug}_test.yml": document(test_file(group)) for group in groups(config)}
+    return {f"{TESTS}/{group.slug}_test.yml": document(test_file(group)) for group in groups}
 
 
 def rule_file(group: Group) -> dict[str, Any]:

@@ -20,7 +20,7 @@ def vanished(job: AlertedJob, share: float) -> Alert:
     rest = literal(f" series are left, {share:.0%} fewer than in the middle of the last day, or less.")
     known = {"query": job.name}
     here, clock = series("anomaly_exporter_series", **job.judged, state="ready"), series(_SUCCESS, **known)
-    late = 80 + math.ceil(job.config.withdraw_after / 60)
+    late = 40 + math.ceil(job.config.withdraw_after / 60)
     return Alert(
         name=names.VANISHED,
         expr=(
@@ -37,23 +37,23 @@ def vanished(job: AlertedJob, share: float) -> Alert:
         action="Are the targets still scraped, does the metric still have its name and labels? A number that changes "
         "by design, as with autoscaling: set `alert.vanished` of the job to a larger share, or to null.",
         cases=(
-            Case("fires", {here: "9x60 0x30", clock: "0+60x90"}, 80, fires=True),
-            Case("stays silent", {here: "9x90", clock: "0+60x90"}, 80, fires=False),
+            Case("fires", {here: "9x15 0x15", clock: "0+60x30"}, 23, fires=True),
+            Case("stays silent", {here: "9x30", clock: "0+60x30"}, 23, fires=False),
             Case(
                 "stays while nothing is heard",
-                {here: "9x60 0x20 stale", clock: "0+60x80 stale"},
-                180,
+                {here: "9x15 0x9 stale", clock: "0+60x24 stale"},
+                60,
                 fires=True,
                 description=rest.example,
             ),
             Case(
                 "stays while the job fails",
-                {here: f"9x60 0x{late}", clock: f"0+60x80 4800x{late}"},
-                late + 60,
+                {here: f"9x15 0x{late}", clock: f"0+60x24 1440x{late}"},
+                late + 10,
                 fires=True,
             ),
             Case(
-                "stays silent while the job fails", {here: f"9x60 0x{late}", clock: f"0x{late + 60}"}, late, fires=False
+                "stays silent while the job fails", {here: f"9x15 0x{late}", clock: f"0x{late + 15}"}, late, fires=False
             ),
         ),
         for_=300.0,

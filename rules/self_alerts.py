@@ -148,8 +148,8 @@ def _coverage(least: float, common: dict[str, str]) -> Alert:
         action="Did the data change for good (`AnomalyDrift`)? Then retrain, or give the detector more `history`. Does "
         "another detector do better in `anomaly-exporter backtest`?",
         cases=(
-            Case("fires", {covered: f"{low:g}x90"}, 75, fires=True),
-            Case("stays silent", {covered: "1x90"}, 75, fires=False),
+            Case("fires", {covered: f"{low:g}x70"}, 61, fires=True),
+            Case("stays silent", {covered: "1x70"}, 61, fires=False),
         ),
         for_=3600.0,
     )
@@ -161,11 +161,11 @@ def _drift(common: dict[str, str]) -> Alert:
     events = series(metric, **known)
     return Alert(
         name=names.DRIFT,
-        expr=f"{by} (increase({metric}[6h])) > 0\nor {by} ({metric} unless {metric} offset 6h) > 0",
+        expr=f"{by} (increase({metric}[1h])) > 0\nor {by} ({metric} unless {metric} offset 1h) > 0",
         labels=common,
         summary=literal("The data") + _OF_JOB + " drift",
         description=Text("{{ with $labels.method }}{{ . }} found{{ else }}Found{{ end }}", "m found")
-        + literal(" a lasting change in the scores within the last 6 hours."),
+        + literal(" a lasting change in the scores within the last hour."),
         graph=graph(metric),
         series=known,
         meaning="The scores of the job are distributed differently than before: the data changed, not for a moment.",
@@ -174,7 +174,7 @@ def _drift(common: dict[str, str]) -> Alert:
             Case("fires", {events: "0x5 1x60"}, 10, fires=True),
             Case("fires at a first event", {events: "_x5 1x60"}, 10, fires=True),
             Case("stays silent", {events: "0x60"}, 10, fires=False),
-            Case("stays silent long after", {events: "1x800"}, 700, fires=False),
+            Case("stays silent long after", {events: "1x100"}, 70, fires=False),
         ),
     )
 

@@ -1,21 +1,24 @@
 """All generated files of a configuration, and the folder they stand in."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 from exporter.config.models import Config
 from exporter.files import write_atomically
 from rules import alertmanager, prometheus, runbook
+from rules.alert import Group
+from rules.groups import groups
 
-GENERATORS: Final[tuple[Callable[[Config], Mapping[str, str]], ...]] = (
+Generator = Callable[[Config, Sequence[Group]], Mapping[str, str]]
+GENERATORS: Final[tuple[Generator, ...]] = (
     prometheus.rule_files,
     prometheus.objects,
     prometheus.tests,
     alertmanager.files,
     runbook.files,
 )
-"""Each returns text by path within the folder; a further kind of file is one more line here."""
+"""Each makes text by path of the configuration and its alerts; a further kind of file is one more line here."""
 LIST: Final = "GENERATED"
 """File that lists the generated ones: what stands there may be replaced and removed, nothing else is touched."""
 _HEADER: Final = "# The files that anomaly-exporter rules keeps here.\n"
@@ -28,8 +31,9 @@ class FolderError(Exception):
 def generate(config: Config) -> dict[str, str]:
     """Return every file of the folder, by path; the same configuration gives the same text."""
     made: dict[str, str] = {}
+    alerts = groups(config)
     for generator in GENERATORS:
-        made |= generator(config)
+        made |= generator(config, alerts)
     ordered = {name: made[name] for name in sorted(made)}
     return {**ordered, LIST: _HEADER + "".join(f"{name}\n" for name in ordered)}
 
