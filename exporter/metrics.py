@@ -24,6 +24,20 @@ _SECONDS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 
 M = TypeVar("M", Counter, Gauge, Histogram)
 
+BACKTEST_FIGURES: Final = {
+    "recall": ("recall", "Share of the known incidents that the last published backtest found"),
+    "precision": ("precision", "Incidents found over incidents found and false ones, in the last published backtest"),
+    "f1": ("f1", "Harmonic mean of recall and precision in the last published backtest"),
+    "time_to_detect": ("time_to_detect_seconds", "Median time to the first flag in the last published backtest"),
+    "false_per_series_week": (
+        "false_incidents_per_series_week",
+        "Incidents outside every known one, per week and entity, in the last published backtest",
+    ),
+    "alerts_per_week": ("alerts_per_week", "Alerts per week of the whole job in the last published backtest"),
+    "events": ("events", "Known incidents in the last published backtest, one for each entity"),
+}
+"""Published figures of a backtest: name in `Figures`, name of the metric, help text."""
+
 
 class SelfMetrics:
     """One registry with everything the exporter says about itself. `query` is the name of the job."""
@@ -41,6 +55,9 @@ class SelfMetrics:
         self.series = gauge("series", "Entities of a job by state", "query", "detector", "state")
         self.flagged_ratio = gauge(
             "flagged_ratio", "Share of a job's entities with an open incident", "query", "detector"
+        )
+        self.band_coverage = gauge(
+            "band_coverage_ratio", "Share of a job's newest samples that lie within their band", "query", "detector"
         )
         self.warm_up = gauge("warm_up_ratio", "Share of its history that a starting job has replayed", "query")
         self.cycle_seconds = histogram("cycle_duration_seconds", "Duration of a job's cycle", "query")
@@ -62,6 +79,7 @@ class SelfMetrics:
         self.series_dropped = counter("series_dropped_total", "Series left out, by reason", "query", "reason")
         self.samples_dropped = counter("samples_dropped_total", "Samples left out, by reason", "query", "reason")
         self.flag_changes = counter("flag_changes_total", "Incidents opened or closed", "query", "to")
+        self.accepted = counter("incidents_accepted_total", "Incidents whose level an operator called normal", "query")
         self.model_trained = gauge(
             "model_trained_timestamp_seconds", "When the model in service was trained", "query", "detector"
         )
@@ -73,6 +91,11 @@ class SelfMetrics:
         self.retrains = counter(
             "retrains_total", "Trainings by outcome: promoted, rejected or failed", "query", "outcome"
         )
+        self.backtest = {
+            name: gauge(f"backtest_{metric}", text, "query") for name, (metric, text) in BACKTEST_FIGURES.items()
+        }
+        """Gauges by the name of the figure."""
+        self.backtest_time = gauge("backtest_timestamp_seconds", "When the figures of the backtest were made", "query")
         self.audit_rows = counter("audit_rows_total", "Rows written to the audit file")
         self.audit_errors = counter("audit_write_errors_total", "Failed writes to the audit file")
         self.audit_lost = counter("audit_rows_lost_total", "Rows given up because the audit file could not be written")

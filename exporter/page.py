@@ -153,10 +153,12 @@ class Page:
             if before is not None and before.detector != detector:
                 self._metrics.series.remove_by_labels({"query": job})
                 self._metrics.flagged_ratio.remove_by_labels({"query": job})
+                self._metrics.band_coverage.remove_by_labels({"query": job})
             for state in STATES:
                 self._metrics.series.labels(job, detector, state).set(verdict.states.get(state, 0))
             ratio = float(verdict.flag.mean()) if verdict.flag.size else float("nan")
             self._metrics.flagged_ratio.labels(job, detector).set(ratio)
+            self._metrics.band_coverage.labels(job, detector).set(_coverage(verdict))
             for part in (labels, groups):
                 for reason, count in part.dropped.items():
                     if count:
@@ -178,6 +180,7 @@ class Page:
                 count = gone.entities if state == "stale" else 0
                 self._metrics.series.labels(job, gone.detector, state).set(count)
             self._metrics.flagged_ratio.remove_by_labels({"query": job})
+            self._metrics.band_coverage.remove_by_labels({"query": job})
 
     def render(self) -> None:
         """Compose the page once and make it the current one."""
@@ -189,6 +192,13 @@ class Page:
                     parts += [exposition.family_header(family, help_text), *blocks, b"\n"]
             self.current = Snapshot(tuple(_joined(parts)), self.current.generation + 1)
             self._metrics.page_bytes.set(self.current.size)
+
+
+def _coverage(verdict: Verdict) -> float:
+    """Return the share of samples within their band, of those that have both; NaN where none has."""
+    banded = ~np.isnan(verdict.values) & ~np.isnan(verdict.lower) & ~np.isnan(verdict.upper)
+    within = (verdict.values >= verdict.lower) & (verdict.values <= verdict.upper)
+    return float(within[banded].mean()) if banded.any() else float("nan")
 
 
 def _joined(parts: Iterable[bytes]) -> Iterator[bytes]:

@@ -136,11 +136,11 @@ def _coverage(least: float, common: dict[str, str]) -> Alert:
     low = least / 2
     return Alert(
         name=names.COVERAGE,
-        expr=f"min by (query, detector) (avg_over_time(anomaly_exporter_band_coverage_ratio[1d])) < {least:g}",
+        expr=f"min by (query, detector) (avg_over_time(anomaly_exporter_band_coverage_ratio[7d])) < {least:g}",
         labels=common,
         summary=literal("The bands") + _OF_JOB + " do not hold what is normal",
         description=Text("{{ humanizePercentage $value }}", f"{100 * low:.4g}%")
-        + literal(f" of the last day's samples lay within the bands, less than {least:.4g}."),
+        + literal(f" of the last week's samples lay within the bands, less than {least:.4g}."),
         graph=graph("anomaly_exporter_band_coverage_ratio"),
         series=_JUDGED,
         meaning="Normal samples lie within the band nearly always. When they do not, the detector has lost its track "

@@ -225,7 +225,7 @@ class HealthConfig(Section):
     scrape_job: Line = Field("anomaly-exporter", description="job under which Prometheus scrapes the exporter")
     model_max_age: PositiveDuration = Field(2_592_000.0, description="a model older than this is an alert")
     least_coverage: float = Field(
-        0.9, gt=0, lt=1, description="an alert when less than this share of a day's samples lies within the bands"
+        0.8, gt=0, lt=1, description="an alert when less than this share of a week's samples lies within the bands"
     )
 
 

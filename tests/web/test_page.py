@@ -211,6 +211,19 @@ def test_a_job_without_entities_has_no_flagged_ratio_rather_than_a_healthy_one(
     assert judged(page) == ""
 
 
+def test_band_coverage_is_the_share_of_samples_in_their_band_and_unknown_without_one(
+    page: Page, metrics: SelfMetrics
+) -> None:
+    nan, keys = float("nan"), (A, B, key(instance="c"), key(instance="d"))
+    values, lower = [[1.0], [9.0], [nan], [2.0]], [[0.0], [0.0], [0.0], [-np.inf]]
+    page.publish(verdict(keys, values=values, lower=lower, upper=[[3.0]] * 4), ())
+    assert own(metrics, "band_coverage_ratio", query="cpu", detector="robust") == pytest.approx(2 / 3)
+    page.publish(verdict(keys, lower=[[nan]] * 4), ())
+    assert np.isnan(own(metrics, "band_coverage_ratio", query="cpu", detector="robust") or 0)
+    page.withdraw("cpu")
+    assert own(metrics, "band_coverage_ratio", query="cpu", detector="robust") is None
+
+
 def test_a_withdrawn_job_loses_its_series_and_nothing_of_it_looks_healthy(page: Page, metrics: SelfMetrics) -> None:
     page.publish(verdict((A, B), job="gone"), ALL_FIELDS)
     page.publish(verdict((A,), job="stays"), ())
