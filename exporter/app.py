@@ -77,8 +77,9 @@ class App:
         self._source = Prometheus(config.prometheus, config.limits)
         self._watcher = self._watch(self._loaded)
         self._runners = self._built(self._loaded, self._source, {})
+        self._sinks.feed.expect({name: job.queries for name, job in config.jobs.items()})
         web = config.web if listen is None else config.web.model_copy(update={"listen": listen})
-        self.server = Server(web, self.page, Hooks(ready=self._ready, reload=self.reload))
+        self.server = Server(web, self.page, Hooks(ready=self._ready, reload=self.reload, feed=self._sinks.feed))
         self.metrics.started.set_to_current_time()
         self.metrics.shard.labels(str(shard.index), str(shard.count)).set(1)
         self._note_load(True)
@@ -131,10 +132,11 @@ class App:
         return Watcher(loaded.files, loaded.config.reload_poll / 2, loaded.content)
 
     def _page_for_people(self) -> str:
-        """Return the address of our page as seen from elsewhere, as far as we can know."""
+        """Return the address of the open incidents as seen from elsewhere, as far as we can know."""
         host, port = self.server.address
         name = socket.gethostname() if host in {"0.0.0.0", "::", ""} else host  # noqa: S104 - told apart, not bound
-        return f"{self.server.url.partition('://')[0]}://{f'[{name}]' if ':' in name else name}:{port}"
+        scheme, name = self.server.url.partition("://")[0], f"[{name}]" if ":" in name else name
+        return f"{scheme}://{name}:{port}/api/v1/anomalies?flag=true"
 
     def _ready(self) -> bool:
         return any(runner.published for runner in self._runners.values())
@@ -213,6 +215,7 @@ class App:
         logs.configure(new.log)
         self._loaded, self._runners, self._watcher = loaded, runners, self._watch(loaded)
         self._notifier.configure(new)
+        self._sinks.feed.expect({name: job.queries for name, job in new.jobs.items()})
         for name, runner in before.items():
             if runners.get(name) is not runner:
                 runner.retire()

@@ -4,7 +4,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from typing import Final
@@ -14,6 +14,7 @@ import structlog
 
 from exporter.audit import Audit
 from exporter.cycle import evaluate
+from exporter.feed.feed import Feed
 from exporter.job import Job
 from exporter.metrics import SelfMetrics
 from exporter.notify.notifier import Notifier
@@ -48,6 +49,7 @@ class Sinks:
     done: Callable[[], None]
     save_every: float = math.inf
     notifier: Notifier | None = None
+    feed: Feed = field(default_factory=Feed)
 
 
 class Runner:
@@ -84,6 +86,7 @@ class Runner:
         with self._publishing:
             self._retired, self._published = True, False
             self._sinks.page.withdraw(self.job.name)
+            self._sinks.feed.withdraw(self.job.name)
 
     def save(self) -> None:
         """Save the job's state; no cycle may be running."""
@@ -99,6 +102,7 @@ class Runner:
         with self._publishing:
             self._published = False
             self._sinks.page.withdraw(self.job.name)
+            self._sinks.feed.withdraw(self.job.name)
         log.error("scores_withdrawn", job=self.job.name, why=f"no cycle succeeded for {age:.0f}s, see cycle_failed")
         return True
 
@@ -171,6 +175,7 @@ class Runner:
             if self._retired:  # by a reload, while this cycle was judging
                 return
             self._sinks.page.publish(verdict, self.job.config.publish)
+            self._sinks.feed.publish(verdict)
             self._published = True
             if self._sinks.notifier is not None:
                 self._sinks.notifier.take(verdict)

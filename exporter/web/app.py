@@ -1,9 +1,9 @@
-"""The pages of our own port. No parameter of a request is used, so none can reach the source."""
+"""The pages of our own port. No parameter of a request reaches the source."""
 
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from typing import Final
 
@@ -17,7 +17,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from exporter import __version__
 from exporter.exposition import CONTENT_TYPE
+from exporter.feed.feed import Feed
 from exporter.page import Page, Snapshot
+from exporter.web.anomalies import anomalies
 
 log = structlog.get_logger()
 
@@ -35,6 +37,7 @@ _INDEX: Final = """<!DOCTYPE html>
 <ul>
 <li><a href="metrics">/metrics</a>: scores, flags and the exporter's own metrics; scrape it with
 <code>honor_labels: true</code></li>
+<li><a href="api/v1/anomalies?flag=true">/api/v1/anomalies</a>: the open incidents, or all that was judged, as JSON</li>
 <li><a href="-/healthy">/-/healthy</a>: the process is alive</li>
 <li><a href="-/ready">/-/ready</a>: something was judged; {ready}</li>
 <li>/-/reload: POST reads the configuration anew; {reload}</li>
@@ -54,10 +57,13 @@ class Hooks:
         Whether something was judged. Called on the event loop, so it must not wait for anything.
     reload : callable returning str or None
         Reads the configuration anew; None when that worked, else what is wrong. Called in a thread, one at a time.
+    feed : Feed
+        The newest verdicts.
     """
 
     ready: Callable[[], bool]
     reload: Callable[[], str | None]
+    feed: Feed = field(default_factory=Feed)
 
 
 class _Pieces(Response):
@@ -119,6 +125,10 @@ class Pages:
             if snapshot.compressed is not None:
                 return snapshot.compressed
             return await asyncio.to_thread(snapshot.gzip)
+
+    async def anomalies(self, request: Request) -> Response:
+        """Answer what is asked about the newest verdicts."""
+        return await anomalies(self._hooks.feed, request)
 
     async def healthy(self, _request: Request) -> Response:
         """Answer as long as the process can."""
@@ -197,6 +207,7 @@ def build(page: Page, hooks: Hooks, enable_reload: bool, protect: Callable[[ASGI
     gets: dict[str, endpoint] = {
         "/": pages.index,
         "/metrics": pages.metrics,
+        "/api/v1/anomalies": pages.anomalies,
         "/-/healthy": pages.healthy,
         "/-/ready": pages.ready,
     }

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from exporter.config.models import WebConfig
+from exporter.feed.feed import Feed
 from exporter.metrics import SelfMetrics
 from exporter.page import Page
 from exporter.server import Hooks, Server
@@ -20,14 +21,19 @@ def page() -> Page:
 
 
 @pytest.fixture
-def serve(page: Page) -> Iterator[Serve]:
+def feed() -> Feed:
+    return Feed()
+
+
+@pytest.fixture
+def serve(page: Page, feed: Feed) -> Iterator[Serve]:
     """Start servers on free ports: `serve(ready=…, reload=…, **WebConfig fields)`."""
     with ExitStack() as stack:
 
         def start(
             ready: Callable[[], bool] = lambda: True, reload: Callable[[], str | None] = lambda: None, **config: Any
         ) -> Server:
-            server = Server(WebConfig(listen="127.0.0.1:0", **config), page, Hooks(ready, reload))
+            server = Server(WebConfig(listen="127.0.0.1:0", **config), page, Hooks(ready, reload, feed=feed))
             server.start()
             stack.callback(server.stop)
             return server

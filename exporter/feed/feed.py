@@ -1,0 +1,147 @@
+"""The newest verdicts, to be asked for a part at a time: a request costs what it shows, not what there is."""
+
+import secrets
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.types import Flags, Key
+from exporter.feed import form
+from exporter.feed.selection import Labels, Selection
+from exporter.verdict import Verdict
+
+Rows = NDArray[np.intp]
+
+
+class UnknownJob(Exception):
+    """There is no job of that name."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Table:
+    """The entities of all jobs one after the other, and the order in which they are shown."""
+
+    verdicts: tuple[Verdict, ...]
+    starts: Rows
+    flag: Flags
+    alert: Flags
+    order: Rows
+
+
+class Feed:
+    """Keeps the newest verdict of every job and answers what is asked about them. Safe to use from any thread.
+
+    The worst come first: alerts, other open incidents, then the rest by score, those without a verdict last; where all
+    that is equal, jobs as in the configuration and entities as they came. The order holds within one generation.
+    """
+
+    def __init__(self) -> None:
+        self._queries: dict[str, Mapping[str, str]] = {}
+        self._verdicts: dict[str, Verdict] = {}
+        self._labels: dict[str, Labels] = {}
+        self._lock = threading.Lock()  # of the verdicts; never held for long
+        self._turn = threading.Lock()  # one answer at a time: the others would only take memory
+        self._table: tuple[int, _Table] | None = None
+        self._start = secrets.token_hex(4)
+        self.generation = 0
+        """Counts what was published since the start."""
+
+    @property
+    def tag(self) -> str:
+        """What changes with every answer that may change, over restarts too."""
+        return f'"{self._start}-{self.generation}"'
+
+    def expect(self, queries: Mapping[str, Mapping[str, str]]) -> None:
+        """Note which jobs there are, each with its PromQL by channel; forget all others."""
+        with self._lock:
+            self._queries = dict(queries)
+            self._verdicts = {job: verdict for job, verdict in self._verdicts.items() if job in queries}
+            self._labels = {job: labels for job, labels in self._labels.items() if job in queries}
+            self.generation += 1
+
+    def publish(self, verdict: Verdict) -> None:
+        """Take over the newest verdict of a job; its arrays are not changed any more."""
+        with self._lock:
+            self._verdicts[verdict.job] = verdict
+            self.generation += 1
+
+    def withdraw(self, job: str) -> None:
+        """Forget a verdict that is too old."""
+        with self._lock:
+            self._verdicts.pop(job, None)
+            self.generation += 1
+
+    def answer(self, asked: Selection) -> dict[str, Any]:
+        """Return what is asked for, ready for JSON. Raises UnknownJob."""
+        with self._turn:
+            with self._lock:
+                verdicts, queries, generation = dict(self._verdicts), self._queries, self.generation
+            if not set(asked.jobs) <= queries.keys():
+                raise UnknownJob
+            table = self._arranged(verdicts, queries, generation)
+            rows = table.order[self._chosen(table, asked)[table.order]]
+            shown = rows[asked.offset : asked.offset + asked.limit]
+            end = asked.offset + len(shown)
+            return {
+                "generation": generation,
+                "total": len(rows),
+                "offset": asked.offset,
+                "next": end if end < len(rows) else None,
+                "jobs": {job: form.job(verdicts.get(job)) for job in asked.jobs or queries},
+                "anomalies": [form.entity(*found, queries) for found in _found(table, shown)],
+            }
+
+    @property
+    def jobs(self) -> tuple[str, ...]:
+        """The names of the jobs there are."""
+        return tuple(self._queries)
+
+    def entities(self, asked: Selection) -> list[Key]:
+        """Return all entities that are asked for, the worst first. Raises UnknownJob."""
+        with self._turn:
+            with self._lock:
+                verdicts, queries, generation = dict(self._verdicts), self._queries, self.generation
+            if not set(asked.jobs) <= queries.keys():
+                raise UnknownJob
+            table = self._arranged(verdicts, queries, generation)
+            rows = table.order[self._chosen(table, asked)[table.order]]
+            return [verdict.keys[row] for verdict, row in _found(table, rows)]
+
+    def _arranged(self, verdicts: dict[str, Verdict], jobs: Mapping[str, object], generation: int) -> _Table:
+        if self._table is None or self._table[0] != generation:
+            found = tuple(verdicts[job] for job in jobs if job in verdicts)
+            score, flag, alert = (
+                np.concatenate([np.empty(0, kind), *(getattr(verdict, name) for verdict in found)])
+                for name, kind in (("score", np.float64), ("flag", np.bool_), ("alert", np.bool_))
+            )
+            starts = np.cumsum([0, *(len(verdict.keys) for verdict in found)])
+            order = np.lexsort((-np.nan_to_num(score, nan=-np.inf), ~flag, ~alert))
+            self._table = generation, _Table(found, starts, flag, alert, order)
+        return self._table[1]
+
+    def _chosen(self, table: _Table, asked: Selection) -> Flags:
+        chosen = np.ones(len(table.flag), np.bool_)
+        if asked.flag is not None:
+            chosen &= table.flag == asked.flag
+        if asked.alert is not None:
+            chosen &= table.alert == asked.alert
+        for verdict, start, end in zip(table.verdicts, table.starts, table.starts[1:], strict=False):
+            if asked.jobs and verdict.job not in asked.jobs:
+                chosen[start:end] = False
+            elif asked.labels:
+                labels = self._labels.get(verdict.job)
+                if labels is None or labels.keys is not verdict.keys:
+                    labels = self._labels[verdict.job] = Labels(verdict.keys)
+                for matcher in asked.labels:
+                    chosen[start:end] &= labels.matching(matcher)
+        return chosen
+
+
+def _found(table: _Table, rows: Rows) -> Sequence[tuple[Verdict, int]]:
+    jobs = np.searchsorted(table.starts, rows, side="right") - 1
+    own = rows - table.starts[jobs]
+    return [(table.verdicts[job], row) for job, row in zip(jobs.tolist(), own.tolist(), strict=True)]
