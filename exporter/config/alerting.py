@@ -153,11 +153,10 @@ class ReceiverConfig(Section):
     def least_interval(self) -> float:
         """Seconds between messages of a group that keep to `notices`.
 
-        A group whose alerts are all over is forgotten and begins anew after `group_wait`: the worst row of notices
-        alternates between the two intervals, and N + 1 of them must take as long as the window.
+        A group whose alerts are all over is forgotten, and the next alert is told of at once: in the densest row every
+        second gap is none. N + 1 notices must still take as long as the window, so N // 2 intervals must.
         """
-        most = self.notices.most
-        return max(math.ceil((self.notices.window - math.ceil(most / 2) * self.group_wait) / (most // 2)), 1.0)
+        return max(math.ceil(self.notices.window / (self.notices.most // 2)), 1.0)
 
     @property
     def interval(self) -> float:
