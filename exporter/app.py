@@ -15,6 +15,7 @@ from pydantic import SecretStr
 
 from exporter import logs
 from exporter.audit import Audit, AuditError
+from exporter.backtest.publish import Board
 from exporter.config.digest import job_digest
 from exporter.config.load import ConfigError, Loaded, load
 from exporter.config.models import AuditConfig, Config, JobConfig
@@ -68,6 +69,7 @@ class App:
             mask(config.notify.slack.get_secret_value())
         self.metrics = SelfMetrics()
         self.page = Page(self.metrics)
+        self._backtests = Board(self.metrics)
         self._stop, self._hangup, self._dirty = threading.Event(), threading.Event(), threading.Event()
         self._reloading = threading.Lock()
         audit = Audit(config.audit, self.metrics) if config.audit else None
@@ -94,6 +96,7 @@ class App:
         signal.signal(signal.SIGHUP, lambda *_: self._hangup.set())
         # Label sets live as long as their series. Walking them over and over was a quarter of a first fill.
         gc.set_threshold(100_000, 20, 50)
+        self._backtests.show(self._loaded.config)
         self.page.render()
         self.server.start()
         log.info("started", url=self.server.url, jobs=len(self._runners), config=str(self._path))
@@ -185,6 +188,7 @@ class App:
             for runner in list(self._runners.values()):
                 dirty |= runner.withdraw_old()
             if dirty:
+                self._backtests.show(self._loaded.config)
                 self.page.render()
 
     def reload(self) -> str | None:

@@ -100,6 +100,19 @@ def backtest(
     start: Annotated[str | None, typer.Option("--from", help="Judge from this time, ISO 8601 or Unix seconds.")] = None,
     end: Annotated[str | None, typer.Option("--to", help="Judge up to this time; default: now.")] = None,
     incidents: Annotated[Path | None, typer.Option(help="YAML list of {start, end, labels} to judge against.")] = None,
+    alerts: Annotated[
+        str | None,
+        typer.Option(
+            "--labels-from-alerts", help="Judge against what was firing in Prometheus: 'alertname=~\"Node.*\"'."
+        ),
+    ] = None,
+    plot: Annotated[bool, typer.Option("--plot", help="Draw a picture per entity into the folder of --out.")] = False,
+    tune: Annotated[
+        bool, typer.Option("--tune", help="Say what other lines and least deviations would have cost and found.")
+    ] = False,
+    publish: Annotated[
+        bool, typer.Option("--publish", help="Let the running exporter show the figures as metrics.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Judge the past as the exporter would have, and count what it would have found and cost."""
@@ -124,6 +137,10 @@ def backtest(
                 start=start,
                 end=end,
                 incidents=incidents,
+                alerts=alerts,
+                plot=plot,
+                tune=tune,
+                publish=publish,
                 json=json,
             )
         )

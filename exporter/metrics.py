@@ -96,6 +96,16 @@ class SelfMetrics:
         }
         """Gauges by the name of the figure."""
         self.backtest_time = gauge("backtest_timestamp_seconds", "When the figures of the backtest were made", "query")
+        self.backtest_time = gauge("backtest_timestamp_seconds", "When a backtest last published its figures", "query")
+        self.backtest_recall = gauge("backtest_recall", "Share of known incidents found", "query")
+        self.backtest_precision = gauge("backtest_precision", "Incidents found over these and false ones", "query")
+        self.backtest_f1 = gauge("backtest_f1", "Harmonic mean of recall and precision", "query")
+        self.backtest_delay = gauge("backtest_time_to_detect_seconds", "Median time to the first flag", "query")
+        self.backtest_false = gauge(
+            "backtest_false_incidents_per_series_week", "Incidents outside known ones, per week and entity", "query"
+        )
+        self.backtest_alerts = gauge("backtest_alerts_per_week", "Alerts a week of the whole job", "query")
+        self.backtest_events = gauge("backtest_events", "Known incidents, one for each entity", "query")
         self.audit_rows = counter("audit_rows_total", "Rows written to the audit file")
         self.audit_errors = counter("audit_write_errors_total", "Failed writes to the audit file")
         self.audit_lost = counter("audit_rows_lost_total", "Rows given up because the audit file could not be written")

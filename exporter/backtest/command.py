@@ -2,21 +2,27 @@
 
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 
+from exporter.backtest.alerts import Alert, read_alerts
 from exporter.backtest.data import BacktestError, moment
 from exporter.backtest.figures import Figures, figures, overall
 from exporter.backtest.files import backtest_files
-from exporter.backtest.incidents import label_of, read_incidents
+from exporter.backtest.incidents import Incident, label_of, read_incidents
 from exporter.backtest.outcome import Outcome, write
+from exporter.backtest.plot import MOST, plot
+from exporter.backtest.progress import Bar
 from exporter.backtest.prometheus import backtest_prometheus
-from exporter.backtest.report import as_json, as_table
+from exporter.backtest.publish import FIGURES, place, publish
+from exporter.backtest.report import as_json, as_table, as_trials
 from exporter.backtest.settings import DEFAULT_NAME, Settings, configured
-from exporter.config.models import LogConfig
+from exporter.backtest.tune import Trial, advice, trials
+from exporter.config.models import Config, LogConfig
 from exporter.config.units import duration
 from exporter.logs import configure
 
@@ -36,8 +42,12 @@ class Options:
     end: str | None = None
     since: str | None = None
     incidents: Path | None = None
+    alerts: str | None = None
     hold: bool = True
     out: Path | None = None
+    plot: bool = False
+    tune: bool = False
+    publish: bool = False
     json: bool = False
 
 
@@ -45,16 +55,39 @@ def run(options: Options) -> None:
     """Run a backtest and write what it found. Raises BacktestError, ConfigError."""
     configure(LogConfig(format="console", level="warning"))
     _refuse_mixture(options)
+    config, name, base = None, options.job or DEFAULT_NAME, None
+    if options.config is not None:
+        config, name = configured(options.config, options.profile, options.job)
+        base = config.jobs[name]
+    settings = Settings(name, base, options.settings, options.detector)
+    shared = _shared(config) if options.publish else None
+    known: list[Incident] | list[Alert] | None = (
+        None if options.incidents is None else read_incidents(options.incidents)
+    )
     began = time.perf_counter()
-    name, outcomes = _outcomes(options)
+    if options.data is not None:
+        runs = backtest_files(options.data, settings, options.history, options.hold, options.plot)
+    else:
+        assert config is not None
+        start, end = _range(options)
+        job = settings.job(None, files=False)
+        if options.alerts is not None:
+            known = read_alerts(config, options.alerts, start, end, job.step)
+        runs = [backtest_prometheus(config, name, job, start, end, options.hold, options.plot)]
     seconds = time.perf_counter() - began
-    if options.incidents is not None:
-        _label(outcomes, options.incidents)
-    if options.out is not None:
-        write(outcomes, options.out)
+    outcomes = sorted((outcome for each in runs for outcome in each.outcomes), key=lambda found: found.name)
+    if known is not None:
+        _label(outcomes, known, str(options.incidents or f"--labels-from-alerts {options.alerts}"))
     every = [figures(outcome) for outcome in outcomes]
     total = overall(name, every, sum(len(outcome.times) for outcome in outcomes) / seconds)
-    _print(every, total, options.json)
+    if options.out is not None:
+        write(outcomes, options.out)
+        if options.plot:
+            _plot(outcomes, every, options.out)
+    tried = trials(name, runs, total) if options.tune else []
+    _print(every, total, tried, sum(each.config.budget for each in runs), options.json)
+    if shared is not None:
+        _publish(shared, total, outcomes)
     silent = [outcome.name for outcome in outcomes if not np.isfinite(outcome.score).any()]
     if silent:
         names = ", ".join(silent[:3]) + ", …" * (len(silent) > 3)
@@ -62,20 +95,6 @@ def run(options: Options) -> None:
             f"no verdict at all for {len(silent)} of {len(outcomes)} entities ({names}): the detector needs more "
             "samples; give it a start with --history labels or 3d, or set a shorter window"
         )
-
-
-def _outcomes(options: Options) -> tuple[str, list[Outcome]]:
-    config, name, base = None, options.job or DEFAULT_NAME, None
-    if options.config is not None:
-        config, name = configured(options.config, options.profile, options.job)
-        base = config.jobs[name]
-    settings = Settings(name, base, options.settings, options.detector)
-    if options.data is not None:
-        return name, backtest_files(options.data, settings, options.history, options.hold)
-    assert config is not None
-    start, end = _range(options)
-    job = settings.job(None, files=False)
-    return name, backtest_prometheus(config, name, job, start, end, options.hold)
 
 
 def _refuse_mixture(options: Options) -> None:
@@ -88,6 +107,12 @@ def _refuse_mixture(options: Options) -> None:
         raise BacktestError("--history is for files; for samples from Prometheus use --set history=3d")
     if options.config is None and (options.profile or options.job):
         raise BacktestError("--profile and --job choose from a configuration: give it with --config FILE")
+    if options.alerts is not None and (options.data is not None or options.incidents is not None):
+        raise BacktestError("--labels-from-alerts asks the configured Prometheus; leave --data and --incidents out")
+    if options.plot and options.out is None:
+        raise BacktestError("--plot writes its pictures beside the CSV: say where with --out DIR")
+    if options.publish and options.config is None:
+        raise BacktestError("--publish hands the figures to a running exporter: name its file with --config FILE")
 
 
 def _range(options: Options) -> tuple[float, float]:
@@ -101,24 +126,58 @@ def _range(options: Options) -> tuple[float, float]:
     return start, end
 
 
-def _label(outcomes: list[Outcome], path: Path) -> None:
-    incidents = read_incidents(path)
-    used = np.zeros(len(incidents), np.bool_)
+def _label(outcomes: list[Outcome], known: Sequence[Incident] | Sequence[Alert], origin: str) -> None:
+    used = np.zeros(len(known), np.bool_)
     for outcome in outcomes:
-        outcome.label, covered = label_of(outcome.key, outcome.times, incidents)
+        outcome.label, covered = label_of(outcome.key, outcome.times, known)
         used |= covered
     if not used.all():
         unused = ", ".join(str(number) for number in np.flatnonzero(~used)[:10])
-        _warn(f"{path}: {int((~used).sum())} of {len(used)} incidents cover no sample and are not counted: {unused}")
+        _warn(f"{origin}: {int((~used).sum())} of {len(used)} incidents cover no sample and are not counted: {unused}")
 
 
-def _print(every: list[Figures], total: Figures, as_object: bool) -> None:
+def _plot(outcomes: list[Outcome], every: list[Figures], folder: Path) -> None:
+    most = sorted(range(len(outcomes)), key=lambda at: -every[at].openings)[:MOST]
+    with Bar(len(most), "drawing") as bar:
+        plot([outcomes[at] for at in sorted(most)], folder, bar.add)
+    if len(most) < len(outcomes):
+        _warn(
+            f"--plot: pictures of the {len(most)} entities with most incidents; {len(outcomes)} are too many to look at"
+        )
+
+
+def _shared(config: Config | None) -> Path:
+    folder = None if config is None else place(config)
+    if folder is None:
+        raise BacktestError(
+            "--publish: the configuration has no folder that the running exporter reads; give it models: {path: …} or "
+            "state: {path: …}, on a volume that both can see"
+        )
+    return folder
+
+
+def _publish(folder: Path, total: Figures, outcomes: list[Outcome]) -> None:
+    start = min(float(outcome.times.min()) for outcome in outcomes)
+    end = max(float(outcome.times.max()) for outcome in outcomes)
+    values = {name: float(getattr(total, name)) for name in FIGURES}
+    try:
+        file = publish(folder, total.name, start, end, values)
+    except OSError as error:
+        raise BacktestError(f"--publish {folder}: {error.strerror}; the exporter shows the figures before") from None
+    sys.stderr.write(f"published: {file}\n")
+
+
+def _print(every: list[Figures], total: Figures, tried: list[Trial], budget: float, as_object: bool) -> None:
+    hint = advice(tried, budget) if tried else ""
     if as_object:
-        sys.stdout.write(as_json(every, total) + "\n")
-    else:
-        # Wide enough for the table where the output is a file or pipe, which has no width of its own.
-        console = Console()
-        as_table(every, total, console if console.is_terminal else Console(width=160))
+        sys.stdout.write(as_json(every, total, tried, hint) + "\n")
+        return
+    # Wide enough for the table where the output is a file or pipe, which has no width of its own.
+    console = Console()
+    console = console if console.is_terminal else Console(width=160)
+    as_table(every, total, console)
+    if tried:
+        as_trials(tried, hint, console)
 
 
 def _warn(message: str) -> None:

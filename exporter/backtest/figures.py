@@ -96,9 +96,9 @@ def figures(outcome: Outcome) -> Figures:
     label = None if outcome.label is None else outcome.label[first:] == 1
     weeks = float(times[-1] - times[0]) / WEEK if len(times) else 0.0
     found = Figures(outcome.name, label is not None, series_weeks=weeks, weeks=weeks, points_per_second=outcome.speed)
-    bridge = max(_BRIDGED, 2 * outcome.step)
-    begins = beginnings(times, flag, bridge)
-    found.openings, found.alerts = len(begins), len(beginnings(times, alert, bridge))
+    gap = bridge(outcome.step)
+    begins = beginnings(times, flag, gap)
+    found.openings, found.alerts = len(begins), len(beginnings(times, alert, gap))
     if label is None:
         return found
     found.false = int((~label[begins]).sum())
@@ -145,10 +145,15 @@ def runs(inside: Flags) -> list[tuple[int, int]]:
     return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
-def beginnings(times: NDArray[np.float64], flag: Flags, bridge: float) -> NDArray[np.int64]:
-    """Return the rows at which an incident begins; gaps of up to `bridge` seconds do not end one."""
+def bridge(step: float) -> float:
+    """Return the seconds without a flag that do not end an incident."""
+    return max(_BRIDGED, 2 * step)
+
+
+def beginnings(times: NDArray[np.float64], flag: Flags, gap: float) -> NDArray[np.int64]:
+    """Return the rows at which an incident begins; `gap` seconds without a flag do not end one."""
     on = np.flatnonzero(flag)
-    return on[np.diff(times[on], prepend=-np.inf) > bridge]
+    return on[np.diff(times[on], prepend=-np.inf) > gap]
 
 
 def _ratio(part: float, whole: float) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 from exporter.backtest.data import BacktestError, read_folder
 from exporter.backtest.figures import leading
 from exporter.backtest.grid import Group, group
-from exporter.backtest.outcome import Outcome, outcome
+from exporter.backtest.outcome import Run, outcome
 from exporter.backtest.progress import Bar
 from exporter.backtest.replay import replay_group
 from exporter.backtest.settings import Settings, share
@@ -20,7 +20,9 @@ UNCOUNTED: Final = "labels"
 """Value of --history: the rows that the figures leave out."""
 
 
-def backtest_files(path: Path, settings: Settings, history: str | None, hold: bool) -> list[Outcome]:
+def backtest_files(
+    path: Path, settings: Settings, history: str | None, hold: bool, keep_values: bool = False
+) -> list[Run]:
     """Judge every file at `path`. Raises BacktestError, ConfigError.
 
     Parameters
@@ -31,23 +33,34 @@ def backtest_files(path: Path, settings: Settings, history: str | None, hold: bo
     history : str or None
         What the exporter finds when it starts: a duration, or `labels` for the rows that the figures leave out.
         None: what the job says, or else nothing but the first row.
-    hold : bool
+    hold, keep_values : bool
     """
     groups = group(read_folder(path), settings.step)
     entities = sum(len(each.series) for each in groups)
     jobs = [share(settings.job(each.step), len(each.series), entities) for each in groups]
     leads = [_lead(each, history, job.history) for each, job in zip(groups, jobs, strict=True)]
-    outcomes: list[Outcome] = []
+    runs: list[Run] = []
     with Bar(sum(each.values.shape[0] * each.values.shape[2] for each in groups)) as bar:
         for each, job, lead in zip(groups, jobs, leads, strict=True):
             began, (width, _, columns) = time.perf_counter(), each.values.shape
-            record = replay_group(settings.name, job, each, lead, hold, partial(bar.add, width))
+            record = replay_group(settings.name, job, each, lead, hold, partial(bar.add, width), keep_values)
             speed = width * columns / (time.perf_counter() - began)
-            outcomes += [
+            outcomes = [
                 outcome(record, row, slots, series.name, series.stamps, series.times, each.step, series.label, speed)
                 for row, (series, slots) in enumerate(zip(each.series, each.slots, strict=True))
             ]
-    return sorted(outcomes, key=lambda found: found.name)
+            clock = each.step * (np.floor(each.origin / each.step) + np.arange(columns))
+            runs.append(
+                Run(
+                    job,
+                    record,
+                    clock if each.clock is None else each.clock,
+                    outcomes,
+                    each.slots,
+                    min(lead, columns) - 1,
+                )
+            )
+    return runs
 
 
 def _lead(each: Group, history: str | None, configured: float | None) -> int:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Protocol
 
 import numpy as np
 import yaml
@@ -12,6 +12,20 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Typ
 
 from detectors.types import Flags, Floats, Key
 from exporter.backtest.data import BacktestError, moment
+
+
+class Known(Protocol):
+    """Something that was wrong from `start` to `end` (Unix seconds)."""
+
+    @property
+    def start(self) -> float: ...  # noqa: D102 - see the class
+
+    @property
+    def end(self) -> float: ...  # noqa: D102 - see the class
+
+    def concerns(self, key: Key) -> bool:
+        """Tell whether the entity with these labels was part of it."""
+        ...
 
 
 def _pattern(text: str) -> str:
@@ -64,7 +78,7 @@ def read_incidents(path: Path) -> list[Incident]:
     return incidents
 
 
-def label_of(key: Key, times: Floats, incidents: Sequence[Incident]) -> tuple[Floats, Flags]:
+def label_of(key: Key, times: Floats, incidents: Sequence[Known]) -> tuple[Floats, Flags]:
     """Return the label of each row of an entity, and which of the incidents cover a row of it."""
     label = np.zeros(len(times))
     used = np.zeros(len(incidents), np.bool_)

@@ -1,4 +1,4 @@
-"""What a backtest found for one entity, row by row, and the file it is written to."""
+"""What a backtest found, row by row, and the files it is written to."""
 
 import csv
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from detectors.types import Flags, Floats, Key
 from exporter.backtest.data import BacktestError
 from exporter.backtest.record import Record
+from exporter.config.models import JobConfig
 
 _COLUMNS = ("timestamp", "score", "flag", "severity", "alert", "expected", "lower", "upper")
 
@@ -38,6 +39,9 @@ class Outcome:
         Channel of `expected`, `lower` and `upper`; None where there is only one.
     speed : float
         Samples of an entity judged per second.
+    channels : tuple of str, length C
+    values : Floats, shape (C, N)
+        Empty unless they were kept.
     """
 
     name: str
@@ -55,6 +59,35 @@ class Outcome:
     alert: Flags
     blamed: Sequence[str] | None
     speed: float
+    channels: tuple[str, ...]
+    values: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Run:
+    """What a replay found: the record of a job or of a part of it, and the outcomes of its entities.
+
+    Parameters
+    ----------
+    config : JobConfig
+        Settings it was judged with, its share of the budget included.
+    record : Record
+        E entities, N columns.
+    clock : Floats, shape (N,)
+        Unix seconds of the columns.
+    outcomes : sequence of Outcome, length E
+    columns : sequence of int64 arrays, length E
+        Column of each row of an outcome.
+    first : int
+        Column of the first cycle.
+    """
+
+    config: JobConfig
+    record: Record
+    clock: Floats
+    outcomes: Sequence[Outcome]
+    columns: Sequence[NDArray[np.int64]]
+    first: int
 
 
 def outcome(
@@ -86,6 +119,8 @@ def outcome(
         alert=record.alert[row, columns],
         blamed=[record.channels[at] for at in record.channel[row, columns]] if several else None,
         speed=speed,
+        channels=record.channels,
+        values=record.values[row][:, columns],
     )
 
 

@@ -8,13 +8,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressC
 
 
 class Bar:
-    """Context manager that shows how many of `total` points are judged, on standard error."""
+    """Context manager that shows on standard error how many of `total` are done."""
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, doing: str = "judging") -> None:
         console = Console(stderr=True)
         columns = (BarColumn(), TaskProgressColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._progress = Progress("judging", *columns, console=console, transient=True, disable=not console.is_terminal)
-        self._task = self._progress.add_task("judging", total=total)
+        self._progress = Progress(doing, *columns, console=console, transient=True, disable=not console.is_terminal)
+        self._task = self._progress.add_task(doing, total=total)
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -25,6 +25,6 @@ class Bar:
     ) -> None:
         self._progress.stop()
 
-    def add(self, entities: int, samples: int) -> None:
-        """Count `samples` more of each of `entities` as judged."""
-        self._progress.advance(self._task, entities * samples)
+    def add(self, units: int, times: int = 1) -> None:
+        """Count `units` more as done, so many `times`."""
+        self._progress.advance(self._task, units * times)

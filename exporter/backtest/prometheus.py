@@ -12,7 +12,7 @@ import numpy as np
 from detectors.types import Key
 from exporter.backtest.columns import Ahead
 from exporter.backtest.data import BacktestError
-from exporter.backtest.outcome import Outcome, outcome
+from exporter.backtest.outcome import Run, outcome
 from exporter.backtest.progress import Bar
 from exporter.backtest.record import Record
 from exporter.backtest.replay import make_job, replay
@@ -26,8 +26,14 @@ _LONGEST_NAME: Final = 150
 
 
 def backtest_prometheus(
-    config: Config, name: str, job_config: JobConfig, start: float, end: float, hold: bool
-) -> list[Outcome]:
+    config: Config,
+    name: str,
+    job_config: JobConfig,
+    start: float,
+    end: float,
+    hold: bool,
+    keep_values: bool = False,
+) -> Run:
     """Judge the samples of a job from `start` to `end` (Unix seconds), asked for an hour of minutes at a time.
 
     The first cycle, at `start`, reads the history before it as a start in service does. Raises BacktestError.
@@ -36,7 +42,7 @@ def backtest_prometheus(
     first, last = math.ceil(start / step), math.floor(end / step)
     if last < first:
         raise BacktestError("the time range holds no sample: --from must be earlier than --to by a step at least")
-    record = Record(first * step, step, last - first + 1)
+    record = Record(first * step, step, last - first + 1, (), job_config.direction, keep_values)
     source = Prometheus(config.prometheus, config.limits)
     began = time.perf_counter()
     try:
@@ -53,12 +59,13 @@ def backtest_prometheus(
     speed = int(record.present.sum()) / (time.perf_counter() - began)
     times = step * np.arange(first, last + 1.0)
     stamps = [datetime.fromtimestamp(second, UTC).isoformat().replace("+00:00", "Z") for second in times.tolist()]
-    outcomes = []
+    outcomes, found = [], []
     for row, file in enumerate(file_names(record.keys)):
         columns = np.flatnonzero(record.present[row])
+        found.append(columns)
         of_row = [stamps[column] for column in columns.tolist()]
         outcomes.append(outcome(record, row, columns, file, of_row, times[columns], step, None, speed))
-    return outcomes
+    return Run(job_config, record, times, outcomes, found, 0)
 
 
 def file_names(keys: tuple[Key, ...]) -> list[str]:

@@ -1,6 +1,7 @@
 """The verdicts of a replay as one array per field."""
 
 from collections.abc import Iterable
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,12 +9,15 @@ from numpy.typing import NDArray
 from detectors.types import Flags, Floats, Key
 from exporter.verdict import Verdict
 
+_NUMBERS: Final = ("score", "severity", "expected", "lower", "upper", "deviation")
+
 
 class Record:
     """Verdicts of entities (rows, in the order they were first seen) at grid points (columns).
 
     Of several channels `expected`, `lower` and `upper` are those of the channel to blame most, whose number `channel`
-    holds. 52 bytes per entity and grid point.
+    holds. `deviation` is the largest over the channels of |value - expected|, of the signed distance where only one
+    direction counts, and infinite where there is a value and no forecast. 60 bytes per entity and grid point.
 
     Parameters
     ----------
@@ -23,14 +27,36 @@ class Record:
     columns : int
     keys : iterable of Key
         Entities known beforehand, so that they have the first rows.
+    direction : str
+        Which deviations count: above, below or both.
+    keep_values : bool
+        Keep the values too, shape (E, C, N), for pictures: 8 bytes more for each channel.
     """
 
-    def __init__(self, start: float, step: float, columns: int, keys: Iterable[Key] = ()) -> None:
+    score: Floats
+    severity: Floats
+    expected: Floats
+    lower: Floats
+    upper: Floats
+    deviation: Floats
+
+    def __init__(
+        self,
+        start: float,
+        step: float,
+        columns: int,
+        keys: Iterable[Key] = (),
+        direction: str = "both",
+        keep_values: bool = False,
+    ) -> None:
         self._start, self._step, self._columns = start, step, columns
         self._row = {key: row for row, key in enumerate(keys)}
         self._last: tuple[tuple[Key, ...], NDArray[np.int64]] = (), np.empty(0, np.int64)
         rows = len(self._row)
-        self.score, self.severity, self.expected, self.lower, self.upper = (self._numbers(rows) for _ in range(5))
+        self._direction, self._keep_values = direction, keep_values
+        for name in _NUMBERS:
+            setattr(self, name, self._numbers(rows))
+        self.values: Floats = np.empty((rows, 0, columns))
         self.flag, self.alert, self.present = (np.zeros((rows, columns), np.bool_) for _ in range(3))
         self.channel = np.zeros((rows, columns), np.int16)
         self.channels: tuple[str, ...] = ()
@@ -57,6 +83,18 @@ class Record:
         self.expected[rows, column] = verdict.expected[entity, worst]
         self.lower[rows, column] = verdict.lower[entity, worst]
         self.upper[rows, column] = verdict.upper[entity, worst]
+        self.deviation[rows, column] = self._deviation(verdict)
+        if self._keep_values:
+            if not self.values.shape[1]:
+                self.values = np.full((len(self._row), len(verdict.channels), self._columns), np.nan)
+            self.values[rows, :, column] = verdict.values
+
+    def _deviation(self, verdict: Verdict) -> Floats:
+        with np.errstate(invalid="ignore", over="ignore"):
+            deviation = verdict.values - verdict.expected
+        size = {"both": np.abs(deviation), "above": deviation, "below": -deviation}[self._direction]
+        size = np.where(np.isnan(verdict.expected), np.inf, size)
+        return np.asarray(np.where(np.isnan(verdict.values), -np.inf, size).max(axis=1))
 
     def _rows(self, keys: tuple[Key, ...]) -> NDArray[np.int64]:
         known, rows = self._last
@@ -65,8 +103,10 @@ class Record:
         rows = np.array([self._row.setdefault(key, len(self._row)) for key in keys], np.int64)
         self._last = keys, rows
         if (more := len(self._row) - len(self.score)) > 0:
-            for name in ("score", "severity", "expected", "lower", "upper"):
+            for name in _NUMBERS:
                 setattr(self, name, np.concatenate([getattr(self, name), self._numbers(more)]))
+            room = np.full((more, *self.values.shape[1:]), np.nan)
+            self.values = np.concatenate([self.values, room])
             for name in ("flag", "alert", "present", "channel"):
                 array: Flags = getattr(self, name)
                 setattr(self, name, np.concatenate([array, np.zeros((more, self._columns), array.dtype)]))

@@ -47,7 +47,13 @@ class GroupSource:
 
 
 def replay_group(
-    name: str, config: JobConfig, group: Group, lead: int, hold: bool = True, progress: Progress = lambda _: None
+    name: str,
+    config: JobConfig,
+    group: Group,
+    lead: int,
+    hold: bool = True,
+    progress: Progress = lambda _: None,
+    keep_values: bool = False,
 ) -> Record:
     """Judge a group of files as the live exporter would have, started at its grid point number `lead`.
 
@@ -63,6 +69,8 @@ def replay_group(
     hold : bool
         False: samples of open incidents are learnt too.
     progress : callable
+    keep_values : bool
+        Whether the record keeps the values.
     """
     base = int(np.floor(group.origin / group.step))
     channels = {channel: channel for channel in group.series[0].channels}
@@ -71,7 +79,8 @@ def replay_group(
     config = config.model_copy(update={**of_files, "step": group.step, "history": history, "max_series": None})
     job = make_job(name, config, GroupSource(group, base), hold)
     count = group.values.shape[2]
-    record = Record(base * group.step, group.step, count, [((ENTITY, series.name),) for series in group.series])
+    keys = [((ENTITY, series.name),) for series in group.series]
+    record = Record(base * group.step, group.step, count, keys, config.direction, keep_values)
     lead = min(max(lead, 1), count)
     if group.clock is not None:
         for column, verdict in enumerate(replay_rows(job, record.keys[0], group.values, group.clock, lead), lead - 1):

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from exporter.backtest.figures import Figures
+from exporter.backtest.tune import Trial
 from exporter.config.units import format_duration
 
 _MOST_ROWS: Final = 100
@@ -35,6 +36,15 @@ _COLUMNS: Final[Sequence[tuple[str, str, Callable[[float], str]]]] = (
     ("alerts\nper week", "alerts_per_week", _number(2)),
     ("points\nper second", "points_per_second", _number(0)),
 )
+_OF_A_TRIAL: Final[Sequence[tuple[str, str, Callable[[float], str]]]] = (
+    ("alerts\nper week", "alerts_per_week", _number(2)),
+    ("incidents per\nseries-week", "openings_per_series_week", _number(2)),
+    ("false\nincidents", "false", _number(0)),
+    ("found", "found", _number(0)),
+    ("recall", "recall", _number(2)),
+    ("precision", "precision", _number(2)),
+    ("F1", "f1", _number(2)),
+)
 _COUNTS: Final = ("events", "found", "false", "openings", "alerts", "series_weeks")
 
 
@@ -54,9 +64,29 @@ def as_table(every: Sequence[Figures], total: Figures, console: Console) -> None
     console.print(table)
 
 
-def as_json(every: Sequence[Figures], total: Figures) -> str:
-    """Return a JSON object with `overall` and `entities`; what cannot be said is null."""
-    return json.dumps({"overall": _object(total), "entities": [_object(each) for each in every]}, indent=1)
+def as_trials(tried: Sequence[Trial], advice: str, console: Console) -> None:
+    """Print what other settings would have cost and found, the run itself first, and the advice."""
+    table = Table(title="other settings, from the same scores", title_justify="left")
+    for heading in ("line", "least deviation"):
+        table.add_column(heading, justify="right")
+    for heading, _, _ in _OF_A_TRIAL:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for number, trial in enumerate(tried):
+        cells = [form(getattr(trial.figures, field)) for _, field, form in _OF_A_TRIAL]
+        table.add_row(f"{trial.line:g} per week", f"{trial.least_deviation:g}", *cells, end_section=number == 0)
+    console.print(table)
+    console.print("The first row is the run itself. The others are approximate: they would have learnt other samples.")
+    console.print(advice, highlight=False, soft_wrap=True)
+
+
+def as_json(every: Sequence[Figures], total: Figures, tried: Sequence[Trial] = (), advice: str = "") -> str:
+    """Return a JSON object with `overall` and `entities`, and `tune` and `advice`; what cannot be said is null."""
+    found: dict[str, object] = {"overall": _object(total), "entities": [_object(each) for each in every]}
+    if tried:
+        settings = ({"line": trial.line, "least_deviation": trial.least_deviation} for trial in tried)
+        rows = [setting | _object(trial.figures) for setting, trial in zip(settings, tried, strict=True)]
+        found |= {"tune": rows, "advice": advice.removeprefix("advice: ")}
+    return json.dumps(found, indent=1)
 
 
 def _cells(each: Figures, name: str = "") -> list[str]:

@@ -20,8 +20,9 @@ def outcome(label, flag, alert=()):
     none = np.full(rows, np.nan)
     label = None if label is None else np.array([{"-": 0.0, "x": 1.0, " ": np.nan}[mark] for mark in label])
     return Outcome(
-        "e", (), [""] * rows, STEP * np.arange(rows), STEP, label, none, none, none, none, none, on, alerts, None, 1.0
-    )
+        "e", (), [""] * rows, STEP * np.arange(rows), STEP, label, none, none, none, none, none, on, alerts, None, 1.0,
+        ("value",), none[None],
+    )  # fmt: skip
 
 
 def test_events_found_and_false_alarms():

@@ -1,0 +1,151 @@
+"""What other settings would have cost and found, from the scores of a run that was made."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from detectors.types import Flags, Floats
+from exporter.backtest.figures import Figures, beginnings, bridge, figures, overall, uncounted
+from exporter.backtest.outcome import Run
+from exporter.budget import KAPPA, Budget
+from exporter.decide import INVALID_SCORE, Incidents
+
+LINES: Final = (0.1, 0.25, 0.5, 1.0, 2.0, 7.0)
+"""Incidents per week and entity."""
+_QUANTILES: Final = (0.25, 0.5, 0.75, 0.9)
+"""Of the deviations at which incidents began for nothing."""
+_AT_ONCE: Final = 50_000_000
+"""Flags of all trials together that are held in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A setting, and the figures of the whole job with it."""
+
+    line: float
+    least_deviation: float
+    figures: Figures
+
+
+def trials(name: str, runs: Sequence[Run], made: Figures) -> list[Trial]:
+    """Return the figures of other lines and other least deviations; the first trial is the run that was `made`.
+
+    Policy, incidents and budget are those in service, applied to the scores of the run. These are approximate: with
+    another setting other samples would have been held back from learning.
+    """
+    job = runs[0].config
+    others = [(line, job.least_deviation) for line in LINES if line != job.line]
+    others += [(job.line, least) for least in _least_deviations(runs)]
+    found: list[list[Figures]] = [[] for _ in others]
+    for run in runs:
+        for at, (flag, alert) in enumerate(decided(run, others)):
+            for row, (outcome, columns) in enumerate(zip(run.outcomes, run.columns, strict=True)):
+                changed = replace(outcome, flag=flag[row, columns], alert=alert[row, columns])
+                found[at].append(figures(changed))
+    total = [overall(name, every, np.nan) for every in found]
+    return [
+        Trial(job.line, job.least_deviation, made),
+        *(Trial(*setting, each) for setting, each in zip(others, total, strict=True)),
+    ]
+
+
+def decided(run: Run, settings: Sequence[tuple[float, float]]) -> Iterator[tuple[Flags, Flags]]:
+    """Yield flags and alerts, shape (E, N), of a run for each setting of line and least deviation."""
+    size = max(int(_AT_ONCE // max(run.record.score.size, 1)), 1)
+    for first in range(0, len(settings), size):
+        yield from _decided(run, settings[first : first + size])
+
+
+def _decided(run: Run, settings: Sequence[tuple[float, float]]) -> Iterator[tuple[Flags, Flags]]:
+    """Decide the trials side by side, as if each had entities of its own in the same job."""
+    job, record = run.config, run.record
+    entities, columns = record.score.shape
+    scores = np.concatenate([_scores(run, line, least) for line, least in settings])
+    keys = tuple((*key, ("", str(trial))) for trial in range(len(settings)) for key in record.keys)
+    incidents = Incidents(job.step, job.open_after, job.clear_after, job.max_hold, job.flap_limit, job.flap_window)
+    budgets = [Budget(job.budget, line) for line, _ in settings]
+    parts = [slice(trial * entities, (trial + 1) * entities) for trial in range(len(settings))]
+    flags, alerts = np.zeros(scores.shape, np.bool_), np.zeros(scores.shape, np.bool_)
+    for column in range(run.first, columns):
+        decision = incidents.decide(keys, scores[:, column], float(run.clock[column]), job.step)
+        flags[:, column] = decision.flag
+        for budget, part in zip(budgets, parts, strict=True):
+            alerts[part, column] = budget.decide(
+                record.keys, decision.flag[part], decision.severity[part], decision.closed_severity[part], job.step
+            )
+    for part in parts:
+        yield flags[part], alerts[part]
+
+
+def _scores(run: Run, line: float, least: float) -> Floats:
+    """Return the scores that the policy would have made of the same judgements, shape (E, N)."""
+    job, record = run.config, run.record
+    with np.errstate(invalid="ignore"):
+        counts = (record.deviation >= least) & ((record.deviation > 0) | (job.direction == "both"))
+        invalid = (record.score >= INVALID_SCORE) & (job.valid_range is not None)
+    score = record.score * (line / job.line) ** (1 / KAPPA)
+    score = np.where(counts, score, np.minimum(score, 1.0))
+    return np.asarray(np.where(invalid, np.maximum(score, INVALID_SCORE), score))
+
+
+def _least_deviations(runs: Sequence[Run]) -> list[float]:
+    """Return least deviations that would have kept incidents from opening that began outside every event."""
+    sizes: list[Floats] = []
+    for run in runs:
+        for row, (outcome, columns) in enumerate(zip(run.outcomes, run.columns, strict=True)):
+            first = uncounted(outcome)
+            begins = first + beginnings(outcome.times[first:], outcome.flag[first:], bridge(outcome.step))
+            if outcome.label is not None:
+                begins = begins[outcome.label[begins] != 1]
+            sizes.append(run.record.deviation[row, columns[begins]])
+    every = np.concatenate(sizes)
+    every = every[np.isfinite(every) & (every > runs[0].config.least_deviation)]
+    if not len(every):
+        return []
+    # A little more than the deviation itself, which would still count.
+    return sorted({float(f"{1.01 * size:.2g}") for size in np.quantile(every, _QUANTILES)})
+
+
+def advice(found: Sequence[Trial], budget: float) -> str:
+    """Return one line that says which setting to choose."""
+    made = found[0].figures
+    if not made.labelled:
+        inside = [trial for trial in found if trial.figures.alerts_per_week <= budget]
+        if not inside or found[0] in inside:
+            return f"advice: keep the settings; nothing says what was worth finding, and {_cost(found[0], budget)}"
+        best = max(inside, key=lambda trial: trial.figures.openings)
+        return f"advice: set {_change(best, found[0])}: {_cost(best, budget)}; nothing says what was worth finding"
+    best = _best(found)
+    if best is found[0]:
+        return "advice: keep the settings; none of the others finds as much for as little"
+    less, more = made.false - best.figures.false, best.figures.found - made.found
+    events = f"{abs(more)} of {made.events} events {'more' if more > 0 else 'less'}" if more else "no event lost"
+    false = f"{abs(less)} of {made.false} false incidents {'less' if less >= 0 else 'more'}"
+    return f"advice: set {_change(best, found[0])}: {false}, {events}, {_cost(best, budget)}"
+
+
+def _best(found: Sequence[Trial]) -> Trial:
+    """Return what costs less and loses no event; where nothing does, what weighs both best, by F1.
+
+    A looser setting must find more: with fewer, longer incidents it may look cheaper than it is.
+    """
+    now = found[0].figures
+    stricter = [each for each in found if each.line < found[0].line or each.least_deviation > found[0].least_deviation]
+    free = [each for each in stricter if each.figures.found >= now.found and each.figures.false < now.false]
+    if free:
+        return min(free, key=lambda trial: trial.figures.false)
+    looser = [each for each in found if each.figures.found > now.found]
+    # NaN where there is no event: then nothing is better than what was run.
+    return max([found[0], *stricter, *looser], key=lambda trial: np.nan_to_num(trial.figures.f1))
+
+
+def _change(trial: Trial, made: Trial) -> str:
+    if trial.line != made.line:
+        return f"line: {trial.line:g} per week"
+    return f"least_deviation: {trial.least_deviation:g}"
+
+
+def _cost(trial: Trial, budget: float) -> str:
+    return f"{trial.figures.alerts_per_week:.2g} alerts a week at a budget of {budget:g}"
