@@ -25,6 +25,7 @@ class UnknownJob(Exception):
 class _Table:
     """The entities of all jobs one after the other, and the order in which they are shown."""
 
+    generation: int
     verdicts: tuple[Verdict, ...]
     starts: Rows
     flag: Flags
@@ -45,7 +46,7 @@ class Feed:
         self._labels: dict[str, Labels] = {}
         self._lock = threading.Lock()  # of the verdicts; never held for long
         self._turn = threading.Lock()  # one answer at a time: the others would only take memory
-        self._table: tuple[int, _Table] | None = None
+        self._table: _Table | None = None
         self._start = secrets.token_hex(4)
         self.generation = 0
         """Counts what was published since the start."""
@@ -78,16 +79,11 @@ class Feed:
     def answer(self, asked: Selection) -> dict[str, Any]:
         """Return what is asked for, ready for JSON. Raises UnknownJob."""
         with self._turn:
-            with self._lock:
-                verdicts, queries, generation = dict(self._verdicts), self._queries, self.generation
-            if not set(asked.jobs) <= queries.keys():
-                raise UnknownJob
-            table = self._arranged(verdicts, queries, generation)
-            rows = table.order[self._chosen(table, asked)[table.order]]
+            verdicts, queries, table, rows = self._selected(asked)
             shown = rows[asked.offset : asked.offset + asked.limit]
             end = asked.offset + len(shown)
             return {
-                "generation": generation,
+                "generation": table.generation,
                 "total": len(rows),
                 "offset": asked.offset,
                 "next": end if end < len(rows) else None,
@@ -103,25 +99,19 @@ class Feed:
     def entities(self, asked: Selection) -> list[Key]:
         """Return all entities that are asked for, the worst first. Raises UnknownJob."""
         with self._turn:
-            with self._lock:
-                verdicts, queries, generation = dict(self._verdicts), self._queries, self.generation
-            if not set(asked.jobs) <= queries.keys():
-                raise UnknownJob
-            table = self._arranged(verdicts, queries, generation)
-            rows = table.order[self._chosen(table, asked)[table.order]]
+            _, _, table, rows = self._selected(asked)
             return [verdict.keys[row] for verdict, row in _found(table, rows)]
 
-    def _arranged(self, verdicts: dict[str, Verdict], jobs: Mapping[str, object], generation: int) -> _Table:
-        if self._table is None or self._table[0] != generation:
-            found = tuple(verdicts[job] for job in jobs if job in verdicts)
-            score, flag, alert = (
-                np.concatenate([np.empty(0, kind), *(getattr(verdict, name) for verdict in found)])
-                for name, kind in (("score", np.float64), ("flag", np.bool_), ("alert", np.bool_))
-            )
-            starts = np.cumsum([0, *(len(verdict.keys) for verdict in found)])
-            order = np.lexsort((-np.nan_to_num(score, nan=-np.inf), ~flag, ~alert))
-            self._table = generation, _Table(found, starts, flag, alert, order)
-        return self._table[1]
+    def _selected(self, asked: Selection) -> tuple[dict[str, Verdict], Mapping[str, Mapping[str, str]], _Table, Rows]:
+        """Return verdicts and queries of one moment, their table, and the rows asked for, in order."""
+        with self._lock:
+            verdicts, queries, generation = dict(self._verdicts), self._queries, self.generation
+        if not set(asked.jobs) <= queries.keys():
+            raise UnknownJob
+        if self._table is None or self._table.generation != generation:
+            self._table = _table(generation, tuple(verdicts[job] for job in queries if job in verdicts))
+        table = self._table
+        return verdicts, queries, table, table.order[self._chosen(table, asked)[table.order]]
 
     def _chosen(self, table: _Table, asked: Selection) -> Flags:
         chosen = np.ones(len(table.flag), np.bool_)
@@ -139,6 +129,16 @@ class Feed:
                 for matcher in asked.labels:
                     chosen[start:end] &= labels.matching(matcher)
         return chosen
+
+
+def _table(generation: int, verdicts: tuple[Verdict, ...]) -> _Table:
+    score, flag, alert = (
+        np.concatenate([np.empty(0, kind), *(getattr(verdict, name) for verdict in verdicts)])
+        for name, kind in (("score", np.float64), ("flag", np.bool_), ("alert", np.bool_))
+    )
+    starts = np.cumsum([0, *(len(verdict.keys) for verdict in verdicts)])
+    order = np.lexsort((-np.nan_to_num(score, nan=-np.inf), ~flag, ~alert))
+    return _Table(generation, verdicts, starts, flag, alert, order)
 
 
 def _found(table: _Table, rows: Rows) -> Sequence[tuple[Verdict, int]]:

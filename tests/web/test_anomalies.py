@@ -16,8 +16,10 @@ from exporter.feed import form
 from exporter.feed.feed import Feed
 from exporter.feed.selection import Matcher
 from exporter.page import Page
+from exporter.runner import Runner, Sinks
 from exporter.server import Server
 from exporter.web.anomalies import BadParameter, selection
+from tests.cycle.test_cycle import Bench
 from tests.support.verdicts import key, verdict
 
 N = np.nan
@@ -131,6 +133,24 @@ def test_a_withdrawn_job_is_null_too(feed: Feed, ask: Ask) -> None:
     feed.withdraw("cpu")
     answer = ask()
     assert (answer["jobs"], answer["anomalies"], answer["total"]) == ({"cpu": None, "api": None}, [], 0)
+
+
+def test_what_leaves_the_page_leaves_the_feed(feed: Feed, ask: Ask) -> None:
+    """Row 46: a runner whose cycles fail, or that a reload retires."""
+    bench = Bench()
+    bench.put("a", range(100))
+    feed.expect({"job": {"value": "q"}})
+    runner = Runner(bench.job, Sinks(bench.page, bench.metrics, bench.telemetry, None, None, lambda: None, feed=feed))
+    runner.cycle(50 * 60.0)
+    assert ask()["jobs"]["job"]["entities"] == 1
+    assert not runner.withdraw_old()
+    runner._succeeded -= 301
+    assert runner.withdraw_old()
+    assert ask()["jobs"] == {"job": None}
+    runner.cycle(51 * 60.0)
+    assert ask()["jobs"]["job"]["entities"] == 1
+    runner.retire()
+    assert ask()["jobs"] == {"job": None}
 
 
 @pytest.mark.parametrize(
