@@ -24,20 +24,6 @@ _SECONDS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 
 M = TypeVar("M", Counter, Gauge, Histogram)
 
-BACKTEST_FIGURES: Final = {
-    "recall": ("recall", "Share of the known incidents that the last published backtest found"),
-    "precision": ("precision", "Incidents found over incidents found and false ones, in the last published backtest"),
-    "f1": ("f1", "Harmonic mean of recall and precision in the last published backtest"),
-    "time_to_detect": ("time_to_detect_seconds", "Median time to the first flag in the last published backtest"),
-    "false_per_series_week": (
-        "false_incidents_per_series_week",
-        "Incidents outside every known one, per week and entity, in the last published backtest",
-    ),
-    "alerts_per_week": ("alerts_per_week", "Alerts per week of the whole job in the last published backtest"),
-    "events": ("events", "Known incidents in the last published backtest, one for each entity"),
-}
-"""Published figures of a backtest: name in `Figures`, name of the metric, help text."""
-
 
 class SelfMetrics:
     """One registry with everything the exporter says about itself. `query` is the name of the job."""
@@ -91,11 +77,6 @@ class SelfMetrics:
         self.retrains = counter(
             "retrains_total", "Trainings by outcome: promoted, rejected or failed", "query", "outcome"
         )
-        self.backtest = {
-            name: gauge(f"backtest_{metric}", text, "query") for name, (metric, text) in BACKTEST_FIGURES.items()
-        }
-        """Gauges by the name of the figure."""
-        self.backtest_time = gauge("backtest_timestamp_seconds", "When the figures of the backtest were made", "query")
         self.backtest_time = gauge("backtest_timestamp_seconds", "When a backtest last published its figures", "query")
         self.backtest_recall = gauge("backtest_recall", "Share of known incidents found", "query")
         self.backtest_precision = gauge("backtest_precision", "Incidents found over these and false ones", "query")
