@@ -19,7 +19,7 @@ from detectors.clock import Tick
 from detectors.roster import Roster
 from detectors.types import Batch, Flags, Floats, Judgement, Key, State
 
-AGREEING: Final = 2.0
+AGREEING: Final = 1.6
 """Streams that move together when one does: their evidence is divided by it."""
 QUIET: Final = 0.4
 """Largest score of what is known: below any line up to nine a week."""
