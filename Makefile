@@ -13,7 +13,7 @@ UV := export UV_FIND_LINKS=$$({ echo $$PIP_FIND_LINKS; $(BIN)/python -m pip conf
 PROGRESS := $(shell [ -t 2 ] || echo .ci/beat uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench bench-rules quality servers constraints clean
+.PHONY: help demo test lint bench bench-rules quality fleet servers constraints clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ bench-rules: .venv/ready servers ## CPU of the exporter beside that of recording
 
 quality: .venv/ready ## every detector on labelled series, compared in docs/detectors.md (DATA=folder with evaluate.py and data/)
 	$(BIN)/python -m tests.quality $(DATA) $(ARGS)
+
+fleet: .venv/ready ## the alerts of 10 to 10,000 series in six weeks with failures (half an hour, one core)
+	$(BIN)/python -m tests.fleet $(ARGS)
 
 servers: .venv/ready
 	@missing=$$($(BIN)/python -m deploy.demo.missing) && { [ -z "$$missing" ] || .ci/packages $$missing; }

@@ -63,7 +63,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Decision:
-    """Incidents after one cycle; arrays have shape (E,), `closed_severity` one value per incident that ended.
+    """Incidents after one cycle; arrays have shape (E,); `closed_severity` is 0 where none has just ended.
 
     `blame`, shape (E, C), is the share of the severity by channel of the incidents that are open or just ended; NaN in
     the other rows.
@@ -160,7 +160,7 @@ class Incidents:
         r["flapping"] = self._flaps(opening | calmed, ended, known, now, elapsed)
         flag = r["open"] | r["flapping"]
         closing = (before | opening) & ~flag
-        closed_severity, shares = r["severity"][closing], self._shares()
+        closed_severity, shares = np.where(closing, r["severity"], 0.0), self._shares()
         r["since"] = np.where(flag, r["since"], np.nan)
         r["severity"] = np.where(flag, r["severity"], 0.0)
         r["blame"] = np.where(flag[:, None], r["blame"], 0.0)

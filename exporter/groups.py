@@ -8,12 +8,18 @@ import numpy as np
 
 from detectors.roster import Column, Roster
 from detectors.types import Flags, Floats, Key, State
-from exporter.budget import KAPPA, MEMORY, PRIOR_WEEKS, WEEK
+from exporter.budget import KAPPA, MEMORY, WEEK
 
 CHANCE_OPEN: Final = 0.001
 """Share of the time in which an entity with one chance incident a week has it open: ten minutes a week."""
+PRIOR_WEEKS: Final = 2.0
+"""Weight of the prior in weeks of the group's own history."""
 BLOCK: Final = 3600.0
 """Seconds whose largest count is one event of the history."""
+_LONGEST: Final = 24
+"""Blocks after which a trouble that lasts is an event, and begins anew."""
+_IN_A_BLOCK: Final = 12
+"""Incidents of five minutes that fit into a block, one after the other."""
 _BINS: Final = 20  # powers of two, up to half a million entities
 
 
@@ -21,7 +27,8 @@ class Groups:
     """Scores groups of entities by how rare their number of open incidents is; above 1 is rarer than once a week.
 
     The rate per week of at least k open at once is a posterior of independent chance incidents (a binomial tail, worth
-    two weeks) and the hourly maxima the group itself has seen. One open entity alone is never a group in trouble.
+    two weeks) and the hourly maxima the group itself has seen; a trouble, score above 1, counts once however long it
+    lasts, or it would hide the next. One open entity alone is never a group in trouble.
 
     Parameters
     ----------
@@ -60,7 +67,7 @@ class Groups:
         rate = (PRIOR_WEEKS * self._chance(size, opened) + worse) / (PRIOR_WEEKS + r["weeks"])
         score = np.maximum(rate, 1e-30) ** (-1 / KAPPA)
         score = np.where(opened >= 2, score, np.minimum(score, 1.0))
-        self._learn(opened, now, elapsed)
+        self._learn(opened, score > 1, now, elapsed)
         return dict(zip(r.keys, score.tolist(), strict=True))
 
     def _align(self, keys: tuple[Key, ...]) -> None:
@@ -75,22 +82,24 @@ class Groups:
         self._keys = keys
 
     def _chance(self, size: Floats, opened: Floats) -> Floats:
-        """Return how many hours a week at least `opened` of `size` independent entities are open at some moment."""
+        """Return in how many hours a week at least `opened` of `size` independent entities are open at some moment."""
         from scipy.special import betainc  # half a second of start-up, only for jobs with groups
 
         some = np.maximum(opened, 1.0)  # binomial tail P(X >= k) = I_p(k, n - k + 1)
         tail: Floats = np.where(opened > 0, betainc(some, size - some + 1, min(CHANCE_OPEN * self._line, 0.5)), 1.0)
-        return WEEK / BLOCK * tail
+        # k incidents of five minutes meet for a k-th of them: so many chances has an hour
+        return WEEK / BLOCK * np.minimum(tail * np.where(opened > 0, _IN_A_BLOCK * some, 1.0), 1.0)
 
-    def _learn(self, opened: Floats, now: float, elapsed: float) -> None:
+    def _learn(self, opened: Floats, trouble: Flags, now: float, elapsed: float) -> None:
         r = self._roster
         block = np.floor(now / BLOCK)
-        ended = np.isfinite(r["block"]) & (r["block"] != block)
+        ended = np.isfinite(r["block"]) & (r["block"] != block) & (~trouble | (block - r["block"] >= _LONGEST))
         r["seen"] = r["seen"] * math.exp(-elapsed / MEMORY)
         r["seen"][np.flatnonzero(ended), _bin(r["most"][ended])] += 1.0
         r["weeks"] = r["weeks"] * math.exp(-elapsed / MEMORY) + elapsed / WEEK
-        r["most"] = np.where(ended | ~np.isfinite(r["block"]), opened, np.maximum(r["most"], opened))
-        r["block"] = block
+        fresh = ended | ~np.isfinite(r["block"])
+        r["most"] = np.where(fresh, opened, np.maximum(r["most"], opened))
+        r["block"] = np.where(fresh, block, r["block"])
 
 
 def _bin(count: Floats) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:

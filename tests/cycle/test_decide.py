@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from detectors import Judgement
-from exporter.budget import Budget, chance_share
 from exporter.decide import INVALID_SCORE, Incidents, Policy
 from tests.support.batches import batch, keys
 
@@ -55,7 +54,7 @@ def test_severity_grows_by_ln_score_a_minute_and_is_handed_over_at_the_end():
     decisions = run([np.e, np.e, 0.5, 0.5, 0.5, 0.5, 0.5])
     assert [d.severity[0] for d in decisions] == pytest.approx([1, 2, 2, 2, 2, 2, 0])
     assert decisions[-1].closed_severity == pytest.approx([2.0])
-    assert all(not len(d.closed_severity) for d in decisions[:-1])
+    assert all(d.closed_severity == [0.0] for d in decisions[:-1])
 
 
 def test_the_beginning_is_kept_while_it_lasts():
@@ -170,44 +169,3 @@ def test_where_there_is_no_forecast_the_score_stands():
 
 def test_no_verdict_stays_no_verdict():
     assert np.isnan(policy_score(Policy(direction="above"), 15, score=N))
-
-
-def alert_after(entities, per_week=1.0):
-    """Return the severity at which a lone incident among `entities` becomes an alert."""
-    names = keys(entities)
-    for severity in np.arange(0, 120, 0.25):
-        budget = Budget(per_week, line=1.0)
-        flag = np.arange(entities) == 0
-        if budget.decide(names, flag, np.where(flag, severity, 0.0), np.empty(0), 60.0)[0]:
-            return severity
-    return np.inf
-
-
-def test_the_more_entities_the_more_severe_an_incident_must_be():
-    """The lines of a young job: 3.3 for 10 series, 21 for 100, 51 for 1,000 at one alert a week."""
-    assert [alert_after(n) for n in (10, 100, 1000)] == pytest.approx([3.3, 21.0, 51.0], abs=0.3)
-
-
-def test_a_larger_budget_alerts_sooner():
-    assert alert_after(100, per_week=10.0) < alert_after(100) < alert_after(100, per_week=0.1)
-
-
-def test_a_jobs_own_severe_incidents_raise_its_line():
-    names, flag = keys(10), np.arange(10) == 0
-    budget, severity = Budget(1.0, line=1.0), np.where(flag, 6.0, 0.0)
-    assert budget.decide(names, flag, severity, np.empty(0), 60.0)[0]
-    noisy = Budget(1.0, line=1.0)
-    noisy.decide(names, ~flag & flag, severity * 0, np.full(20, 8.0), 60.0)
-    assert not noisy.decide(names, flag, severity, np.empty(0), 60.0)[0]
-
-
-def test_an_alert_stays_until_its_incident_closes():
-    names, budget = keys(10), Budget(1.0, line=1.0)
-    flag, none = np.arange(10) == 0, np.empty(0)
-    assert budget.decide(names, flag, np.where(flag, 9.0, 0.0), none, 60.0)[0]
-    assert budget.decide(names, flag, np.where(flag, 9.0, 0.0), np.full(50, 20.0), 60.0)[0]
-    assert not budget.decide(names, ~flag & flag, np.zeros(10), none, 60.0).any()
-
-
-def test_the_chance_share_falls_with_severity():
-    assert (np.diff(chance_share(np.linspace(0, 500, 2000))) < 0).all()

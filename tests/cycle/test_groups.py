@@ -49,3 +49,34 @@ def test_more_at_once_is_rarer():
 
 def test_without_group_labels_there_are_no_groups():
     assert Groups([], 1.0).score(members(1, 2), np.array([True, True]), 0.0, 60.0) == {}
+
+
+def test_failures_of_hours_do_not_hide_the_next_one():
+    """Two racks of 20; a fifth of one fails for four hours, once in five days."""
+    keys, groups, together = members(2, 20), Groups(["rack"], 1.0), np.arange(40) < 4
+    first = []
+    for at in range(4 * 7 * 288):
+        failing = at % (5 * 288) >= 5 * 288 - 48
+        score = groups.score(keys, together & failing, 300.0 * at, 300.0)[rack(0)]
+        if at % (5 * 288) == 5 * 288 - 48:
+            first.append(score)
+    assert len(first) == 5
+    assert min(first) > 1
+
+
+def test_trouble_without_end_becomes_normal_day_by_day():
+    keys, groups, together = members(1, 20), Groups(["rack"], 1.0), np.arange(20) < 4
+    scores = [groups.score(keys, together, 600.0 * at, 600.0)[rack(0)] for at in range(14 * 144)]
+    assert scores[6 * 144 // 4] > 1
+    assert scores[-1] < 1
+
+
+def test_independent_members_alarm_their_group_less_than_once_a_week_from_the_first_week_on():
+    rng, keys, groups = np.random.default_rng(1), members(10, 50), Groups(["rack"], 1.0)
+    left, above, alarms = np.zeros(500), np.zeros(10, bool), 0
+    for at in range(4 * 2016):
+        left = np.where(rng.random(500) < 1 / 2016, 2, np.maximum(left - 1, 0))  # ten minutes, once a week
+        now = np.array(list(groups.score(keys, left > 0, 300.0 * at, 300.0).values())) > 1
+        alarms += int((now & ~above).sum())
+        above = now
+    assert alarms / 40 < 1

@@ -1,0 +1,1 @@
+"""What a whole fleet's alerts come to: `make fleet`."""
