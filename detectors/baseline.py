@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from detectors.roster import Column, Roster
 from detectors.types import Batch, Flags, Floats, State
@@ -161,11 +162,27 @@ class Baseline:
         # Of several new samples only the newest was judged: the others belong to an incident that was open before.
         masked[:, self._window - min(len(fresh.times), self._window) : -1] = (held & roster["frozen"])[:, None]
         masked[:, -1] = held
-        masked[adopted] = False
         roster["masked"] = masked
+        self._adopt(np.flatnonzero(adopted), batch)
         roster["frozen"] = held & ~adopted
         self._until = float(fresh.times[-1])
         self._last = None
+
+    def _adopt(self, rows: NDArray[np.intp], batch: Batch) -> None:
+        """Take the samples of the incident for the level, and leave out those before it.
+
+        As long as it has given too few, their median with the spread of before will do.
+        """
+        if not len(rows):
+            return
+        assert self._roster is not None  # update() has just aligned it
+        values = batch.values[rows, :, -self._window :]
+        masked = self._roster["masked"]
+        masked[rows, -1] = True
+        own = np.where(masked[rows, None, -values.shape[2] :], values, np.nan)
+        center, _, count = median_and_scale(own)
+        self._roster["center"][rows] = np.where(count > 0, center, self._roster["center"][rows])
+        masked[rows] = ~masked[rows]
 
     def state(self) -> State:
         """Return all that was learnt."""

@@ -152,9 +152,10 @@ class HalfSpaceTreesDetector:
         self, forest: HalfSpaceTrees, batch: Batch, level: Level, which: NDArray[np.intp]
     ) -> Iterator[tuple[NDArray[np.intp], Counts, Floats]]:
         """Yield blocks of `which`: entities, weights and mean weight, from the samples before the newest one."""
+        normal = self._baseline.normal(batch) if len(which) else batch.values
         for first in range(0, len(which), _ROWS):
             rows = which[first : first + _ROWS]
-            past = batch.values[rows, :, -self.window : -1][:, :, -self.mass_window :]
+            past = normal[rows, :, :-1][:, :, -self.mass_window :]
             of_rows = Level(level.center[rows], level.scale[rows])
             mass = np.zeros((len(rows), self.trees, 2**self.height), np.min_scalar_type(self.mass_window))
             seen = np.zeros(len(rows), np.uint16)

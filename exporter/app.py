@@ -6,13 +6,14 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 import structlog
 from pydantic import SecretStr
 
+from detectors.types import Key
 from exporter import logs
 from exporter.audit import Audit, AuditError
 from exporter.backtest.publish import Board
@@ -20,6 +21,7 @@ from exporter.config.digest import job_digest
 from exporter.config.load import ConfigError, Loaded, load
 from exporter.config.models import AuditConfig, Config, JobConfig
 from exporter.config.watch import Watcher
+from exporter.feed.feed import UnknownJob
 from exporter.job import ALL, Job
 from exporter.manifest import signing_keys
 from exporter.masking import mask
@@ -81,7 +83,7 @@ class App:
         self._runners = self._built(self._loaded, self._source, {})
         self._sinks.feed.expect({name: job.queries for name, job in config.jobs.items()})
         web = config.web if listen is None else config.web.model_copy(update={"listen": listen})
-        self.server = Server(web, self.page, Hooks(ready=self._ready, reload=self.reload, feed=self._sinks.feed))
+        self.server = Server(web, self.page, Hooks(self._ready, self.reload, self._sinks.feed, self._accept))
         self.metrics.started.set_to_current_time()
         self.metrics.shard.labels(str(shard.index), str(shard.count)).set(1)
         self._note_load(True)
@@ -143,6 +145,11 @@ class App:
 
     def _ready(self) -> bool:
         return any(runner.published for runner in self._runners.values())
+
+    def _accept(self, job: str, keys: Sequence[Key]) -> float:
+        if (runner := self._runners.get(job)) is None:  # a reload has just removed it
+            raise UnknownJob
+        return runner.accept(keys)
 
     def _built(self, loaded: Loaded, source: Prometheus, before: Mapping[str, Runner]) -> dict[str, Runner]:
         """Return a runner for every job: the one that was there where nothing of its job changed."""

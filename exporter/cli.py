@@ -78,6 +78,34 @@ def check_config(
 
 
 @cli.command()
+def accept(
+    job: Annotated[str, typer.Option(help="Job whose open incidents are normal now.")],
+    entity: Annotated[
+        list[str] | None, typer.Option(help="Labels of one of them, 'instance=\"a\"'; may be repeated. Default: all.")
+    ] = None,
+    config: Annotated[
+        Path, typer.Option(help="Configuration of the exporter.", envvar="ANOMALY_EXPORTER_CONFIG")
+    ] = Path("anomaly.yml"),
+    profile: Profile = None,
+    url: Annotated[str | None, typer.Option(help="Address of the exporter, if it runs elsewhere.")] = None,
+    user: Annotated[str | None, typer.Option(help="User; the password is in ANOMALY_EXPORTER_PASSWORD.")] = None,
+    cert: Annotated[Path | None, typer.Option(help="Our certificate, where the exporter wants one.")] = None,
+    key: Annotated[Path | None, typer.Option(help="The certificate's key.")] = None,
+) -> None:
+    """Tell the running exporter that the level of open incidents is normal now: they close at its next cycle."""
+    from exporter.accept import NotAccepted, Request
+    from exporter.accept import accept as accept_open
+    from exporter.config.load import ConfigError
+
+    try:
+        typer.echo(accept_open(config, profile, Request(job, entity or (), url, user, cert, key)), nl=False)
+    except ConfigError as error:
+        _fail(str(error), code=2)
+    except NotAccepted as error:
+        _fail(str(error), code=1)
+
+
+@cli.command()
 def backtest(
     data: Annotated[Path | None, typer.Option(help="CSV file or folder: timestamp, channels, label.")] = None,
     detector: Annotated[

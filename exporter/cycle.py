@@ -81,7 +81,7 @@ def judge(job: Job, window: Batch, stage: Callable[[Stage], AbstractContextManag
         score = job.policy.apply(judgement, batch)
     with stage("decide"):
         now = float(batch.times[-1])
-        decision = job.incidents.decide(batch.keys, score, now, step, judgement.blame)
+        decision = job.incidents.decide(batch.keys, score, now, step, judgement.blame, job.take_accepted(batch.keys))
         alert = job.budget.decide(batch.keys, decision.flag, decision.severity, decision.closed_severity, step)
         groups = job.groups.score(batch.keys, decision.flag, now, step)
         job.detector.update(batch.last(1), held=decision.flag, adopted=decision.adopted)

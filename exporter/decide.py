@@ -132,11 +132,18 @@ class Incidents:
         self._roster.restore(state)
 
     def decide(
-        self, keys: tuple[Key, ...], score: Floats, now: float, elapsed: float, blame: Floats | None = None
+        self,
+        keys: tuple[Key, ...],
+        score: Floats,
+        now: float,
+        elapsed: float,
+        blame: Floats | None = None,
+        accepted: Flags | None = None,
     ) -> Decision:
         """Take in the scores of the sample at `now`, `elapsed` seconds after the last one decided on.
 
-        `blame` is the share of each score by channel, shape (E, C).
+        `blame` is the share of each score by channel, shape (E, C). Open incidents of entities in `accepted`, shape
+        (E,), end as if `max_hold` had passed; what is normal now tells nothing about how severe incidents are.
         """
         r = self._roster
         r.align(keys)
@@ -149,7 +156,8 @@ class Incidents:
         r["calm"] = np.where(known, np.where(hot, 0.0, r["calm"] + elapsed), r["calm"])
         opening = ~r["open"] & (r["above"] >= self._open_after) & hot
         calmed = r["open"] & known & ~hot & (r["calm"] >= self._clear_after)
-        adopted = before & (now - r["since"] >= self._max_hold)
+        accepted = np.zeros(len(keys), np.bool_) if accepted is None else accepted
+        adopted = before & (accepted | (now - r["since"] >= self._max_hold))
         ended = adopted | (before & (r["silent"] >= NO_DATA_CLOSES))
         r["since"] = np.where(opening & ~before, now, r["since"])
         gain = self._step / 60.0 * np.log(np.where(hot, np.clip(score, 1.0, 1e9), 1.0))
@@ -160,7 +168,7 @@ class Incidents:
         r["flapping"] = self._flaps(opening | calmed, ended, known, now, elapsed)
         flag = r["open"] | r["flapping"]
         closing = (before | opening) & ~flag
-        closed_severity, shares = np.where(closing, r["severity"], 0.0), self._shares()
+        closed_severity, shares = np.where(closing & ~accepted, r["severity"], 0.0), self._shares()
         r["since"] = np.where(flag, r["since"], np.nan)
         r["severity"] = np.where(flag, r["severity"], 0.0)
         r["blame"] = np.where(flag[:, None], r["blame"], 0.0)

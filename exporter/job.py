@@ -2,13 +2,15 @@
 
 import math
 import re
+import threading
+from collections.abc import Iterable
 from typing import Final, Protocol
 
 import numpy as np
 import structlog
 
-from detectors import Batch, Detector, Key, State, make
-from detectors.roster import KEYS_FIELD, decode_keys
+from detectors import Batch, Detector, Flags, Key, State, make
+from detectors.roster import KEYS_FIELD, decode_keys, encode_keys
 from exporter.budget import Budget
 from exporter.config.models import JobConfig
 from exporter.decide import Incidents, Policy
@@ -97,6 +99,8 @@ class Job:
         self.warming = False
         """Whether the history is still being replayed; what is found in it is not published."""
         self._metrics, self._store, self._shard = metrics, store, shard
+        self._accepted: frozenset[Key] = frozenset()
+        self._accepting = threading.Lock()
         self._since = -math.inf  # the time of the first sample ever read
         self._window: Window | None = None
         self._queries: dict[str, str] = {}
@@ -228,10 +232,22 @@ class Job:
             return
         self._serve(manifest.version, manifest.trained_at)
 
+    def accept(self, keys: Iterable[Key]) -> None:
+        """Let the level of open incidents be normal from the next sample on. May be called from any thread."""
+        with self._accepting:
+            self._accepted |= frozenset(keys)
+
+    def take_accepted(self, keys: tuple[Key, ...]) -> Flags | None:
+        """Return which entities of `keys` were accepted since the last time, shape (E,); None if there was none."""
+        with self._accepting:
+            accepted, self._accepted = self._accepted, frozenset()
+        return np.array([key in accepted for key in keys], np.bool_) if accepted else None
+
     def state(self) -> State:
         """Return all that the job's next cycle depends on beside the samples themselves."""
         state: State = {"judged": np.array(self.judged), "since": np.array(self._since)}
         state |= {"fitted": np.array(self._fitted), "warming": np.array(self.warming)}
+        state["accepted"] = encode_keys(tuple(sorted(self._accepted)))
         state["model_version"] = np.frombuffer(self.model_version.encode(), np.uint8)
         for name, part in self._parts.items():
             state |= {f"{name}/{field}": array for field, array in part.state().items()}
@@ -241,6 +257,7 @@ class Job:
         """Take over what `state()` returned. Raises ValueError when it does not fit; the job is then of no more use."""
         for name, part in self._parts.items():
             part.restore({f.removeprefix(f"{name}/"): a for f, a in state.items() if f.startswith(f"{name}/")})
+        self._accepted = frozenset(decode_keys(state["accepted"]))
         self._keys = decode_keys(state[f"incidents/{KEYS_FIELD}"])
         self._fitted, self.warming = bool(state["fitted"]), bool(state["warming"])
         self.judged, self._since = (float(state[name].astype(np.float64)) for name in ("judged", "since"))

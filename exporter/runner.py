@@ -3,7 +3,7 @@
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 import structlog
 
+from detectors.types import Key
 from exporter.audit import Audit
 from exporter.cycle import evaluate
 from exporter.feed.feed import Feed
@@ -87,6 +88,16 @@ class Runner:
             self._retired, self._published = True, False
             self._sinks.page.withdraw(self.job.name)
             self._sinks.feed.withdraw(self.job.name)
+
+    def accept(self, keys: Sequence[Key]) -> float:
+        """Let the level of open incidents be normal from the next cycle on; return the seconds between two cycles."""
+        self.job.accept(keys)
+        self._sinks.metrics.accepted.labels(self.job.name).inc(len(keys))
+        for key in keys[:MOST_FLAG_LINES]:
+            log.warning("incident_accepted", job=self.job.name, labels=dict(key), hint="its level counts as normal now")
+        if len(keys) > MOST_FLAG_LINES:
+            log.warning("accepted_not_listed", job=self.job.name, count=len(keys) - MOST_FLAG_LINES)
+        return self.job.config.step
 
     def save(self) -> None:
         """Save the job's state; no cycle may be running."""

@@ -228,7 +228,7 @@ class WebConfig(Section):
     users: dict[UserName, Secret] = Field(
         {}, description="basic authentication: user name to a bcrypt hash, by reference"
     )
-    enable_reload: bool = Field(False, description="allow POST /-/reload; SIGHUP always works")
+    enable_reload: bool = Field(False, description="allow POST /-/reload and /-/accept; SIGHUP always works")
     max_connections: int = Field(512, ge=8, description="connections open at once")
 
     @field_validator("listen")

@@ -19,6 +19,7 @@ from exporter import __version__
 from exporter.exposition import CONTENT_TYPE
 from exporter.feed.feed import Feed
 from exporter.page import Page, Snapshot
+from exporter.web.accept import Accept, accepted, nothing_to_accept
 from exporter.web.anomalies import anomalies
 
 log = structlog.get_logger()
@@ -41,6 +42,7 @@ _INDEX: Final = """<!DOCTYPE html>
 <li><a href="-/healthy">/-/healthy</a>: the process is alive</li>
 <li><a href="-/ready">/-/ready</a>: something was judged; {ready}</li>
 <li>/-/reload: POST reads the configuration anew; {reload}</li>
+<li>/-/accept?job=…&amp;match=…: POST makes the level of open incidents normal; {reload}</li>
 </ul>
 </body>
 </html>
@@ -59,11 +61,14 @@ class Hooks:
         Reads the configuration anew; None when that worked, else what is wrong. Called in a thread, one at a time.
     feed : Feed
         The newest verdicts.
+    accept : callable taking the name of a job and entities
+        Makes the level of their incidents normal; returns the seconds between two cycles. Raises UnknownJob.
     """
 
     ready: Callable[[], bool]
     reload: Callable[[], str | None]
     feed: Feed = field(default_factory=Feed)
+    accept: Accept = nothing_to_accept
 
 
 class _Pieces(Response):
@@ -142,14 +147,23 @@ class Pages:
 
     async def reload(self, request: Request) -> Response:
         """Read the configuration anew."""
-        if not self._enable_reload:
-            text = "Reload over HTTP is off. Set web.enable_reload: true, or send SIGHUP to the process.\n"
-            return PlainTextResponse(text, 403)
-        if "origin" in request.headers:  # only browsers send it: some page is using its visitor's login
-            return PlainTextResponse("Reload is not for browsers. Use: curl -X POST …/-/reload\n", 403)
+        if barred := self._barred(request, "Reload", ", or send SIGHUP to the process"):
+            return barred
         if message := await self._reload():
             return PlainTextResponse(f"The configuration was not reloaded, the one before stays: {message}\n", 500)
         return PlainTextResponse("Reloaded.\n")
+
+    async def accept(self, request: Request) -> Response:
+        """Let the level of open incidents be normal."""
+        return self._barred(request, "Accept") or await accepted(self._hooks.feed, self._hooks.accept, request)
+
+    def _barred(self, request: Request, what: str, instead: str = "") -> Response | None:
+        """Return the refusal of a request that is to change something and may not."""
+        if not self._enable_reload:
+            return PlainTextResponse(f"{what} over HTTP is off. Set web.enable_reload: true{instead}.\n", 403)
+        if "origin" in request.headers:  # only browsers send it: some page is using its visitor's login
+            return PlainTextResponse(f"{what} is not for browsers. Use: curl -X POST …/-/{what.lower()}\n", 403)
+        return None
 
     async def index(self, _request: Request) -> Response:
         """Say what there is."""
@@ -213,6 +227,7 @@ def build(page: Page, hooks: Hooks, enable_reload: bool, protect: Callable[[ASGI
     }
     routes = [Route(path, function, methods=["GET"]) for path, function in gets.items()]
     routes.append(Route("/-/reload", pages.reload, methods=["POST", "PUT"]))
+    routes.append(Route("/-/accept", pages.accept, methods=["POST"]))
     app = Starlette(routes=routes, exception_handlers={HTTPException: _refused, Exception: _broken})
     app.router.redirect_slashes = False  # a redirect would be built from the Host header
     return _Limits(protect(app))

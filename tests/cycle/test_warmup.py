@@ -23,7 +23,7 @@ FIELDS = ("score", "flag", "severity", "alert", "since", "expected", "lower", "u
 
 def churning(**settings):
     """Return a bench with 10 hours of entities that come, pause, leave and return, one of them with an outage."""
-    bench = Bench(window="20m", history="8h", group=["rack"], **settings)
+    bench = Bench(**{"window": "20m", "history": "8h", "group": ["rack"], "detector": "robust"} | settings)
     rng = np.random.default_rng(5)
     alive = {
         "steady": [(0, 900)],
@@ -238,7 +238,7 @@ def test_too_little_history_is_asked_for_once_and_not_every_minute():
 
 
 def test_time_before_the_first_series_began_counts_for_nothing():
-    bench = Bench(history="8h")
+    bench = Bench(history="8h", detector="robust")
     bench.put("a", range(END - 60, END + 1), value=1.0)
     counted, decide = [], bench.job.budget.decide
     bench.job.budget.decide = lambda keys, *rest: (counted.append(keys), decide(keys, *rest))[1]
@@ -258,7 +258,7 @@ def test_a_query_without_series_is_judged_to_nothing_by_the_detectors():
 def test_memory_is_a_window_and_a_piece_however_long_the_history(monkeypatch):
     monkeypatch.setattr("exporter.warmup.HELD", 2000)
     pieces_of(monkeypatch, 500)
-    bench = Bench(window="30m", history="30d")
+    bench = Bench(window="30m", history="30d", detector="robust")
     rng = np.random.default_rng(0)
     noise = (10 + rng.normal(size=(20, 1440))).tolist()
     for name, values in enumerate(noise):
@@ -347,7 +347,7 @@ def test_the_state_is_saved_while_the_warm_up_goes_on(tmp_path):
 
 @pytest.mark.parametrize("second", [0, 29, 31, 59])
 def test_of_a_long_window_the_newest_samples_are_judged_whenever_in_the_minute_the_start_is(second):
-    bench, seen = Bench(window="250h"), []
+    bench, seen = Bench(window="250h", detector="robust"), []
     bench.put("a", range(14_900, 15_010), value=1.0)
     decide = bench.job.incidents.decide
     bench.job.incidents.decide = lambda keys, score, now, *rest: (seen.append(now), decide(keys, score, now, *rest))[1]

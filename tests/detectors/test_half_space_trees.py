@@ -101,7 +101,13 @@ def test_an_incident_adds_nothing_to_the_masses_and_an_adopted_level_starts_anew
     np.testing.assert_array_equal(after["half_space_mass"][0], before["half_space_mass"][0])
     assert not after["half_space_mass"][1].any()
     assert np.isnan(after["half_space_usual"]).tolist() == [False, True, False]
-    assert np.isfinite(detector.score(batch(values[:, :, 42:102], until=120.0)).score).all()  # from its window
+    verdicts = []
+    for end in range(102, 115):  # the samples of before are no reference any more; ten of the new level are one
+        part = batch(values[:, :, end - 60 : end], until=60.0 * (end - 100))
+        verdicts.append(np.isfinite(detector.score(part).score).tolist())
+        detector.update(part.last(1), np.zeros(3, np.bool_), np.zeros(3, np.bool_))
+    assert verdicts[0] == [True, False, True]
+    assert verdicts[-1] == [True, True, True]
 
 
 def test_a_full_mass_window_becomes_the_reference():
