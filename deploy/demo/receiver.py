@@ -37,33 +37,3 @@ class SlackReceiver(LocalServer):
         payload: dict[str, Any] = json.loads(body)
         self.messages += [Message(part.get("title", ""), part.get("text", "")) for part in payload["attachments"]]
         return "ok"
-
-
-def alertmanager_config(webhook: str) -> dict[str, Any]:
-    """Return an Alertmanager configuration that sends everything to `webhook`, at once."""
-    return {
-        "route": {
-            "receiver": "slack",
-            "group_by": ["alertname"],
-            "group_wait": "0s",
-            "group_interval": "5s",
-            "repeat_interval": "1h",
-        },
-        "receivers": [
-            {
-                "name": "slack",
-                "slack_configs": [
-                    {
-                        "api_url": webhook,
-                        "channel": "#alerts",
-                        "send_resolved": True,
-                        "title": "[{{ .Status | toUpper }}] {{ .CommonLabels.alertname }}",
-                        "text": "{{ range .Alerts }}{{ .Annotations.summary }}, "
-                        '{{ if eq .Status "resolved" }}over at {{ .EndsAt.Local.Format "15:04:05" }}'
-                        '{{ else }}since {{ .StartsAt.Local.Format "15:04:05" }}{{ end }}'
-                        ": {{ .Annotations.description }}\n{{ end }}",
-                    }
-                ],
-            }
-        ],
-    }

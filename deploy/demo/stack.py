@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 
 from deploy.demo.exporter import ExporterServer
 from deploy.demo.process import Server, ServerError
-from deploy.demo.receiver import SlackReceiver, alertmanager_config
+from deploy.demo.receiver import SlackReceiver
 from deploy.demo.servers import ITSELF, AlertmanagerServer, NodeExporterServer, PrometheusServer, backfill, free_port
 from deploy.demo.shop import METRIC, Shop, history
 from exporter.config.models import Config
@@ -63,6 +63,18 @@ def demo_config(prometheus: str) -> dict[str, Any]:
     }
 
 
+def alerting(webhook: Path) -> dict[str, Any]:
+    """Return where the alerts go: all to one Slack channel, whose address is in a file, at once."""
+    slack = {"webhook": {"file": str(webhook)}, "channel": "#alerts"}
+    receiver = {
+        "slack": slack,
+        "group_by": ["alertname"],
+        "group_wait": "0s",
+        "notices": {"most": 240, "window": "10m"},  # an interval of 5s, so that nobody has to wait for the end
+    }
+    return {"receivers": {"slack": receiver}, "routes": {"ticket": ["slack"], "page": ["slack"]}}
+
+
 class Stack:
     """The servers of the live demo in `folder`; a context manager that starts and ends them.
 
@@ -94,8 +106,13 @@ class Stack:
         enter(self.shop)
         enter(self.receiver)
         self.node = self._run(NodeExporterServer(folder / "node_exporter"))
-        config = alertmanager_config(self.receiver.webhook)
-        self.alertmanager = self._run(AlertmanagerServer(folder / "alertmanager", config))
+        secret = folder / "slack-webhook"
+        secret.write_text(self.receiver.webhook)
+        generated = generate(
+            Config.model_validate({**demo_config("http://localhost:9090"), "alerting": alerting(secret)})
+        )
+        write(folder / "generated", generated)
+        self.alertmanager = self._run(AlertmanagerServer(folder / "alertmanager", generated["alertmanager.yml"]))
         page = free_port()
         self.prometheus = PrometheusServer(
             folder / "prometheus",
@@ -109,7 +126,6 @@ class Stack:
             rules=[folder / "generated" / "rules" / "*.yml"],
             alertmanager=self.alertmanager.address,
         )
-        write(folder / "generated", generate(Config.model_validate(demo_config(self.prometheus.url))))
         self._say("building two days of history")
         backfill(self.prometheus.directory, history(time.time(), STEP))
         self._run(self.prometheus)
