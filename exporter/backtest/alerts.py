@@ -1,5 +1,6 @@
 """Known incidents from the history of Prometheus' own alerts."""
 
+import math
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -46,6 +47,7 @@ def read_alerts(config: Config, matchers: str, start: float, end: float, step: f
     inner = _BRACES.sub(r"\1", matchers).strip().rstrip(",")
     if not inner:
         raise BacktestError("--labels-from-alerts: which alerts? Write matchers: 'alertname=~\"Node.*\"'")
+    start, end = math.floor(start / step) * step, math.ceil(end / step) * step  # the times at which samples are judged
     source = Prometheus(config.prometheus, config.limits)
     try:
         frame = source.range(f'ALERTS{{{inner},alertstate=~"pending|firing"}}', start, end, step)
