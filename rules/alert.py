@@ -51,13 +51,15 @@ class Alert:
     series : mapping of str to str
         Labels of the element of `expr` in the cases that fire.
     meaning, action : str
-        Markdown for the runbook.
+        Markdown for the runbook, the same for all alerts of the name.
     cases : tuple of Case
         At least one fires, and one does not.
     for_, keep_firing_for : float
         Seconds.
     annotations : mapping of str to Text
         Further ones.
+    detail : str
+        What the runbook says of this job alone, in one line.
     """
 
     name: str
@@ -73,6 +75,7 @@ class Alert:
     for_: float = 0.0
     keep_firing_for: float = 0.0
     annotations: Mapping[str, Text] = field(default_factory=dict)
+    detail: str = ""
 
     def rule(self) -> dict[str, Any]:
         """Return the rule as Prometheus wants it."""

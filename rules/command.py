@@ -6,8 +6,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TextIO
 
+from exporter.config.check import secrets
 from exporter.config.load import load
+from exporter.config.mistakes import dotted
 from exporter.config.models import Config
+from exporter.config.secrets import SecretUnavailable
 from rules.write import FolderError, generate, outdated, write
 
 __all__ = ["FolderError", "run"]
@@ -52,6 +55,11 @@ def run(
 
 def notes(config: Config) -> Iterator[str]:
     """Say what the generated files cannot do as configured."""
+    for place, secret in secrets(config.alerting, ("alerting",)):
+        try:
+            secret.read()
+        except SecretUnavailable as error:
+            yield f"{dotted(place)}: {error}; Alertmanager will need it"
     if not config.alerting.receivers:
         yield "alerting.receivers: there are none, so alertmanager.yml sends nothing to anybody"
     silent = [name for name, job in config.jobs.items() if "value" not in job.publish]

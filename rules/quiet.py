@@ -34,6 +34,7 @@ def vanished(job: AlertedJob, share: float) -> Alert:
         series=known,
         meaning="The query of the job returns far fewer series than in the middle of the last day, though the source "
         "answers. What is not there is not judged: no other alert will tell.",
+        detail=f"when {share:.0%} are gone",
         action="Are the targets still scraped, does the metric still have its name and labels? A number that changes "
         "by design, as with autoscaling: set `alert.vanished` of the job to a larger share, or to null.",
         cases=(
@@ -82,8 +83,8 @@ def stale(job: AlertedJob) -> Alert:
         ),
         graph=graph(job.selector("anomaly_exporter_cycles_total")),
         series=known,
-        meaning=f"No cycle of the job has succeeded for {format_duration(limit)} (`max_age`), or the exporter does not "
-        "know the job.",
+        meaning="No cycle of the job has succeeded for its `max_age`, or the exporter does not know the job.",
+        detail=f"after {format_duration(limit)}",
         action="The exporter's log has a line `cycle_failed` with the reason; `anomaly_exporter_query_errors_total` "
         "counts them. Does the source answer, is its token valid, was the configuration loaded that these rules were "
         "made of?",

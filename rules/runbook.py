@@ -15,22 +15,16 @@ Silence an alert in Alertmanager while you work on it. The exporter does not lea
 
 
 def files(_: Config, groups: Sequence[Group]) -> dict[str, str]:
-    """Return the runbook; an alert that several jobs have is explained once, with what differs by job."""
-    sections: dict[str, list[tuple[str | None, Alert]]] = {}
+    """Return the runbook; an alert that many jobs have is explained once, and then has one line for each of them."""
+    sections: dict[str, list[str]] = {}
     for group in groups:
         for alert in group.alerts:
-            sections.setdefault(alert.name, []).append((group.job, alert))
-    parts = [_section(name, sections[name]) for name in sorted(sections)]
-    return {"runbook.md": "\n".join([_INTRODUCTION, *parts])}
+            lines = sections.setdefault(alert.name, _section(alert))
+            if group.job is not None and alert.detail:
+                lines.append(f"* `{group.job}`: {alert.detail}")
+    parts = ["\n".join(sections[name]).rstrip() for name in sorted(sections)]
+    return {"runbook.md": "\n\n".join([_INTRODUCTION.rstrip(), *parts]) + "\n"}
 
 
-def _section(name: str, alerts: list[tuple[str | None, Alert]]) -> str:
-    lines = [f"## {name}", ""]
-    for meaning in dict.fromkeys(alert.meaning for _, alert in alerts):
-        jobs = [job for job, alert in alerts if job is not None and alert.meaning == meaning]
-        if len(alerts) > 1 and jobs:
-            lines += [f"In {', '.join(f'`{job}`' for job in jobs)}:", ""]
-        lines += [meaning, ""]
-    for action in dict.fromkeys(alert.action for _, alert in alerts):
-        lines += [f"**What to do.** {action}", ""]
-    return "\n".join(lines)
+def _section(alert: Alert) -> list[str]:
+    return [f"## {alert.name}", "", alert.meaning, "", f"**What to do.** {alert.action}", ""]

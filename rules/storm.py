@@ -41,6 +41,7 @@ def storm(job: AlertedJob) -> Alert:
         series=known,
         meaning="More series of one group have an incident at once than chance and the group's history explain. It "
         "mutes the alerts of its members, and lasts while two of them have an incident.",
+        detail=f"groups by {', '.join(group) or 'nothing'}",
         action="Look for what the members share: a rack, a node, a deployment, a dependency.",
         cases=(
             Case("fires", {own: "0.5 3x20", **troubled}, 3, fires=True),

@@ -89,8 +89,9 @@ def write(folder: Path, made: Mapping[str, str]) -> dict[str, str]:
 def _listed(folder: Path) -> list[str]:
     """Return the names on the list that lie within the folder; anybody may have edited it."""
     content = _content(folder / LIST) or b""
-    names = [line for line in content.decode("utf-8", "replace").splitlines() if line and not line.startswith("#")]
-    return [name for name in names if not PurePosixPath(name).is_absolute() and ".." not in PurePosixPath(name).parts]
+    names = [line for line in content.decode("utf-8", "replace").splitlines() if line.isprintable() and line[:1] != "#"]
+    paths = [PurePosixPath(name) for name in names if name]
+    return [str(path) for path in paths if not path.is_absolute() and ".." not in path.parts]
 
 
 def _content(path: Path) -> bytes | None:

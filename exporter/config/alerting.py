@@ -3,10 +3,10 @@
 import math
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Final, Literal
-from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, Field, PositiveInt, field_validator
+from pydantic import AfterValidator, Field, PositiveInt
 
+from detectors.hourly import time_zone
 from exporter.config.mistakes import nearest
 from exporter.config.secrets import Secret
 from exporter.config.section import Conflict, LabelName, PositiveDuration, Section, SourceUrl
@@ -31,6 +31,11 @@ def _one_line(text: str) -> str:
     return text
 
 
+def _location(name: str) -> str:
+    time_zone(name)
+    return name
+
+
 def _receiver(name: str) -> str:
     if not name.replace("-", "").replace("_", "").isalnum() or not name.isascii() or name == NOBODY:
         raise ValueError(f"is no name of a receiver: letters, digits, _ and - only, and not {NOBODY!r}")
@@ -46,6 +51,7 @@ def _of_rules(labels: dict[str, str]) -> dict[str, str]:
 NOBODY: Final = "nobody"
 """The receiver that drops what it gets."""
 SecretFile = Annotated[Secret, AfterValidator(_held_in_file)]
+Location = Annotated[str, AfterValidator(_location)]
 Line = Annotated[str, AfterValidator(_one_line)]
 ReceiverName = Annotated[str, AfterValidator(_receiver)]
 Labels = Annotated[dict[LabelName, str], AfterValidator(_of_rules)]
@@ -189,16 +195,7 @@ class TimeInterval(Section):
     days_of_month: Days = Field((), description='such as 1, "1:7" or -1, the last')
     months: Months = Field((), description="such as december or 1:3")
     years: Years = Field((), description='such as 2030 or "2030:2031"')
-    location: str = Field("UTC", description="time zone, such as Europe/Berlin")
-
-    @field_validator("location")
-    @classmethod
-    def _known(cls, location: str) -> str:
-        try:
-            ZoneInfo(location)
-        except (ValueError, OSError):
-            raise ValueError("is no time zone; write for example Europe/Berlin") from None
-        return location
+    location: Location = Field("UTC", description="time zone, such as Europe/Berlin")
 
     def conflicts(self) -> Iterator[Conflict]:
         """Say which keys do not go together."""

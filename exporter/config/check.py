@@ -63,7 +63,7 @@ def _summary(loaded: Loaded) -> Iterator[str]:
             yield f"    {channel}: {' '.join(expr.split())}"
     for note in loaded.notes:
         yield f"note: {note}"
-    for place, secret in _secrets(config, ()):
+    for place, secret in secrets(config, ()):
         try:
             secret.read()
         except SecretUnavailable as error:
@@ -75,12 +75,13 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun if number == 1 else plural}"
 
 
-def _secrets(value: object, place: Place) -> Iterator[tuple[Place, Secret]]:
+def secrets(value: object, place: Place) -> Iterator[tuple[Place, Secret]]:
+    """Yield every reference to a secret within a part of the configuration, with its place."""
     if isinstance(value, Secret):
         yield place, value
     elif isinstance(value, BaseModel):
         for name in type(value).model_fields:
-            yield from _secrets(getattr(value, name), (*place, name))
+            yield from secrets(getattr(value, name), (*place, name))
     elif isinstance(value, dict):
         for key, child in value.items():
-            yield from _secrets(child, (*place, key))
+            yield from secrets(child, (*place, key))

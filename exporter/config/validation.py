@@ -37,7 +37,7 @@ _BOUNDS = {
 }
 _LABEL = "is no label name: letters, digits and _ only, and no digit first"
 _NAMES: Mapping[str | int, str] = {
-    **dict.fromkeys(("entity", "group", "channels"), _LABEL),
+    **dict.fromkeys(("entity", "group", "channels", "labels", "annotations", "group_by"), _LABEL),
     "jobs": "is no job name: letters, digits and _ . : - after a letter, digit or _, 100 at most",
     "headers": "is no header name",
     "users": "is no user name: it may not hold a colon",
