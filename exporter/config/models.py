@@ -22,6 +22,7 @@ from pydantic_core import PydanticCustomError
 
 from detectors import make
 from exporter.config.alerting import AlertConfig, AlertingConfig, unheard
+from exporter.config.drift import DriftDetection
 from exporter.config.expression import balanced
 from exporter.config.notify import NotifyConfig
 from exporter.config.secrets import FilePath, Secret
@@ -119,7 +120,7 @@ class JobConfig(Section):
     step: PositiveDuration = Field(60.0, description="distance of samples, and how often the job is judged")
     window: PositiveDuration = Field(3600.0, description="time span the detector sees")
     detector: str | dict[str, dict[str, Any]] = Field(
-        "robust", validate_default=True, description="detector name, or {name: {parameter: …}}"
+        "auto", validate_default=True, description="detector name, or {name: {parameter: …}}"
     )
     history: PositiveDuration | None = Field(
         None, description="what a new job replays before its first verdict, such as 14d; default: the window"
@@ -152,6 +153,7 @@ class JobConfig(Section):
         None, description="scores older than this are withdrawn; default: five steps, at least 1m"
     )
     max_series: PositiveInt | None = Field(None, description="overrides limits.series for this job")
+    drift_detection: DriftDetection = Field(None, description="as at the top level, for this job")
     rate: bool = Field(True, description="turn a bare counter into rate(), as the metadata says")
     alert: AlertConfig = Field(AlertConfig.model_construct(for_=0.0), description="generated alert")
 
@@ -293,7 +295,7 @@ class Config(Section):
     limits: LimitsConfig = Field(LimitsConfig(), description="limits on what comes in")
     alerting: AlertingConfig = Field(AlertingConfig(), description="generated rules and routing through Alertmanager")
     notify: NotifyConfig = Field(NotifyConfig(), description="notices without Alertmanager")
-    drift_detection: bool = Field(False, description="watch for drift; accepted, without effect in this version")
+    drift_detection: DriftDetection = Field(None, description="watch every job for drift and ask for new models")
     reload_poll: Duration = Field(10.0, description="how often the files are checked for changes; 0s never")
 
     def conflicts(self) -> Iterator[Conflict]:

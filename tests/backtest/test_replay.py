@@ -29,7 +29,7 @@ def entity(name, values, start=START):
 
 
 def config(**changes):
-    return JobConfig.model_validate({"expr": "q", "window": "20m", **changes})
+    return JobConfig.model_validate({"expr": "q", "window": "20m", "detector": "robust", **changes})
 
 
 def example(seed, entities=3, channels=1, rows=150):

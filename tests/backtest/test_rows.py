@@ -15,7 +15,7 @@ FIELDS = ("score", "severity", "flag", "alert", "expected", "lower", "upper")
 
 
 def config(**changes):
-    return JobConfig.model_validate({"expr": "q", "window": "20m", **changes})
+    return JobConfig.model_validate({"expr": "q", "window": "20m", "detector": "robust", **changes})
 
 
 def times_of(seed, rows=ROWS):

@@ -31,7 +31,7 @@ def run_of(**changes):
         Series(f"e{at}", [""] * ROWS, times, ("value",), each, label * (at == 0)) for at, each in enumerate(values)
     ]
     (only,) = group(every, STEP)
-    config = JobConfig.model_validate({"expr": "q", "window": "60m", **changes})
+    config = JobConfig.model_validate({"expr": "q", "window": "60m", "detector": "robust", **changes})
     record = replay_group("job", config, only, 1)
     outcomes = [
         outcome(record, row, only.slots[row], each.name, each.stamps, times, STEP, each.label, 1.0)

@@ -18,7 +18,7 @@ def test_a_good_file_gives_a_summary_and_0(capsys: pytest.CaptureFixture[str]) -
     first, *rest = out.splitlines()
     digest = load(EXAMPLES / "anomaly.yml", None, {}).digest
     assert first == f"{EXAMPLES / 'anomaly.yml'}: good; 2 jobs, 3 queries, digest {digest}"
-    assert rest[0].startswith("  node-cpu: robust, every 1m on 1h, digest ")
+    assert rest[0].startswith("  node-cpu: auto, every 1m on 1h, digest ")
     assert rest[1] == '    value: 1 - avg by (instance) (rate(node_cpu_seconds_total{mode="idle"}[5m]))'
 
 

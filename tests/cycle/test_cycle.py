@@ -29,7 +29,7 @@ class Bench:
         self.source, self.metrics = FakeSource(), SelfMetrics()
         self.page, self.telemetry = Page(self.metrics), Telemetry(self.metrics, {})
         self.verdicts = []
-        self.config = JobConfig.model_validate({"expr": "q", "window": "30m"} | settings)
+        self.config = JobConfig.model_validate({"expr": "q", "window": "30m", "detector": "robust"} | settings)
         self.job = Job("job", self.config, "digest", self.source, self.metrics, None)
 
     def put(self, name, minutes, value=None, **labels):
