@@ -8,6 +8,7 @@ import yaml
 
 from exporter.config.load import load
 from exporter.config.models import Config
+from rules.names import RESERVED, WATCHDOG
 from rules.write import generate
 from tests.support.generated import passes, tool, written
 
@@ -59,6 +60,11 @@ def test_every_alert_has_a_case_that_fires_and_one_that_stays_silent() -> None:
                 of = (name.partition("/")[2].removesuffix("_test.yml"), looked["alertname"])
                 outcomes.setdefault(of, set()).add(bool(looked["exp_alerts"]))
     assert outcomes == {alert: {True, False} for alert in alerts}
+
+
+def test_every_alert_is_documented() -> None:
+    page = (ROOT / "docs" / "alerts.md").read_text()
+    assert [name for name in (*RESERVED, WATCHDOG) if f"| `{name}` |" not in page] == []
 
 
 @pytest.mark.parametrize(("broken", "fires"), [("({}) unless on () vector(1)", True), ("vector(1) or ({})", False)])
