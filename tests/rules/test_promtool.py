@@ -1,5 +1,6 @@
 """What is generated passes promtool and amtool, and its own tests can fail."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,19 @@ def test_every_alert_has_a_case_that_fires_and_one_that_stays_silent() -> None:
                 of = (name.partition("/")[2].removesuffix("_test.yml"), looked["alertname"])
                 outcomes.setdefault(of, set()).add(bool(looked["exp_alerts"]))
     assert outcomes == {alert: {True, False} for alert in alerts}
+
+
+def test_every_metric_that_an_alert_reads_is_on_our_page() -> None:
+    page = (ROOT / "docs" / "metrics.md").read_text()
+    made = generate(loaded(ROOT / "tests" / "rules" / "golden.yml", None))
+    read = {
+        metric
+        for name, text in made.items()
+        if name.startswith("rules/")
+        for metric in re.findall(r"\banomaly_[a-z_]+\b", text)
+    }
+    assert len(read) > 10
+    assert [metric for metric in sorted(read) if f"| `{metric}` |" not in page] == []
 
 
 def test_every_alert_is_documented() -> None:
