@@ -18,6 +18,7 @@ from exporter import logs
 from exporter.audit import Audit, AuditError
 from exporter.backtest.publish import Board
 from exporter.config.digest import job_digest
+from exporter.config.drift import DriftConfig, drift_settings
 from exporter.config.load import ConfigError, Loaded, load
 from exporter.config.models import AuditConfig, Config, JobConfig
 from exporter.config.watch import Watcher
@@ -28,6 +29,7 @@ from exporter.masking import mask
 from exporter.metrics import SelfMetrics
 from exporter.notify.notifier import Notifier
 from exporter.page import Page
+from exporter.retrain import RetrainFolder
 from exporter.runner import Runner, Sinks
 from exporter.server import Hooks, Server
 from exporter.shard import Shard
@@ -161,12 +163,23 @@ class App:
             if name in before and before[name].job.digest == digest:
                 runners[name] = before[name]
             else:
-                runners[name] = self._runner(name, job_config, digest, source, store)
+                drift = drift_settings(job_config.drift_detection, config.drift_detection)
+                runners[name] = self._runner(name, job_config, digest, source, store, drift)
         return runners
 
-    def _runner(self, name: str, config: JobConfig, digest: str, source: Prometheus, store: Store | None) -> Runner:
+    def _runner(
+        self,
+        name: str,
+        config: JobConfig,
+        digest: str,
+        source: Prometheus,
+        store: Store | None,
+        drift: DriftConfig | None,
+    ) -> Runner:
         def fresh() -> Job:
-            return Job(name, config, digest, source, self.metrics, store, self._shard)
+            job = Job(name, config, digest, source, self.metrics, store, self._shard)
+            job.watch_drift(drift)
+            return job
 
         job = fresh()
         if self._sinks.state is not None and not self._sinks.state.restore(job):
@@ -177,6 +190,7 @@ class App:
         """Take the folder of saved states from `config`."""
         key = config.models.key if config.models else None
         folder = StateFolder(config.state.path, lambda: signing_keys(key)) if config.state else None
+        self._sinks.retrain = RetrainFolder.of(config)
         self._sinks.state, self._sinks.save_every = folder, config.state.every if config.state else math.inf
 
     def _keep_house(self) -> None:
@@ -234,6 +248,7 @@ class App:
                 self.metrics.forget(name)
         for name, runner in runners.items():
             runner.job.source = source
+            runner.job.watch_drift(drift_settings(new.jobs[name].drift_detection, new.drift_detection))
             if before.get(name) is not runner:
                 runner.start()
         if source is not self._source:

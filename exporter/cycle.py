@@ -85,6 +85,8 @@ def judge(job: Job, window: Batch, stage: Callable[[Stage], AbstractContextManag
         alert = job.budget.decide(batch.keys, decision.flag, decision.severity, decision.closed_severity, step)
         groups = job.groups.score(batch.keys, decision.flag, now, step)
         job.detector.update(batch.last(1), held=decision.flag, adopted=decision.adopted)
+        watch = job.drift  # a reload may exchange it
+        drift = None if watch is None else watch.see(score, now)
         job.judged = now
     return Verdict(
         job=job.name,
@@ -108,6 +110,7 @@ def judge(job: Job, window: Batch, stage: Callable[[Stage], AbstractContextManag
         groups=groups,
         model_version=job.model_version,
         config_hash=job.digest,
+        drift=drift,
     )
 
 

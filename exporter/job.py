@@ -12,8 +12,10 @@ import structlog
 from detectors import Batch, Detector, Flags, Key, State, make
 from detectors.roster import KEYS_FIELD, decode_keys, encode_keys
 from exporter.budget import Budget
+from exporter.config.drift import DriftConfig
 from exporter.config.models import JobConfig
 from exporter.decide import Incidents, Policy
+from exporter.drift import DriftWatch
 from exporter.groups import Groups
 from exporter.metrics import SelfMetrics
 from exporter.shard import Shard
@@ -91,6 +93,8 @@ class Job:
         )
         self.budget = Budget(config.budget / shard.count, config.line)
         self.groups = Groups(config.group, config.line)
+        self.drift: DriftWatch | None = None
+        """What watches the scores for lasting changes, if anything does."""
         self.judged = -math.inf
         """Unix seconds of the newest judged sample."""
         self.model_version = ""
@@ -232,6 +236,11 @@ class Job:
             return
         self._serve(manifest.version, manifest.trained_at)
 
+    def watch_drift(self, config: DriftConfig | None) -> None:
+        """Watch the scores for lasting changes as `config` says, None: not at all. The same settings change nothing."""
+        if config != (None if self.drift is None else self.drift.config):
+            self.drift = None if config is None else DriftWatch(config)
+
     def accept(self, keys: Iterable[Key]) -> None:
         """Let the level of open incidents be normal from the next sample on. May be called from any thread."""
         with self._accepting:
@@ -266,7 +275,9 @@ class Job:
 
     @property
     def _parts(self) -> dict[str, Stateful]:
-        return {"detector": self.detector, "incidents": self.incidents, "budget": self.budget, "groups": self.groups}
+        parts: dict[str, Stateful] = {"detector": self.detector, "incidents": self.incidents}
+        parts |= {"budget": self.budget, "groups": self.groups}
+        return parts if self.drift is None else {**parts, "drift": self.drift}
 
     @property
     def _parameters(self) -> dict[str, object]:

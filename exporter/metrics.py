@@ -73,7 +73,9 @@ class SelfMetrics:
         self.model_loads = counter(
             "model_loads_total", "Model files read, by outcome: loaded, refused or missing", "query", "outcome"
         )
-        self.drift_events = counter("drift_events_total", "Drift seen in a job's scores", "query")
+        self.drift_events = counter(
+            "drift_events_total", "Lasting changes of a job's scores", "query", "detector", "method"
+        )
         self.retrains = counter(
             "retrains_total", "Trainings by outcome: promoted, rejected or failed", "query", "outcome"
         )

@@ -15,11 +15,13 @@ import structlog
 from detectors.types import Key
 from exporter.audit import Audit
 from exporter.cycle import evaluate
+from exporter.drift import Drift
 from exporter.feed.feed import Feed
 from exporter.job import Job
 from exporter.metrics import SelfMetrics
 from exporter.notify.notifier import Notifier
 from exporter.page import Page
+from exporter.retrain import RetrainFolder, RetrainRequest
 from exporter.schedule import Clockwork
 from exporter.source.errors import SourceError
 from exporter.state import StateFolder
@@ -51,6 +53,7 @@ class Sinks:
     save_every: float = math.inf
     notifier: Notifier | None = None
     feed: Feed = field(default_factory=Feed)
+    retrain: RetrainFolder | None = None
 
 
 class Runner:
@@ -199,6 +202,31 @@ class Runner:
         self._sinks.metrics.flag_changes.labels(verdict.job, "open").inc(int(opened.sum()))
         self._sinks.metrics.flag_changes.labels(verdict.job, "closed").inc(int(closed.sum()))
         log_flags(verdict)
+        if verdict.drift is not None:
+            self._ask_to_retrain(verdict, verdict.drift)
+
+    def _ask_to_retrain(self, verdict: Verdict, drift: Drift) -> None:
+        """Count and log a lasting change, and leave a request for the training; nothing is fitted here."""
+        self._sinks.metrics.drift_events.labels(verdict.job, verdict.detector, drift.method).inc()
+        hint = "train the job anew, or accept the level where it is right"
+        log.warning("drift", job=verdict.job, detector=verdict.detector, why=drift.reason, hint=hint)
+        if self._sinks.retrain is None:
+            return
+        request = RetrainRequest(
+            job=verdict.job,
+            detector=verdict.detector,
+            method=drift.method,
+            reason=drift.reason,
+            time=verdict.time,
+            model_version=verdict.model_version,
+            statistics={"before": drift.before, "now": drift.now, "hours": float(drift.hours)},
+        )
+        try:
+            file = self._sinks.retrain.write(request)
+        except OSError as error:
+            log.error("retrain_not_asked_for", job=verdict.job, error=str(error), hint="train the job by hand")
+        else:
+            log.info("retrain_asked_for", job=verdict.job, file=str(file))
 
 
 def log_flags(verdict: Verdict) -> None:

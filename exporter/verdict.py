@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from detectors.types import Flags, Floats, Key
+from exporter.drift import Drift
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,6 +38,8 @@ class Verdict:
         anomaly_group_score by group labels; empty where the job has no groups.
     model_version, config_hash : str
         What judged: "" where the detector has no fitted model.
+    drift : Drift or None
+        A lasting change of the scores that has just become clear.
     """
 
     job: str
@@ -60,3 +63,4 @@ class Verdict:
     groups: Mapping[Key, float] = field(default_factory=dict)
     model_version: str = ""
     config_hash: str = ""
+    drift: Drift | None = None

@@ -15,12 +15,13 @@ def config_digest(config: Config) -> str:
 def job_digest(job: JobConfig, config: Config) -> str:
     """Return 12 hexadecimal digits that change with whatever the job's cycles depend on.
 
-    That is all of the job but its alert (which only the generated rules read), whose data it asks for, and the model
-    store. A job keeps its state over a reload while its digest stays.
+    That is all of the job but its alert (which only the generated rules read) and how drift is watched, whose data it
+    asks for, and the model store. A job keeps its state over a reload while its digest stays.
     """
     source = config.prometheus.model_dump(mode="json", include={"url", "headers"})
     models = config.models.model_dump(mode="json") if config.models else None
-    return _digest({"job": job.model_dump(mode="json", exclude={"alert"}), "source": source, "models": models})
+    own = job.model_dump(mode="json", exclude={"alert", "drift_detection"})
+    return _digest({"job": own, "source": source, "models": models})
 
 
 def _digest(value: Any) -> str:

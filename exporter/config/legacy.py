@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field, SecretStr, field_validator
 
+from exporter.config.drift import require_river
 from exporter.config.mistakes import Mistake
 from exporter.config.models import Config, PromQL
 from exporter.config.secrets import FilePath
@@ -42,6 +43,13 @@ class FlatConfig(Section):
     @classmethod
     def _empty_is_none(cls, value: Any) -> Any:
         return None if value == "" else value
+
+    @field_validator("drift_detection")
+    @classmethod
+    def _watchable(cls, value: bool) -> bool:
+        if value:
+            require_river()
+        return value
 
     def conflicts(self) -> Iterator[Conflict]:
         """Say which keys do not go together."""

@@ -1,5 +1,6 @@
 """What a configuration may say without effect in this version. Silence would be taken for a promise."""
 
+from exporter.config.drift import drift_settings
 from exporter.config.models import Config
 
 
@@ -8,6 +9,7 @@ def notes(config: Config) -> tuple[str, ...]:
     found = []
     if config.alerting.receivers and (config.notify.slack or config.notify.webhook):
         found.append("notify: without effect beside alerting.receivers: Alertmanager tells them")
-    if config.drift_detection:
-        found.append("drift_detection: accepted, but this version does not watch for drift")
+    watched = any(drift_settings(job.drift_detection, config.drift_detection) for job in config.jobs.values())
+    if watched and not (config.models or config.state):
+        found.append("drift_detection: drift is only counted and logged; with models or state it also asks to retrain")
     return tuple(found)

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, BeforeValidator, SecretStr
 from pydantic.fields import FieldInfo
 
+from exporter.config.drift import switched
 from exporter.config.legacy import FlatConfig
 from exporter.config.models import Config
 from exporter.config.secrets import Secret
@@ -65,6 +66,8 @@ def _section(title: str, model: type[BaseModel], prefix: str) -> Iterator[str]:
         kind = _SPELLED.get(f"{prefix}{key}")
         if kind is None:
             kind = _type(info.annotation, tuple(info.metadata)) if inner is None else f"see `{name}`"
+            if any(isinstance(item, BeforeValidator) and item.func is switched for item in info.metadata):
+                kind = f"true, false or {kind}"
         yield _row(key, kind, _default(info), info.description)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from exporter.config.drift import DriftConfig
 from exporter.config.legacy import job_names
 from exporter.config.load import ConfigError, load
 from exporter.config.models import Config
@@ -36,13 +37,14 @@ def test_the_original_file_loads_unchanged() -> None:
     assert config.models.path == Path("models/isolation_forest")
     assert isinstance(config.notify.slack, SecretStr)
     assert config.notify.slack.get_secret_value().startswith("https://hooks.slack.com/")
-    assert config.drift_detection is True
+    assert config.drift_detection == DriftConfig(method="adwin")
 
 
 def test_metrics_alone_are_enough_and_get_the_original_defaults(tmp_path: Path) -> None:
     config = flat(tmp_path, "metrics: [up]\n")
     assert config.jobs["up"].detector == {"isolation_forest": {"contamination": 0.01}}
-    assert (config.audit, config.models, config.notify.slack, config.drift_detection) == (None, None, None, False)
+    assert (config.audit, config.models, config.notify.slack) == (None, None, None)
+    assert config.drift_detection == DriftConfig(method="off")
 
 
 def test_keys_without_a_value_are_as_if_absent(tmp_path: Path) -> None:
@@ -72,18 +74,14 @@ def test_profile_and_environment_speak_the_flat_keys(tmp_path: Path) -> None:
 
 
 def test_notes_say_what_has_no_effect(tmp_path: Path) -> None:
-    assert load(ORIGINAL, None, {}).notes == (
-        "drift_detection: accepted, but this version does not watch for drift",
-    )
+    assert load(ORIGINAL, None, {}).notes == ()
     file = tmp_path / "new.yml"
     new = "jobs: {a: {expr: up}}\nnotify: {slack: {env: HOOK}}\n"
     file.write_text(new)
     assert load(file, None, {}).notes == ()
     receiver = "{webhook: {url: 'http://localhost:1'}}"
     file.write_text(f"{new}alerting: {{receivers: {{us: {receiver}}}, routes: {{ticket: [us]}}}}\n")
-    assert load(file, None, {}).notes == (
-        "notify: without effect beside alerting.receivers: Alertmanager tells them",
-    )
+    assert load(file, None, {}).notes == ("notify: without effect beside alerting.receivers: Alertmanager tells them",)
 
 
 def test_names_are_readable_unique_valid_and_independent_of_the_order() -> None:

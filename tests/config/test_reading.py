@@ -92,7 +92,7 @@ def test_words_for_a_boolean_still_set_a_boolean(tmp_path: Path) -> None:
     file.write_text("jobs:\n  a: {expr: up, rate: no}\ndrift_detection: on\n")
     config = load(file, None, {}).config
     assert config.jobs["a"].rate is False
-    assert config.drift_detection is True
+    assert config.drift_detection.method == "adwin"
 
 
 @pytest.mark.parametrize("encode", [
