@@ -44,11 +44,13 @@ def evaluate(
         newest = window.times[-1] + job.config.step > until
         verdict = judge(job, window, measured if newest else _unmeasured)
         if not job.warming:
+            job.last = verdict
             yield verdict
     if job.warming and verdict is not None:
         job.warming = False
         # At a start every incident that is open is news, whenever in the history it began.
-        yield replace(verdict, changed=verdict.flag.copy())
+        job.last = replace(verdict, changed=verdict.flag.copy())
+        yield job.last
 
 
 def unjudged(job: Job, pieces: Iterable[Piece], until: float) -> Iterator[tuple[Batch, bool]]:

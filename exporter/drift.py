@@ -64,6 +64,7 @@ class DriftWatch:
         self._hour = np.nan
         self._sum = self._count = 0.0
         self._fed: list[float] = []
+        self._line = np.nan  # an hour above it is an error to DDM
         self._start()
 
     def _start(self) -> None:
@@ -109,7 +110,9 @@ class DriftWatch:
         if self.config.method == "ddm":
             if at < REFERENCE:
                 return False
-            value = float(mean > np.quantile(self._fed[:REFERENCE], 1 - ERRORS))
+            if at == REFERENCE:
+                self._line = float(np.quantile(self._fed[:REFERENCE], 1 - ERRORS))
+            value = float(mean > self._line)
         self._detector.update(value)
         return bool(self._detector.drift_detected)
 

@@ -23,6 +23,7 @@ from exporter.source.errors import BadAnswer, QueryRejected
 from exporter.source.frame import Source
 from exporter.source.promql import as_rate, bare_selector
 from exporter.store import ModelMissing, ModelRefused, Store, StoreError
+from exporter.verdict import Verdict, restored_verdict, verdict_state
 from exporter.window import Window
 
 log = structlog.get_logger()
@@ -100,6 +101,8 @@ class Job:
         self.model_version = ""
         self.dropped: dict[str, int] = {}
         """Series left out of the newest samples, by reason."""
+        self.last: Verdict | None = None
+        """The newest verdict, to be shown again after a restart until there is a newer one."""
         self.warming = False
         """Whether the history is still being replayed; what is found in it is not published."""
         self._metrics, self._store, self._shard = metrics, store, shard
@@ -260,18 +263,33 @@ class Job:
         state["model_version"] = np.frombuffer(self.model_version.encode(), np.uint8)
         for name, part in self._parts.items():
             state |= {f"{name}/{field}": array for field, array in part.state().items()}
+        if self.last is not None:
+            state |= {f"last/{field}": array for field, array in verdict_state(self.last).items()}
         return state
 
     def restore(self, state: State) -> None:
         """Take over what `state()` returned. Raises ValueError when it does not fit; the job is then of no more use."""
+
+        def of(part: str) -> State:
+            return {field.removeprefix(f"{part}/"): a for field, a in state.items() if field.startswith(f"{part}/")}
+
         for name, part in self._parts.items():
-            part.restore({f.removeprefix(f"{name}/"): a for f, a in state.items() if f.startswith(f"{name}/")})
+            part.restore(of(name))
         self._accepted = frozenset(decode_keys(state["accepted"]))
         self._keys = decode_keys(state[f"incidents/{KEYS_FIELD}"])
         self._fitted, self.warming = bool(state["fitted"]), bool(state["warming"])
         self.judged, self._since = (float(state[name].astype(np.float64)) for name in ("judged", "since"))
         if version := state["model_version"].tobytes().decode():
             self._serve(version, trained_at=None)
+        if last := of("last"):
+            self.last = restored_verdict(
+                last,
+                job=self.name,
+                detector=self.detector_name,
+                channels=tuple(self.config.queries),
+                model_version=version,
+                config_hash=self.digest,
+            )
 
     @property
     def _parts(self) -> dict[str, Stateful]:

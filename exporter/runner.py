@@ -73,7 +73,13 @@ class Runner:
         return self._published
 
     def start(self) -> None:
-        """Run the first cycle now and then one at every step."""
+        """Show the verdict from before a restart as long as it is of use; run the first cycle now, then one a step."""
+        last = self.job.last
+        age = math.inf if last is None else time.time() - last.time - self.job.config.lag
+        if last is not None and not self.job.warming and 0 <= age <= self.job.config.withdraw_after:
+            self._succeeded -= age
+            self._show(last)
+            self._sinks.done()
         self._clock.start()
 
     def stop(self) -> None:
@@ -188,11 +194,14 @@ class Runner:
         with self._publishing:
             if self._retired:  # by a reload, while this cycle was judging
                 return
-            self._sinks.page.publish(verdict, self.job.config.publish)
-            self._sinks.feed.publish(verdict)
-            self._published = True
+            self._show(verdict)
             if self._sinks.notifier is not None:
                 self._sinks.notifier.take(verdict)
+
+    def _show(self, verdict: Verdict) -> None:
+        self._sinks.page.publish(verdict, self.job.config.publish)
+        self._sinks.feed.publish(verdict)
+        self._published = True
 
     def _record(self, verdict: Verdict) -> None:
         """Write what is kept of every verdict, also of those made up for after an outage."""

@@ -2,8 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any, Final
 
-from detectors.types import Flags, Floats, Key
+import numpy as np
+
+from detectors.roster import decode_keys, encode_keys
+from detectors.types import Flags, Floats, Key, State
 from exporter.drift import Drift
 
 
@@ -64,3 +68,38 @@ class Verdict:
     model_version: str = ""
     config_hash: str = ""
     drift: Drift | None = None
+
+
+_WIDE: Final = ("values", "expected", "lower", "upper", "blame")
+_NARROW: Final = ("score", "severity", "since")
+_FLAGS: Final = ("flag", "flapping", "alert")
+
+
+def verdict_state(verdict: Verdict) -> State:
+    """Return what a page needs of a verdict, as arrays."""
+    arrays: State = {name: getattr(verdict, name) for name in (*_WIDE, *_NARROW, *_FLAGS)}
+    arrays |= {"keys": encode_keys(verdict.keys), "groups": encode_keys(tuple(verdict.groups))}
+    arrays |= {"group_scores": np.array(list(verdict.groups.values()), np.float64), "time": np.array(verdict.time)}
+    return arrays | {f"state_{name}": np.array(count) for name, count in verdict.states.items()}
+
+
+def restored_verdict(state: State, **known: Any) -> Verdict:
+    """Return the verdict of `verdict_state`, nothing in it news; `known` are the fields that it does not hold.
+
+    Raises ValueError, KeyError when it is none.
+    """
+    keys, groups = decode_keys(state["keys"]), decode_keys(state["groups"])
+    for name in (*_NARROW, *_FLAGS, *_WIDE):
+        if state[name].shape[:1] != (len(keys),):
+            raise ValueError(f"the saved verdict has {name} of another shape")
+    return Verdict(
+        time=float(state["time"].astype(np.float64)),
+        keys=keys,
+        changed=np.zeros(len(keys), np.bool_),
+        states={name.removeprefix("state_"): int(at) for name, at in state.items() if name.startswith("state_")},
+        groups=dict(zip(groups, state["group_scores"].astype(np.float64).tolist(), strict=True)),
+        **{
+            name: state[name].astype(np.bool_ if name in _FLAGS else np.float64) for name in (*_WIDE, *_NARROW, *_FLAGS)
+        },
+        **known,
+    )

@@ -9,6 +9,8 @@ import structlog
 from detectors import DETECTORS
 from exporter.job import Job
 from exporter.metrics import SelfMetrics
+from exporter.page import Page
+from exporter.runner import Runner, Sinks
 from exporter.state import StateFolder
 from tests.cycle.test_cycle import Bench
 
@@ -109,3 +111,38 @@ def test_a_folder_that_cannot_be_written_is_said_and_stops_nothing(tmp_path):
     assert logs[0]["event"] == "state_not_saved"
     assert logs[0]["job"] == "job"
     json.dumps(logs[0])
+
+
+def runner_of(b, folder, **sinks):
+    return Runner(b.job, Sinks(b.page, b.metrics, b.telemetry, None, folder, lambda: None, **sinks))
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_after_a_restart_the_page_shows_the_newest_verdict_at_once(channels, tmp_path, monkeypatch):
+    """Rows 41 and 45: nobody waits for the next minute, and an alert does not vanish meanwhile."""
+    folder, now = StateFolder(tmp_path, list), [531 * 60.0]
+    monkeypatch.setattr("exporter.runner.time.time", lambda: now[0])
+    b = bench()
+    if channels == 2:
+        queries = {"a": "q", "b": "q"}
+        b.config = b.config.model_copy(update={"expr": None, "channels": queries})
+        b.job = Job("job", b.config, "digest", b.source, SelfMetrics(), None)
+    runner = runner_of(b, folder)
+    runner.cycle(now[0])
+    runner.save()
+    b.page.render()
+    before = [line for line in b.page.current.body.splitlines() if line.startswith(b"anomaly_") and b"query" in line]
+    assert any(line.startswith(b"anomaly_flag") and line.endswith(b" 1") for line in before)
+    own = [line for line in before if not line.startswith(b"anomaly_exporter")]
+    for later, shown in ((40.0, own), (400.0, [])):  # within max_age, and beyond
+        after = restarted(b, folder)
+        after.page, now[0] = Page(SelfMetrics()), 531 * 60.0 + later
+        again = runner_of(after, folder)
+        again._clock.start = lambda: None
+        again.start()
+        after.page.render()
+        found = after.page.current.body.splitlines()
+        assert [n for n in found if n.startswith(b"anomaly_") and not n.startswith(b"anomaly_exporter")] == shown
+        assert again.published is bool(shown)
+    again.cycle(533 * 60.0)
+    assert again.published
