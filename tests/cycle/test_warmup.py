@@ -332,6 +332,32 @@ def test_a_stop_ends_a_warm_up_at_once_and_saves_what_was_learnt(tmp_path):
     assert fresh.judged == bench.job.judged < END * STEP
 
 
+def test_another_job_is_judged_while_one_warms_up():
+    slow, other = churning(), Bench(detector="robust")
+    other.put("a", range(100))
+    other.page, other.metrics, other.telemetry = slow.page, slow.metrics, slow.telemetry
+    other.job = Job("other", other.config, "digest", other.source, slow.metrics, None)
+    score, begun = slow.job.detector.score, threading.Event()
+
+    def slowly(batch):
+        begun.set()
+        time.sleep(0.02)
+        return score(batch)
+
+    slow.job.detector.score = slowly
+    warming, judged = started(slow)[0], started(other)[0]
+    thread = threading.Thread(target=warming.cycle, args=(END * STEP,))
+    thread.start()
+    assert begun.wait(10)
+    for minute in range(50, 55):
+        judged.cycle(minute * STEP)
+    assert judged.published
+    assert not warming.published
+    assert thread.is_alive()
+    warming.stop()
+    thread.join(5)
+
+
 def test_the_state_is_saved_while_the_warm_up_goes_on(tmp_path):
     """Row 24: after a kill the warm-up goes on near where it was."""
     bench = churning()
