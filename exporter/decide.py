@@ -12,6 +12,8 @@ from exporter.config.models import JobConfig
 
 INVALID_SCORE: Final = 10.0
 """Score of a value outside the valid range."""
+STAYS_OPEN: Final = 0.6
+"""An open incident stays open while the score is above: a drop that is surely there may be just below 1 in between."""
 NO_DATA_CLOSES: Final = 3600.0
 """Seconds without a verdict after which an open incident is closed: nothing is known any more."""
 
@@ -40,7 +42,7 @@ class Policy:
         )
 
     def apply(self, judgement: Judgement, batch: Batch) -> Floats:
-        """Return the scores, shape (E,): at most 1 where no channel deviates enough in the direction that counts.
+        """Return the scores, shape (E,): at most STAYS_OPEN where no channel deviates enough in the way that counts.
 
         A value outside the valid range is anomalous whatever the detector says. Where a detector has no forecast,
         direction and least deviation cannot be judged and the score stands.
@@ -57,7 +59,7 @@ class Policy:
         unknown = np.isnan(newest)
         counts = (~too_small & ~unknown).any(axis=1)
         score: Floats = judgement.score * float(self.line ** (1 / KAPPA))
-        score = np.where(counts, score, np.minimum(score, 1.0))
+        score = np.where(counts, score, np.minimum(score, STAYS_OPEN))
         return np.where(invalid, np.fmax(score, INVALID_SCORE), score)
 
 
@@ -83,8 +85,9 @@ class Incidents:
     """Open incidents of a job's entities, with hysteresis.
 
     An incident opens after `open_after` scores above 1 in a row and closes when `clear_after` seconds have passed
-    without one. While an entity has no verdict its flag stays and the clock stands still. After `max_hold` seconds the
-    level is adopted as normal. Severity is the sum over minutes of ln(score) while the score is above 1.
+    without one above STAYS_OPEN. While an entity has no verdict its flag stays and the clock stands still. After
+    `max_hold` seconds the level is adopted as normal. Severity is the sum over minutes of ln(score) while the score is
+    above 1.
 
     An entity whose incidents opened and closed more than `flap_limit` times within `flap_window` seconds is flapping:
     its incident is held open until none has opened or closed for as long, so that one unsteady series is one incident.
@@ -150,12 +153,12 @@ class Incidents:
         before = r["open"] | r["flapping"]
         known = np.isfinite(score)
         with np.errstate(invalid="ignore"):
-            hot = score > 1
+            hot, warm = score > 1, score > STAYS_OPEN
         r["above"] = np.where(known, np.where(hot, r["above"] + 1, 0), r["above"])
         r["silent"] = np.where(known, 0.0, r["silent"] + elapsed)
-        r["calm"] = np.where(known, np.where(hot, 0.0, r["calm"] + elapsed), r["calm"])
+        r["calm"] = np.where(known, np.where(warm, 0.0, r["calm"] + elapsed), r["calm"])
         opening = ~r["open"] & (r["above"] >= self._open_after) & hot
-        calmed = r["open"] & known & ~hot & (r["calm"] >= self._clear_after)
+        calmed = r["open"] & known & ~warm & (r["calm"] >= self._clear_after)
         accepted = np.zeros(len(keys), np.bool_) if accepted is None else accepted
         adopted = before & (accepted | (now - r["since"] >= self._max_hold))
         ended = adopted | (before & (r["silent"] >= NO_DATA_CLOSES))

@@ -10,7 +10,7 @@ from detectors.types import Flags, Floats
 from exporter.backtest.figures import Figures, beginnings, bridge, figures, overall, uncounted
 from exporter.backtest.outcome import Run
 from exporter.budget import KAPPA, Budget
-from exporter.decide import INVALID_SCORE, Incidents
+from exporter.decide import INVALID_SCORE, STAYS_OPEN, Incidents
 
 LINES: Final = (0.1, 0.25, 0.5, 1.0, 2.0, 7.0)
 """Incidents per week and entity."""
@@ -86,7 +86,7 @@ def _scores(run: Run, line: float, least: float) -> Floats:
         counts = (record.deviation >= least) & ((record.deviation > 0) | (job.direction == "both"))
         invalid = (record.score >= INVALID_SCORE) & (job.valid_range is not None)
     score = record.score * (line / job.line) ** (1 / KAPPA)
-    score = np.where(counts, score, np.minimum(score, 1.0))
+    score = np.where(counts, score, np.minimum(score, STAYS_OPEN))
     return np.asarray(np.where(invalid, np.maximum(score, INVALID_SCORE), score))
 
 

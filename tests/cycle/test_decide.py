@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from detectors import Judgement
-from exporter.decide import INVALID_SCORE, Incidents, Policy
+from exporter.decide import INVALID_SCORE, STAYS_OPEN, Incidents, Policy
 from tests.support.batches import batch, keys
 
 N = np.nan
@@ -25,6 +25,18 @@ def flags(scores, **options):
 def test_it_opens_at_once_and_closes_when_it_was_calm_long_enough():
     assert flags([0, 2, 2, 0, 0, 0, 0, 0, 0]) == ".######.."
     assert flags([0, 2, 0, 0, 2, 0, 0, 0, 0, 0, 0]) == ".########.."
+
+
+def test_a_score_just_below_one_opens_nothing_and_keeps_open_what_is_open():
+    assert flags([0.9] * 9) == "." * 9
+    assert flags([2] + [0.9] * 9) == "#" * 10
+    assert flags([2] + [0.9] * 9 + [STAYS_OPEN] * 6) == "#" * 14 + ".."
+
+
+def test_an_incident_closes_when_what_is_left_of_it_is_less_than_the_user_cares_for():
+    policy = Policy(least_deviation=6)
+    left = policy_score(policy, 15)
+    assert flags([2] + [left] * 9) == "#####....."
 
 
 def test_exactly_one_is_not_anomalous():
@@ -143,10 +155,10 @@ def policy_score(policy, value, score=2.0, expected=10.0):
     [
         (Policy(), 15, 2.0),
         (Policy(direction="above"), 15, 2.0),
-        (Policy(direction="above"), 5, 1.0),
+        (Policy(direction="above"), 5, STAYS_OPEN),
         (Policy(direction="below"), 5, 2.0),
-        (Policy(direction="below"), 15, 1.0),
-        (Policy(least_deviation=6), 15, 1.0),
+        (Policy(direction="below"), 15, STAYS_OPEN),
+        (Policy(least_deviation=6), 15, STAYS_OPEN),
         (Policy(least_deviation=5), 15, 2.0),
         (Policy(least_deviation=5, direction="below"), 5, 2.0),
         (Policy(line=2.0**2.4), 15, 4.0),
