@@ -17,6 +17,10 @@ CLIP: Final = 30.0
 FEATURES_PER_CHANNEL: Final = 4
 RECENT: Final = 5
 """Samples behind the features of the recent past."""
+LASTING: Final = 4.0
+"""Deviations which the mean of the recent samples reaches in an outage, and hardly ever by noise."""
+MOST_OUTAGE: Final = 0.2
+"""Share of such training windows above which they are taken for the nature of the series."""
 LEAST_ROWS: Final = 30
 """Training windows below which a threshold would be a guess."""
 
@@ -71,7 +75,7 @@ class IsolationForestDetector:
 
             scaled = [_features(window, *median_and_scale(window[:, :, :-1])[:2]) for window in windows]
             rows = np.concatenate([np.empty((0, FEATURES_PER_CHANNEL * len(history.channels))), *scaled])
-            rows = rows[np.isfinite(rows).all(axis=1)]
+            rows = _without_outages(rows[np.isfinite(rows).all(axis=1)])
             if len(rows) >= LEAST_ROWS:
                 self._forest = IsolationForest(n_estimators=self.trees, random_state=self.seed, n_jobs=1).fit(rows)
                 excess = self._forest_path(rows) - 1
@@ -199,3 +203,9 @@ def _features(window: Floats, center: Floats, scale: Floats) -> Floats:
     filled = np.where(np.isfinite(recent), recent, newest[..., None])
     columns = np.stack([newest, newest - previous, filled.mean(axis=-1), np.ptp(filled, axis=-1)], axis=-1)
     return columns.reshape(len(window), columns.shape[1] * columns.shape[2])
+
+
+def _without_outages(rows: Floats) -> Floats:
+    """Return the feature rows without those of lasting deviations: the history may hold outages nobody labelled."""
+    lasting = (np.abs(rows[:, 2::FEATURES_PER_CHANNEL]) > LASTING).any(axis=1)
+    return rows if lasting.sum() > MOST_OUTAGE * len(rows) else rows[~lasting]

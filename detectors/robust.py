@@ -1,13 +1,15 @@
 """Distance from the entity's own median, in robust standard deviations."""
 
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, ClassVar, Final, Self
 
 import numpy as np
 from pydantic import ConfigDict, Field
 
 from detectors.baseline import Baseline
 from detectors.types import Batch, Flags, Judgement, State
+
+_LARGEST: Final = float(np.finfo(np.float64).max)
 
 
 @dataclass(kw_only=True)
@@ -39,9 +41,9 @@ class Robust:
         """Judge the newest sample of each entity."""
         level = self._baseline.level(batch)
         newest = batch.values[:, :, -1]
-        half = self.deviations * level.scale
         with np.errstate(over="ignore", invalid="ignore"):
-            ratio = np.abs(newest - level.center) / half
+            half = np.minimum(self.deviations * level.scale, _LARGEST)
+            ratio = np.minimum(np.abs(newest - level.center) / half, _LARGEST)  # no inf, NaN stays
             share = ratio / np.nansum(ratio, axis=1, keepdims=True)
             lower, upper = level.center - half, level.center + half
         ratio = np.where(np.isfinite(newest), ratio, np.nan)
