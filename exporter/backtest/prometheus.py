@@ -10,7 +10,6 @@ from typing import Final
 import numpy as np
 
 from detectors.types import Key
-from exporter.backtest.columns import Ahead
 from exporter.backtest.data import BacktestError
 from exporter.backtest.outcome import Run, outcome
 from exporter.backtest.progress import Bar
@@ -20,8 +19,6 @@ from exporter.config.models import Config, JobConfig
 from exporter.source.errors import SourceError
 from exporter.source.prometheus import Prometheus
 
-_POINTS: Final = 60
-"""Steps asked for at once; 10,000 series are then 600,000 samples."""
 _LONGEST_NAME: Final = 150
 
 
@@ -34,7 +31,7 @@ def backtest_prometheus(
     hold: bool,
     keep_values: bool = False,
 ) -> Run:
-    """Judge the samples of a job from `start` to `end` (Unix seconds), asked for an hour of minutes at a time.
+    """Judge the samples of a job from `start` to `end` (Unix seconds), read piece by piece.
 
     The first cycle, at `start`, reads the history before it as a start in service does. Raises BacktestError.
     """
@@ -47,8 +44,7 @@ def backtest_prometheus(
     began = time.perf_counter()
     try:
         with Bar(last - first + 1) as bar:
-            ahead = Ahead(source, _POINTS, last * step)
-            for verdict in replay(make_job(name, job_config, ahead, hold), first, last, partial(bar.add, 1)):
+            for verdict in replay(make_job(name, job_config, source, hold), first, last, partial(bar.add, 1)):
                 record.add(verdict)
     except SourceError as error:
         raise BacktestError(f"job {name}: {error}") from None

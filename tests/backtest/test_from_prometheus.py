@@ -8,12 +8,14 @@ import pytest
 import structlog
 from typer.testing import CliRunner
 
-from exporter.backtest.columns import Ahead
 from exporter.backtest.prometheus import file_names
 from exporter.backtest.record import Record
 from exporter.backtest.replay import make_job, replay
 from exporter.cli import cli
 from exporter.config.models import JobConfig
+from exporter.cycle import evaluate
+from exporter.metrics import SelfMetrics
+from exporter.telemetry import Telemetry
 from tests.support.fake import FakeSource
 
 STEP = 60.0
@@ -32,21 +34,23 @@ def source_of(rows):
     return source
 
 
-def recorded(source):
-    record = Record(50 * STEP, STEP, 150)
-    job = make_job("job", JobConfig(expr="q", window=1200.0), source, hold=True)
-    for verdict in replay(job, 50, 199, lambda _: None):
-        record.add(verdict)
-    return record
-
-
-def test_reading_ahead_changes_no_verdict_and_asks_less():
+def test_reading_a_day_at_once_changes_no_verdict_and_asks_less():
     direct, behind = source_of(200), source_of(200)
-    one, other = recorded(direct), recorded(Ahead(behind, 40, 199 * STEP))
+    one, other = Record(50 * STEP, STEP, 150), Record(50 * STEP, STEP, 150)
+    job, metrics = make_job("job", JobConfig(expr="q", window=1200.0), direct, hold=True), SelfMetrics()
+    for minute in range(50, 200):
+        for verdict in evaluate(job, minute * STEP, Telemetry(metrics, {}), metrics):
+            one.add(verdict)
+    steps = []
+    for verdict in replay(
+        make_job("job", JobConfig(expr="q", window=1200.0), behind, hold=True), 50, 199, steps.append
+    ):
+        other.add(verdict)
     assert one.keys == other.keys
     for name in ("score", "flag", "severity", "alert", "expected", "present"):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
     assert one.flag.any()
+    assert sum(steps) == 150
     assert max(end for _, _, end in behind.asked) == 199 * STEP
     assert len(behind.asked) < len(direct.asked) / 20
 
