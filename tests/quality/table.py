@@ -17,6 +17,7 @@ class Result:
     hold: bool
     figures: dict[str, Any] = field(default_factory=dict)
     microseconds: float = float("nan")
+    seconds: float = 0.0
     error: str = ""
 
 
@@ -28,6 +29,7 @@ def table(results: Sequence[Result]) -> str:
     heads = ["detector", *(f"{data}: recall at incidents/week" for data in incidents)]
     heads += ["NAB score of the incidents"] if "nab" in incidents else []
     heads += [f"{data}: recall@7, no hold" for data in ranked] + [f"{data}: µs per sample" for data in incidents]
+    heads.append("minutes in all")
     lines = ["| " + " | ".join(heads) + " |", "|-" * len(heads) + "|"]
     for detector in dict.fromkeys(each.detector for each in results):
         found = [by_place.get((detector, data, True)) for data in incidents]
@@ -36,6 +38,7 @@ def table(results: Sequence[Result]) -> str:
             cells.append(_nab(by_place.get((detector, "nab", True))))
         cells += [_ranking(by_place.get((detector, data, False))) for data in ranked]
         cells += ["-" if each is None or each.error else f"{each.microseconds:.0f}" for each in found]
+        cells.append(f"{sum(each.seconds for each in results if each.detector == detector) / 60:.1f}")
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
