@@ -199,6 +199,26 @@ def rules(
 
 
 @cli.command()
+def init(
+    preset: Annotated[
+        list[str] | None, typer.Option(help="node, kubernetes, http or self (Prometheus itself); may be repeated.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="File to write.")] = Path("anomaly.yml"),
+    prometheus_url: Annotated[str, typer.Option(help="Address of your Prometheus.")] = "http://localhost:9090",
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+) -> None:
+    """Write a commented configuration to begin with: jobs for node_exporter, Kubernetes, HTTP services, Prometheus."""
+    from rules.init import InitError
+    from rules.init import init as write_configuration
+
+    try:
+        write_configuration(preset or (), out, prometheus_url, force=force)
+    except InitError as error:
+        _fail(str(error), code=2)
+    typer.echo(f"{out} is ready: anomaly-exporter run --config {out}")
+
+
+@cli.command()
 def demo(
     for_: Annotated[
         str | None, typer.Option("--for", help="End by itself after this long, for example 2m; exit 0 if all was seen.")

@@ -1,0 +1,75 @@
+"""`anomaly-exporter init`: a commented configuration, ready to run, from presets."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from pydantic import TypeAdapter, ValidationError
+
+from exporter.config.alerting import unknown
+from exporter.config.section import SourceUrl
+from exporter.files import write_atomically
+
+PRESETS: Final = {path.stem: path for path in sorted((Path(__file__).parent / "presets").glob("*.yml"))}
+"""The preset files by name: each is a whole configuration of comments and `jobs`."""
+_JOBS: Final = "jobs:\n"
+_HEAD: Final = """\
+# Written by anomaly-exporter init {options}; yours to edit.
+# Every key is in docs/configuration.md; anomaly-exporter check-config finds mistakes.
+prometheus:
+  url: {url}
+  # bearer: {{file: /run/secrets/prometheus-token}}
+
+# Keeps over a restart what has been learnt and which incidents are open:
+# state: {{path: /var/lib/anomaly-exporter/state}}
+
+# Writes every change of a flag into a CSV file:
+# audit: {{path: anomalies.csv}}
+
+# Tells people without Alertmanager; with it see docs/alerts.md:
+# notify: {{slack: {{file: /run/secrets/slack-webhook}}}}
+
+# A new job judges after its window of an hour. With history: 14d in a job it reads two weeks first, and knows the days.
+"""
+
+
+class InitError(Exception):
+    """No configuration was written; the message says why and what to do."""
+
+
+def compose(presets: Sequence[str], url: str) -> str:
+    """Return the configuration with the jobs of the presets in the order given, asking the Prometheus at `url`.
+
+    Raises InitError when a preset is unknown or there is none, or the address cannot be used.
+    """
+    if not presets:
+        raise InitError(f"--preset is missing; there are: {', '.join(PRESETS)}")
+    for name in presets:
+        if name not in PRESETS:
+            raise InitError(f"--preset: {unknown('preset', name, PRESETS)}")
+    try:
+        address = TypeAdapter(SourceUrl).validate_python(url)
+    except ValidationError as error:
+        raise InitError(f"--prometheus-url: {error.errors()[0]['ctx']['error']}") from None
+    chosen = tuple(dict.fromkeys(presets))
+    options = " ".join(f"--preset {name}" for name in chosen)
+    jobs = "\n".join(_section(PRESETS[name].read_text("utf-8")) for name in chosen)
+    return _HEAD.format(options=options, url=json.dumps(address)) + _JOBS + jobs
+
+
+def _section(preset: str) -> str:
+    """Return the jobs of a preset as they stand, below what the file says of them all."""
+    introduction, _, jobs = preset.partition(_JOBS)
+    return "".join(f"  {line}\n" for line in introduction.splitlines()) + "\n" + jobs
+
+
+def init(presets: Sequence[str], file: Path, url: str, *, force: bool = False) -> None:
+    """Write the configuration of `compose` into a file; one that is there only with `force`. Raises InitError."""
+    text = compose(presets, url).encode()
+    if file.exists() and not force:
+        raise InitError(f"{file} is there already; --force replaces it, --out names another file")
+    try:
+        write_atomically(file, text)
+    except OSError as error:
+        raise InitError(f"{file} cannot be written: {error.strerror}; --out names another file") from None

@@ -1,0 +1,199 @@
+"""`anomaly-exporter init`: the presets are good configurations, ask what is there, and nothing is overwritten."""
+
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import promql_parser
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from deploy.demo.exporter import ExporterServer
+from deploy.demo.local import LocalServer
+from deploy.demo.servers import ITSELF
+from exporter.cli import cli
+from exporter.config.load import load
+from exporter.config.models import Config, JobConfig
+from rules.init import PRESETS, compose
+from rules.write import generate
+from tests.conftest import StartPrometheus
+from tests.e2e.conftest import Page
+from tests.support.target import eventually
+
+ALL = ["node", "kubernetes", "http", "self"]
+URL = "http://localhost:9090"
+
+
+def run(*arguments: object) -> tuple[int, str, str]:
+    done = CliRunner().invoke(cli, ["init", *map(str, arguments)])
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return done.exit_code, done.stdout, done.stderr
+
+
+def jobs(preset: str) -> dict[str, JobConfig]:
+    return load(PRESETS[preset], environ={}).config.jobs
+
+
+def tree(*presets: str) -> dict[str, Any]:
+    made: dict[str, Any] = yaml.safe_load(compose(presets, URL))
+    return made
+
+
+def test_the_presets_are_those_promised_and_share_no_job() -> None:
+    assert sorted(PRESETS) == sorted(ALL)
+    assert len(set().union(*map(jobs, ALL))) == sum(len(jobs(name)) for name in ALL) > 25
+
+
+@pytest.mark.parametrize("preset", ALL)
+def test_every_job_has_direction_least_deviation_what_was_observed_and_its_reason(preset: str) -> None:
+    text = PRESETS[preset].read_text()
+    for name, job in jobs(preset).items():
+        assert {"direction", "least_deviation"} <= job.model_fields_set, name
+        assert job.least_deviation > 0, name
+        assert {"value", "lower", "upper", "alert", "flapping"} <= job.publish, name
+        assert ("blame" in job.publish) == (len(job.queries) > 1), name
+        assert re.search(rf"\n\n?  # .+\n  {name}:\n", text), f"{name}: no reason above it"
+        assert re.search(rf"\n  {name}:\n(    .*\n)*?    least_deviation: \S+ +# \w", text), f"{name}: in which unit?"
+
+
+@pytest.mark.parametrize("preset", ALL)
+def test_every_expression_parses(preset: str) -> None:
+    for name, job in jobs(preset).items():
+        for expr in job.queries.values():
+            assert promql_parser.parse(expr), name
+
+
+@pytest.mark.parametrize("chosen", [*([name] for name in ALL), ["http", "node"], ALL], ids=" ".join)
+def test_what_init_writes_loads_with_all_jobs_of_the_presets_and_says_the_same(
+    chosen: list[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "anomaly.yml"
+    options = [part for name in chosen for part in ("--preset", name)]
+    code, out, err = run(*options, "--out", file, "--prometheus-url", "https://mimir.example.com/prometheus/")
+    assert (code, err) == (0, "")
+    assert f"anomaly-exporter run --config {file}" in out
+    config = load(file, environ={}).config
+    assert config.prometheus.url == "https://mimir.example.com/prometheus"
+    assert list(config.jobs) == [job for name in chosen for job in jobs(name)]
+    assert config.jobs == {job: made for name in chosen for job, made in jobs(name).items()}
+    written = file.read_text()
+    for name in chosen:
+        comments = [line.strip() for line in PRESETS[name].read_text().splitlines() if line.strip().startswith("#")]
+        assert [line for line in comments if line not in written] == []
+
+
+def test_what_is_commented_out_is_good_too(tmp_path: Path) -> None:
+    text = re.sub(r"^( *)# (?=[a-z]+: \{)", r"\1", compose(["http"], URL), flags=re.MULTILINE)
+    file = tmp_path / "anomaly.yml"
+    file.write_text(text)
+    tree = yaml.safe_load(text)
+    assert set(tree) == {"prometheus", "state", "audit", "notify", "jobs"}
+    assert "bearer" in tree["prometheus"]
+    load(file, environ={})
+
+
+def test_all_presets_together_make_rules() -> None:
+    """No two jobs of different presets share an alert or a file."""
+    made = generate(Config.model_validate(tree(*ALL)))
+    assert sum(name.startswith("rules/job-") for name in made) == sum(len(jobs(name)) for name in ALL)
+    assert not re.search(r"Anomaly\w+_[0-9a-f]{8}\b", made["runbook.md"]), "an alert needed digits to be told apart"
+
+
+def test_a_file_that_is_there_is_replaced_only_with_force(tmp_path: Path) -> None:
+    file = tmp_path / "anomaly.yml"
+    file.write_text("mine\n")
+    code, _, err = run("--preset", "node", "--out", file)
+    assert (code, err) == (2, f"{file} is there already; --force replaces it, --out names another file\n")
+    assert file.read_text() == "mine\n"
+    assert run("--preset", "node", "--out", file, "--force")[0] == 0
+    assert "node-cpu" in load(file, environ={}).config.jobs
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "--preset is missing; there are: http, kubernetes, node, self"),
+        (["--preset", "nod"], "--preset: there is no preset 'nod'; did you mean 'node'?"),
+        (["--preset", "node", "--preset", "windows"], "there is no preset 'windows'; there are:"),
+        (["--preset", "../presets/node"], "there is no preset '../presets/node'"),
+        (["--preset", "node", "--prometheus-url", "localhost:9090"], "must be an http:// or https:// address"),
+        (["--preset", "node", "--prometheus-url", "http://a:hunter2@b"], "holds a user name or password"),
+        (["--preset", "node", "--prometheus-url", 'http://b"\njobs: {}'], "must be an http:// or https:// address"),
+    ],
+)
+def test_a_mistake_is_said_and_nothing_is_written(arguments: list[str], said: str, tmp_path: Path) -> None:
+    code, _, err = run(*arguments, "--out", tmp_path / "anomaly.yml")
+    assert code == 2
+    assert said in err
+    assert err.count("\n") == 1
+    assert "hunter2" not in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
+    code, _, err = run("--preset", "node", "--out", tmp_path / "nowhere" / "anomaly.yml")
+    assert code == 2
+    assert "cannot be written: No such file or directory" in err
+
+
+class Cluster(LocalServer):
+    """Says what kube-state-metrics, cAdvisor, the kubelet and an HTTP service say, under their names."""
+
+    def get(self) -> str:
+        now = time.time() % 1e6
+        pod, container = 'namespace="shop",pod="cart-7c9"', 'namespace="shop",pod="cart-7c9",container="cart"'
+        lines = [
+            f"kube_pod_container_status_restarts_total{{{container}}} {now // 5}",
+            f'kube_pod_status_phase{{{pod},phase="Pending"}} 0',
+            'kube_deployment_status_replicas_unavailable{namespace="shop",deployment="cart"} 0',
+            'kube_deployment_spec_replicas{namespace="shop",deployment="cart"} 2',
+            f"container_cpu_usage_seconds_total{{{container}}} {now}",
+            f"container_memory_working_set_bytes{{{container}}} 1e8",
+            f"container_cpu_cfs_throttled_periods_total{{{container}}} {now}",
+            f"container_cpu_cfs_periods_total{{{container}}} {now * 10}",
+            f'container_network_receive_bytes_total{{{pod},interface="eth0"}} {now}',
+            f'container_network_transmit_bytes_total{{{pod},interface="eth0"}} {now}',
+            'kubelet_volume_stats_available_bytes{namespace="shop",persistentvolumeclaim="cart"} 1e9',
+            'kubelet_volume_stats_capacity_bytes{namespace="shop",persistentvolumeclaim="cart"} 4e9',
+            f'http_requests_total{{code="200"}} {now * 10}',
+            f'http_request_duration_seconds_bucket{{le="0.1"}} {now * 9}',
+            f'http_request_duration_seconds_bucket{{le="+Inf"}} {now * 10}',
+        ]
+        return "\n".join(lines) + "\n"
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    with Cluster() as server:
+        yield server
+
+
+@pytest.mark.servers
+@pytest.mark.slow
+def test_every_query_finds_series_on_a_live_node_exporter_and_a_prometheus_and_the_node_preset_is_judged(
+    prometheus: StartPrometheus, node_exporter: Any, cluster: Cluster, tmp_path: Path
+) -> None:
+    """Issue 5, item 6: a real Prometheus scrapes node_exporter and itself; the others have a page of the same names."""
+    rules = tmp_path / "some.yml"
+    rules.write_text("groups: [{name: some, rules: [{record: a, expr: up}]}]\n")
+    source = prometheus(
+        scrape={"node": node_exporter.address, "prometheus": ITSELF, "cluster": cluster.address}, rules=[rules]
+    )
+    for preset in ALL:
+        for name, job in jobs(preset).items():
+            for channel, expr in job.queries.items():
+                found = source.wait_for(expr, within=20)
+                entity = {label for series in found for label in series["metric"]}
+                assert set(job.group) <= entity, (name, channel, entity)
+    quick = {name: {**job, "step": "1s", "window": "10s"} for name, job in tree("node")["jobs"].items()}
+    with ExporterServer(tmp_path / "exporter", {"prometheus": {"url": source.url}, "jobs": quick}) as ours:
+
+        def judged() -> set[str]:
+            found = Page(ours.url).get("anomaly_exporter_series")
+            return {dict(labels)["query"] for labels, count in found.items() if count and ("state", "ready") in labels}
+
+        eventually(lambda: judged() == set(quick), within=40)
+        assert Page(ours.url).get("anomaly_exporter_query_errors_total") == {}
