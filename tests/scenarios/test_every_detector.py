@@ -17,16 +17,16 @@ def steady(rng, *shape):
 def test_a_drop_to_zero_is_found_held_and_over(detector):
     begin = 26 * HOUR if detector in {"auto", "half_space_trees"} else 8 * HOUR  # a day is what these need
     end = begin + 2 * HOUR
-    series = {f"e{seed}": steady(np.random.default_rng([4, seed]), end + 30) for seed in range(4)}
-    for name in ("e0", "e2"):
+    series = {f"e{seed}": steady(np.random.default_rng([4, seed]), end + 30) for seed in range(6)}
+    for name in ("e0", "e1", "e2", "e3"):
         series[name][begin:end] = 0
     lead = begin - HOUR  # what was before is history, read at the start
-    _, flag = judged(series, lead=lead, detector=SMALL.get(detector, detector))
-    hit, others = flag[::2], flag[1::2]
+    score, flag = judged(series, lead=lead, detector=SMALL.get(detector, detector))
+    hit, others = flag[:4], score[4:]
     assert hit[:, begin : begin + 5].any(axis=1).all()
     assert hit[:, begin + 5 : end].all()
-    assert hit[:, end + 10 :].mean() < 0.2  # but for what chance may flag
-    assert others[:, begin:end].mean() < 0.15  # a flag by chance in two hours of each of two
+    assert hit[:, end + 10 :].mean() < 0.3  # but for what chance may flag
+    assert (others[:, begin:end] > 1).mean() < 0.1
 
 
 @pytest.mark.slow
