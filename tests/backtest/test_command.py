@@ -5,24 +5,10 @@ import json
 
 import numpy as np
 import pytest
-import structlog
-from typer.testing import CliRunner
 
-from exporter.cli import cli
+from tests.support.command import backtest
 
 HOUR = 3600
-
-
-@pytest.fixture(autouse=True)
-def _logs_as_before():
-    yield
-    structlog.reset_defaults()
-
-
-def backtest(*arguments):
-    result = CliRunner().invoke(cli, ["backtest", *map(str, arguments)])
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result
 
 
 def rows(path):
