@@ -6,7 +6,7 @@ from typing import Final
 
 from exporter.config.models import Config
 from exporter.files import write_atomically
-from rules import alertmanager, prometheus, runbook
+from rules import alertmanager, dashboards, prometheus, runbook
 from rules.alert import Group
 from rules.groups import groups
 
@@ -16,6 +16,7 @@ GENERATORS: Final[tuple[Generator, ...]] = (
     prometheus.objects,
     prometheus.tests,
     alertmanager.files,
+    dashboards.files,
     runbook.files,
 )
 """Each makes text by path of the configuration and its alerts; a further kind of file is one more line here."""

@@ -1,0 +1,270 @@
+"""The generated dashboards: every panel asks what a real Prometheus answers, and the alerts' links lead to them."""
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import numpy as np
+import promql_parser
+import pytest
+import yaml
+from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client.parser import text_string_to_metric_families
+
+from deploy.demo.servers import PrometheusServer, backfill, get, openmetrics
+from exporter.config.load import load
+from exporter.config.models import Config
+from exporter.metrics import STATES, SelfMetrics
+from exporter.page import Page
+from rules.write import generate
+from tests.support.verdicts import key, verdict
+
+ROOT = Path(__file__).parents[2]
+SHOWN = ("anomalies", "exporter-health")
+MINUTES = 90
+LABELS = {
+    "query": ("cpu", "api"),
+    "detector": ("robust",),
+    "state": STATES,
+    "stage": ("fetch", "score"),
+    "outcome": ("success", "error"),
+    "reason": ("limit",),
+    "to": ("open", "closed"),
+}
+"""Values of the labels of the exporter's own metrics; any other label gets one of its own name."""
+
+
+def config(**changes: Any) -> Config:
+    return Config.model_validate({"jobs": {"cpu": {"expr": "up"}}, **changes})
+
+
+def dashboard(name: str, **changes: Any) -> dict[str, Any]:
+    made: dict[str, Any] = json.loads(generate(config(**changes))[f"dashboards/{name}.json"])
+    return made
+
+
+def targets(shown: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the title of a panel and one of its queries, annotations included."""
+    for panel in shown["panels"]:
+        for target in panel.get("targets", ()):
+            yield panel["title"], target
+    for annotation in shown.get("annotations", {}).get("list", ()):
+        yield f"annotation {annotation['name']}", {**annotation, "range": True}
+
+
+def asked(expr: str, **variables: str) -> str:
+    """Return an expression as Grafana sends it; a variable that is not there stays, and then nothing parses it."""
+    known = {"__rate_interval": "5m", "__range": "1h", "query": ".*", "label": "instance", "value": ".*"}
+    known |= {"entity:raw": 'instance="a",query="api"', "channel": "p99", **variables}
+    return re.sub(r"\$(?:\{([^}]+)\}|(\w+))", lambda match: known.get(match[1] or match[2], match[0]), expr)
+
+
+def fill(metrics: SelfMetrics, minute: int, start: float) -> None:
+    """Set every metric of the exporter, as if it had been running for so many minutes since `start`."""
+    for metric in vars(metrics).values():
+        if not isinstance(metric, Counter | Gauge | Histogram):
+            continue
+        for values in product(*(LABELS.get(name, (name,)) for name in metric._labelnames)):
+            child = metric.labels(*values) if values else metric
+            if isinstance(child, Counter):
+                child.inc(3)
+            elif isinstance(child, Histogram):
+                child.observe(0.2 + 0.01 * (minute % 7))
+            elif isinstance(child, Gauge):
+                child.set(start if "timestamp" in metric._name or "start_time" in metric._name else 0.9)
+
+
+def pages() -> Iterator[tuple[float, str]]:
+    """Yield pages as the exporter serves them, one a minute up to now: an incident lasts all the time."""
+    metrics = SelfMetrics()
+    page = Page(metrics)
+    end = time.time() - 2
+    fields = ["value", "expected", "lower", "upper", "severity", "alert", "blame", "flapping"]
+    entities = tuple(key(instance=name) for name in "abc")
+    groups = {key(rack="r1"): 2.5}
+    score, odd = np.array([4.0, 0.2, np.nan]), np.array([True, False, False])
+    for minute in range(MINUTES):
+        fill(metrics, minute, end - 3600)
+        for job, channels in (("cpu", ("value",)), ("api", ("p99", "rps"))):
+            changed = {"score": score, "flag": odd, "alert": odd, "flapping": odd, "groups": groups}
+            page.publish(verdict(entities, job, channels=channels, **changed), fields)
+        page.render()
+        yield end - 60 * (MINUTES - 1 - minute), page.current.body.decode()
+
+
+def lines() -> Iterator[str]:
+    """Yield the pages as Prometheus would have scraped them with honor_labels."""
+    scraped = {"job": "anomaly-exporter", "instance": "exporter:9877"}
+    for moment, text in pages():
+        yield from openmetrics("up", scraped, [moment], [1.0])
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                yield from openmetrics(sample.name, {**scraped, **sample.labels}, [moment], [sample.value])
+
+
+@pytest.fixture(scope="module")
+def filled(servers: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrometheusServer]:
+    """A Prometheus that has scraped the exporter for a while."""
+    directory = tmp_path_factory.mktemp("filled")
+    backfill(directory, lines(), longest_block="24h")
+    with PrometheusServer(directory) as server:
+        yield server
+
+
+def numbers(server: PrometheusServer, expr: str, *, instant: bool) -> list[float]:
+    """Return all numbers that a panel gets."""
+    if instant:
+        return [float(series["value"][1]) for series in server.query(expr)]
+    end = time.time()
+    span = {"start": f"{end - 3600:.3f}", "end": f"{end:.3f}", "step": "60"}
+    body = json.loads(get(f"{server.url}/api/v1/query_range", timeout=10, query=expr, **span).text)
+    assert body["status"] == "success", f"{body['error']}: {expr}"
+    return [float(value) for series in body["data"]["result"] for _, value in series["values"]]
+
+
+def choices(server: PrometheusServer, variable: str, **variables: str) -> list[str]:
+    """Return what Grafana's Prometheus data source would offer for a variable of the dashboard *Anomalies*."""
+    [found] = [one for one in dashboard("anomalies")["templating"]["list"] if one["name"] == variable]
+    query, regex = asked(found["query"], **variables), (found.get("regex") or "/(.*)/s")[1:].rpartition("/")[0]
+    function, _, inner = query.removesuffix(")").partition("(")
+    if function == "query_result":
+        texts = [
+            "{" + ",".join(f'{name}="{value}"' for name, value in series["metric"].items()) + "} 1 1"
+            for series in server.query(inner)
+        ]
+    elif function == "label_names":
+        texts = sorted({name for series in server.query(inner) for name in series["metric"]})
+    else:
+        selector, _, label = inner.rpartition(", ")
+        texts = sorted({series["metric"].get(label, "") for series in server.query(selector)} - {""})
+    return [match[1] for text in texts if (match := re.search(regex, text))]
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("name", SHOWN)
+@pytest.mark.parametrize("query", [".*", "api"])
+def test_every_panel_shows_data_of_a_real_prometheus(filled: PrometheusServer, name: str, query: str) -> None:
+    """Issue 5, item 5: for all jobs, and for the one that the link of an alert names."""
+    empty = [
+        (title, target["expr"])
+        for title, target in targets(dashboard(name))
+        if not np.isfinite(numbers(filled, asked(target["expr"], query=query), instant=not target.get("range"))).any()
+    ]
+    assert empty == []
+
+
+@pytest.mark.servers
+def test_the_choices_lead_from_the_fleet_to_one_channel_of_one_entity(filled: PrometheusServer) -> None:
+    assert choices(filled, "query") == ["api", "cpu"]
+    names = choices(filled, "label")
+    assert {"instance", "query", "detector"} <= set(names)
+    assert "__name__" not in names, "a selector may name its metric only once"
+    assert choices(filled, "value", label="instance") == ["a", "b", "c"]
+    found = choices(filled, "entity", query="api")
+    assert 'instance="a"' in found[0], "the most unusual one comes first"
+    assert len(found) == 2, "an entity without a verdict is not among them"
+    assert choices(filled, "channel", **{"entity:raw": found[0]}) == ["p99", "rps"]
+    single = choices(filled, "entity", query="cpu")[0]
+    assert choices(filled, "channel", **{"entity:raw": single}) == [], "Grafana then takes the empty one"
+    band = [target["expr"] for title, target in targets(dashboard("anomalies")) if title == "Value and what is normal"]
+    for entity, channel in ((found[0], "rps"), (single, "")):
+        got = [
+            numbers(filled, asked(expr, **{"entity:raw": entity, "channel": channel}), instant=True) for expr in band
+        ]
+        assert got == [[1.5]] * 4
+
+
+@pytest.mark.servers
+def test_the_heat_map_of_the_fleet_counts_each_verdict_once_and_none_without(filled: PrometheusServer) -> None:
+    [expr] = [target["expr"] for title, target in targets(dashboard("anomalies")) if title == "Scores of the fleet"]
+    got = {one["metric"]["le"]: float(one["value"][1]) for one in filled.query(asked(expr))}
+    assert got == {"0.3": 2, "0.6": 2, "1": 2, "2": 2, "5": 4, "+Inf": 4}
+
+
+@pytest.mark.servers
+def test_nothing_looks_healthy_on_an_empty_prometheus(prometheus: Any) -> None:
+    """A dashboard without an exporter has no zeros."""
+    server = prometheus()
+    for name in SHOWN:
+        for title, target in targets(dashboard(name)):
+            assert server.query(asked(target["expr"])) == [], title
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_every_expression_parses_and_asks_for_metrics_of_our_page(name: str) -> None:
+    page = (ROOT / "docs" / "metrics.md").read_text()
+    for title, target in targets(dashboard(name)):
+        expr = asked(target["expr"])
+        assert promql_parser.parse(expr), title
+        for metric in re.findall(r"\b(?:anomaly|process)_\w+", re.sub(r'"[^"]*"', "", expr)):
+            family = re.sub(r"_(bucket|sum|count)$", "", metric)
+            assert f"| `{family}` |" in page, (title, metric)
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_panels_fill_their_lines_say_what_to_look_for_and_ask_the_chosen_source(name: str) -> None:
+    shown = dashboard(name)
+    panels = [panel for panel in shown["panels"] if panel["type"] != "row"]
+    assert len({panel["id"] for panel in panels}) == len(panels) > 10
+    assert all(panel["description"].endswith(".") for panel in panels)
+    assert all(panel["datasource"]["uid"] == "${datasource}" for panel in panels)
+    taken = [
+        (column, line)
+        for place in (panel["gridPos"] for panel in shown["panels"])
+        for column in range(place["x"], place["x"] + place["w"])
+        for line in range(place["y"], place["y"] + place["h"])
+    ]
+    assert len(set(taken)) == len(taken), "panels overlap"
+    lines: dict[int, int] = {}
+    for panel in shown["panels"]:
+        place = panel["gridPos"]
+        lines[place["y"]] = lines.get(place["y"], 0) + place["w"]
+    assert set(lines.values()) == {24}
+    for panel in panels:
+        letters = [target["refId"] for target in panel["targets"]]
+        assert len(set(letters)) == len(letters)
+    assert "do not edit" in shown["description"]
+
+
+def test_the_incidents_are_shaded_in_the_panels_of_their_entity_only() -> None:
+    shown = dashboard("anomalies")
+    [annotation] = shown["annotations"]["list"]
+    titles = {panel["id"]: panel["title"] for panel in shown["panels"] if panel["type"] != "row"}
+    assert [titles[number] for number in annotation["filter"]["ids"]][:2] == ["Value and what is normal", "Score"]
+
+
+def test_the_links_of_alerts_lead_to_the_dashboard_and_to_a_choice_that_it_has() -> None:
+    made = generate(load(ROOT / "examples" / "alerting.yml", None, {}).config)
+    rules = [
+        rule for name, text in made.items() if name.startswith("rules/")
+        for rule in yaml.safe_load(text)["groups"][0]["rules"]
+    ]  # fmt: skip
+    links = {urlsplit(rule["annotations"]["dashboard_url"]) for rule in rules}
+    shown = json.loads(made["dashboards/anomalies.json"])
+    assert {link.path for link in links} == {f"/d/{shown['uid']}"}
+    given = {name.removeprefix("var-") for link in links for name in parse_qs(link.query)}
+    assert given == {"query"}
+    for name in SHOWN:
+        board = json.loads(made[f"dashboards/{name}.json"])
+        assert given <= {variable["name"] for variable in board["templating"]["list"]}, name
+        assert "https://wiki.example.com/runbook.md" in {link.get("url") for link in board["links"]}
+
+
+def test_dashboards_find_one_another_by_their_tag_and_link_no_runbook_that_nobody_named() -> None:
+    boards = [dashboard(name) for name in SHOWN]
+    for board in boards:
+        assert [(link["type"], link["tags"]) for link in board["links"]] == [("dashboards", board["tags"])]
+    assert boards[0]["uid"] != boards[1]["uid"]
+
+
+def test_an_odd_scrape_job_is_text_and_nothing_else() -> None:
+    """Row 51: whatever the configuration says is quoted."""
+    odd = 'a"}) or vector(1) # \\'
+    for title, target in targets(dashboard("exporter-health", alerting={"health": {"scrape_job": odd}})):
+        assert promql_parser.parse(asked(target["expr"])), title
+        assert "vector" not in re.sub(r'"(?:[^"\\]|\\.)*"', "", target["expr"])
