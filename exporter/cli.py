@@ -177,6 +177,38 @@ def backtest(
 
 
 @cli.command()
+def report(
+    period: Annotated[str, typer.Option(help="week or month.")] = "week",
+    job: Annotated[list[str] | None, typer.Option(help="Only this job; may be repeated. Default: all.")] = None,
+    out: Annotated[Path | None, typer.Option(help="HTML file to write.")] = None,
+    text: Annotated[bool, typer.Option("--text", help="Print a short digest for a mail or a chat.")] = False,
+    until: Annotated[
+        str | None, typer.Option("--to", help="End of the period, ISO 8601 or Unix seconds; default: now.")
+    ] = None,
+    config: Annotated[Path, typer.Option(help="Configuration file.", envvar="ANOMALY_EXPORTER_CONFIG")] = Path(
+        "anomaly.yml"
+    ),
+    profile: Profile = None,
+) -> None:
+    """Write what was found in a week or a month, from Prometheus' history and the audit file, as one HTML page."""
+    from exporter.config.load import ConfigError
+    from exporter.report.command import Options
+    from exporter.report.command import run as run_report
+    from exporter.report.facts import NoHistory, ReportError
+
+    try:
+        run_report(
+            Options(config=config, profile=profile, period=period, jobs=job or [], out=out, text=text, until=until)
+        )
+    except ConfigError as error:
+        _fail(str(error), code=2)
+    except NoHistory as error:
+        _fail(str(error), code=3)
+    except ReportError as error:
+        _fail(str(error), code=1)
+
+
+@cli.command()
 def rules(
     config: Annotated[Path, typer.Option(help="Configuration file.", envvar="ANOMALY_EXPORTER_CONFIG")] = Path(
         "anomaly.yml"
