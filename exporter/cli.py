@@ -219,7 +219,7 @@ def rules(
     ] = False,
     profile: Profile = None,
 ) -> None:
-    """Write alert rules with their tests, PrometheusRule objects, alertmanager.yml and a runbook."""
+    """Write alert rules with their tests, PrometheusRule objects, alertmanager.yml, dashboards and a runbook."""
     from exporter.config.load import ConfigError
     from rules.command import FolderError
     from rules.command import run as run_rules

@@ -57,6 +57,8 @@ def rows(title: str, text: str, *queries: Query, width: int = FULL, sort: str = 
     panel.with_transformation(
         model.DataTransformerConfig(id_val="organize", options={"excludeByName": hidden, "renameByName": names})
     )
+    job = {"title": "Only this job", "url": "?var-query=${__value.text}&${__url_time_range}"}
+    panel.override_by_name("query", [model.DynamicConfigValue("links", [job])])
     if sort:
         panel.sort_by([common.TableSortByFieldState().display_name(sort).desc(True)])
     return panel.filterable(True).decimals(2)

@@ -229,6 +229,7 @@ def test_panels_fill_their_lines_say_what_to_look_for_and_ask_the_chosen_source(
         letters = [target["refId"] for target in panel["targets"]]
         assert len(set(letters)) == len(letters)
     assert "do not edit" in shown["description"]
+    assert f"(`/d/{shown['uid']}`)" in (ROOT / "docs" / "alerts.md").read_text()
 
 
 def test_the_incidents_are_shaded_in_the_panels_of_their_entity_only() -> None:

@@ -58,6 +58,11 @@ def test_every_job_has_direction_least_deviation_what_was_observed_and_its_reaso
         assert re.search(rf"\n  {name}:\n(    .*\n)*?    least_deviation: \S+ +# \w", text), f"{name}: in which unit?"
 
 
+def test_every_preset_is_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "presets.md").read_text()
+    assert [name for name in PRESETS if f"| `{name}` |" not in page] == []
+
+
 @pytest.mark.parametrize("preset", ALL)
 def test_every_expression_parses(preset: str) -> None:
     for name, job in jobs(preset).items():
