@@ -31,8 +31,8 @@ _APART: Final = 50.0
 _GROWN: Final = 1.5
 """Times the severity of its own alerts that make an entity's incident something new."""
 _YOUNG: Final = WEEK
-_YOUNG_SEVERITY: Final = 3.0
-"""Times that chance incidents of an entity's first week, its first weekend above all, are more severe than later."""
+_YOUNG_SEVERITY: Final = 6.0
+"""Times that chance incidents of an entity's first week are more severe than later: its first weekend begins as one."""
 
 
 def chance_share(severity: Floats, step: float = 60.0) -> Floats:

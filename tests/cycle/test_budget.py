@@ -57,10 +57,10 @@ def test_a_larger_budget_alerts_sooner():
     assert lines[0] < lines[1] < lines[2]
 
 
-def test_in_its_first_week_an_entity_must_be_three_times_as_severe():
+def test_in_its_first_week_an_entity_must_be_six_times_as_severe():
     names = keys(100)
     young, old = aged(Budget(1.0, 1.0), names, age=DAY), aged(Budget(1.0, 1.0), names)
-    assert line(young, names) == pytest.approx(3 * line(old, names), rel=0.11)
+    assert line(young, names) == pytest.approx(6 * line(old, names), rel=0.11)
 
 
 def test_a_longer_step_asks_for_more_since_one_sample_weighs_more():

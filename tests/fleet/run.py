@@ -12,6 +12,7 @@ from detectors.types import Key
 from exporter.backtest.replay import make_job
 from exporter.config.models import JobConfig
 from exporter.cycle import judge
+from exporter.decide import STAYS_OPEN
 from exporter.job import Job
 from exporter.verdict import Verdict
 from tests.fleet.series import MONDAY
@@ -33,7 +34,7 @@ class Opened:
 
 
 class Log:
-    """Takes verdicts in and keeps incidents, group scores and scores above 1."""
+    """Takes verdicts in and keeps incidents, group scores and the scores that count."""
 
     def __init__(self, entities: int) -> None:
         self._open = np.full(entities, -1)
@@ -54,7 +55,7 @@ class Log:
         self._alert[verdict.alert & (self._alert < 0)] = at
         self._severity = np.where(verdict.flag, verdict.severity, 0.0)
         self.groups.append(list(verdict.groups.values()))
-        rows = np.flatnonzero(verdict.score > 1)
+        rows = np.flatnonzero(~(verdict.score <= STAYS_OPEN))  # or no verdict
         if len(rows):
             self.hot.append((at, rows, verdict.score[rows]))
         self._at += 1
@@ -72,7 +73,7 @@ class Log:
         return Opened(*(table[:, n].astype(np.int64) for n in range(4)), table[:, 4])
 
     def scores(self) -> Iterator[Floats]:
-        """Yield the scores again, 0 where they were not above 1: what decides on incidents and alerts is the same."""
+        """Yield the scores again, 0 where they neither open nor keep open: incidents and alerts are the same."""
         hot = {at: (rows, scores) for at, rows, scores in self.hot}
         for at in range(self._at):
             score = np.zeros(len(self._open))
