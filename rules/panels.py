@@ -12,6 +12,8 @@ from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 TAG: Final = "anomaly-exporter"
 """By this tag our dashboards find one another."""
+ANOMALIES: Final = "anomalies"
+"""Name of a dashboard's file, and of the dashboard in addresses: `https://grafana.example.com/d/anomalies`."""
 SOURCE: Final = model.DataSourceRef(type_val="prometheus", uid="${datasource}")
 AUTO: Final = "__auto"
 """Legend: the labels in which the series differ."""
@@ -31,6 +33,8 @@ def graph(
     panel = _asking(timeseries.Panel(), title, text, queries, width).unit(unit).fill_opacity(20.0 if stacked else 0.0)
     panel.line_width(1.0).show_points(common_model.VisibilityMode.NEVER)
     panel.tooltip(common.VizTooltipOptions().mode(common_model.TooltipDisplayMode.MULTI))
+    legend = common.VizLegendOptions().show_legend(True).display_mode(common_model.LegendDisplayMode.LIST)
+    panel.legend(legend.placement(common_model.LegendPlacement.BOTTOM))
     if stacked:
         panel.stacking(common.StackingConfig().mode(common_model.StackingMode.NORMAL))
     return panel
@@ -57,7 +61,7 @@ def rows(title: str, text: str, *queries: Query, width: int = FULL, sort: str = 
     panel.with_transformation(
         model.DataTransformerConfig(id_val="organize", options={"excludeByName": hidden, "renameByName": names})
     )
-    job = {"title": "Only this job", "url": "?var-query=${__value.text}&${__url_time_range}"}
+    job = {"title": "Its anomalies", "url": f"/d/{ANOMALIES}?var-query=${{__value.text}}&${{__url_time_range}}"}
     panel.override_by_name("query", [model.DynamicConfigValue("links", [job])])
     if sort:
         panel.sort_by([common.TableSortByFieldState().display_name(sort).desc(True)])

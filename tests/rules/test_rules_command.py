@@ -226,7 +226,7 @@ def test_a_run_that_was_killed_is_made_good_by_the_next(
 
 
 def test_what_the_files_cannot_do_is_said(small: Path, tmp_path: Path) -> None:
-    small.write_text("jobs: {a: {expr: up}}\n")
+    small.write_text("jobs: {a: {expr: up, publish: [alert]}}\n")
     _, _, err = run("--config", str(small), "--out", str(tmp_path / "out"))
     assert "alertmanager.yml sends nothing to anybody" in err
     assert "jobs.a: publish has no 'value'" in err
