@@ -18,14 +18,13 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.demo.servers import PrometheusServer, backfill, get, openmetrics
 from exporter.config.load import load
-from exporter.config.models import Config
 from exporter.metrics import STATES, SelfMetrics
 from exporter.page import Page
 from rules.write import generate
+from tests.support.dashboards import SHOWN, asked, dashboard, targets
 from tests.support.verdicts import key, verdict
 
 ROOT = Path(__file__).parents[2]
-SHOWN = ("anomalies", "exporter-health")
 MINUTES = 90
 LABELS = {
     "query": ("cpu", "api"),
@@ -37,31 +36,6 @@ LABELS = {
     "to": ("open", "closed"),
 }
 """Values of the labels of the exporter's own metrics; any other label gets one of its own name."""
-
-
-def config(**changes: Any) -> Config:
-    return Config.model_validate({"jobs": {"cpu": {"expr": "up"}}, **changes})
-
-
-def dashboard(name: str, **changes: Any) -> dict[str, Any]:
-    made: dict[str, Any] = json.loads(generate(config(**changes))[f"dashboards/{name}.json"])
-    return made
-
-
-def targets(shown: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the title of a panel and one of its queries, annotations included."""
-    for panel in shown["panels"]:
-        for target in panel.get("targets", ()):
-            yield panel["title"], target
-    for annotation in shown.get("annotations", {}).get("list", ()):
-        yield f"annotation {annotation['name']}", {**annotation, "range": True}
-
-
-def asked(expr: str, **variables: str) -> str:
-    """Return an expression as Grafana sends it; a variable that is not there stays, and then nothing parses it."""
-    known = {"__rate_interval": "5m", "__range": "1h", "query": ".*", "label": "instance", "value": ".*"}
-    known |= {"entity:raw": 'instance="a",query="api"', "channel": "p99", **variables}
-    return re.sub(r"\$(?:\{([^}]+)\}|(\w+))", lambda match: known.get(match[1] or match[2], match[0]), expr)
 
 
 def fill(metrics: SelfMetrics, minute: int, start: float) -> None:
