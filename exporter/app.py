@@ -29,6 +29,7 @@ from exporter.masking import mask
 from exporter.metrics import SelfMetrics
 from exporter.notify.notifier import Notifier
 from exporter.page import Page
+from exporter.report.schedule import Reporter
 from exporter.retrain import RetrainFolder
 from exporter.runner import Runner, Sinks
 from exporter.server import Hooks, Server
@@ -74,6 +75,7 @@ class App:
         self.metrics = SelfMetrics()
         self.page = Page(self.metrics)
         self._backtests = Board(self.metrics)
+        self._reports = Reporter(path, profile, self.metrics)
         self._stop, self._hangup, self._dirty = threading.Event(), threading.Event(), threading.Event()
         self._reloading = threading.Lock()
         audit = Audit(config.audit, self.metrics) if config.audit else None
@@ -125,6 +127,7 @@ class App:
         for runner in runners:
             if runner.join(0):
                 runner.save()
+        self._reports.close()
         self._notifier.close(timeout=2.0)
         if self._sinks.audit is not None:
             self._sinks.audit.close(timeout=5.0)
@@ -206,6 +209,8 @@ class App:
             if self._hangup.is_set() or (due and self._watcher.changed()):
                 self._hangup.clear()
                 self.reload()
+            if self._shard.index == 0:  # one report for all replicas
+                self._reports.tick(self._loaded.config.report)
             for runner in list(self._runners.values()):
                 dirty |= runner.withdraw_old()
             if dirty:

@@ -35,8 +35,11 @@ class SelfMetrics:
         self._of_a_job: list[Counter | Gauge | Histogram] = []
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
-        gauge, counter = partial(self._add, Gauge), partial(self._add, Counter)
-        histogram = partial(self._add, Histogram, buckets=_SECONDS)
+        gauge, counter, histogram = (
+            partial(self._add, Gauge),
+            partial(self._add, Counter),
+            partial(self._add, Histogram, buckets=_SECONDS),
+        )
 
         self.series = gauge("series", "Entities of a job by state", "query", "detector", "state")
         self.flagged_ratio = gauge(
@@ -94,6 +97,7 @@ class SelfMetrics:
         self.audit_lost = counter("audit_rows_lost_total", "Rows given up because the audit file could not be written")
         self.notices = counter("notices_total", "Notices by outcome: sent, failed or suppressed", "receiver", "outcome")
         self.notices_pending = gauge("notices_pending", "Incidents of which a receiver has yet to be told", "receiver")
+        self.reports = counter("reports_total", "Scheduled reports by outcome: made, empty or failed", "outcome")
         self.reload_ok = gauge(
             "config_last_reload_successful", "1 if the last attempt to load the configuration succeeded"
         )

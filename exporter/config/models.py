@@ -25,6 +25,7 @@ from exporter.config.alerting import AlertConfig, AlertingConfig, unheard
 from exporter.config.drift import DriftDetection
 from exporter.config.expression import balanced
 from exporter.config.notify import NotifyConfig
+from exporter.config.report import ReportConfig
 from exporter.config.secrets import FilePath, Secret
 from exporter.config.section import Conflict, LabelName, PositiveDuration, Section, SourceUrl
 from exporter.config.units import Duration, RatePerWeek, Size
@@ -296,6 +297,7 @@ class Config(Section):
     alerting: AlertingConfig = Field(AlertingConfig(), description="generated rules and routing through Alertmanager")
     notify: NotifyConfig = Field(NotifyConfig(), description="notices without Alertmanager")
     drift_detection: DriftDetection = Field(None, description="watch every job for drift and ask for new models")
+    report: ReportConfig | None = Field(None, description="a report on every week or month; none by default")
     reload_poll: Duration = Field(10.0, description="how often the files are checked for changes; 0s never")
 
     def conflicts(self) -> Iterator[Conflict]:
