@@ -13,7 +13,7 @@ UV := export UV_FIND_LINKS=$$({ echo $$PIP_FIND_LINKS; $(BIN)/python -m pip conf
 PROGRESS := $(shell [ -t 2 ] || echo .ci/beat uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench bench-rules quality fleet servers constraints clean
+.PHONY: help demo test lint bench bench-rules quality fleet servers browser constraints clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,7 +22,7 @@ help: ## this list
 demo: .venv/ready servers ## see a fault found, alerted and resolved on real servers (ARGS="--for 2m" ends by itself)
 	@$(BIN)/anomaly-exporter demo $(ARGS)
 
-test: lint servers ## lint, then all tests
+test: lint servers browser ## lint, then all tests
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 lint: .venv/ready ## ruff and mypy --strict
@@ -44,6 +44,11 @@ fleet: .venv/ready ## the alerts of 10 to 10,000 series in six weeks with failur
 
 servers: .venv/ready
 	@missing=$$($(BIN)/python -m deploy.demo.missing) && { [ -z "$$missing" ] || .ci/packages $$missing; }
+
+browser: # for the tests of the reports, which are skipped where there is none
+	@{ command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null \
+	  || .ci/packages chromium \
+	  || echo 'No browser to be had here: the tests of reports in a browser are skipped.'
 
 constraints: .venv/ready ## pin the newest versions anew
 	@$(UV) printf 'hatchling\nuv\n' | $(BIN)/uv pip compile pyproject.toml - --all-extras --group dev --upgrade \

@@ -49,7 +49,7 @@ def gather(config: Config, names: Sequence[str], period: Period, pictures: bool 
                 "names, and does its retention reach back so far?"
             )
         flagged, alerting = masks(history.flags(), period), masks(history.alerts(), period)
-        found = incidents(flagged, alerting, peaks(history.scores(), period), states, period)
+        found = incidents(flagged, alerting, peaks(history.scores(), flagged, period), states, period)
         found = with_trail(found, trail, config.jobs, period)
         found.sort(key=lambda incident: (-incident.seconds, incident.job, incident.key))
         down = _down(history.source_up(), names, period)

@@ -31,11 +31,14 @@ def masks(found: Sequence[Series], period: Period) -> Masks:
     return by_job
 
 
-def peaks(found: Sequence[Series], period: Period) -> Mapping[tuple[str, Key], Floats]:
-    """Return by job and entity the highest value of each step, NaN where there is none."""
+def peaks(found: Sequence[Series], flagged: Masks, period: Period) -> Mapping[tuple[str, Key], Floats]:
+    """Return by job and entity, of those ever flagged, the highest value of each step, NaN where there is none."""
     highest: dict[tuple[str, Key], Floats] = {}
     for series in found:
-        row = highest.setdefault((series.labels.get("query", ""), series.key), np.full(len(period.times), np.nan))
+        job, key = series.labels.get("query", ""), series.key
+        if key not in flagged.get(job, {}):
+            continue
+        row = highest.setdefault((job, key), np.full(len(period.times), np.nan))
         at = steps_of(series, period)
         row[at] = np.fmax(row[at], series.values)
     return highest
