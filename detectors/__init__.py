@@ -15,9 +15,11 @@ DETECTORS: Final[Mapping[str, str]] = {
     "ensemble": "detectors.ensemble:Ensemble",
     "half_space_trees": "detectors.half_space_trees:HalfSpaceTreesDetector",
     "isolation_forest": "detectors.isolation_forest:IsolationForestDetector",
+    "lstm": "detectors.lstm:LSTM",
     "river": "detectors.river_model:River",
     "robust": "detectors.robust:Robust",
     "seasonal": "detectors.seasonal:Seasonal",
+    "vae": "detectors.vae:VAE",
 }
 
 

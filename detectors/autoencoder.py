@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from detectors.network import NetworkDetector
+from detectors.network import Network, NetworkDetector, Verdict
 
 if TYPE_CHECKING:
-    from torch import Generator, Tensor, nn
+    from torch import Generator, Tensor
 
 
 @dataclass(kw_only=True)
@@ -21,7 +21,7 @@ class Autoencoder(NetworkDetector):
 
     code: Annotated[int, Field(ge=1, le=256, description="units of the bottleneck")] = 6
 
-    def build(self, channels: int) -> "nn.Module":
+    def build(self, channels: int) -> Network:
         """Return the network."""
         from torch import nn
 
@@ -36,12 +36,13 @@ class Autoencoder(NetworkDetector):
             nn.Unflatten(1, (channels, self.length)),  # -> (N, C, L)
         )
 
-    def loss(self, network: "nn.Module", seen: "Tensor", there: "Tensor", source: "Generator") -> "Tensor":  # noqa: ARG002 - nothing is random here
+    def loss(self, network: Network, seen: "Tensor", there: "Tensor", source: "Generator") -> "Tensor":  # noqa: ARG002 - nothing is random here
         """Return the mean square error of each window."""
         square = there * (network(seen) - seen) ** 2
-        return square.sum(dim=(1, 2)) / there.sum(dim=(1, 2))
+        mean: Tensor = square.sum(dim=(1, 2)) / there.sum(dim=(1, 2)).clamp(min=1)
+        return mean
 
-    def judge(self, network: "nn.Module", seen: "Tensor", newest: "Tensor") -> tuple["Tensor", "Tensor"]:
-        """Return the absolute error and the reconstruction of the newest sample."""
+    def judge(self, network: Network, seen: "Tensor", newest: "Tensor") -> Verdict:
+        """Return reconstruction and absolute error of the newest sample."""
         expected = network(seen)[:, :, -1].double()  # (N, C)
-        return (newest - expected).abs(), expected
+        return expected, expected.new_ones(expected.shape), (newest - expected).abs()

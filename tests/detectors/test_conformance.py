@@ -14,7 +14,9 @@ SMALL_TREES = {"parameters": {"n_trees": 5, "height": 6, "window_size": 50}, "wa
 SHORT_TRAINING = {"epochs": 4, "max_windows": 1000}
 SPECS = {
     "autoencoder": {"autoencoder": SHORT_TRAINING},
+    "lstm": {"lstm": SHORT_TRAINING},
     "river": {"river": SMALL_TREES},
+    "vae": {"vae": SHORT_TRAINING},
 }
 """Where the defaults would take the tests too long."""
 
