@@ -211,7 +211,9 @@ def test_the_node_preset_judges_a_live_node_exporter_every_other_query_finds_ser
             states = Page(ours.url).get("anomaly_exporter_series", state="ready")
             return {dict(labels)["query"] for labels, count in states.items() if count}
 
-        eventually(lambda: judged() == set(quick), within=40)
+        eventually(
+            lambda: not (missing := set(quick) - judged()) or print(missing, ours.log_tail(5)), within=40, every=1
+        )
         assert Page(ours.url).get("anomaly_exporter_query_errors_total") == {}
         chosen = {"entity:raw": 'query="node-cpu"', "channel": ""}
 
@@ -219,4 +221,4 @@ def test_the_node_preset_judges_a_live_node_exporter_every_other_query_finds_ser
             queries = [query for name in SHOWN for query in targets(dashboard(name))]
             return {title for title, query in queries if not source.query(asked(query["expr"], **chosen))}
 
-        eventually(lambda: not (rest := empty() - RARE) or print(rest))
+        eventually(lambda: not (rest := empty() - RARE) or print(rest, ours.log_tail(5)), every=1)
