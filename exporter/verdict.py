@@ -92,14 +92,15 @@ def restored_verdict(state: State, **known: Any) -> Verdict:
     for name in (*_NARROW, *_FLAGS, *_WIDE):
         if state[name].shape[:1] != (len(keys),):
             raise ValueError(f"the saved verdict has {name} of another shape")
+    arrays: dict[str, Any] = {
+        name: state[name].astype(np.bool_ if name in _FLAGS else np.float64) for name in (*_WIDE, *_NARROW, *_FLAGS)
+    }
     return Verdict(
         time=float(state["time"].astype(np.float64)),
         keys=keys,
         changed=np.zeros(len(keys), np.bool_),
         states={name.removeprefix("state_"): int(at) for name, at in state.items() if name.startswith("state_")},
         groups=dict(zip(groups, state["group_scores"].astype(np.float64).tolist(), strict=True)),
-        **{
-            name: state[name].astype(np.bool_ if name in _FLAGS else np.float64) for name in (*_WIDE, *_NARROW, *_FLAGS)
-        },
+        **arrays,
         **known,
     )

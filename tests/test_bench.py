@@ -19,7 +19,9 @@ NAMES = {
     "own_cpu_seconds_1k",
     "own_cpu_seconds_10k",
     "own_cpu_seconds_100k",
+    "own_cpu_seconds_100k_auto",
     "rss_mib_100k",
+    "rss_mib_100k_auto",
     "cold_start_seconds_100k",
     "process_cpu_seconds_per_minute_100k",
 }

@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import median
 
 from deploy.demo.servers import PrometheusServer
-from tests.bench.cycles import DETECTORS, Plan, metric
+from tests.bench.cycles import WINDOWED, Plan, metric
 from tests.bench.history import STEP
 from tests.bench.peer import RunningExporter
 from tests.bench.report import Row, say, seconds, working
@@ -18,13 +18,13 @@ SCORE = re.compile(rb"^anomaly_score\{.*\} [0-9.e-]+$", re.MULTILINE)
 def processes(server: PrometheusServer, plan: Plan, directory: Path) -> list[Row]:
     """Start the exporter at now, the detectors in turns; let the last one serve for a minute."""
     minute = 0.0
-    found: dict[str, list[float]] = {detector: [] for detector in DETECTORS}
+    found: dict[str, list[float]] = {detector: [] for detector in WINDOWED}
     peak, scored = 0.0, []
     for turn in range(plan.starts):
-        for detector in DETECTORS:
+        for detector in WINDOWED:
             with RunningExporter(server.url, metric(plan.large), detector, directory) as exporter:
                 took, page = exporter.first_page()
-                if (turn, detector) == (plan.starts - 1, DETECTORS[-1]):
+                if (turn, detector) == (plan.starts - 1, WINDOWED[-1]):
                     minute = _minute(exporter, plan)
                 peak = max(peak, memory(exporter.pid)["peak"])
             found[detector].append(took)
@@ -47,7 +47,7 @@ def processes(server: PrometheusServer, plan: Plan, directory: Path) -> list[Row
         "process_cpu_seconds_per_minute_100k",
         minute,
         "s",
-        f"own CPU of the process in a minute of service, {plan.large:,} series, {DETECTORS[-1]}:"
+        f"own CPU of the process in a minute of service, {plan.large:,} series, {WINDOWED[-1]}:"
         " one cycle, one scrape with gzip, housekeeping",
         "no goal set",
         start.quality,

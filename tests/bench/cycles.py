@@ -13,7 +13,9 @@ from tests.bench.quality import forest_score, rank_agreement, robust_score
 from tests.bench.report import Row, say, seconds
 
 WARM_UP = 2
-DETECTORS = ("robust", "isolation_forest")
+WINDOWED = ("robust", "isolation_forest")
+"""Detectors that look at their window only; the goals of a cycle are theirs."""
+LEARNING = "auto"
 
 
 @dataclass
@@ -66,7 +68,7 @@ def metric(size: int) -> str:
 def steady(server: PrometheusServer, plan: Plan, size: int) -> Iterator[Steady]:
     """Run cycles and curl in turns, for each detector."""
     expr, pods = metric(size), plan.pods(size)
-    for detector in DETECTORS:
+    for detector in (*WINDOWED, LEARNING):
         found = Steady(size, detector)
         with Contender("exporter", url=server.url, expr=expr, detector=detector, pods=pods) as exporter:
             cold = exporter.ask(now=plan.first, detail=True)
@@ -110,6 +112,11 @@ def _judge_scores(found: Steady, server: PrometheusServer, plan: Plan, cold: dic
         found.quality = "robust: scores equal to numpy's medians"
         if not worst < 1e-4 * max(expected):
             found.wrong.append(f"robust scores differ by {worst:.3g}")
+    elif found.detector == LEARNING:
+        # The contender begins with the newest sample, so that scores of the others can be checked.
+        found.quality = f"{LEARNING}: judged samples equal to those of the answer, no verdict before the thirtieth"
+        if not all(math.isnan(score) for score in cold["score"]):
+            found.wrong.append(f"{LEARNING} judges a series by its first sample")
     else:
         agreement = rank_agreement(cold["score"], [forest_score(windows[name]) for name in pods])
         found.quality = f"isolation_forest: rank agreement {agreement:.3f} with a forest per series"
@@ -126,6 +133,8 @@ def _judge_values(found: Steady, server: PrometheusServer, plan: Plan, last: dic
 
 def steady_rows(found: list[Steady], plan: Plan) -> list[Row]:
     """Make the rows on wall time, own CPU and memory."""
+    learning = next(each for each in found if each.series == plan.large and each.detector == LEARNING)
+    found = [each for each in found if each.detector != LEARNING]
     large = [each for each in found if each.series == plan.large]
     quality = "; ".join(each.quality for each in large)
     slowest = max(large, key=lambda each: each.wall / each.curl)
@@ -154,7 +163,32 @@ def steady_rows(found: list[Steady], plan: Plan) -> list[Row]:
                 "; ".join(text for each in both for text in each.wrong),
             )
         )
-    return [*rows, _memory_row(large, plan)]
+    return [*rows, _memory_row(large, plan), *_learning_rows(learning)]
+
+
+def _learning_rows(found: Steady) -> list[Row]:
+    wrong = "; ".join(found.wrong)
+    return [
+        Row(
+            f"own_cpu_seconds_100k_{found.detector}",
+            found.cpu,
+            "s",
+            f"own CPU of a steady cycle with page, {found.series:,} series, {found.detector}",
+            "goal: 1.5 s",
+            found.quality,
+            wrong,
+        ),
+        Row(
+            f"rss_mib_100k_{found.detector}",
+            found.peak,
+            "MiB",
+            f"highest during steady cycles, {found.series:,} series: {found.detector}; between cycles {found.rss:.0f}; "
+            f"highest with the first fill {found.cold_peak:.0f}",
+            "goal: 1,200 MiB",
+            found.quality,
+            wrong,
+        ),
+    ]
 
 
 def _memory_row(large: list[Steady], plan: Plan) -> Row:
@@ -165,7 +199,7 @@ def _memory_row(large: list[Steady], plan: Plan) -> Row:
         "rss_mib_100k",
         max(each.peak for each in large),
         "MiB",
-        f"highest during steady cycles, {plan.large:,} series: {both('peak')} ({', '.join(DETECTORS)});"
+        f"highest during steady cycles, {plan.large:,} series: {both('peak')} ({', '.join(WINDOWED)});"
         f" between cycles {both('rss')}; highest with the first fill {both('cold_peak')}",
         "goal: 600 MiB",
         f"all {plan.large:,} series judged",
