@@ -136,7 +136,7 @@ class JobConfig(Section):
         None, description="a value outside [lowest, highest] is always an anomaly"
     )
     open_after: PositiveInt = Field(1, description="samples above 1, in a row, that open an incident")
-    clear_after: Duration = Field(300.0, description="time without a score above 1 that closes an incident")
+    clear_after: Duration = Field(300.0, description="time without a score above 0.6 that closes an incident")
     flap_limit: PositiveInt = Field(
         4, description="openings and closings within flap_window beyond which an entity is flapping: held flagged"
     )
@@ -147,7 +147,7 @@ class JobConfig(Section):
     line: RatePerWeek = Field(1.0, gt=0, description="incidents per week and entity by chance at score 1")
     budget: RatePerWeek = Field(1.0, gt=0, description="alerts per week for the whole job")
     publish: frozenset[Publishable] = Field(
-        frozenset({"severity", "alert", "expected", "lower", "upper", "blame", "flapping"}),
+        frozenset({"value", "severity", "alert", "expected", "lower", "upper", "blame", "flapping"}),
         description="gauges beside anomaly_score and anomaly_flag",
     )
     max_age: PositiveDuration | None = Field(
