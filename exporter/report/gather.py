@@ -40,7 +40,8 @@ def gather(config: Config, names: Sequence[str], period: Period, pictures: bool 
     """
     with closing(History(config, names, period)) as history:
         ready = {name: np.full(len(period.times), np.nan) for name in names}
-        states = _states(history.states(), ready, period)
+        entities = history.states()
+        states = _states(entities, ready, period)
         trail = read_trail(config.audit, names, period)
         if not trail.rows and all((of_job == UNKNOWN).all() for of_job in states.values()):
             raise NoHistory(
@@ -56,10 +57,9 @@ def gather(config: Config, names: Sequence[str], period: Period, pictures: bool 
         publishing, counters, gauges = history.publishes_alerts(), history.counters(), history.gauges()
         jobs = []
         for name in names:
-            counts, events = _counted(
-                [each for each in counters if each.labels.get("query") == name], states[name], period
-            )
-            backtest, trained = _figures([each for each in gauges if each.labels.get("query") == name])
+            counts, events = _counted(_of(name, counters), states[name], period)
+            counts |= _entity_hours(_of(name, entities), period)
+            backtest, trained = _figures(_of(name, gauges))
             jobs.append(
                 JobFacts(
                     name=name,
@@ -112,6 +112,14 @@ def _states(found: Sequence[Series], ready: Mapping[str, Floats], period: Period
             ready[name][at] = series.values
             states[name][at[series.values > 0]] = JUDGED
     return states
+
+
+def _entity_hours(found: Sequence[Series], period: Period) -> dict[tuple[str, str], float]:
+    """Return how many hours of how many entities, multiplied, were spent in each state."""
+    return {
+        ("entity_hours", series.labels.get("state", "")): float(series.values.sum()) * period.step / _HOUR
+        for series in found
+    }
 
 
 def _down(found: Sequence[Series], names: Sequence[str], period: Period) -> dict[str, NDArray[np.bool_]]:
@@ -228,7 +236,19 @@ def _missing(jobs: Sequence[JobFacts], period: Period) -> list[str]:
                 for name in most[:8]
             ) + (f" and {len(most) - 8} more jobs" if len(most) > 8 else "")
         sentences.append(f"{cause}: {told}.")
-    return sentences
+    return sentences + _unjudged(jobs)
+
+
+def _unjudged(jobs: Sequence[JobFacts]) -> list[str]:
+    """Return a sentence on jobs a hundredth of whose entity time, or more, had no verdict for want of fresh samples."""
+    told = []
+    for job in jobs:
+        hours = {state: each for (name, state), each in job.counts.items() if name == "entity_hours"}
+        lost = hours.get("stale", 0.0) + hours.get("error", 0.0)
+        if lost and lost >= 0.01 * sum(hours.values()):
+            told.append(f"{job.name} for {lost:,.1f} of {sum(hours.values()):,.0f} entity-hours")
+    more = f" and {len(told) - 8} more jobs" if len(told) > 8 else ""
+    return [f"Entities had no fresh sample, or could not be judged: {', '.join(told[:8])}{more}."] if told else []
 
 
 def _some(names: Sequence[str]) -> str:

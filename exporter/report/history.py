@@ -77,9 +77,9 @@ class History:
         return self._ask(f"max_over_time(anomaly_score{{{self._jobs}}}[{self._step}]) > 1")
 
     def states(self) -> list[Series]:
-        """Return the most entities of each job and state in each step; a step without the exporter has no sample."""
+        """Return the mean entities of each job and state in each step; a step without the exporter has no sample."""
         return self._ask(
-            f"sum by (query, state) (max_over_time(anomaly_exporter_series{{{self._jobs}}}[{self._step}]))"
+            f"sum by (query, state) (avg_over_time(anomaly_exporter_series{{{self._jobs}}}[{self._step}]))"
         )
 
     def source_up(self) -> list[Series]:

@@ -25,6 +25,7 @@ _TROUBLES: Final = {
     "samples_dropped": "samples left out",
     "model_loads": "model files refused",
     "cycles": "cycles",
+    "entity_hours": "entity-hours without a verdict",
 }
 _FIGURES: Final = ("precision", "recall", "f1", "alerts_per_week", "events")
 
@@ -220,9 +221,9 @@ def _troubles(report: Report) -> Html:
     rows = []
     for job in report.jobs:
         for (name, kind), count in sorted(job.counts.items()):
-            bad = name in _TROUBLES and kind not in {"success", "loaded", "missing"}
+            bad = name in _TROUBLES and kind not in {"success", "loaded", "missing", "ready"}
             if bad and count > 0:
-                rows.append([job.name, _TROUBLES[name], kind, f"{count:,.0f}"])
+                rows.append([job.name, _TROUBLES[name], kind, f"{count:,.1f}".removesuffix(".0")])
     if not rows:
         return _section("Troubles of the exporter", tag("p", _none(report, "None was counted.")))
     return _section("Troubles of the exporter", *_table(("job", "what", "kind", "count"), rows))

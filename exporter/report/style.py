@@ -19,7 +19,7 @@ h3 { font-size: 1rem; margin: 0; } p { margin: .4rem 0; }
 .wide { overflow-x: auto; } .wide svg { min-width: 40rem; } svg { width: 100%; height: auto; display: block; }
 .legend { font-size: .82rem; } .legend span { margin-right: 1rem; white-space: nowrap; }
 .legend i { display: inline-block; width: .8rem; height: .8rem; margin-right: .3rem; vertical-align: -.05rem; }
-.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(26rem, 100%), 1fr)); gap: .9rem; }
+.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(20.5rem, 100%), 1fr)); gap: .9rem; }
 article { border: 1px solid var(--line); border-radius: .5rem; padding: .7rem .8rem; break-inside: avoid;
   min-width: 0; }
 article p { font-size: .88rem; } .labels { overflow-wrap: anywhere; }
@@ -33,12 +33,14 @@ th { color: var(--soft); font-weight: 500; } tr { break-inside: avoid; } h2 { br
 .bar { display: block; width: 7rem; max-width: 100%; height: .3rem; background: #eef1f5; margin-top: .2rem; }
 .bar i { display: block; height: 100%; background: #d9534f; }
 @media (max-width: 40rem) {
+  .tiles { grid-template-columns: 1fr 1fr; } .cards { grid-template-columns: 1fr; }
   thead { display: none; } tr { display: block; padding: .5rem 0; border-bottom: 1px solid var(--line); }
   td { display: flex; gap: .8rem; border: 0; padding: .1rem 0; } td.empty { display: none; }
   td::before { content: attr(data-label); flex: 0 0 8rem; color: var(--soft); }
 }
 @media print {
-  body { max-width: none; padding: 0; font-size: 10pt; } .wide svg { min-width: 0; }
+  body { max-width: none; padding: 0; font-size: 10pt; } .cards { grid-template-columns: 1fr 1fr; }
+  .wide svg { min-width: 0; }
   * { -webkit-print-color-adjust: exact; print-color-adjust: exact; }
 }
 """

@@ -85,6 +85,7 @@ def test_what_is_not_known_never_looks_healthy(page):
     assert "node-cpu for 10 h" in notes
     assert "no verdict on any entity: node-cpu for 2 h" in notes
     assert "left queries unanswered: node-cpu for 2 h" in notes
+    assert "no fresh sample, or could not be judged: node-cpu for 4.0 of 316 entity-hours" in notes
     assert re.search(r"lonely unknown unknown unknown never", page.sections["Jobs"])
     assert "Nothing was missing" not in page.text
 
@@ -93,7 +94,9 @@ def test_drift_retrains_backtests_and_troubles_are_told(page):
     assert "drift seen by adwin" in page.sections["Drift and retrains"]
     assert "retrain promoted" in page.sections["Drift and retrains"]
     assert re.search(r"node-cpu 0\.80 \(0\.50\) 0\.90 0\.85 +10 ", page.sections["Precision and recall"])
-    assert re.search(r"failed queries deadline 120\b", page.sections["Troubles of the exporter"])
+    troubles = page.sections["Troubles of the exporter"]
+    assert re.search(r"failed queries deadline 120\b", troubles)
+    assert re.search(r"entity-hours without a verdict stale 4\b", troubles), "two entities, two hours"
 
 
 def test_labels_cannot_break_out_of_the_page_and_nothing_is_fetched(page):
@@ -176,6 +179,11 @@ def test_an_audit_file_that_is_missing_or_something_else_is_said_and_costs_nothi
     assert "other.csv (its columns are not those of an audit file)" in strange.stdout
     assert missing.exit_code == strange.exit_code == 0
     assert "4 incidents" in missing.stdout
+
+
+def test_entities_beyond_the_limit_on_series_are_not_left_out_in_silence(report, config, week):
+    result = report("--config", config(limits={"series": 1}), "--to", week.end, "--text")
+    assert "! There were more series than limits.series lets in; entities are missing below." in result.stdout
 
 
 def test_pictures_need_matplotlib_and_the_digest_does_not(report, config, week, tmp_path, monkeypatch):
