@@ -3,7 +3,6 @@
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from datetime import UTC, datetime
 from typing import Final
 
 import numpy as np
@@ -25,6 +24,7 @@ from exporter.report.facts import (
 from exporter.report.history import History, Series
 from exporter.report.incidents import Masks, bridged, incidents, masks, peaks, steps_of, with_trail
 from exporter.report.trail import read_trail
+from exporter.report.words import lasting, stamp
 
 SHOWN: Final = 6
 """Incidents with a picture."""
@@ -80,23 +80,6 @@ def gather(config: Config, names: Sequence[str], period: Period, pictures: bool 
         shown = [(incident, _curves(history, incident) if pictures else None) for incident in longest]
         notes = [*_missing(jobs, period), *([trail.note] if trail.note else []), *history.notes]
     return Report(period=period, made=time.time(), jobs=jobs, incidents=found, shown=shown, notes=notes)
-
-
-def stamp(seconds: float) -> str:
-    """Write a time for people."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
-
-
-def lasting(seconds: float) -> str:
-    """Write a duration for people, in its two largest units.
-
-    >>> lasting(7500)
-    '2 h 5 min'
-    """
-    minutes = round(seconds / 60)
-    days, hours, rest = minutes // 1440, minutes % 1440 // 60, minutes % 60
-    parts = [(days, "d"), (hours, "h"), (0 if days else rest, "min")]
-    return " ".join(f"{count} {unit}" for count, unit in parts if count) or "less than a minute"
 
 
 def _states(found: Sequence[Series], ready: Mapping[str, Floats], period: Period) -> dict[str, NDArray[np.int8]]:

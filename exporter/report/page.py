@@ -1,6 +1,6 @@
 """The page: one HTML file with everything in it, for a screen, a phone and paper."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -8,16 +8,15 @@ import numpy as np
 from detectors.types import Key
 from exporter.report import pictures
 from exporter.report.facts import JUDGED, Curves, Incident, JobFacts, Report
-from exporter.report.gather import lasting, stamp
 from exporter.report.markup import Html, tag
+from exporter.report.parts import figure, labels, section, table
 from exporter.report.style import STYLE
-from exporter.report.text import counted, percent, when
+from exporter.report.text import when
+from exporter.report.words import counted, lasting, percent, stamp
 
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
 """Nothing is fetched and nothing runs, whatever stands on the page."""
 _TOP: Final = 10
-_MOST_ROWS: Final = 100
-_LONGEST: Final = 120
 _TROUBLES: Final = {
     "query_errors": "failed queries",
     "partial_responses": "partial answers of the source",
@@ -99,7 +98,7 @@ def _over_time(report: Report) -> Html:
     parts = [tag("div", pictures.overview(busy, report.period), class_="wide"), tag("p", *legend, class_="legend")]
     if more > 0:
         parts.append(tag("p", f"The picture has the {pictures.MOST_JOBS} busiest jobs; {more} more are not in it."))
-    return _section("Anomalies over time", *parts)
+    return section("Anomalies over time", *parts)
 
 
 def _jobs(report: Report) -> Html:
@@ -120,20 +119,21 @@ def _jobs(report: Report) -> Html:
         return [job.name, entities, alerts, "unknown" if job.lost else f"{len(job.incidents):,}", judged, down, trained]
 
     names = ("job", "entities", "alerts of budget", "incidents", "time judged", "source down", "model trained")
-    return _section("Jobs", *_table(names, [row(job) for job in _busiest(report.jobs)]))
+    return section("Jobs", *table(names, [row(job) for job in _busiest(report.jobs)]))
 
 
 def _longest(report: Report) -> Html:
     if not report.incidents:
-        return _section("Longest incidents", tag("p", _none(report, "No entity was flagged.")))
+        return section("Longest incidents", tag("p", _none(report, "No entity was flagged.")))
     cards = [_card(number, incident, curves) for number, (incident, curves) in enumerate(report.shown)]
     parts = [tag("div", *cards, class_="cards")]
     if len(report.incidents) > len(cards):
         parts.append(tag("p", f"These are the {len(cards)} longest of {len(report.incidents):,}.", class_="quiet"))
-    return _section("Longest incidents", *parts)
+    return section("Longest incidents", *parts)
 
 
 def _card(number: int, incident: Incident, curves: Curves | None) -> Html:
+    told = when(incident)
     marks = [tag("span", "alert", class_="mark")] if incident.alerted else []
     peak = "" if np.isnan(incident.peak) else f" Highest score {incident.peak:.3g}."
     if curves is None:
@@ -147,9 +147,9 @@ def _card(number: int, incident: Incident, curves: Curves | None) -> Html:
     return tag(
         "article",
         tag("h3", incident.job, " ", *marks),
-        tag("p", *_labels(incident.key), class_="labels"),
+        tag("p", *labels(incident.key), class_="labels"),
         drawn,
-        tag("p", f"{_sentence(when(incident))}.{peak}{channel}"),
+        tag("p", f"{told[:1].upper()}{told[1:]}.{peak}{channel}"),
     )
 
 
@@ -173,7 +173,7 @@ def _entities(report: Report) -> Html:
         rows.append(
             [
                 job,
-                tag("span", *_labels(key)),
+                tag("span", *labels(key)),
                 flagged,
                 str(len(those)),
                 str(alerts),
@@ -182,7 +182,7 @@ def _entities(report: Report) -> Html:
         )
     names = ("job", "entity", "time flagged", "incidents", "alerts", "highest score")
     more = f"{len(top):,} entities were flagged; these were for the longest." if len(top) > _TOP else ""
-    return _section("Entities most in trouble", *_table(names, rows), tag("p", more, class_="quiet"))
+    return section("Entities most in trouble", *table(names, rows), tag("p", more, class_="quiet"))
 
 
 def _changes(report: Report) -> Html:
@@ -191,30 +191,30 @@ def _changes(report: Report) -> Html:
     parts: list[str] = []
     if events:
         rows = [[stamp(moment), name, what] for moment, name, what in events]
-        parts += _table(("in the hour to", "job", "what"), rows)
+        parts += table(("in the hour to", "job", "what"), rows)
     else:
         parts.append(tag("p", _none(report, "No drift was seen and nothing was retrained.")))
     if any(count for _, count in accepted):
         told = ", ".join(f"{name}: {count:.0f}" for name, count in accepted if count)
         parts.append(tag("p", f"Incidents that operators called normal (accept): {told}."))
-    return _section("Drift and retrains", *parts)
+    return section("Drift and retrains", *parts)
 
 
 def _quality(report: Report) -> Html:
     rows = []
     for job in report.jobs:
         if job.backtest:
-            cells = [_figure(job.backtest.get(name)) for name in _FIGURES]
+            cells = [figure(job.backtest.get(name)) for name in _FIGURES]
             made = job.backtest.get("timestamp_seconds")
             rows.append([job.name, *cells, stamp(made[1]) if made else ""])
     if not rows:
         text = "No backtest has published figures: whether the alerts were right, nobody knows (backtest --publish)."
-        return _section("Precision and recall", tag("p", text))
+        return section("Precision and recall", tag("p", text))
     names = ("job", "precision", "recall", "F1", "alerts a week", "known incidents", "measured")
     text = "From the backtest published last; in brackets what it was at the beginning of the period."
     missing = len(report.jobs) - len(rows)
     more = f" {counted(missing, 'job')} without figures not listed." if missing else ""
-    return _section("Precision and recall", *_table(names, rows), tag("p", text + more, class_="quiet"))
+    return section("Precision and recall", *table(names, rows), tag("p", text + more, class_="quiet"))
 
 
 def _troubles(report: Report) -> Html:
@@ -225,8 +225,8 @@ def _troubles(report: Report) -> Html:
             if bad and count > 0:
                 rows.append([job.name, _TROUBLES[name], kind, f"{count:,.1f}".removesuffix(".0")])
     if not rows:
-        return _section("Troubles of the exporter", tag("p", _none(report, "None was counted.")))
-    return _section("Troubles of the exporter", *_table(("job", "what", "kind", "count"), rows))
+        return section("Troubles of the exporter", tag("p", _none(report, "None was counted.")))
+    return section("Troubles of the exporter", *table(("job", "what", "kind", "count"), rows))
 
 
 def _reading(report: Report) -> Html:
@@ -237,37 +237,7 @@ def _reading(report: Report) -> Html:
         "interrupted only by time without a verdict counts as one incident. Durations end with the period. Time "
         "without a verdict is no healthy time: nobody looked."
     )
-    return _section("How to read this", tag("p", text, class_="quiet"))
-
-
-def _section(title: str, *parts: str) -> Html:
-    return tag("section", tag("h2", title), *parts)
-
-
-def _table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterable[Html]:
-    """Yield a table, which a phone shows as one card a row, and a word about rows left out."""
-    head = tag("tr", *(tag("th", name) for name in names))
-    body = [tag("tr", *map(_cell, names, row)) for row in rows[:_MOST_ROWS]]
-    yield tag("table", tag("thead", head), tag("tbody", *body))
-    if len(rows) > _MOST_ROWS:
-        yield tag("p", f"{len(rows) - _MOST_ROWS:,} more rows are left out.", class_="quiet")
-
-
-def _labels(key: Key) -> list[str]:
-    if not key:
-        return ["the only series"]
-    return [tag("code", _clipped(f"{name}={value}")) for name, value in key]
-
-
-def _cell(name: str, content: str) -> Html:
-    return tag("td", content, data_label=name, class_="" if content else "empty")
-
-
-def _figure(found: tuple[float, float] | None) -> str:
-    if found is None:
-        return ""
-    before, now = (f"{number:.2f}".removesuffix(".00") for number in found)
-    return now if before == now else f"{now} ({before})"
+    return section("How to read this", tag("p", text, class_="quiet"))
 
 
 def _none(report: Report, text: str) -> str:
@@ -278,11 +248,3 @@ def _none(report: Report, text: str) -> str:
 
 def _busiest(jobs: Sequence[JobFacts]) -> list[JobFacts]:
     return sorted(jobs, key=lambda job: (-len(job.incidents), job.share(JUDGED), job.name))
-
-
-def _clipped(text: str) -> str:
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]

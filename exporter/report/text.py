@@ -2,7 +2,7 @@
 
 from detectors.types import Key
 from exporter.report.facts import JUDGED, Incident, JobFacts, Report
-from exporter.report.gather import lasting, stamp
+from exporter.report.words import counted, lasting, percent, stamp
 
 _LISTED = 5
 _LONGEST = 160
@@ -63,23 +63,6 @@ def when(incident: Incident) -> str:
 def entity(key: Key) -> str:
     """Return an entity's labels on one line, not longer than a message bears."""
     return _plain(", ".join(f"{name}={value}" for name, value in key) or "the only series")
-
-
-def counted(count: int, one: str, many: str | None = None) -> str:
-    """Return a number with its noun.
-
-    >>> counted(1, "alert"), counted(2, "entity", "entities")
-    ('1 alert', '2 entities')
-    """
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
-
-
-def percent(share: float) -> str:
-    """Write a share of time; only all of it is 100 %, and only nothing 0 %."""
-    text = f"{share:.0%}".replace("%", " %")
-    if share < 1 and text == "100 %":
-        return "over 99 %"
-    return "under 1 %" if share > 0 and text == "0 %" else text
 
 
 def _plain(text: str) -> str:

@@ -9,12 +9,12 @@ import pytest
 from exporter.config.models import AuditConfig, JobConfig
 from exporter.csv_text import HEADER
 from exporter.report.facts import JUDGED, SILENT, UNKNOWN, Incident, Period, Trail
-from exporter.report.gather import _counted, lasting
+from exporter.report.gather import _counted
 from exporter.report.history import Series
 from exporter.report.incidents import bridged, with_trail
 from exporter.report.markup import Html, tag
-from exporter.report.text import percent
 from exporter.report.trail import read_trail
+from exporter.report.words import lasting, percent
 
 PERIOD = Period.until("week", datetime(2026, 3, 2, tzinfo=UTC).timestamp())
 
