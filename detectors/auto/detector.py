@@ -102,6 +102,8 @@ class Auto:
             known = ((expected, seen.expected), (lower, seen.lower), (upper, seen.upper), (blame, seen.evidence.weeks))
             for target, values in known:
                 target[block.entities].reshape(-1)[block.alive] = values
+            if block.together is not None:
+                blame[rows] = block.together.blame
         if len(batch.times):
             self._last = (batch.keys, float(batch.times[-1]), blocks)
         total = np.nansum(blame, axis=1, keepdims=True)
@@ -126,6 +128,9 @@ class Auto:
             together = None if channels == 1 else _together(rows, of_entity, seen, there[present], tick)
             evidence, agreeing = (seen.evidence, AGREEING) if together is None else (together.evidence, 1.0)
             size = score_of(evidence.power / agreeing)
+            known = habit.known(of_entity, size, tick)
+            if together is not None:  # what was never shown as an incident is no habit
+                known &= np.isfinite(of_entity["opened"])
             yield _Block(
                 entities=entities,
                 present=present,
@@ -136,7 +141,7 @@ class Auto:
                 score=score_of(evidence.weeks / agreeing),
                 plain=score_of(evidence.plain / agreeing),
                 size=size,
-                quiet=habit.known(of_entity, size, tick) | (tick.time < of_entity["grace"]),
+                quiet=known | (tick.time < of_entity["grace"]),
                 ready=_any(there, rows["samples"] >= READY)[present],
                 warm=_any(there, seen.warm)[present],
             )
@@ -215,9 +220,12 @@ def _together(rows: Rows, entity: Rows, seen: Observation, there: Flags, tick: T
         whole[there] = values
         return whole
 
-    z = np.where(rows["samples"] >= READY, (seen.x - rows["mean"]) / seen.sd, 0.0)
-    scores = score_of(seen.evidence.weeks / AGREEING)
-    return joint.observe(entity, spread(scores), spread(seen.x), spread(z), spread(seen.sd), tick.step)
+    each, best = np.arange(len(seen.x)), seen.residuals.selected
+    usual = np.maximum(np.sqrt(rows["square"][each, best]), streams.FLOOR * seen.sd)
+    residual = np.where(rows["compared"][each, best] >= READY, seen.residuals.residual[each, best] / usual, 0.0)
+    return joint.observe(
+        entity, spread(seen.evidence.weeks), spread(seen.x), spread(residual), spread(seen.sd), tick.step
+    )
 
 
 def _any(there: Flags, of_series: Flags) -> Flags:
