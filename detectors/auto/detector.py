@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 
 from detectors.auto import habit, incident, joint, siblings, streams
+from detectors.auto.expectation import READY
 from detectors.auto.incident import Turn
 from detectors.auto.joint import JointObservation
-from detectors.auto.streams import READY, Observation
+from detectors.auto.streams import Observation
 from detectors.calibration import Rows, score_of
 from detectors.clock import Tick
 from detectors.roster import Roster
@@ -187,7 +188,7 @@ class Auto:
 
         streams.learn(rows, values.reshape(-1)[block.alive], block.series, tick, turn.learn[owner])
         if turn.adopted.any():
-            streams.adopt(rows, np.flatnonzero(turn.adopted[owner]), block.series)
+            streams.adopt(rows, np.flatnonzero(turn.adopted[owner]), block.series, tick)
         if turn.ended.any():
             streams.close(rows, np.flatnonzero(turn.ended[owner]))
         if block.together is not None:

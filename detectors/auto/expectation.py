@@ -11,6 +11,8 @@ from detectors.clock import Slots, Tick
 from detectors.roster import Column
 from detectors.types import Flags, Floats
 
+READY: Final = 30
+"""Samples before a verdict, and before a predictor is heard."""
 PREDICTORS: Final = 3
 """Level, day, week."""
 BETTER: Final = 0.8
@@ -155,8 +157,15 @@ def close(rows: Rows, which: NDArray[np.intp]) -> None:
     rows["hour"][which] = rows["quarter"][which] = 0.0
 
 
-def adopt(rows: Rows, which: NDArray[np.intp], level: Floats) -> None:
-    """Move the predictors of the series `which` to where the last hour was; `level`: its mean."""
+def adopt(rows: Rows, which: NDArray[np.intp], level: Floats, tick: Tick) -> None:
+    """Move the predictors of the series `which` to where the last hour was; `level`: its mean.
+
+    A new level may have a new rhythm: the errors are learnt anew, and every slot as if it were in its first visit.
+    """
     rows["day"][which] += rows["hour"][which, 1, None]
     rows["week"][which] += rows["hour"][which, 2, None]
     rows["level"][which] = level
+    rows["compared"][which] = np.minimum(rows["compared"][which], READY)
+    for name, _, _ in _PROFILES:
+        visits = rows[f"{name}_visits"]
+        visits[which] = np.minimum(visits[which], 0.5 * tick.per_hour)

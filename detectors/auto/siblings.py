@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.auto import streams
-from detectors.auto.streams import READY
+from detectors.auto.expectation import READY
 from detectors.calibration import DAY, PRIOR_WEEKS, Rows
 from detectors.clock import Tick
 from detectors.types import Floats
@@ -17,7 +17,7 @@ GROWN: Final = 8 * DAY
 """Seconds a series must have been seen to be a model: every hour of the week, and the predictors were compared."""
 _LEAST, _MOST = 3, 64  # models: a median of fewer is none, of more is no better
 _TAIL_WEEKS: Final = PRIOR_WEEKS  # the models' tails weigh as much as the power law
-_WORTH: Final = 0.25 * DAY
+_WORTH: Final = 1.0 * DAY
 """Seconds of own samples that what was taken over outweighs."""
 _SQUARES: Final = ("square", "hour_square", "quarter_square", "variance")
 _PROFILES: Final = ("day", "week")
@@ -62,8 +62,8 @@ def _take_over(rows: Rows, row: np.intp, models: NDArray[np.intp], tick: Tick) -
         shape = typical(shapes)
         differ[p] = np.mean((shapes - shape) ** 2)
         rows[name][row] = shape - rows["reference"][row]
-        # One visit: half of what is known after its own first hour there, and an incident is not learnt.
-        rows[f"{name}_visits"][row] = np.minimum(typical(rows[f"{name}_visits"][models]), tick.per_hour)
+        # Two visits: an incident is not learnt, and a third of what is known after an hour of its own there is own.
+        rows[f"{name}_visits"][row] = np.minimum(typical(rows[f"{name}_visits"][models]), 2 * tick.per_hour)
     for name in _SQUARES:
         power = scale**2 if rows[name].ndim == 1 else scale[:, None] ** 2
         rows[name][row] = typical(rows[name][models] * power)

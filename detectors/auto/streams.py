@@ -7,15 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.auto import expectation, leaders
-from detectors.auto.expectation import PREDICTORS, Residuals
+from detectors.auto.expectation import PREDICTORS, READY, Residuals
 from detectors.auto.leaders import Novelty
 from detectors.calibration import DAY, HOUR, WEEK, Evidence, Rows, Tails
 from detectors.clock import Tick
 from detectors.roster import Column
 from detectors.types import Flags, Floats
 
-READY: Final = 30
-"""Samples before the first verdict."""
 DEVIATIONS: Final = 6.0
 """Standard deviations a new series reaches about once a week."""
 DISPERSION: Final = 4.0
@@ -170,6 +168,7 @@ def _dispersion(
     now = _mean(rows["change_now"], size, 1 / max(120.0 / step, 3.0), rows["samples"])
     long, short = np.log(hour + FLOOR * scale), np.log(now + FLOOR * scale)
     up, down = np.minimum(long, short) - rows["change"], rows["change"] - np.maximum(long, short)
+    up = np.where(now > FLOOR * scale, up, 0.0)  # what grew is the floor, not the movement
     if middle is not None:  # the mean over an hour outlasts the incident; the very last samples do not
         up = np.where(held & (middle < 0.25 * hour), 0.0, up)
     distance = np.maximum(np.maximum(up, down), 0.0) / (np.sqrt(rows["change_variance"]) + 0.1)
@@ -242,9 +241,10 @@ def close(rows: Rows, which: NDArray[np.intp], count: bool = True) -> None:
     rows["change_hour"][which] = rows["change_now"][which] = np.exp(rows["change"][which])
 
 
-def adopt(rows: Rows, which: NDArray[np.intp], seen: Observation) -> None:
+def adopt(rows: Rows, which: NDArray[np.intp], seen: Observation, tick: Tick) -> None:
     """Make the level and the restlessness of the last hour the normal ones of the rows `which`."""
     level = rows["hour_mean"][which]
-    expectation.adopt(rows, which, level)
+    expectation.adopt(rows, which, level, tick)
+    rows["inherited"][which] = 0.0
     rows["mean"][which] = level
     rows["change"][which] = seen.change[which]
