@@ -60,7 +60,7 @@ def test_node_exporter_is_judged_and_scraped_back(prometheus, node_exporter, exp
         "instance": node_exporter.address,
         "mode": "idle",
         "query": "modes",
-        "detector": "robust",
+        "detector": "auto",
         "job": "anomaly",  # the aggregation left none, so Prometheus adds that of the scrape
     }
     [memory] = source.wait_for('anomaly_lower{query="memory"}')

@@ -74,11 +74,11 @@ class TestAYoungSeriesAmongSiblingsOfTwoWeeks:
 
     def test_is_not_flagged_for_being_new(self, judged):
         before = openings(judged[1][:, : self.drop])
-        assert before.sum() <= 1  # six series of nine hours: by chance
+        assert before.sum() <= 2  # six series of nine hours: by chance
 
     def test_is_flagged_when_it_drops_by_80_percent_on_its_first_day(self, judged):
         for number, flag in enumerate(judged[1]):
             begin = self.drop + 10 * number
-            assert flag[begin : begin + 10].any()
-            assert flag[begin + 10 : begin + HOUR].all()
+            assert flag[begin : begin + 30].any()  # most at once; the siblings' own noise had been as wide as that
+            assert flag[begin + 30 : begin + HOUR].all()
             assert not flag[begin + HOUR + 10 : begin + 2 * HOUR].any()
