@@ -112,7 +112,7 @@ def test_bad_samples_get_no_healthy_looking_score_and_leave_the_others_alone(det
             assert all(math.isnan(score[name]) for name in GONE), minute
             assert math.isnan(score["now and then infinite"]) == (minute % 4 == 1)
         if minute == WARM:
-            assert {name for name in HUGE if not score[name] > 1} == set()
+            assert {name for name in HUGE if score[name] <= 1} == set()  # no verdict where arithmetic ends
         assert {name for name in CONSTANT if score[name] > 1} == set()
         if detector in {"auto", "half_space_trees", "robust", "seasonal"}:  # which learn nothing from the neighbours
             np.testing.assert_allclose([score[name] for name in GOOD], without.score, rtol=1e-6)
@@ -186,7 +186,7 @@ def test_files_of_nothing_much_are_judged_without_a_crash_and_without_a_made_up_
         assert len(scores[name]) == len(stamps)
     for name in ("nan", "inf", "one"):
         assert set(scores[name]) == {""}
-    assert float(scores["huge"][380]) > 1
+    assert not float(scores["huge"][380] or "nan") <= 1  # no verdict where arithmetic ends
     assert "" not in scores["good"][-20:]
     assert not any("inf" in score for every in scores.values() for score in every)
 
