@@ -9,7 +9,7 @@ from detectors.calibration import DAY, WEEK, Rows
 from detectors.roster import Column
 from detectors.types import Flags, Floats
 
-_WINSOR: Final = 50.0
+WINSOR: Final = 50.0
 """Deviations beyond which a sample moves the level no further: one huge value shall not widen it for a week."""
 _FIRST: Final = 20
 """Samples before that holds; the spread of fewer says little."""
@@ -45,7 +45,7 @@ def _spread(rows: Rows) -> Floats:
     return np.fmax(np.sqrt(rows["variance"]), 1e-6 * np.abs(rows["mean"]) + 1e-12)  # a constant has a usable one too
 
 
-def learn(rows: Rows, x: Floats, some: Flags, step: float) -> None:
+def learn(rows: Rows, x: Floats, some: Flags, step: float, winsor: float = WINSOR) -> None:
     """Take in a sample of the series where `some`, both of shape (E, C)."""
     some = some & (np.abs(x) < _LARGEST)
     samples, mean, variance = rows["samples"], rows["mean"], rows["variance"]
@@ -53,7 +53,7 @@ def learn(rows: Rows, x: Floats, some: Flags, step: float) -> None:
     first = some & (samples == 1)
     mean[first] = x[first]
     away = np.where(some, x, 0.0) - np.where(some, mean, 0.0)
-    limit = np.where(samples > _FIRST, _WINSOR * _spread(rows), np.inf)
+    limit = np.where(samples > _FIRST, winsor * _spread(rows), np.inf)
     away = np.clip(away, -limit, limit)
     young = 1.0 / np.maximum(samples, 1.0)
     variance += some * np.maximum(young, step / WEEK) * (away**2 - variance)
@@ -72,6 +72,20 @@ def is_away(rows: Rows, x: Floats, times: Floats) -> Flags:
         far = np.abs(x - rows["before"][:, :, None]) > (_BACK * rows["jump"])[:, :, None]
         strange = np.abs(x - rows["mean"][:, :, None]) > (_USUAL * _spread(rows))[:, :, None]
     return np.asarray(inside[:, None, :] & far & strange)
+
+
+def without(rows: Rows, x: Floats, away: Flags) -> Floats:
+    """Return samples (E, C, T) without those that an incident took away, as if the series had not moved meanwhile.
+
+    What follows takes their place, so that its rhythm, which went on, makes no jump; or else what was before.
+    """
+    if not away.any():
+        return x
+    size = x.shape[2]
+    there = np.where(np.isfinite(x) & ~away, np.arange(size), size)
+    following = np.minimum.accumulate(there[:, :, ::-1], axis=2)[:, :, ::-1]
+    after = np.take_along_axis(x, np.minimum(following, size - 1), axis=2)
+    return np.where(away, np.where(following < size, after, rows["before"][:, :, None]), x)
 
 
 def note(rows: Rows, held: Flags, fault: Flags, expected: Floats, jump: Floats, time: float) -> NDArray[np.intp]:

@@ -11,8 +11,9 @@ from detectors import errors, level
 from detectors.baseline import MEAN_DEVIATION_TO_SIGMA
 from detectors.calibration import DAY, Tails, score_of
 from detectors.roster import Roster
-from detectors.training import Windows, draw, on_one_core, require_torch, train
+from detectors.training import on_one_core, require_torch, train
 from detectors.types import Batch, Flags, Floats, Judgement, State
+from detectors.windows import Windows, draw
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -148,8 +149,7 @@ class NetworkDetector(ABC):
         center, scale = level.known(rows, self.min_samples)
         recent = batch.last(self.length)
         away = level.is_away(rows, recent.values, recent.times)
-        shown = np.where(away, rows["before"][:, :, None], recent.values) if away.any() else recent.values
-        windows = Windows.of(shown, center, scale, self.length)
+        windows = Windows.of(level.without(rows, recent.values, away), center, scale, self.length)
         expected, unit, error = found = np.full((3, *center.shape), np.nan)
         ready = np.flatnonzero(np.isfinite(windows.newest).any(axis=1))
         if self._network is not None and len(ready):

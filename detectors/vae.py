@@ -11,7 +11,7 @@ from detectors.network import Network, NetworkDetector, Verdict
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
-_LEAST: Final = -3.0
+_LEAST: Final = -2.0
 _LARGEST: Final = 2.0
 """Bounds of the logarithm of a spread, in deviations: a window repeated without change would be certain, and NaN."""
 
