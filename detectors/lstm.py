@@ -1,9 +1,7 @@
 """LSTM: how far the newest sample is from what those before it foretell."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
-
-from pydantic import Field
+from typing import TYPE_CHECKING
 
 from detectors.network import Network, NetworkDetector, Verdict
 
@@ -18,8 +16,6 @@ class LSTM(NetworkDetector):
     Source: Malhotra, Vig, Shroff & Agarwal (2015), Long Short Term Memory Networks for Anomaly Detection in Time
     Series, ESANN, ISBN 978-287587014-8.
     """
-
-    lookback: Annotated[int, Field(ge=2, le=2000, description="samples the network sees, at most the window")] = 24
 
     def build(self, channels: int) -> Network:
         """Return the network."""
