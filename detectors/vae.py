@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 _LEAST: Final = -2.0
 _LARGEST: Final = 2.0
 """Bounds of the logarithm of a spread, in deviations: a window repeated without change would be certain, and NaN."""
+_FARTHEST: Final = 1e150
+"""Deviations beyond which all are alike: their squares are no numbers."""
 
 
 @dataclass(kw_only=True)
@@ -69,7 +71,8 @@ class VAE(NetworkDetector):
         # (S, N, C) each, of the newest sample
         center, log_spread = (part[:, :, -1].reshape(self.draws, len(seen), -1).double() for part in decoded)
         mode = torch.logsumexp(-log_spread, dim=0)
-        likely = torch.logsumexp(-log_spread - 0.5 * ((newest - center) / log_spread.exp()) ** 2, dim=0)
+        away = ((newest - center) / log_spread.exp()).clamp(-_FARTHEST, _FARTHEST)
+        likely = torch.logsumexp(-log_spread - 0.5 * away**2, dim=0)
         error = (2 * (mode - likely)).clamp(min=0).sqrt()  # (N, C)
         return center.mean(dim=0), (math.log(self.draws) - mode).exp(), error
 

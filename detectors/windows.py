@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors import level
+from detectors.baseline import median_and_scale
 from detectors.calibration import DAY, Rows
 from detectors.types import Batch, Flags, Floats
 
@@ -82,9 +83,10 @@ def draw(history: Batch, length: int, least: int, most: int, seed: int) -> Windo
     parts = [Windows.of(np.empty((0, channels, length)), none, none, length)]
     wanted = dict(_by_time(drawn, entities, start))
     away, lasted = np.zeros((entities, channels)), np.zeros((entities, channels))
+    whole = median_and_scale(np.where(np.isfinite(history.values), history.values, np.nan))[:2]
     for time in range(samples):  # about 0.1 ms each: the level must be learnt in order
         x = history.values[:, :, time]
-        outage = _outage(rows, x, away, lasted, max(day, least), step)
+        outage = _outage(rows, whole, x, away, lasted, max(day, least), step)
         if time in wanted:
             which = wanted[time]
             center, scale = level.known({name: array[which] for name, array in rows.items()}, least)
@@ -95,13 +97,18 @@ def draw(history: Batch, length: int, least: int, most: int, seed: int) -> Windo
     return Windows(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("seen", "there", "newest")))
 
 
-def _outage(rows: Rows, x: Floats, away: Floats, lasted: Floats, least: int, step: float) -> Flags:
-    """Return which channels (E, C) have been far from a level of `least` samples for some time, but not for a day.
+def _outage(
+    rows: Rows, whole: tuple[Floats, Floats], x: Floats, away: Floats, lasted: Floats, least: int, step: float
+) -> Flags:
+    """Return which channels (E, C) have been far from their level for some time, but not for a day.
 
-    A level of less than a day has not seen its rhythm, which would soon be far from it.
+    A level of less than `least` samples, a day, has not seen its rhythm, which would soon be far from it: until then
+    median and spread of the `whole` history stand in for it.
     Moves their average distance `away`, and the seconds that it has `lasted`.
     """
-    center, scale = level.known(rows, least)
+    learnt = level.known(rows, least)
+    some = np.isfinite(learnt[0])
+    center, scale = (np.where(some, one, other) for one, other in zip(learnt, whole, strict=True))
     with np.errstate(over="ignore", invalid="ignore"):
         distance = np.minimum(np.abs(x - center) / scale, _SUDDEN * _OUTAGE)
     away += np.where(np.isfinite(distance), (distance - away) / _SUDDEN, 0.0)
