@@ -23,4 +23,9 @@ _Dumper.add_representer(str, _text)
 
 def document(content: Any) -> str:
     """Return a generated YAML document; the same content is the same text."""
-    return HEADER + yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=2**30)
+    return HEADER + text(content)
+
+
+def text(content: Any) -> str:
+    """Return YAML without the line that says who made it."""
+    return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=2**30)

@@ -1,0 +1,1 @@
+"""Kubernetes objects from a configuration, and the way into a cluster and out of it again."""

@@ -1,0 +1,121 @@
+"""What a configuration needs of its pod: secrets, files, folders to write, places to connect to."""
+
+import os.path
+from collections.abc import Iterator, Mapping
+from ipaddress import ip_address
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from deploy.kubernetes.errors import DeployError
+from deploy.kubernetes.settings import DATA
+from exporter.config.check import secrets
+from exporter.config.mistakes import dotted
+from exporter.config.models import Config
+from exporter.config.secrets import Secret
+
+_PORTS: Final = {"http": 80, "https": 443}
+_SYSTEM: Final = frozenset(
+    map(PurePosixPath, ("/", "/bin", "/dev", "/etc", "/lib", "/opt", "/proc", "/run", "/sys", "/tmp", "/usr", "/var"))  # noqa: S108 - what must not be hidden
+)
+
+
+def references(config: Config) -> dict[str, Secret]:
+    """Return what the exporter reads besides its configuration, by the key it has in the Secret.
+
+    Those are the secrets and the files of TLS. What is meant for Alertmanager is not ours.
+
+    Raises
+    ------
+    DeployError
+        Two of them would have the same key, or a file is where a volume cannot be put.
+    """
+    found: dict[str, Secret] = {}
+    for place, secret in (*secrets(config, ()), *_certificates(config)):
+        if place[0] == "alerting":
+            continue
+        key = secret.env if secret.env is not None else _file_key(secret, dotted(place))
+        if found.setdefault(key, secret) != secret:
+            raise DeployError(
+                f"{dotted(place)}: {secret} and {found[key]} would both be the key {key} of the Secret; "
+                "give one of them another name"
+            )
+    return found
+
+
+def _certificates(config: Config) -> Iterator[tuple[tuple[str, ...], Secret]]:
+    for place, section in (("prometheus", config.prometheus.tls), ("web", config.web.tls)):
+        for name in type(section).model_fields if section is not None else ():
+            if isinstance(path := getattr(section, name), Path):
+                yield (place, "tls", name), Secret(file=path)
+
+
+def _file_key(secret: Secret, place: str) -> str:
+    assert secret.file is not None
+    path = PurePosixPath(secret.file)
+    folder = path.parent
+    if not path.is_absolute() or folder in _SYSTEM or ".." in path.parts:
+        raise DeployError(
+            f"{place}: {path} is mounted from a Secret, so it must lie in a folder of its own; "
+            f"write for example /run/secrets/anomaly-exporter/{path.name}"
+        )
+    if folder.is_relative_to(DATA):
+        raise DeployError(f"{place}: {path} lies in the folder of the data, {DATA}; secrets need one of their own")
+    return path.name
+
+
+def written(config: Config) -> dict[str, str]:
+    """Return what the pods write, by place in the configuration, as absolute paths in the pod. Raises DeployError."""
+    wanted = {
+        "models.path": config.models.path if config.models else None,
+        "state.path": config.state.path if config.state else None,
+        "audit.path": config.audit.path if config.audit else None,
+        "report.path": config.report.path if config.report else None,
+    }
+    return {place: _within(place, str(path)) for place, path in wanted.items() if path is not None and not _url(path)}
+
+
+def _url(path: object) -> bool:
+    return "://" in str(path) or ":/" in str(path)  # a Path has lost one of the slashes
+
+
+def _within(place: str, path: str) -> str:
+    whole = os.path.normpath(f"{DATA}/{path}" if not path.startswith("/") else path)
+    if not whole.startswith(f"{DATA}/"):
+        raise DeployError(
+            f"{place}: {path} cannot be written in the pod, where only {DATA} can; "
+            "make it relative or put it there, for example in a profile"
+        )
+    return whole
+
+
+def egress(config: Config) -> tuple[Mapping[str, Any], ...]:
+    """Return where the pods may connect to: the source, and receivers and stores the configuration names."""
+    made = [_to(config.prometheus.url)]
+    if config.notify.slack or config.notify.webhook:
+        made.append(_port(443))  # the address is a secret
+    if config.models and _url(config.models.path):
+        made.append(_port(443))
+    return tuple({str(rule): rule for rule in made}.values())
+
+
+def _to(url: str) -> Mapping[str, Any]:
+    """Allow one address: names outside the cluster can only be told by their port."""
+    parts = urlsplit(url)
+    host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
+    try:
+        address = ip_address(host)
+    except ValueError:
+        pass
+    else:
+        return {"to": [{"ipBlock": {"cidr": f"{address}/{address.max_prefixlen}"}}], **_port(port)}
+    labels = host.split(".")
+    if labels[2:] in (["svc"], ["svc", "cluster", "local"]):
+        # The policy sees the pod's port, not the Service's: all of the namespace that serves it.
+        namespace = {"kubernetes.io/metadata.name": labels[1]}
+        return {"to": [{"namespaceSelector": {"matchLabels": namespace}}], **_port(port)}
+    return _port(port)
+
+
+def _port(port: int) -> dict[str, Any]:
+    return {"ports": [{"port": port, "protocol": "TCP"}]}

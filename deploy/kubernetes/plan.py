@@ -1,0 +1,90 @@
+"""From a configuration to the settings of its objects."""
+
+import hashlib
+import re
+from dataclasses import replace
+from typing import Any, Final
+
+from deploy.kubernetes.errors import DeployError
+from deploy.kubernetes.needs import egress, references, written
+from deploy.kubernetes.settings import Settings
+from exporter.config.load import Loaded
+from rules.groups import groups
+from rules.prometheus import rule_file
+
+_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?")
+_KEY: Final = re.compile(r"[-._a-zA-Z0-9]+")
+_LARGEST: Final = 1_000_000
+"""Bytes a ConfigMap holds; what it says of itself comes on top."""
+_LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
+
+
+def settings(loaded: Loaded, profile: str | None = None, **choices: Any) -> Settings:
+    """Return the settings that follow from a configuration.
+
+    Parameters
+    ----------
+    loaded : Loaded
+        The configuration, with the files it came from.
+    profile : str, optional
+        The profile it was loaded with.
+    **choices
+        Fields of Settings that no configuration knows: name, namespace, image, shards, secret, schedule, …
+
+    Raises
+    ------
+    DeployError
+        Something in the configuration cannot be in a pod; nothing is left out silently.
+    """
+    config = loaded.config
+    for what in ("name", "namespace"):
+        if what in choices and not _NAME.fullmatch(choices[what]):
+            raise DeployError(
+                f"--{what} {choices[what]!r} is no name for Kubernetes: at most 40 small letters, digits and -, "
+                "with a letter or digit at both ends"
+            )
+    host, _, port = config.web.listen.rpartition(":")
+    if host in _LOOPBACK:
+        raise DeployError(
+            f"web.listen: {config.web.listen} answers within the pod only, and probes and Prometheus come from "
+            f"outside; write 0.0.0.0:{port}, for example in a profile"
+        )
+    if hasattr(config.notify.slack, "get_secret_value"):
+        raise DeployError(
+            "slack_webhook_url: stands in the file itself, and a ConfigMap keeps no secret; "
+            "write the configuration with jobs: and notify: {slack: {env: SLACK_WEBHOOK_URL}}"
+        )
+    folders = written(config)
+    read = references(config)
+    chosen = Settings(
+        config=_files(loaded),
+        config_file=loaded.files[0].name,
+        profile=profile or "",
+        # The port, its TLS and its users are the only things that a reload does not change.
+        restart_on=hashlib.sha256(config.web.model_dump_json().encode()).hexdigest()[:12],
+        port=int(port),
+        https=config.web.tls is not None,
+        client_certificates=config.web.tls is not None and config.web.tls.client_ca_file is not None,
+        secret_env=tuple(secret.env for secret in read.values() if secret.env is not None),
+        secret_files=tuple(str(secret.file) for secret in read.values() if secret.file is not None),
+        keep_state=any(place != "models.path" for place in folders),
+        models_path=folders.get("models.path", ""),
+        train=config.models is not None,
+        egress=egress(config),
+        scrape_job=config.alerting.health.scrape_job,
+        monitor_labels=config.alerting.rule_labels,
+        rules={group.slug: rule_file(group) for group in groups(config)},
+    )
+    made = replace(chosen, **choices)
+    return made if "secret" in choices else replace(made, secret=made.name)
+
+
+def _files(loaded: Loaded) -> dict[str, str]:
+    files = {}
+    for path in loaded.files:
+        if not _KEY.fullmatch(path.name):
+            raise DeployError(f"{path}: a ConfigMap's file has only letters, digits, '-', '_' and '.' in its name")
+        files[path.name] = path.read_text(encoding="utf-8-sig")
+    if (size := sum(len(text.encode()) for text in files.values())) > _LARGEST:
+        raise DeployError(f"{loaded.files[0]}: {size} bytes are more than a ConfigMap holds ({_LARGEST}); split it")
+    return files
