@@ -1,0 +1,1 @@
+"""Retraining: fit, gate, promote, and where that runs."""
