@@ -4,6 +4,8 @@ PYTHON ?= python3
 WORKERS ?= $(shell n=$$(nproc); echo $$((n > 4 ? n : 4)))
 ARGS ?=
 DATA ?= ../shared/quality
+IMAGE_ARGS ?= --build-arg VERSION=$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml) \
+  --build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown)
 
 BIN := .venv/bin
 # uv ignores pip's settings: hand it the folders of wheels that pip was told of.
@@ -13,7 +15,7 @@ UV := export UV_FIND_LINKS=$$({ echo $$PIP_FIND_LINKS; $(BIN)/python -m pip conf
 PROGRESS := $(shell [ -t 2 ] || echo .ci/beat uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench bench-rules quality fleet servers browser constraints clean
+.PHONY: help demo test lint build rules chart image bench bench-rules quality fleet servers browser constraints clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +31,21 @@ lint: .venv/ready ## ruff and mypy --strict
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	@.ci/beat "mypy --strict" $(BIN)/mypy
+
+build: .venv/ready ## the wheel, in dist/
+	@$(UV) $(BIN)/uv build --wheel --build-constraints constraints.txt --out-dir dist
+
+rules: .venv/ready servers ## generate the rules of the examples, check them with promtool and amtool
+	@.ci/rules examples/anomaly.yml@dev examples/anomaly.yml@stage examples/anomaly.yml@prod examples/alerting.yml \
+	  deploy/compose/config/anomaly.yml
+
+chart: .venv/ready ## check that what is generated for Kubernetes is up to date; the Helm chart, in dist/
+	$(BIN)/python -m deploy.generate --check
+	$(BIN)/python -m deploy.helm.package dist
+
+image: ## both images, without and with torch (needs Docker)
+	docker build --file deploy/docker/Dockerfile $(IMAGE_ARGS) --tag anomaly-exporter .
+	docker build --file deploy/docker/Dockerfile $(IMAGE_ARGS) --target torch --tag anomaly-exporter:torch .
 
 bench: .venv/ready servers ## speed and memory beside other ways, at 1,000 to 100,000 series (5 to 10 minutes)
 	$(BIN)/python -m tests.bench $(ARGS)
