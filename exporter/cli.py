@@ -251,6 +251,67 @@ def init(
 
 
 @cli.command()
+def deploy(
+    config: Annotated[Path, typer.Option(help="Configuration file.", envvar="ANOMALY_EXPORTER_CONFIG")] = Path(
+        "anomaly.yml"
+    ),
+    profile: Profile = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the objects as YAML; needs no cluster.")] = False,
+    diff: Annotated[bool, typer.Option("--diff", help="Print what --apply would change; exit 3 if anything.")] = False,
+    apply: Annotated[bool, typer.Option("--apply", help="Create and update the objects.")] = False,
+    delete: Annotated[bool, typer.Option("--delete", help="Delete them; volume claims and namespace stay.")] = False,
+    rbac: Annotated[bool, typer.Option("--rbac", help="Print the least rights that --apply needs.")] = False,
+    name: Annotated[str | None, typer.Option(help="Name of the objects. Default: anomaly-exporter.")] = None,
+    namespace: Annotated[str | None, typer.Option(help="Namespace. Default: anomaly-exporter.")] = None,
+    image: Annotated[str | None, typer.Option(help="Container image.")] = None,
+    shards: Annotated[
+        int | None, typer.Option("--shards", "--replicas", min=1, max=1000, help="Replicas that share the entities.")
+    ] = None,
+    secret: Annotated[str | None, typer.Option(help="Secret that is there already, instead of one of ours.")] = None,
+    schedule: Annotated[str | None, typer.Option(help="When models are trained, as cron writes it.")] = None,
+    storage_class: Annotated[str | None, typer.Option(help="Storage class. Default: the cluster's.")] = None,
+    scrape_namespace: Annotated[
+        str | None, typer.Option(help="Namespace of Prometheus, which alone may connect. Default: all may.")
+    ] = None,
+    scrape_secret: Annotated[
+        str | None, typer.Option(help="Secret with username and password for Prometheus, where web.users asks.")
+    ] = None,
+    operator: Annotated[
+        bool, typer.Option("--operator/--no-operator", help="Make ServiceMonitor and PrometheusRule.")
+    ] = True,
+    context: Annotated[str | None, typer.Option(help="Context of the kubeconfig. Default: the current one.")] = None,
+) -> None:
+    """Run exporter and training on Kubernetes: print, compare, apply or delete the objects."""
+    from deploy.kubernetes.command import DeployError, Mode, Options
+    from deploy.kubernetes.command import run as run_deploy
+    from exporter.config.load import ConfigError
+
+    wanted: dict[Mode, bool] = {"dry-run": dry_run, "diff": diff, "apply": apply, "delete": delete, "rbac": rbac}
+    modes = [mode for mode, chosen in wanted.items() if chosen]
+    if len(modes) != 1:
+        raise typer.BadParameter("give exactly one of --dry-run, --diff, --apply, --delete and --rbac")
+    choices = {
+        "name": name,
+        "namespace": namespace,
+        "image": image,
+        "shards": shards,
+        "secret": secret,
+        "schedule": schedule,
+        "storage_class": storage_class,
+        "scrape_namespace": scrape_namespace,
+        "scrape_secret": scrape_secret,
+        "operator": operator,
+    }
+    try:
+        code = run_deploy(Options(config, modes[0], profile, context, choices))
+    except ConfigError as error:
+        _fail(str(error), code=2)
+    except DeployError as error:
+        _fail(str(error), code=1)
+    raise typer.Exit(code)
+
+
+@cli.command()
 def demo(
     for_: Annotated[
         str | None, typer.Option("--for", help="End by itself after this long, for example 2m; exit 0 if all was seen.")

@@ -17,7 +17,7 @@ def objects(settings: Settings) -> Iterator[Object]:
     yield namespace(settings)
     yield service_account(settings)
     yield config_map(settings)
-    if settings.secret_env or settings.secret_files:
+    if settings.make_secret and (settings.secret_env or settings.secret_files):
         yield secret(settings)
     yield from claims(settings)
     yield from network_policies(settings)

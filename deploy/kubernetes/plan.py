@@ -29,7 +29,8 @@ def settings(loaded: Loaded, profile: str | None = None, **choices: Any) -> Sett
     profile : str, optional
         The profile it was loaded with.
     **choices
-        Fields of Settings that no configuration knows: name, namespace, image, shards, secret, schedule, …
+        Fields of Settings that no configuration knows: name, namespace, image, shards, schedule, …;
+        `secret` names a Secret that somebody else makes.
 
     Raises
     ------
@@ -76,7 +77,7 @@ def settings(loaded: Loaded, profile: str | None = None, **choices: Any) -> Sett
         rules={group.slug: rule_file(group) for group in groups(config)},
     )
     made = replace(chosen, **choices)
-    return made if "secret" in choices else replace(made, secret=made.name)
+    return replace(made, make_secret=False) if "secret" in choices else replace(made, secret=made.name)
 
 
 def _files(loaded: Loaded) -> dict[str, str]:

@@ -49,6 +49,8 @@ class Settings:
         The page is served over TLS; and asks clients for a certificate.
     secret : str
         Name of the Secret with all keys of `secret_env` and `secret_files`.
+    make_secret : bool
+        It is ours; otherwise somebody else makes it.
     secret_env : tuple of str
         Environment variables, each the key of the same name.
     secret_files : tuple of str
@@ -95,6 +97,7 @@ class Settings:
     https: bool = False
     client_certificates: bool = False
     secret: str = "anomaly-exporter"  # noqa: S105 - the name of a Secret, not its content
+    make_secret: bool = True
     secret_env: tuple[str, ...] = ()
     secret_files: tuple[str, ...] = ()
     state_size: str = "2Gi"

@@ -1,0 +1,161 @@
+"""All objects of a configuration together: what would change, making it so, and taking it away again."""
+
+from base64 import b64decode
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from deploy.kubernetes.client import create_or_update
+from deploy.kubernetes.cluster import KINDS, Cluster, Conflict, Forbidden
+from deploy.kubernetes.compare import difference, marked, ours, require_ours, same
+from deploy.kubernetes.errors import DeployError
+from deploy.kubernetes.objects import objects, secret
+from deploy.kubernetes.parts import Object, selector
+from deploy.kubernetes.settings import Settings
+from exporter.config.secrets import Secret, SecretUnavailable
+
+KEPT: Final = frozenset({"Namespace", "PersistentVolumeClaim"})
+"""Kinds that are never deleted: what they hold cannot be made again."""
+_OPERATOR: Final = frozenset({"ServiceMonitor", "PrometheusRule"})
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What is wanted and what is there.
+
+    Parameters
+    ----------
+    wanted : sequence of (object, object or None)
+        Each as wanted, and as it is in the cluster.
+    stale : sequence of object
+        Ours, and wanted no more.
+    """
+
+    wanted: Sequence[tuple[Object, Object | None]]
+    stale: Sequence[Object]
+
+
+def survey(settings: Settings, cluster: Cluster) -> Survey:
+    """Look at all that is wanted and at all that is ours, and change nothing.
+
+    Raises DeployError when an object is somebody else's, a kind is unknown to the cluster, or a secret is nowhere.
+    """
+    made = list(objects(settings))
+    there = {_identity(each): each for each in labelled(settings, cluster)}
+    wanted: list[tuple[Object, Object | None]] = []
+    for each in made:
+        if each["kind"] == "Namespace":
+            wanted += _namespace(each, cluster)
+            continue
+        found = there.get(_identity(each)) or cluster.get(each["kind"], each["metadata"]["name"], settings.namespace)
+        if found is not None:
+            require_ours(found)
+        if each["kind"] == "Secret":
+            each = secret(settings, values(settings, found))  # noqa: PLW2901 - the same object, now with its values
+        wanted.append((each, found))
+    names = {_identity(each) for each in made}
+    stale = [each for key, each in there.items() if key not in names and each["kind"] not in KEPT]
+    return Survey(wanted, stale)
+
+
+def labelled(settings: Settings, cluster: Cluster) -> Iterator[Object]:
+    """Yield every object in the cluster that an earlier run has made. Raises DeployError."""
+    labels = {key: value for key, value in selector(settings, "").items() if value}
+    labels["app.kubernetes.io/managed-by"] = settings.managed_by
+    for kind in KINDS:
+        if kind == "Namespace":
+            continue
+        try:
+            found = cluster.select(kind, settings.namespace, ",".join(f"{key}={value}" for key, value in labels.items()))
+        except Forbidden:
+            raise
+        except DeployError:
+            if kind in _OPERATOR and not settings.operator:
+                continue  # no operator in this cluster, so nothing of ours for it either
+            raise
+        for each in found:
+            there = each["metadata"].get("labels") or {}
+            if all(there.get(key) == value for key, value in labels.items()):
+                yield each
+
+
+def _namespace(wanted: Object, cluster: Cluster) -> list[tuple[Object, Object | None]]:
+    """Return the Namespace when it is missing or ours. One that others have made stays as it is."""
+    try:
+        found = cluster.get("Namespace", wanted["metadata"]["name"], "")
+    except Forbidden:
+        return []  # who may work in one namespace only has it already
+    return [(wanted, found)] if found is None or ours(found) else []
+
+
+def values(settings: Settings, found: Object | None) -> dict[str, str]:
+    """Return the values of the Secret by key: as they are here, else as they are in the cluster.
+
+    Raises DeployError with all that are in neither place.
+    """
+    there: Mapping[str, str] = (found or {}).get("data") or {}
+    read, missing = {}, []
+    references = [Secret(env=name) for name in settings.secret_env] + [
+        Secret.model_validate({"file": path}) for path in settings.secret_files
+    ]
+    for reference in references:
+        key = reference.env or str(reference.file).rpartition("/")[2]
+        try:
+            read[key] = reference.read()
+        except SecretUnavailable as error:
+            if key in there:
+                read[key] = b64decode(there[key]).decode()
+            else:
+                missing.append(str(error))
+    if missing:
+        raise DeployError(
+            f"Secret {settings.secret}: {'; '.join(missing)}. Provide it where this command runs, or name a Secret "
+            "that has it with --secret"
+        )
+    return read
+
+
+def changes(settings: Settings, cluster: Cluster) -> Iterator[str]:
+    """Yield the lines that tell what `apply` would change. Raises DeployError."""
+    found = survey(settings, cluster)
+    for each in found.stale:
+        yield f"--- cluster {each['kind']} {each['metadata']['name']}: wanted no more, would be deleted"
+    for wanted, there in found.wanted:
+        sent = marked(wanted)
+        if there is None or not same(sent, there):
+            yield from difference(sent, there)
+
+
+def apply(settings: Settings, cluster: Cluster) -> Iterator[tuple[str, Object]]:
+    """Bring everything up to date; yield what was done with which object. Raises DeployError.
+
+    What is wrong is found out before anything is changed, as far as it can be.
+    """
+    found = survey(settings, cluster)
+    for each in found.stale:  # first: a Deployment and the StatefulSet that follows it would use one volume
+        yield remove(each, cluster), each
+    for wanted, _ in found.wanted:
+        yield create_or_update(wanted, cluster), wanted
+
+
+def delete(settings: Settings, cluster: Cluster) -> Iterator[tuple[str, Object]]:
+    """Delete all that is ours but volume claims and the Namespace; yield what was done. Raises DeployError."""
+    for each in reversed(list(labelled(settings, cluster))):
+        yield ("kept" if each["kind"] in KEPT else remove(each, cluster)), each
+
+
+def remove(found: Object, cluster: Cluster) -> str:
+    """Delete one object that was just read. Raises DeployError."""
+    require_ours(found)
+    try:
+        cluster.delete(found)
+    except Conflict:
+        metadata = found["metadata"]
+        raise DeployError(
+            f"{found['kind']} {metadata['name']}: changed by somebody else while it was to be deleted; try again"
+        ) from None
+    return "deleted"
+
+
+def _identity(made: Object) -> tuple[str, str]:
+    return made["kind"], made["metadata"]["name"]

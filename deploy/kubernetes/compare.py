@@ -1,0 +1,138 @@
+"""What would change: an object as wanted beside the one in the cluster, which has many more fields."""
+
+import hashlib
+import json
+from base64 import b64encode
+from collections.abc import Iterator, Mapping
+from difflib import unified_diff
+from typing import Any, Final
+
+from deploy.kubernetes.errors import DeployError
+from deploy.kubernetes.parts import Object
+from deploy.kubernetes.settings import MANAGER
+from exporter.masking import masked
+from rules.documents import text
+
+APPLIED: Final = "anomaly-exporter/applied"
+"""Annotation with a digest of what was wanted: tells that a field is wanted no more."""
+_ALLOCATED: Final = frozenset({"Service", "PersistentVolumeClaim"})
+"""Kinds whose spec the cluster completes with what must not be taken away again."""
+_QUANTITIES: Final = frozenset({"cpu", "memory", "storage", "sizeLimit"})
+
+
+def ours(found: Object) -> bool:
+    """Tell whether an object in the cluster is ours."""
+    labels = found["metadata"].get("labels") or {}
+    return bool(labels.get("app.kubernetes.io/managed-by") == MANAGER)
+
+
+def require_ours(found: Object) -> None:
+    """Raise DeployError when an object in the cluster is somebody else's."""
+    if not ours(found):
+        metadata = found["metadata"]
+        owner = (metadata.get("labels") or {}).get("app.kubernetes.io/managed-by")
+        raise DeployError(
+            f"{found['kind']} {metadata['name']} in {metadata.get('namespace', 'the cluster')} is "
+            f"{f'managed by {owner}' if owner else 'not labelled as ours'} and stays as it is: use another --name or "
+            f"--namespace, or hand it over: kubectl label {found['kind'].lower()}/{metadata['name']} "
+            f"app.kubernetes.io/managed-by={MANAGER} --overwrite"
+        )
+
+
+def marked(wanted: Object) -> Object:
+    """Return an object as it is sent: text of a Secret encoded, the digest in an annotation."""
+    made = {key: value for key, value in wanted.items() if key != "stringData"}
+    if "stringData" in wanted:
+        made["data"] = {key: b64encode(value.encode()).decode() for key, value in wanted["stringData"].items()}
+    # A digest of secrets would let them be guessed.
+    public = {key: value for key, value in wanted.items() if key != "stringData"}
+    digest = hashlib.sha256(json.dumps(public, sort_keys=True).encode()).hexdigest()[:16]
+    metadata = wanted["metadata"]
+    made["metadata"] = {**metadata, "annotations": {**metadata.get("annotations", {}), APPLIED: digest}}
+    return made
+
+
+def same(wanted: Object, found: Object) -> bool:
+    """Tell whether the object in the cluster is as wanted (`marked`) and has no field from before."""
+    return _within(wanted, found) and (
+        "data" not in wanted or wanted["data"].keys() == (found.get("data") or {}).keys()
+    )
+
+
+def _within(wanted: Any, found: Any, key: str = "") -> bool:
+    if wanted in ([], {}, "") and found is None:  # the cluster leaves out what is empty
+        return True
+    if isinstance(wanted, Mapping):
+        return isinstance(found, Mapping) and all(_within(value, found.get(key), key) for key, value in wanted.items())
+    if isinstance(wanted, list):
+        return (
+            isinstance(found, list)
+            and len(wanted) == len(found)
+            and all(_within(one, other) for one, other in zip(wanted, found, strict=True))
+        )
+    return bool(wanted == found) or (key in _QUANTITIES and _quantity(wanted) == _quantity(found))
+
+
+def _quantity(written: Any) -> Any:
+    from kubernetes.utils.quantity import parse_quantity
+
+    try:
+        return parse_quantity(written)  # type: ignore[no-untyped-call]  # the package has no types
+    except ValueError:
+        return written
+
+
+def successor(wanted: Object, found: Object) -> Object:
+    """Return what takes the place of `found`: what is wanted (`marked`), and what others have added."""
+    made = {**found, **wanted}
+    if wanted["kind"] in _ALLOCATED:
+        made["spec"] = _over(found["spec"], wanted["spec"])
+    there = {key: value for key, value in found["metadata"].items() if key != "managedFields"}
+    made["metadata"] = {**there, **wanted["metadata"]}
+    for what in ("labels", "annotations"):
+        made["metadata"][what] = {**(there.get(what) or {}), **wanted["metadata"].get(what, {})}
+    made.pop("status", None)
+    return made
+
+
+def _over(base: Any, top: Any) -> Any:
+    if not (isinstance(base, Mapping) and isinstance(top, Mapping)):
+        return top
+    return {**base, **{key: _over(base.get(key), value) for key, value in top.items()}}
+
+
+def difference(wanted: Object, found: Object | None) -> Iterator[str]:
+    """Yield the lines of a unified diff from the cluster to what is wanted (`marked`); of a Secret only its keys."""
+    kind, name = wanted["kind"], wanted["metadata"]["name"]
+    if found is None:
+        before = ""
+    else:
+        seen = _as_seen(wanted, found)
+        before = text(_hidden(seen, wanted) if kind == "Secret" else seen)
+    after = text(_hidden(wanted, wanted) if kind == "Secret" else wanted)
+    yield from (
+        masked(line)
+        for line in unified_diff(
+            before.splitlines(), after.splitlines(), f"cluster {kind} {name}", f"wanted {kind} {name}", lineterm=""
+        )
+    )
+
+
+def _as_seen(wanted: Any, found: Any, key: str = "") -> Any:
+    """Return of the object in the cluster what can be compared: the fields that are wanted, and all of its data."""
+    if isinstance(wanted, Mapping) and isinstance(found, Mapping):
+        keys = found if key == "data" else [name for name in wanted if name in found]
+        return {name: _as_seen(wanted.get(name), found[name], name) for name in keys}
+    if isinstance(wanted, list) and isinstance(found, list) and len(wanted) == len(found):
+        return [_as_seen(one, other) for one, other in zip(wanted, found, strict=True)]
+    return wanted if key in _QUANTITIES and _quantity(wanted) == _quantity(found) else found
+
+
+def _hidden(secret: Object, wanted: Object) -> Object:
+    """Return a Secret with every value replaced by whether it is the one that is wanted."""
+    right = wanted.get("data", {})
+    data = {
+        key: "(not shown)" if value == right.get(key) else "(not shown, another value)"
+        for key, value in (secret.get("data") or {}).items()
+    }
+    return {**secret, "data": data}

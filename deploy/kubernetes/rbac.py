@@ -1,0 +1,64 @@
+"""The least rights that deploying takes. The pods themselves need none."""
+
+from collections.abc import Iterable, Iterator
+
+from deploy.kubernetes.apply import KEPT
+from deploy.kubernetes.cluster import KINDS
+from deploy.kubernetes.objects import objects
+from deploy.kubernetes.parts import Object, named
+from deploy.kubernetes.settings import Settings
+
+
+def rbac(settings: Settings) -> Iterator[Object]:
+    """Yield an account to deploy with, its Role in the namespace, and the RoleBinding between them."""
+    metadata = named(settings, "deploy", "-deploy")
+    yield {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": metadata,
+        "automountServiceAccountToken": False,
+    }
+    yield {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "Role",
+        "metadata": metadata,
+        "rules": list(_rules(settings)),
+    }
+    yield {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": metadata,
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": metadata["name"]},
+        "subjects": [{"kind": "ServiceAccount", "name": metadata["name"], "namespace": settings.namespace}],
+    }
+
+
+def _rules(settings: Settings) -> Iterator[Object]:
+    """Yield what may be done with each kind: lists and new objects cannot be told by name, all else can."""
+    names: dict[str, list[str]] = {kind: [] for kind in KINDS if settings.operator or not _of_operator(kind)}
+    for each in objects(settings):
+        names[each["kind"]].append(each["metadata"]["name"])
+    for kind in ("Deployment", "StatefulSet"):  # the one that takes the other's place deletes it
+        names[kind] = [settings.name]
+    yield _rule(["Namespace"], ["get"], names.pop("Namespace"))
+    yield _rule(names, ["list", "create"])
+    for kind, those in names.items():
+        if kind == "PrometheusRule":  # those of jobs that are gone have names that nobody knows any more
+            yield _rule([kind], ["get", "update", "delete"])
+        elif those:
+            verbs = ["get", "update"] if kind in KEPT else ["get", "update", "delete"]
+            yield _rule([kind], verbs, those)
+
+
+def _rule(kinds: Iterable[str], verbs: list[str], names: list[str] | None = None) -> Object:
+    known = [KINDS[kind] for kind in kinds]
+    made: Object = {
+        "apiGroups": list(dict.fromkeys(kind.group for kind in known)),
+        "resources": [kind.plural for kind in known],
+        "verbs": verbs,
+    }
+    return {**made, "resourceNames": names} if names else made
+
+
+def _of_operator(kind: str) -> bool:
+    return KINDS[kind].group == "monitoring.coreos.com"
