@@ -197,7 +197,7 @@ class Cluster:
             ) from None
 
 
-_LIMITS: Final[dict[str, Any]] = {"_request_timeout": _WITHIN}
+_LIMITS: Final[dict[str, Any]] = {"_request_timeout": _WITHIN, "serialize": False}
 
 
 def _package() -> Any:
@@ -214,8 +214,13 @@ def _package() -> Any:
     return kubernetes
 
 
-def _plain(found: Any) -> Object:
-    made: Object = found.to_dict()
+def _plain(answer: Any) -> Object:
+    try:
+        made = json.loads(answer.data)
+    except ValueError:
+        made = None
+    if not isinstance(made, dict):
+        raise DeployError("what answers is no Kubernetes API server: not JSON; is there a proxy or a login between?")
     return made
 
 

@@ -1,0 +1,208 @@
+"""An emulated Kubernetes API server, as strict as a real one where deploying depends on it."""
+
+import asyncio
+import copy
+import itertools
+import re
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import kmock
+from aiohttp import web
+from kubernetes.client import ApiClient, Configuration
+
+from deploy.kubernetes.cluster import KINDS, Cluster
+
+NAMESPACE = "anomaly-exporter"
+
+
+def resource(kind: str) -> kmock.resource:
+    known = KINDS[kind]
+    return kmock.resource(known.group, known.api_version.rpartition("/")[2], _plural(kind))
+
+
+def _plural(kind: str) -> str:
+    return "cluster-namespaces" if kind == "Namespace" else KINDS[kind].plural
+
+
+class Emulator(kmock.KubernetesEmulator):
+    """Fills in defaults, counts versions, replaces whole objects, and refuses what a real server refuses."""
+
+    def __init__(self, unknown: tuple[str, ...] = ()) -> None:
+        super().__init__()
+        for kind in KINDS.keys() - set(unknown):
+            self.resources[resource(kind)] = {"namespaced": KINDS[kind].namespaced}
+        self.refused: dict[tuple[str, str], tuple[int, str]] = {}
+        """(status, message) by method and plural."""
+        self.meanwhile: list[Callable[[], None]] = []
+        """What others do just before our next write arrives, one after the other."""
+        self.writes: list[tuple[str, str, str]] = []
+        """Method, plural and name of all that was written."""
+        self._versions = itertools.count(100)
+
+    def put(self, made: dict[str, Any]) -> None:
+        """Make or change an object as somebody else would."""
+        self._store(made["kind"], copy.deepcopy(made))
+
+    def found(self, kind: str, name: str, namespace: str = NAMESPACE) -> dict[str, Any] | None:
+        """Return an object as it is in the cluster."""
+        found = self._there((resource(kind), namespace if KINDS[kind].namespaced else None, name))
+        return copy.deepcopy(found)
+
+    def names(self) -> list[tuple[str, str]]:
+        """Return plural and name of all that is there."""
+        return sorted((key[0].plural, key[2]) for key, found in self.objects.items() if not found.deleted)
+
+    def _there(self, key: Any) -> dict[str, Any] | None:
+        return None if key not in self.objects or self.objects[key].deleted else self.objects[key].raw
+
+    def _store(self, kind: str, made: dict[str, Any]) -> dict[str, Any]:
+        metadata = made["metadata"]
+        key = (resource(kind), metadata.get("namespace"), metadata["name"])
+        before = self._there(key)
+        metadata["resourceVersion"] = str(next(self._versions))
+        metadata["uid"] = before["metadata"]["uid"] if before else f"uid-{metadata['resourceVersion']}"
+        metadata["managedFields"] = [{"manager": "somebody", "operation": "Update"}]
+        self.objects[key] = _without_empty({**made, **_defaults(kind, made)})
+        return self.objects[key].raw
+
+    async def __call__(self, raw_request: web.BaseRequest) -> web.StreamResponse:
+        # kmock takes what follows /namespaces for a kind, and has none of its own for namespaces.
+        if found := re.fullmatch(r"/api/v1/namespaces(/[^/]+)?", raw_request.path):
+            raw_request = raw_request.clone(rel_url=f"/api/v1/cluster-namespaces{found[1] or ''}")
+        return await super().__call__(raw_request)
+
+    async def _handle(self, request: Any) -> web.StreamResponse:
+        if request.resource is None or request.resource.plural is None:
+            return await super()._handle(request)
+        method, plural = request.method.value, request.resource.plural
+        if refused := self.refused.get((method, plural)):
+            return _status(*refused)
+        known = any(request.resource == other for other in self.resources)
+        if method == "GET" or not known:
+            return await super()._handle(request)
+        if self.meanwhile:
+            self.meanwhile.pop(0)()
+        kind = next(kind for kind in KINDS if _plural(kind) == plural)
+        body = copy.deepcopy(request.data) if isinstance(request.data, dict) else {}
+        name = request.name or body["metadata"]["name"]
+        namespace = request.namespace if KINDS[kind].namespaced else None
+        found = self._there((resource(kind), namespace, name))
+        self.writes.append((method, plural, name))
+        if method == "POST":
+            if found:
+                return _status(409, f'{plural} "{name}" already exists')
+            return web.json_response(self._store(kind, body), status=201)
+        if found is None:
+            return _status(404, f'{plural} "{name}" not found')
+        wanted = body.get("preconditions", {}) if method == "DELETE" else body["metadata"]
+        if wanted.get("resourceVersion", found["metadata"]["resourceVersion"]) != found["metadata"]["resourceVersion"]:
+            return _status(409, f'Operation cannot be fulfilled on {plural} "{name}": the object has been modified')
+        if method == "DELETE":
+            self.objects[(resource(kind), namespace, name)].delete()
+            return web.json_response({"kind": "Status", "status": "Success"})
+        for path in _IMMUTABLE.get(kind, ()):
+            if _at(body, path) != _at(found, path):
+                return _status(422, f'{kind} "{name}" is invalid: {".".join(path)}: field is immutable')
+        return web.json_response(self._store(kind, body))
+
+
+_IMMUTABLE = {
+    "PersistentVolumeClaim": (("spec", "accessModes"), ("spec", "volumeName"), ("spec", "storageClassName")),
+    "Service": (("spec", "clusterIP"), ("spec", "clusterIPs")),
+    "Deployment": (("spec", "selector"),),
+    "StatefulSet": (("spec", "selector"), ("spec", "serviceName")),
+}
+
+
+def _defaults(kind: str, made: dict[str, Any]) -> dict[str, Any]:
+    """Return the parts that a real server, or a controller, completes."""
+    spec = made.get("spec", {})
+    match kind:
+        case "PersistentVolumeClaim":
+            return {"spec": {"volumeMode": "Filesystem", "volumeName": "pv-1", **spec}, "status": {"phase": "Bound"}}
+        case "Service":
+            return {"spec": {"clusterIPs": ["None"], "sessionAffinity": "None", "type": "ClusterIP", **spec}}
+        case "Deployment" | "StatefulSet":
+            return {"status": {"observedGeneration": 1}, "spec": _with_defaults(spec)}
+        case "ServiceAccount":
+            return {"secrets": [{"name": "token-1"}]}
+    return {}
+
+
+def _with_defaults(spec: dict[str, Any]) -> dict[str, Any]:
+    spec = copy.deepcopy(spec)
+    pod = spec["template"]["spec"]
+    pod |= {"dnsPolicy": "ClusterFirst", "restartPolicy": "Always", "schedulerName": "default-scheduler"}
+    for container in pod["containers"]:
+        container["terminationMessagePath"] = "/dev/termination-log"
+    return spec
+
+
+def _without_empty(made: Any) -> Any:
+    if isinstance(made, dict):
+        # An empty ingress list is left out of what the server answers; an emptyDir is not.
+        return {key: _without_empty(value) for key, value in made.items() if value != []}
+    return [_without_empty(each) for each in made] if isinstance(made, list) else made
+
+
+def _at(made: Any, path: tuple[str, ...]) -> Any:
+    for key in path:
+        made = made.get(key, {})
+    return made
+
+
+def _status(code: int, message: str) -> web.Response:
+    body = {"apiVersion": "v1", "kind": "Status", "status": "Failure", "code": code, "message": message}
+    return web.json_response(body, status=code)
+
+
+@contextmanager
+def emulated(unknown: tuple[str, ...] = ()) -> Iterator[tuple[Emulator, str]]:
+    """Run an emulator in a thread; yield it with its address. Kinds in `unknown` have no definition there."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    server: kmock.Server | None = None
+
+    async def start() -> tuple[Emulator, str]:
+        nonlocal server
+        emulator = await Emulator(unknown).__aenter__()
+        server = await kmock.Server(emulator).__aenter__()
+        return emulator, str(server.url).rstrip("/")
+
+    async def stop() -> None:
+        assert server is not None
+        await server.__aexit__(None, None, None)
+        await emulator.__aexit__(None, None, None)
+
+    emulator, url = asyncio.run_coroutine_threadsafe(start(), loop).result(30)
+    try:
+        yield emulator, url
+    finally:
+        asyncio.run_coroutine_threadsafe(stop(), loop).result(30)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()
+
+
+def client(url: str) -> Cluster:
+    """Return the cluster at an address."""
+    configuration = Configuration()
+    configuration.host = url
+    configuration.retries = 0
+    return Cluster(ApiClient(configuration))
+
+
+def kubeconfig(url: str, token: str = "") -> str:
+    """Return the text of a kubeconfig for an address."""
+    return f"""
+apiVersion: v1
+kind: Config
+current-context: here
+contexts: [{{name: here, context: {{cluster: here, user: me}}}}]
+clusters: [{{name: here, cluster: {{server: "{url}"}}}}]
+users: [{{name: me, user: {{token: "{token or "none"}"}}}}]
+"""
