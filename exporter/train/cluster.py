@@ -27,26 +27,27 @@ def on_cluster(call: Call[Task, Value], tasks: Sequence[Task], scheduler: str | 
     with _client(scheduler) as client:
         from distributed.scheduler import KilledWorker
 
-        left, size = deque(tasks), 1
-        sent: dict[Any, list[Task]] = {}
-        ahead = 2 * sum(client.nthreads().values())  # what runs, and what each is to begin next
-        while left or sent:
-            while left and len(sent) < ahead:
-                batch = [left.popleft() for _ in range(min(size, len(left)))]
-                sent[client.submit(_each, call, batch, pure=False)] = batch
-            for future in _done(client, list(sent)):
-                batch, error = sent.pop(future), future.exception()
-                if error is None:
-                    results = future.result()
-                    mean = sum(result.seconds for result in results) / len(results)
-                    size = max(1, min(math.ceil(LEAST / max(mean, 1e-6)), len(left) // ahead))
-                    yield from results
-                elif isinstance(error, KilledWorker) and len(batch) > 1:
-                    size = 1  # one of them kills its worker: the others shall not go with it
-                    left.extendleft(batch)
-                else:
-                    text = KILLED if isinstance(error, KilledWorker) else f"{type(error).__name__}: {error}"
-                    yield from (Result(task, error=text) for task in batch)
+        suspects: deque[Task] = deque()
+        places = 2 * sum(client.nthreads().values())  # what runs, and what each is to begin next
+        for left, most in (deque(tasks), places), (suspects, 1):  # who was there when workers died runs again, alone
+            sent: dict[Any, list[Task]] = {}
+            size = 1
+            while left or sent:
+                while left and len(sent) < most:
+                    batch = [left.popleft() for _ in range(min(size, len(left)))]
+                    sent[client.submit(_each, call, batch, pure=False)] = batch
+                for future in _done(client, list(sent)):
+                    batch, error = sent.pop(future), future.exception()
+                    if error is None:
+                        results = future.result()
+                        mean = sum(result.seconds for result in results) / len(results)
+                        size = max(1, min(math.ceil(LEAST / max(mean, 1e-6)), len(left) // most))
+                        yield from results
+                    elif isinstance(error, KilledWorker) and left is not suspects:
+                        suspects.extend(batch)
+                    else:
+                        text = KILLED if isinstance(error, KilledWorker) else f"{type(error).__name__}: {error}"
+                        yield from (Result(task, error=text) for task in batch)
 
 
 def _each(call: Call[Task, Value], batch: Sequence[Task]) -> list[Result[Task, Value]]:
