@@ -55,12 +55,26 @@ class Manifest:
 class Pointer:
     """Which version of a job's model is in service.
 
-    `generation` counts switches: a rollback gets a higher one than the model it points to.
+    `generation` counts switches: a rollback gets a higher one than the model it points to. `replaced` are the versions
+    that were in service before, the last one first; a rollback goes back to the first of them.
     """
 
     job: str
     version: str
     generation: int
+    replaced: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the gate said about a candidate. `judged_at` is in Unix seconds, a figure without a value is None."""
+
+    job: str
+    version: str
+    passed: bool
+    reason: str
+    figures: dict[str, float | None]
+    judged_at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +89,7 @@ class StateHeader:
     sha256: str
 
 
-_Record = TypeVar("_Record", Manifest, Pointer, StateHeader)
+_Record = TypeVar("_Record", Manifest, Pointer, Outcome, StateHeader)
 
 
 def signing_keys(secret: Secret | None) -> list[bytes]:
@@ -83,7 +97,7 @@ def signing_keys(secret: Secret | None) -> list[bytes]:
     return [] if secret is None else [line.strip().encode() for line in secret.read().splitlines() if line.strip()]
 
 
-def seal(record: Manifest | Pointer | StateHeader, keys: Sequence[bytes]) -> bytes:
+def seal(record: Manifest | Pointer | Outcome | StateHeader, keys: Sequence[bytes]) -> bytes:
     """Write `record` with a checksum and, signed by the first of `keys`, a signature."""
     fields: dict[str, Any] = {"kind": type(record).__name__, **asdict(record)}
     fields["signature"] = hmac.digest(keys[0], _canonical(fields), "sha256").hex() if keys else None

@@ -43,6 +43,10 @@ class Shard:
             raise ValueError(f"shard {index}/{count}: shards are numbered from 0, the last of {count} is {count - 1}")
         return cls(index, count)
 
+    def model_name(self, job: str) -> str:
+        """Return the name of `job`'s model in the store: each of several replicas has its own, of its own entities."""
+        return job if self.count == 1 else f"{job}@{self.index}-of-{self.count}"
+
     def owns(self, key: Key, together: Collection[str] = ()) -> bool:
         """Tell whether this replica judges `key`.
 

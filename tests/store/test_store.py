@@ -343,7 +343,7 @@ def test_a_model_larger_than_the_limit_is_not_saved(tmp_path: Path) -> None:
 def test_another_library_version_means_a_new_fit(library: str, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Row 29: a pickle of another version may load and score differently, silently."""
     old = manifests.libraries() | {library: "0.1"}
-    monkeypatch.setattr("exporter.store.libraries", lambda: old)
+    monkeypatch.setattr("exporter.store.store.libraries", lambda: old)
     save(store)
     monkeypatch.undo()
     monkeypatch.setenv("MODEL_KEY", "first-key-of-the-store")
@@ -410,7 +410,7 @@ def test_a_save_waits_for_the_one_before_and_gives_up_in_the_end(store: Store, m
         thread.start()
         thread.join(0.1)
         assert thread.is_alive()
-        monkeypatch.setattr("exporter.store.Lock", lambda path, wait: Lock(path, 0.05))
+        monkeypatch.setattr("exporter.store.places.LOCK_WAIT", 0.05)
         with pytest.raises(StoreError, match=f"process {os.getpid()} holds .*another training"):
             save(store)
     thread.join(10)
