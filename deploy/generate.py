@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+from deploy.helm import chart
 from deploy.kubernetes import manifests
 from exporter.files import write_atomically
 
@@ -19,7 +20,7 @@ OUTPUTS: Final[Mapping[str, Callable[[], str]]] = {
 
 def outdated(root: Path = ROOT) -> dict[str, str]:
     """Return the right text of every file that has another, or is missing, by path."""
-    texts = {name: make() for name, make in OUTPUTS.items()}
+    texts = {name: make() for name, make in OUTPUTS.items()} | chart.files()
     return {name: text for name, text in texts.items() if _content(root / name) != text.encode()}
 
 

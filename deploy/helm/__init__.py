@@ -1,0 +1,1 @@
+"""The Helm chart, made of the builders of the Kubernetes objects."""

@@ -1,0 +1,163 @@
+"""Values of the chart: where every field of Settings stands among them, what it may be, and what it is for."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from deploy.helm.schema import ANY, BOOLEAN, FOLDERS, LIST, MAP, NAME, OPTIONAL_NAME, POSITIVE, QUANTITY, RULES, TEXT
+from deploy.kubernetes.settings import Settings
+
+Tree = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One value.
+
+    Parameters
+    ----------
+    path : str
+        Where it stands: `page.port`.
+    setting : str
+        The field of Settings it fills, `resources.cpu` for one of its parts; empty: the chart's alone.
+    help : str
+        The comment above it.
+    schema : mapping
+        What it may be, as JSON schema.
+    default : object
+        For a value of the chart's alone.
+    """
+
+    path: str
+    setting: str
+    help: str
+    schema: Mapping[str, Any] = field(default_factory=lambda: TEXT)
+    default: Any = ""
+
+
+def _resources(path: str, setting: str) -> Iterator[Value]:
+    for part, name in (("requests", ""), ("limits", "_limit")):
+        for what in ("cpu", "memory"):
+            yield Value(f"{path}.{part}.{what}", f"{setting}.{what}{name}", "", QUANTITY)
+
+
+VALUES: Final = (
+    Value(
+        "fullnameOverride", "name", "name of the objects; default: the release's with anomaly-exporter", OPTIONAL_NAME
+    ),
+    Value("image.repository", "", "image, without its tag", NAME, "anomaly-exporter"),
+    Value("image.tag", "", "default: the chart's appVersion"),
+    Value("image.digest", "", "sha256:… counts instead of the tag"),
+    Value("image.pullPolicy", "pull_policy", "", {"enum": ["Always", "IfNotPresent", "Never"]}),
+    Value("config", "config", "files of the configuration by name; docs/configuration.md", {**MAP, "minProperties": 1}),
+    Value("configFile", "config_file", "the one of them to begin with", NAME),
+    Value("profile", "profile", "dev lays anomaly.dev.yml over anomaly.yml; both are in config"),
+    Value("restartOn", "restart_on", "a change replaces the pods; all but `web` of the configuration needs none"),
+    Value("shards", "shards", "replicas that share the entities; above 1 they are a StatefulSet", POSITIVE),
+    Value("page.port", "port", "as in web.listen of the configuration", {**POSITIVE, "maximum": 65_535}),
+    Value("page.https", "https", "the configuration has web.tls", BOOLEAN),
+    Value("page.clientCertificates", "client_certificates", "and web.tls.client_ca_file", BOOLEAN),
+    Value("secret.create", "make_secret", "make the Secret; false: somebody else makes it", BOOLEAN),
+    Value("secret.name", "secret", "its name; default: that of the other objects", OPTIONAL_NAME),
+    Value("secret.env", "secret_env", "its keys that are environment variables", LIST),
+    Value(
+        "secret.files",
+        "secret_files",
+        "its keys that are files: [{folder: /run/secrets/x, keys: [token]}]",
+        FOLDERS,
+    ),
+    Value(
+        "secret.values", "", "values by key, if they must be here: better from a file outside any repository", MAP, {}
+    ),
+    Value("state.keep", "keep_state", "something is written that must outlive the pod", BOOLEAN),
+    Value("state.size", "state_size", "size of the volume of each replica", QUANTITY),
+    Value("models.path", "models_path", "folder of the model store; empty: none, or an object store"),
+    Value("models.size", "models_size", "size of its volume; with shards it must be ReadWriteMany", QUANTITY),
+    Value("storageClass", "storage_class", "of all volumes; default: the cluster's"),
+    Value("train.enabled", "train", "train models by a CronJob", BOOLEAN),
+    Value("train.schedule", "schedule", "when, as cron writes it"),
+    Value("train.timeZone", "time_zone", "default: the cluster's"),
+    Value("train.deadlineSeconds", "train_deadline", "a training that takes longer is given up", POSITIVE),
+    *_resources("train.resources", "train_resources"),
+    *_resources("resources", "resources"),
+    Value(
+        "networkPolicy.egress", "egress", "where the pods may connect to besides DNS, as rules of a NetworkPolicy", ANY
+    ),
+    Value(
+        "networkPolicy.scrapeNamespace", "scrape_namespace", "of Prometheus, which alone may connect; empty: all may"
+    ),
+    Value(
+        "operator.enabled", "operator", "make ServiceMonitor and PrometheusRule for the Prometheus operator", BOOLEAN
+    ),
+    Value("operator.labels", "monitor_labels", "labels by which its Prometheus finds them", MAP),
+    Value("operator.scrapeInterval", "scrape_interval", "", {"type": "string", "pattern": "^[0-9]+(ms|s|m|h)$"}),
+    Value("operator.scrapeJob", "scrape_job", "as alerting.health.scrape_job of the configuration says", NAME),
+    Value("operator.scrapeSecret", "scrape_secret", "Secret with username and password, if the page has users"),
+    Value("operator.rules", "rules", "PrometheusRules: the last part of the name, and the groups of each", RULES),
+)
+
+
+def values(settings: Settings) -> Tree:
+    """Return the values that make the chart's objects those of the builders."""
+    tree: Tree = {}
+    for value in VALUES:
+        _put(tree, value.path, _of(settings, value))
+    repository, at, digest = settings.image.partition("@")
+    head, colon, tag = repository.rpartition(":")
+    if colon and "/" not in tag:
+        repository = head
+    else:
+        tag = ""
+    tree["image"] |= {"repository": repository, "tag": "" if at else tag, "digest": digest}
+    if settings.secret == settings.name:
+        tree["secret"]["name"] = ""
+    return tree
+
+
+def _of(settings: Settings, value: Value) -> Any:
+    if not value.setting:
+        return value.default
+    found: Any = settings
+    for part in value.setting.split("."):
+        found = getattr(found, part)
+    if value.setting == "secret_files":
+        folders: dict[str, list[str]] = {}
+        for file in found:
+            folder, _, key = file.rpartition("/")
+            folders.setdefault(folder, []).append(key)
+        return [{"folder": folder, "keys": keys} for folder, keys in folders.items()]
+    if value.setting == "rules":
+        return [{"name": slug, **spec} for slug, spec in found.items()]
+    if isinstance(found, Mapping):
+        return dict(found)
+    return list(found) if isinstance(found, tuple) else found
+
+
+def schema() -> Tree:
+    """Return the JSON schema of the values: what is not named here is refused."""
+    made: Tree = {"$schema": "http://json-schema.org/draft-07/schema#", **_closed()}
+    for value in VALUES:
+        *sections, name = value.path.split(".")
+        place = made
+        for section in sections:
+            place = place["properties"].setdefault(section, _closed())
+        place["properties"][name] = {**value.schema, **({"description": value.help} if value.help else {})}
+    # Helm adds it, for charts that are part of others.
+    made["properties"]["global"] = {"type": "object"}
+    return made
+
+
+def _closed() -> Tree:
+    return {"type": "object", "properties": {}, "additionalProperties": False}
+
+
+def covered() -> set[str]:
+    """Return the fields of Settings that have a value."""
+    return {value.setting.partition(".")[0] for value in VALUES} - {""}
+
+
+def _put(tree: Tree, path: str, found: Any) -> None:
+    *sections, name = path.split(".")
+    for section in sections:
+        tree = tree.setdefault(section, {})
+    tree[name] = found
