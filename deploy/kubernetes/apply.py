@@ -66,7 +66,9 @@ def labelled(settings: Settings, cluster: Cluster) -> Iterator[Object]:
         if kind == "Namespace":
             continue
         try:
-            found = cluster.select(kind, settings.namespace, ",".join(f"{key}={value}" for key, value in labels.items()))
+            found = cluster.select(
+                kind, settings.namespace, ",".join(f"{key}={value}" for key, value in labels.items())
+            )
         except Forbidden:
             raise
         except DeployError:

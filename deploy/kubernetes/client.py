@@ -71,6 +71,6 @@ def create_or_update(wanted: Object, cluster: Cluster | None = None) -> Outcome:
             continue
         return "updated"
     raise DeployError(
-        f"{kind} {metadata['name']}: changed by somebody else at every of {_ATTEMPTS} attempts; "
+        f"{kind} {metadata['name']}: changed by somebody else at every one of {_ATTEMPTS} attempts; "
         "find out who writes it (kubectl get -o yaml --show-managed-fields), then try again"
     )

@@ -2,8 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, NamedTuple, TypeVar
@@ -101,7 +100,7 @@ class Cluster:
                 return None
             return _plain(found)
 
-        return self._answer(kind, name, ask)
+        return self._answer(kind, name, namespace, ask)
 
     def select(self, kind: str, namespace: str, selector: str) -> list[Object]:
         """Return the objects with the labels of `selector`. Raises DeployError, also when the kind is unknown there."""
@@ -117,7 +116,7 @@ class Cluster:
             identity = {"apiVersion": KINDS[kind].api_version, "kind": kind}
             return [{**identity, **item} for item in _plain(found).get("items") or ()]
 
-        return self._answer(kind, "", ask)
+        return self._answer(kind, "", namespace, ask)
 
     def create(self, made: Object) -> None:
         """Create an object. Raises Conflict when there is one already, DeployError."""
@@ -143,8 +142,9 @@ class Cluster:
 
     def _write(self, made: Object, ask: Callable[[Any, str | None], object]) -> None:
         kind, metadata = made["kind"], made["metadata"]
-        scope = self._scope(kind, metadata.get("namespace", ""))
-        self._answer(kind, metadata["name"], lambda: ask(self._resource(kind), scope))
+        namespace = metadata.get("namespace", "")
+        scope = self._scope(kind, namespace)
+        self._answer(kind, metadata["name"], namespace, lambda: ask(self._resource(kind), scope))
 
     def _resource(self, kind: str) -> Any:
         known = KINDS[kind]
@@ -162,17 +162,14 @@ class Cluster:
     def _scope(kind: str, namespace: str) -> str | None:
         return namespace if KINDS[kind].namespaced else None
 
-    def _answer(self, kind: str, name: str, ask: Callable[[], T]) -> T:
-        with self._explained(f"{kind} {name}".rstrip()):
-            return ask()
-
-    @contextmanager
-    def _explained(self, what: str) -> Iterator[None]:
+    def _answer(self, kind: str, name: str, namespace: str, ask: Callable[[], T]) -> T:
+        """Return what `ask` returns, with every error of the client as one sentence."""
         from urllib3.exceptions import HTTPError
 
         errors = self._errors
+        what = f"{kind} {name}".rstrip()
         try:
-            yield
+            return ask()
         except errors.ConflictError:
             raise Conflict(what) from None
         except errors.UnauthorizedError:
@@ -185,7 +182,7 @@ class Cluster:
                 "anomaly-exporter deploy --rbac prints the rights it takes"
             ) from None
         except errors.UnprocessibleEntityError as error:
-            raise DeployError(_invalid(what, _message(error))) from None
+            raise DeployError(_invalid(kind, name, namespace, _message(error))) from None
         except errors.NotFoundError as error:
             raise DeployError(f"{what}: {_message(error)}; is there such a namespace?") from None
         except errors.DynamicApiError as error:
@@ -242,11 +239,11 @@ def _message(error: Any) -> str:
     return masked(" ".join(str(text).split()))[:500]
 
 
-def _invalid(what: str, message: str) -> str:
+def _invalid(kind: str, name: str, namespace: str, message: str) -> str:
     if "immutable" in message or "Forbidden: updates to" in message:
+        orphan = " --cascade=orphan" if kind == "StatefulSet" else ""
         return (
-            f"{what}: what has changed can never be changed on an object that exists ({message}); "
-            f"delete it and apply again: kubectl delete {what.lower().replace(' ', '/')}"
-            f"{' --cascade=orphan' if what.startswith('StatefulSet') else ''}"
+            f"{kind} {name}: what has changed can never be changed on an object that exists ({message}); save what it "
+            f"holds, delete it and apply again: kubectl -n {namespace} delete {kind.lower()}/{name}{orphan}"
         )
-    return f"{what}: the cluster refuses it (422): {message}"
+    return f"{kind} {name}: the cluster refuses it (422): {message}"

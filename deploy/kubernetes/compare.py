@@ -29,13 +29,12 @@ def ours(found: Object) -> bool:
 def require_ours(found: Object) -> None:
     """Raise DeployError when an object in the cluster is somebody else's."""
     if not ours(found):
-        metadata = found["metadata"]
-        owner = (metadata.get("labels") or {}).get("app.kubernetes.io/managed-by")
+        kind, name, namespace = found["kind"], found["metadata"]["name"], found["metadata"].get("namespace")
+        owner = (found["metadata"].get("labels") or {}).get("app.kubernetes.io/managed-by")
         raise DeployError(
-            f"{found['kind']} {metadata['name']} in {metadata.get('namespace', 'the cluster')} is "
-            f"{f'managed by {owner}' if owner else 'not labelled as ours'} and stays as it is: use another --name or "
-            f"--namespace, or hand it over: kubectl label {found['kind'].lower()}/{metadata['name']} "
-            f"app.kubernetes.io/managed-by={MANAGER} --overwrite"
+            f"{kind} {name} in {namespace} is {f'managed by {owner}' if owner else 'not labelled as ours'} and stays "
+            f"as it is: use another --name or --namespace, or hand it over: kubectl -n {namespace} label "
+            f"{kind.lower()}/{name} app.kubernetes.io/managed-by={MANAGER} --overwrite"
         )
 
 

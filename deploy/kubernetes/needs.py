@@ -7,6 +7,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from pydantic import BaseModel
+
 from deploy.kubernetes.errors import DeployError
 from deploy.kubernetes.settings import DATA
 from exporter.config.check import secrets
@@ -43,11 +45,15 @@ def references(config: Config) -> dict[str, Secret]:
     return found
 
 
-def _certificates(config: Config) -> Iterator[tuple[tuple[str, ...], Secret]]:
-    for place, section in (("prometheus", config.prometheus.tls), ("web", config.web.tls)):
-        for name in type(section).model_fields if section is not None else ():
-            if isinstance(path := getattr(section, name), Path):
-                yield (place, "tls", name), Secret(file=path)
+def _certificates(part: object, place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Secret]]:
+    """Yield the files of certificates and keys; they are mounted as secrets are."""
+    if isinstance(part, BaseModel):
+        for name in type(part).model_fields:
+            value = getattr(part, name)
+            if isinstance(value, Path) and name.endswith("_file"):
+                yield (*place, name), Secret(file=value)
+            else:
+                yield from _certificates(value, (*place, name))
 
 
 def _file_key(secret: Secret, place: str) -> str:

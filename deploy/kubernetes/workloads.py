@@ -82,6 +82,7 @@ def cron_job(settings: Settings) -> Object:
                 {
                     "action": "FailJob",
                     "onExitCodes": {"containerName": "train", "operator": "In", "values": [2, 3]},
+                    "onPodConditions": [],  # Kubernetes before 1.29 misses it otherwise
                 },
                 {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
             ]

@@ -16,6 +16,15 @@ from kubernetes.client import ApiClient, Configuration
 from deploy.kubernetes.cluster import KINDS, Cluster
 
 NAMESPACE = "anomaly-exporter"
+CONFIG = """
+prometheus: {url: "http://prometheus.monitoring.svc:9090", bearer: {file: /run/secrets/prometheus/token}}
+models: {path: models, key: {env: MODEL_STORE_KEY}}
+state: {path: state}
+audit: {path: anomalies.csv}
+jobs:
+  load: {expr: node_load1}
+  api: {expr: "rate(requests_total[5m])", group: [job], entity: [job]}
+"""
 
 
 def resource(kind: str) -> kmock.resource:
@@ -75,38 +84,43 @@ class Emulator(kmock.KubernetesEmulator):
         return await super().__call__(raw_request)
 
     async def _handle(self, request: Any) -> web.StreamResponse:
-        if request.resource is None or request.resource.plural is None:
-            return await super()._handle(request)
-        method, plural = request.method.value, request.resource.plural
+        kinds = [kind for kind in KINDS if resource(kind) == request.resource]
+        method, plural = request.method.value, request.resource.plural if request.resource else ""
         if refused := self.refused.get((method, plural)):
             return _status(*refused)
-        known = any(request.resource == other for other in self.resources)
-        if method == "GET" or not known:
+        if method == "GET" or not kinds or request.resource not in self.resources:
             return await super()._handle(request)
         if self.meanwhile:
             self.meanwhile.pop(0)()
-        kind = next(kind for kind in KINDS if _plural(kind) == plural)
         body = copy.deepcopy(request.data) if isinstance(request.data, dict) else {}
-        name = request.name or body["metadata"]["name"]
-        namespace = request.namespace if KINDS[kind].namespaced else None
-        found = self._there((resource(kind), namespace, name))
-        self.writes.append((method, plural, name))
-        if method == "POST":
-            if found:
-                return _status(409, f'{plural} "{name}" already exists')
-            return web.json_response(self._store(kind, body), status=201)
-        if found is None:
-            return _status(404, f'{plural} "{name}" not found')
-        wanted = body.get("preconditions", {}) if method == "DELETE" else body["metadata"]
-        if wanted.get("resourceVersion", found["metadata"]["resourceVersion"]) != found["metadata"]["resourceVersion"]:
-            return _status(409, f'Operation cannot be fulfilled on {plural} "{name}": the object has been modified')
+        return self._write(method, kinds[0], request.name or body["metadata"]["name"], request.namespace, body)
+
+    def _write(self, method: str, kind: str, name: str, namespace: str | None, body: dict[str, Any]) -> web.Response:
+        key = (resource(kind), namespace, name)
+        found = self._there(key)
+        self.writes.append((method, KINDS[kind].plural, name))
+        if (refusal := _refusal(method, kind, body, found)) is not None:
+            return _status(*refusal)
         if method == "DELETE":
-            self.objects[(resource(kind), namespace, name)].delete()
+            self.objects[key].delete()
             return web.json_response({"kind": "Status", "status": "Success"})
-        for path in _IMMUTABLE.get(kind, ()):
-            if _at(body, path) != _at(found, path):
-                return _status(422, f'{kind} "{name}" is invalid: {".".join(path)}: field is immutable')
-        return web.json_response(self._store(kind, body))
+        return web.json_response(self._store(kind, body), status=201 if method == "POST" else 200)
+
+
+def _refusal(method: str, kind: str, body: dict[str, Any], found: dict[str, Any] | None) -> tuple[int, str] | None:
+    """Return status and message where a real server would not do it."""
+    if method == "POST":
+        return (409, f"{kind} already exists") if found else None
+    if found is None:
+        return 404, f"{kind} not found"
+    version = found["metadata"]["resourceVersion"]
+    seen = body.get("preconditions", {}) if method == "DELETE" else body["metadata"]
+    if seen.get("resourceVersion", version) != version:
+        return 409, f"Operation cannot be fulfilled on {kind}: the object has been modified"
+    for path in _IMMUTABLE.get(kind, ()) if method == "PUT" else ():
+        if _at(body, path) != _at(found, path):
+            return 422, f"{kind} is invalid: {'.'.join(path)}: field is immutable"
+    return None
 
 
 _IMMUTABLE = {
@@ -155,6 +169,8 @@ def _at(made: Any, path: tuple[str, ...]) -> Any:
 
 
 def _status(code: int, message: str) -> web.Response:
+    if code == 200:  # what a proxy answers instead
+        return web.Response(text=message, content_type="text/html")
     body = {"apiVersion": "v1", "kind": "Status", "status": "Failure", "code": code, "message": message}
     return web.json_response(body, status=code)
 
