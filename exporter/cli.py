@@ -261,6 +261,7 @@ def deploy(
     apply: Annotated[bool, typer.Option("--apply", help="Create and update the objects.")] = False,
     delete: Annotated[bool, typer.Option("--delete", help="Delete them; volume claims and namespace stay.")] = False,
     rbac: Annotated[bool, typer.Option("--rbac", help="Print the least rights that --apply needs.")] = False,
+    values: Annotated[bool, typer.Option("--values", help="Print the values of the Helm chart instead.")] = False,
     name: Annotated[str | None, typer.Option(help="Name of the objects. Default: anomaly-exporter.")] = None,
     namespace: Annotated[str | None, typer.Option(help="Namespace. Default: anomaly-exporter.")] = None,
     image: Annotated[str | None, typer.Option(help="Container image.")] = None,
@@ -287,9 +288,10 @@ def deploy(
     from exporter.config.load import ConfigError
 
     wanted: dict[Mode, bool] = {"dry-run": dry_run, "diff": diff, "apply": apply, "delete": delete, "rbac": rbac}
+    wanted |= {"values": values}
     modes = [mode for mode, chosen in wanted.items() if chosen]
     if len(modes) != 1:
-        raise typer.BadParameter("give exactly one of --dry-run, --diff, --apply, --delete and --rbac")
+        raise typer.BadParameter("give exactly one of --dry-run, --diff, --apply, --delete, --rbac and --values")
     choices = {
         "name": name,
         "namespace": namespace,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from deploy.helm.chart import overrides
 from deploy.kubernetes import plan
 from deploy.kubernetes.apply import apply, changes, delete
 from deploy.kubernetes.cluster import Cluster
@@ -20,7 +21,7 @@ from exporter.config.load import Loaded, load
 
 __all__ = ["DeployError", "Mode", "Options", "run"]
 
-Mode = Literal["dry-run", "apply", "diff", "delete", "rbac"]
+Mode = Literal["dry-run", "apply", "diff", "delete", "rbac", "values"]
 DIFFERENT = 3
 """Exit code of --diff when something would change."""
 
@@ -55,6 +56,8 @@ def run(options: Options, environ: Mapping[str, str] = os.environ) -> int:
         sys.stdout.write(_explained(settings) + documents(objects(settings)))
     elif options.mode == "rbac":
         sys.stdout.write(documents(rbac(settings)))
+    elif options.mode == "values":
+        sys.stdout.write(overrides(settings))
     elif options.mode == "diff":
         lines = list(changes(settings, Cluster.connect(options.context)))
         sys.stdout.writelines(f"{line}\n" for line in lines)
@@ -64,7 +67,7 @@ def run(options: Options, environ: Mapping[str, str] = os.environ) -> int:
         _apply(settings, Cluster.connect(options.context))
     else:
         _delete(settings, Cluster.connect(options.context))
-    if options.mode in {"dry-run", "apply"}:
+    if options.mode in {"dry-run", "apply", "values"}:
         sys.stderr.writelines(f"note: {note}\n" for note in notes(loaded, settings, environ))
     return 0
 
