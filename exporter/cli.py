@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -174,6 +174,64 @@ def backtest(
         )
     except (BacktestError, ConfigError) as error:
         _fail(str(error), code=2)
+
+
+@cli.command()
+def train(
+    config: Annotated[Path, typer.Option(help="Configuration file.", envvar="ANOMALY_EXPORTER_CONFIG")] = Path(
+        "anomaly.yml"
+    ),
+    profile: Profile = None,
+    job: Annotated[list[str] | None, typer.Option(help="Only this job; may be repeated. Default: all.")] = None,
+    shards: Annotated[int | None, typer.Option(min=1, help="Replicas, instead of train.shards.")] = None,
+    backend: Annotated[
+        Literal["loky", "dask", "sequential"] | None, typer.Option(help="Instead of train.backend.")
+    ] = None,
+    scheduler: Annotated[str | None, typer.Option(help="Dask scheduler, such as tcp://dask:8786.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes of loky; default: one a core.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Train whether it is due or not.")] = False,
+    stage: Annotated[
+        Literal["all", "fit", "gate", "promote", "report"], typer.Option(help="All of it, or one stage.")
+    ] = "all",
+    model: Annotated[
+        str | None, typer.Option("--version", help="Version for gate or promote; default: the newest that waits.")
+    ] = None,
+    incidents: Annotated[Path | None, typer.Option(help="YAML list of {start, end, labels} that are known.")] = None,
+    pushgateway: Annotated[str | None, typer.Option(help="Pushgateway that gets the outcome.")] = None,
+    since: Annotated[str | None, typer.Option(help="Train on this long, instead of train.window: 7d.")] = None,
+    start: Annotated[str | None, typer.Option("--from", help="Train from this time, ISO 8601 or Unix seconds.")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="Train up to this time; default: now.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON lines on a terminal too.")] = False,
+) -> None:
+    """Train the models that are due; put in service what is no worse than what is. Exit 3 when one is rejected."""
+    from exporter.config.load import ConfigError
+    from exporter.train.command import Options, UsageError
+    from exporter.train.command import run as run_train
+
+    try:
+        code = run_train(
+            Options(
+                config=config,
+                profile=profile,
+                jobs=job or (),
+                shards=shards,
+                backend=backend,
+                scheduler=scheduler,
+                workers=workers,
+                force=force,
+                stage=stage,
+                version=model,
+                incidents=incidents,
+                pushgateway=pushgateway,
+                since=since,
+                start=start,
+                end=end,
+                json=json,
+            )
+        )
+    except (ConfigError, UsageError) as error:
+        _fail(str(error), code=2)
+    raise typer.Exit(code)
 
 
 @cli.command()

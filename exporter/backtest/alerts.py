@@ -42,8 +42,16 @@ def read_alerts(config: Config, matchers: str, start: float, end: float, step: f
     """Return what was firing from `start` to `end` (Unix seconds), as `ALERTS` tells it every `step` seconds.
 
     An alert begins when it was pending, not when its `for` was over: who finds the trouble before that is right.
-    `matchers` are those of a PromQL selector, with braces or without. Raises BacktestError.
+    `matchers` are those of a PromQL selector, with braces or without. Raises BacktestError, also where there was none.
     """
+    alerts = find_alerts(config, matchers, start, end, step)
+    if not alerts:
+        raise BacktestError(f"--labels-from-alerts {matchers}: no such alert was firing in this time range")
+    return alerts
+
+
+def find_alerts(config: Config, matchers: str, start: float, end: float, step: float) -> list[Alert]:
+    """Return the same, or nothing where nothing was firing. Raises BacktestError."""
     inner = _BRACES.sub(r"\1", matchers).strip().rstrip(",")
     if not inner:
         raise BacktestError("--labels-from-alerts: which alerts? Write matchers: 'alertname=~\"Node.*\"'")
@@ -63,10 +71,7 @@ def read_alerts(config: Config, matchers: str, start: float, end: float, step: f
         of_alert = firing[(("alertname", labels.get("alertname", "")), *key)]
         for time in frame.times[first:last].tolist():
             of_alert[time] = of_alert.get(time, False) or labels.get("alertstate") == "firing"
-    alerts = [alert for (_, *key), states in firing.items() for alert in _firing(tuple(key), states, step)]
-    if not alerts:
-        raise BacktestError(f"--labels-from-alerts {matchers}: no such alert was firing in this time range")
-    return alerts
+    return [alert for (_, *key), states in firing.items() for alert in _firing(tuple(key), states, step)]
 
 
 def _firing(labels: Key, states: Mapping[float, bool], step: float) -> Iterator[Alert]:

@@ -28,6 +28,7 @@ from exporter.config.notify import NotifyConfig
 from exporter.config.report import ReportConfig
 from exporter.config.secrets import FilePath, Secret
 from exporter.config.section import Conflict, LabelName, PositiveDuration, Section, SourceUrl
+from exporter.config.train import TrainConfig
 from exporter.config.units import Duration, RatePerWeek, Size
 
 Publishable = Literal["value", "expected", "lower", "upper", "severity", "alert", "blame", "flapping"]
@@ -298,6 +299,7 @@ class Config(Section):
     notify: NotifyConfig = Field(NotifyConfig(), description="notices without Alertmanager")
     drift_detection: DriftDetection = Field(None, description="watch every job for drift and ask for new models")
     report: ReportConfig | None = Field(None, description="a report on every week or month; none by default")
+    train: TrainConfig = Field(TrainConfig(), description="what models are trained on, when, and what they must show")
     reload_poll: Duration = Field(10.0, description="how often the files are checked for changes; 0s never")
 
     def conflicts(self) -> Iterator[Conflict]:

@@ -1,0 +1,64 @@
+"""What became of a training: one JSON line, an exit code, a record in the store."""
+
+import math
+from collections.abc import Iterable
+from typing import Any, Final, Literal
+
+import msgspec
+
+Kind = Literal["promoted", "rejected", "failed", "skipped", "candidate", "passed"]
+CODES: Final = {"failed": 1, "rejected": 3}
+"""Exit codes, the gravest first; everything else is 0."""
+
+
+class TrainOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one job, or of one replica's part of it.
+
+    Parameters
+    ----------
+    shard : str
+        `0/1` where there is one replica.
+    outcome : str
+        `candidate` and `passed` come of a single stage.
+    version : str
+        The model it is about, "" where there is none.
+    reason : str
+        A sentence for people.
+    figures : dict of str to float
+        What the gate saw; those of the model in service begin with `old_`.
+    seconds : float
+    time : float
+        Unix seconds at which it began.
+    attempted : float
+        Unix seconds at which the last training began that came to an end, be it this one.
+    """
+
+    job: str
+    shard: str
+    outcome: Kind
+    version: str = ""
+    reason: str = ""
+    figures: dict[str, float | None] = {}
+    seconds: float = 0.0
+    time: float = 0.0
+    attempted: float = 0.0
+
+    def line(self) -> str:
+        """Return it as one line of JSON."""
+        return msgspec.json.encode(self).decode()
+
+    def record(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        record: dict[str, Any] = msgspec.to_builtins(self)
+        return record
+
+
+def plain(figures: dict[str, float]) -> dict[str, float | None]:
+    """Return figures as JSON has them: null for what has no value."""
+    return {name: float(value) if math.isfinite(value) else None for name, value in figures.items()}
+
+
+def exit_code(outcomes: Iterable[TrainOutcome]) -> int:
+    """Return 1 if any failed, 3 if any was rejected, else 0."""
+    kinds = {outcome.outcome for outcome in outcomes}
+    return next((code for kind, code in CODES.items() if kind in kinds), 0)

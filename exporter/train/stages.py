@@ -1,0 +1,260 @@
+"""The stages of a training: fit a candidate, let the gate judge it, put it in service."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Final
+
+from detectors.types import State
+from exporter.backtest.data import BacktestError
+from exporter.backtest.replay import Progress
+from exporter.config.models import Config, JobConfig
+from exporter.cycle import evaluate
+from exporter.manifest import Manifest
+from exporter.metrics import SelfMetrics
+from exporter.shard import Shard
+from exporter.source.errors import SourceError
+from exporter.source.prometheus import Prometheus
+from exporter.store import ModelMissing, ModelRefused, Store
+from exporter.telemetry import Telemetry
+from exporter.train.edited import Edit, EditedWindow, LeaveOut, TrainingJob, unedited
+from exporter.train.errors import NothingToLearn, TrainError
+from exporter.train.faults import Inject, noticed, plan
+from exporter.train.gate import Ruling, rule
+from exporter.train.known import Knowledge, read_known
+from exporter.train.trial import Course, Trial, counted
+
+PROBES: Final = 200
+"""Points at which is looked where the samples begin, before the whole window is read."""
+LONGEST_HELD: Final = 0.5
+"""Most of the time that is held back so that there are enough known incidents in it."""
+AGAINST: Final = "old_generation"
+"""Figure that says which switch of the store the model was compared with; 0 for none."""
+
+
+@dataclass(eq=False)
+class Training:
+    """The training of one job, or of one replica's part of it. Use it in `with`.
+
+    Parameters
+    ----------
+    config : Config
+    name : str
+        Of the job.
+    shard : Shard
+    start, end : float
+        Unix seconds.
+    progress : callable
+        Told how many samples were read and judged.
+    """
+
+    config: Config
+    name: str
+    shard: Shard
+    start: float
+    end: float
+    progress: Progress = field(default=lambda _: None)
+
+    def __post_init__(self) -> None:
+        assert self.config.models is not None
+        self.job: JobConfig = self.config.jobs[self.name]
+        self.store = Store(self.config.models)
+        self.model = self.shard.model_name(self.name)
+        self.source = Prometheus(self.config.prometheus, self.config.limits)
+        step = self.job.step
+        self.first, self.last = math.ceil(self.start / step), math.floor((self.end - self.job.lag) / step)
+
+    def __enter__(self) -> "Training":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.source.close()
+
+    @cached_property
+    def known(self) -> Knowledge:
+        """What is known of the time."""
+        return read_known(self.config, self.name, self.job, self.start, self.end)
+
+    def fit(self) -> Manifest:
+        """Train on all but the held-back time and store a candidate. Raises TrainError, StoreError."""
+        with explained():
+            step = self.job.step
+            first = self._begin()
+            split = self._split(first)
+            left_out = LeaveOut([*self.known.events, *self.known.silences])
+            job = self._make(left_out, history=(split - first + 1) * step)
+            metrics = SelfMetrics()
+            for _ in evaluate(
+                job, (split + 0.5) * step + self.job.lag, Telemetry(metrics, {}), metrics, goes_on=self._one_more
+            ):
+                pass
+            self._something_was_learnt(job)
+            return self.store.save(
+                job=self.model,
+                detector=job.detector_name,
+                parameters=job.parameters,
+                channels=tuple(self.job.queries),
+                state=job.detector.state(),
+                trained_from=first * step,
+                trained_to=split * step,
+                fingerprint=left_out.fingerprint,
+                quality={
+                    "left_out": left_out.share,
+                    "samples": left_out.samples - left_out.left_out,
+                    "entities": len(job.window.keys),
+                },
+                in_service=False,
+            )
+
+    def judge(self, version: str) -> Ruling:
+        """Let the gate judge a candidate, and leave beside it what it says. Raises TrainError, StoreError."""
+        with explained():
+            state, manifest = self._load(version)
+            split = round(manifest.trained_to / self.job.step)
+            self.start = min(self.start, manifest.trained_to)
+            if self.last <= split:
+                raise TrainError("there is no sample after those it was trained on: nothing to judge it by")
+            new, against, old = self._trials(state, split)
+            ruling = rule(new, old, self.job.line, self.config.train.gate)
+            ruling = replace(ruling, figures={**manifest_figures(manifest), **ruling.figures, AGAINST: against})
+            self.store.judge(self.model, version, passed=ruling.passed, reason=ruling.reason, figures=ruling.figures)
+            return ruling
+
+    def promote(self, version: str) -> str:
+        """Put a candidate in service that has passed; return what the gate said. Raises TrainError, StoreError.
+
+        What it was compared with must still be in service: of two trainings at once the second one is not promoted.
+        """
+        outcome = self.store.outcome(self.model, version)
+        against = None if outcome is None else outcome.figures.get(AGAINST)
+        if outcome is not None and outcome.passed and against != self._generation():
+            raise TrainError(
+                f"{version} is not put in service: another model was put in service since it was judged; "
+                f"judge it again with --stage gate --version {version}, or train anew"
+            )
+        self.store.promote(self.model, version)
+        return "" if outcome is None else outcome.reason
+
+    def _trials(self, state: State, split: int) -> tuple[Trial, int, Trial | None]:
+        """Return what the new model and the old one, if there is one, make of the held-back time."""
+        course = Course(
+            self._make,
+            split,
+            self.last,
+            self.known.events,
+            self.known.silences,
+            self.progress,
+        )
+        against, old = self._generation(), self._in_service()
+        models = [(state, split)]
+        if old is not None:
+            trained_to = round(old[1].trained_to / self.job.step)
+            models.append((old[0], min(max(trained_to, self.first), split)))
+        held = [course.run(*model, unedited) for model in models]
+        trials = [counted(self.name, each, self.known.events) for each in held]
+        if trials[0].figures.series_weeks == 0:
+            raise TrainError("the held-back time holds no sample: nothing to judge the new model by")
+        if trials[0].figures.events < self.config.train.gate.least_events:
+            faults = plan(held[0], self.job, [*self.known.events, *self.known.silences])
+            if faults:
+                again = [course.run(*model, Inject(faults, self.job.step)) for model in models]
+                trials = [
+                    replace(trial, faults=total, faults_found=found)
+                    for trial, (total, found) in zip(trials, [noticed(each, faults) for each in again], strict=True)
+                ]
+        return trials[0], against, trials[1] if old is not None else None
+
+    def _begin(self) -> int:
+        """Return the step at which the samples begin. Raises SourceError, TrainError."""
+        if self.last - self.first < 2:
+            raise TrainError("the time to train on is shorter than two steps; see --from, --since and train.window")
+        job = self._make(unedited)
+        coarse = max((self.last - self.first) // PROBES, 1)
+        begins = []
+        for query in job.window.queries.values():
+            start, end, step = (number * self.job.step for number in (self.first, self.last, coarse))
+            frame = self.source.range(query, start, end, step, self.job.max_series)
+            if len(frame.times):
+                begins.append(round(float(frame.times.min()) / self.job.step))
+        if not begins:
+            raise TrainError(
+                "the queries gave no sample in the training window; try them in Prometheus, and look at its retention"
+            )
+        return max(min(begins) - coarse + 1, self.first)
+
+    def _split(self, first: int) -> int:
+        """Return the last step to train on: more is held back where that gives enough known incidents to judge by."""
+        train, total = self.config.train, self.last - first + 1
+        split = self.last - max(round(train.held_back * total), 1)
+        starts = sorted((each.start for each in self.known.events), reverse=True)[: train.gate.least_events]
+        if starts and (wanted := math.floor(starts[-1] / self.job.step) - 1) < split:
+            split = max(wanted, self.last - round(max(LONGEST_HELD, train.held_back) * total))
+        if split <= first:
+            raise TrainError("there are too few samples to hold some back; train when there are more")
+        return split
+
+    def _make(self, edit: Edit, history: float | None = None) -> TrainingJob:
+        settings = self.job.model_copy(update={"history": history})
+        return TrainingJob(self.name, settings, self.source, self.shard, edit)
+
+    def _one_more(self) -> bool:
+        self.progress(1)
+        return True
+
+    def _something_was_learnt(self, job: TrainingJob) -> None:
+        window = job.window
+        if not window.keys:
+            if self.shard.count > 1 and isinstance(window, EditedWindow) and window.series:
+                raise NothingToLearn("no entity belongs to this replica")
+            raise TrainError("no sample is left to learn from in the training window")
+        if not job.fitted or not job.detector.state():
+            raise TrainError("the detector has learnt nothing: the training window is too short for it")
+
+    def _load(self, version: str | None) -> tuple[State, Manifest]:
+        job = self._make(unedited)
+        return self.store.load(self.model, job.detector_name, job.parameters, tuple(self.job.queries), version)
+
+    def _in_service(self) -> tuple[State, Manifest] | None:
+        """Return the model in service, None where there is none that could be used: then it cannot be better."""
+        try:
+            return self._load(None)
+        except (ModelMissing, ModelRefused):
+            return None
+
+    def _generation(self) -> int:
+        try:
+            pointer = self.store.current(self.model)
+        except ModelRefused:
+            return 0
+        return 0 if pointer is None else pointer.generation
+
+
+def manifest_figures(manifest: Manifest) -> dict[str, float]:
+    """Return the figures of the training itself."""
+    return {name: math.nan if value is None else value for name, value in manifest.quality.items()}
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turn what goes wrong while reading into a TrainError."""
+    try:
+        yield
+    except SourceError as error:
+        raise TrainError(f"{error}; train again when the source is well") from None
+    except BacktestError as error:
+        raise TrainError(str(error)) from None
+    except ValueError as error:
+        raise TrainError(f"the stored model does not fit the detector: {error}") from None
+
+
+def newest(store: Store, model: str, *, judged: bool) -> str:
+    """Return the newest version that waits for the gate or, `judged`, for promotion. Raises TrainError, StoreError."""
+    for stored in store.versions(model):
+        if stored.in_service:
+            break
+        if stored.manifest is not None and (stored.outcome is not None) == judged:
+            return stored.version
+    waits = "passed the gate" if judged else "waits for the gate"
+    raise TrainError(f"no version of {model} {waits}: run --stage {'gate' if judged else 'fit'} before")
