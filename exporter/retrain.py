@@ -1,14 +1,14 @@
 """Requests to train a job's model anew: one small file a job, written where drift is seen, taken by the training."""
 
-from pathlib import Path
 from typing import Final
 
 import msgspec
 import structlog
 
 from exporter.config.models import Config
-from exporter.files import TooLarge, read_once, write_atomically
+from exporter.files import TooLarge
 from exporter.store import folder_name
+from exporter.store.places import Folder, Place, place_of
 
 log = structlog.get_logger()
 
@@ -43,33 +43,39 @@ class RetrainRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RetrainFolder:
-    """The requests in a folder. A later request of a job takes the place of its earlier one."""
+    """The requests beside models or states. A later request of a job takes the place of its earlier one."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, place: Place) -> None:
+        self._place = place
 
     @classmethod
     def of(cls, config: Config) -> "RetrainFolder | None":
         """Return the folder of a configuration: beside the models, else beside the saved states; None without both."""
-        place = config.models or config.state
-        return cls(Path(place.path) / _FOLDER) if place else None
+        if config.models:
+            return cls(place_of(config.models))
+        return cls(Folder(config.state.path)) if config.state else None
 
-    def write(self, request: RetrainRequest) -> Path:
-        """Leave a request; return its file. Raises OSError."""
-        self._path.mkdir(parents=True, exist_ok=True)
+    def write(self, request: RetrainRequest) -> str:
+        """Leave a request; return where it is. Raises OSError."""
         file = self._file(request.job)
-        write_atomically(file, msgspec.json.format(msgspec.json.encode(request)) + b"\n")
-        return file
+        self._place.write(file, msgspec.json.format(msgspec.json.encode(request)) + b"\n")
+        return self._place.where(file)
 
     def read(self, job: str) -> RetrainRequest | None:
         """Return the request of a job, None where there is none that can be read."""
         try:
-            request = msgspec.json.decode(read_once(self._file(job), _LARGEST), type=RetrainRequest)
+            request = msgspec.json.decode(self._place.read(self._file(job), _LARGEST), type=RetrainRequest)
         except FileNotFoundError:
             return None
         except (OSError, TooLarge, msgspec.DecodeError, UnicodeDecodeError) as error:
             hint = "delete it; the job is trained when it is due anyway"
-            log.warning("retrain_request_unreadable", job=job, file=str(self._file(job)), error=str(error), hint=hint)
+            log.warning(
+                "retrain_request_unreadable",
+                job=job,
+                file=self._place.where(self._file(job)),
+                error=str(error),
+                hint=hint,
+            )
             return None
         return request if request.job == job else None
 
@@ -77,8 +83,8 @@ class RetrainFolder:
         """Take a request away that was dealt with; return False, and leave it, if a newer one has taken its place."""
         if self.read(request.job) != request:
             return False
-        self._file(request.job).unlink(missing_ok=True)
+        self._place.remove(self._file(request.job))
         return True
 
-    def _file(self, job: str) -> Path:
-        return self._path / f"{folder_name(job)}.json"
+    def _file(self, job: str) -> str:
+        return f"{_FOLDER}/{folder_name(job)}.json"

@@ -45,8 +45,7 @@ class Published(msgspec.Struct, forbid_unknown_fields=False):
 
 def place(config: Config) -> Path | None:
     """Return the folder that a backtest shares with the running exporter: beside the models, or else the state."""
-    shared = config.models or config.state
-    return None if shared is None else Path(shared.path) / FOLDER
+    return None if config.shared is None else config.shared / FOLDER
 
 
 def publish(folder: Path, job: str, start: float, end: float, values: Mapping[str, float]) -> Path:

@@ -19,7 +19,7 @@ def job_digest(job: JobConfig, config: Config) -> str:
     asks for, and the model store. A job keeps its state over a reload while its digest stays.
     """
     source = config.prometheus.model_dump(mode="json", include={"url", "headers"})
-    models = config.models.model_dump(mode="json") if config.models else None
+    models = config.models.model_dump(mode="json", exclude={"timeout", "poll"}) if config.models else None
     own = job.model_dump(mode="json", exclude={"alert", "drift_detection"})
     return _digest({"job": own, "source": source, "models": models})
 

@@ -5,6 +5,7 @@ Every field's description is the text of its row in `docs/configuration.md`.
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
@@ -26,13 +27,13 @@ from exporter.config.drift import DriftDetection
 from exporter.config.expression import balanced
 from exporter.config.notify import NotifyConfig
 from exporter.config.report import ReportConfig
-from exporter.config.secrets import FilePath, Secret
+from exporter.config.secrets import SENSITIVE, FilePath, Secret
 from exporter.config.section import Conflict, LabelName, PositiveDuration, Section, SourceUrl
+from exporter.config.storage import StoreOptions, StoreUrl
 from exporter.config.train import TrainConfig
 from exporter.config.units import Duration, RatePerWeek, Size
 
 Publishable = Literal["value", "expected", "lower", "upper", "severity", "alert", "blame", "flapping"]
-_SENSITIVE: Final = re.compile(r"auth|token|key|secret|cookie|password", re.IGNORECASE)
 _HOST: Final = re.compile(r"[A-Za-z0-9._-]*|\[[0-9A-Fa-f:.%]+\]")
 
 
@@ -92,7 +93,7 @@ class PrometheusConfig(Section):
     @classmethod
     def _safe_headers(cls, headers: dict[str, str | Secret]) -> dict[str, str | Secret]:
         for name, value in headers.items():
-            if isinstance(value, str) and _SENSITIVE.search(name):
+            if isinstance(value, str) and SENSITIVE.search(name):
                 raise ValueError(
                     f"{name} looks like a secret; write {{env: NAME}} or {{file: PATH}} instead of the text"
                 )
@@ -256,11 +257,26 @@ class AuditConfig(Section):
 class ModelsConfig(Section):
     """Where fitted models are kept."""
 
-    path: FilePath = Field(description="folder of the model store")
+    path: FilePath | None = Field(None, description="folder of the model store")
+    url: StoreUrl | None = Field(
+        None, description="instead of path an object store, as fsspec writes it: s3://bucket/prefix"
+    )
+    options: StoreOptions = Field(
+        {}, description="what fsspec is told of the object store; secrets by reference: secret: {env: NAME}"
+    )
+    timeout: PositiveDuration = Field(30.0, description="longest wait for one answer of an object store")
+    poll: PositiveDuration = Field(30.0, description="how often an object store is asked for a newer model")
     key: Secret | None = Field(
         None, description="HMAC key; without it a digest guards against damage, not against forgery"
     )
     max_size: Size = Field(512 * 2**20, description="a larger model file is refused")
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """Say which keys do not go together."""
+        if (self.path is None) == (self.url is None):
+            yield ("path", "url"), "give exactly one of path or url"
+        if self.options and self.url is None:
+            yield ("options", "url"), "options are for url only"
 
 
 class StateConfig(Section):
@@ -301,6 +317,12 @@ class Config(Section):
     report: ReportConfig | None = Field(None, description="a report on every week or month; none by default")
     train: TrainConfig = Field(TrainConfig(), description="what models are trained on, when, and what they must show")
     reload_poll: Duration = Field(10.0, description="how often the files are checked for changes; 0s never")
+
+    @property
+    def shared(self) -> Path | None:
+        """The folder that commands share with the running exporter: that of the models, else of the saved states."""
+        place = self.models.path if self.models else None
+        return place if place or self.state is None else self.state.path
 
     def conflicts(self) -> Iterator[Conflict]:
         """Say which keys do not go together."""

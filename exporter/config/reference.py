@@ -19,7 +19,11 @@ BEGIN: Final = "<!-- computed by python -m exporter.config.reference: begin -->"
 END: Final = "<!-- computed: end -->"
 PAGE: Final = Path(__file__).parents[2] / "docs" / "configuration.md"
 
-_SPELLED: Final = {"jobs.NAME.detector": "name, or parameters by name", "notify.slack": "reference to a secret"}
+_SPELLED: Final = {
+    "jobs.NAME.detector": "name, or parameters by name",
+    "models.options": "values or references to secrets, by name",
+    "notify.slack": "reference to a secret",
+}
 _UNITS: Final = {duration: "duration", rate_per_week: "rate", size: "size"}
 _WORDS: Final = {
     str: "text",

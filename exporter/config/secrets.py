@@ -1,12 +1,16 @@
 """Secrets by reference: a configuration names where a secret is, never the secret itself."""
 
 import os
+import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, SecretStr, Tag, model_validator
 
 from exporter.masking import mask
+
+SENSITIVE: Final = re.compile(r"auth|token|key|secret|cookie|password", re.IGNORECASE)
+"""Names of settings whose value is a secret, as likely as not."""
 
 
 class SecretUnavailable(Exception):

@@ -27,7 +27,7 @@ class Reader:
     """Reads the records and models of one job; `keys` are those of the store, `most` is models.max_size in bytes."""
 
     def __init__(self, place: Place, job: str, keys: Sequence[bytes], most: int) -> None:
-        self._place, self._job, self._keys, self._most = place, job, keys, most
+        self._place, self.job, self._keys, self._most = place, job, keys, most
         self._folder = folder_name(job)
 
     def pointer(self) -> Pointer:
@@ -36,9 +36,9 @@ class Reader:
         try:
             pointer = unseal(data, Pointer, self._keys)
         except SealError as error:
-            raise ModelRefused(error.reason, f"job {self._job}: {self._place.where(name)} {error}") from None
-        if pointer.job != self._job or not all(map(is_version, (pointer.version, *pointer.replaced))):
-            raise ModelRefused("wrong_model", f"job {self._job}: {self._place.where(name)} belongs to another job")
+            raise ModelRefused(error.reason, f"job {self.job}: {self._place.where(name)} {error}") from None
+        if pointer.job != self.job or not all(map(is_version, (pointer.version, *pointer.replaced))):
+            raise ModelRefused("wrong_model", f"job {self.job}: {self._place.where(name)} belongs to another job")
         return pointer
 
     def manifest(self, version: str) -> Manifest:
@@ -58,7 +58,7 @@ class Reader:
         model = self._read(lambda: self._place.read(name, self._most), name)
         if len(model) != manifest.size or not hmac.compare_digest(hashlib.sha256(model).hexdigest(), manifest.sha256):
             raise ModelRefused(
-                "damaged", f"job {self._job}: {self._place.where(name)} does not match the digest in its manifest"
+                "damaged", f"job {self.job}: {self._place.where(name)} does not match the digest in its manifest"
             )
         return model
 
@@ -68,18 +68,18 @@ class Reader:
             saved_by = ", ".join(f"{name} {version}" for name, version in sorted(changed))
             path = self._place.where(f"{self._folder}/{manifest.version}/model.joblib")
             raise ModelRefused(
-                "other_versions", f"job {self._job}: {path} was saved by {saved_by}, which is not installed here"
+                "other_versions", f"job {self.job}: {path} was saved by {saved_by}, which is not installed here"
             )
 
     def meant_for(
         self, manifest: Manifest, detector: str, parameters: Mapping[str, Any], channels: Sequence[str]
     ) -> None:
         """Check that a model was fitted for these. Raises ModelRefused."""
-        asked = (self._job, manifest.version, detector, as_json(parameters), tuple(channels))
+        asked = (self.job, manifest.version, detector, as_json(parameters), tuple(channels))
         if manifest.identity() != asked:
             path = self._place.where(f"{self._folder}/{manifest.version}/model.joblib")
             raise ModelRefused(
-                "wrong_model", f"job {self._job}: {path} was fitted for another detector, channels or job"
+                "wrong_model", f"job {self.job}: {path} was fitted for another detector, channels or job"
             )
 
     def unpickled(self, model: bytes, version: str) -> State:
@@ -87,16 +87,16 @@ class Reader:
         path = self._place.where(f"{self._folder}/{version}/model.joblib")
         if not model.startswith(_PICKLE):
             raise ModelRefused(
-                "damaged", f"job {self._job}: {path} is compressed or no joblib file; only plain ones are saved"
+                "damaged", f"job {self.job}: {path} is compressed or no joblib file; only plain ones are saved"
             )
         try:
             state = joblib.load(io.BytesIO(model))
         except Exception as error:  # an unpickler raises whatever the content makes it raise
             raise ModelRefused(
-                "damaged", f"job {self._job}: {path} cannot be unpickled ({type(error).__name__})"
+                "damaged", f"job {self.job}: {path} cannot be unpickled ({type(error).__name__})"
             ) from None
         if not isinstance(state, dict) or not all(isinstance(array, np.ndarray) for array in state.values()):
-            raise ModelRefused("damaged", f"job {self._job}: {path} holds something else than named arrays")
+            raise ModelRefused("damaged", f"job {self.job}: {path} holds something else than named arrays")
         return state
 
     def _record(self, version: str, file: str, kind: type[_Record]) -> _Record:
@@ -105,10 +105,10 @@ class Reader:
         try:
             record = unseal(data, kind, self._keys)
         except SealError as error:
-            raise ModelRefused(error.reason, f"job {self._job}: {self._place.where(name)} {error}") from None
-        if (record.job, record.version) != (self._job, version):
+            raise ModelRefused(error.reason, f"job {self.job}: {self._place.where(name)} {error}") from None
+        if (record.job, record.version) != (self.job, version):
             raise ModelRefused(
-                "wrong_model", f"job {self._job}: {self._place.where(name)} belongs to another job or version"
+                "wrong_model", f"job {self.job}: {self._place.where(name)} belongs to another job or version"
             )
         return record
 
@@ -116,12 +116,12 @@ class Reader:
         try:
             return read()
         except TooLarge as error:
-            raise ModelRefused("too_large", f"job {self._job}: {error}") from None
+            raise ModelRefused("too_large", f"job {self.job}: {error}") from None
         except FileNotFoundError:
             path = self._place.where(name)
-            raise ModelMissing(f"job {self._job}: there is no {path}; the job needs a fit") from None
+            raise ModelMissing(f"job {self.job}: there is no {path}; the job needs a fit") from None
         except Unreachable as error:
-            raise StoreError(f"job {self._job}: {error}") from None
+            raise StoreError(f"job {self.job}: {error}") from None
         except OSError as error:
             path, why = self._place.where(name), error.strerror or error
-            raise ModelRefused("unreadable", f"job {self._job}: {path} cannot be read: {why}") from None
+            raise ModelRefused("unreadable", f"job {self.job}: {path} cannot be read: {why}") from None

@@ -3,10 +3,12 @@
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Final, Protocol
+from urllib.parse import unquote
 
+from exporter.config.models import ModelsConfig
 from exporter.files import Lock, LockHeld, read_once, sync_folder, write_atomically, write_new
 
 LOCK_WAIT: Final = 30.0
@@ -36,8 +38,8 @@ class Place(Protocol):
         """Return what is directly in a folder, hidden names left out; nothing where there is no such folder."""
         ...
 
-    def remove(self, folder: str) -> None:
-        """Remove a folder with its files, the last of `add` first."""
+    def remove(self, name: str) -> None:
+        """Remove a file, or a folder with its files, of these a manifest first; nothing where there is none."""
         ...
 
     def pointer(self, job: str, limit: int) -> tuple[str, bytes]:
@@ -51,6 +53,17 @@ class Place(Protocol):
     def alone(self, job: str) -> AbstractContextManager[None]:
         """Keep others from changing the job as long as the context lasts, where the place has such locks."""
         ...
+
+
+def place_of(config: ModelsConfig) -> Place:
+    """Return where `config` keeps models. A `file://` URL is a folder as any other."""
+    if config.path is not None:
+        return Folder(config.path)
+    if (config.url or "").startswith(("file://", "local://")):
+        return Folder(Path(unquote((config.url or "").partition("://")[2])))
+    from exporter.store.objects import Objects  # fsspec and what it brings: only where it is needed
+
+    return Objects(config)
 
 
 class Folder:
@@ -69,7 +82,9 @@ class Folder:
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file, or replace it, by one rename."""
-        write_atomically(self._path / name, data)
+        file = self._path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(file, data)
 
     def add(self, folder: str, files: Mapping[str, bytes]) -> None:
         """Write a new folder and rename it into place."""
@@ -91,12 +106,13 @@ class Folder:
         path = self._path / folder
         return [each.name for each in path.iterdir() if not each.name.startswith(".")] if path.is_dir() else []
 
-    def remove(self, folder: str) -> None:
-        """Remove a folder with its files: first its name, so that half of it is never found."""
-        path = self._path / folder
+    def remove(self, name: str) -> None:
+        """Remove a file, or a folder with its files: first its name, so that half of it is never found."""
+        path = self._path / name
         draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-        path.rename(draft)
-        shutil.rmtree(draft)
+        with suppress(FileNotFoundError):
+            path.rename(draft)
+            _discard(draft)
 
     def pointer(self, job: str, limit: int) -> tuple[str, bytes]:
         """Return `current`."""
@@ -115,10 +131,14 @@ class Folder:
         try:
             with Lock(folder / "lock", wait=LOCK_WAIT):
                 for draft in folder.glob(".*.tmp"):
-                    if draft.is_dir():
-                        shutil.rmtree(draft)
-                    else:
-                        draft.unlink()
+                    _discard(draft)
                 yield
         except LockHeld as error:
             raise BlockingIOError(f"{error}; is another training running?") from None
+
+
+def _discard(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()

@@ -23,7 +23,7 @@ from exporter.manifest import Manifest, Outcome, Pointer, as_json, libraries, se
 from exporter.store.checked import RECORD_LIMIT, Reader
 from exporter.store.errors import ModelMissing, ModelRefused, StoreError
 from exporter.store.names import folder_name, generation_of, newest_first, saved_at, version_name
-from exporter.store.places import Folder, Place
+from exporter.store.places import place_of
 
 KEPT: Final = 10  # versions per job: a rollback has somewhere to go, and the disk does not fill up
 
@@ -53,7 +53,7 @@ class Store:
 
     def __init__(self, config: ModelsConfig) -> None:
         self._config = config
-        self._place: Place = Folder(config.path)
+        self._place = place_of(config)
         self._seen: dict[str, int] = {}
         self._lock = threading.Lock()
 
@@ -406,5 +406,9 @@ def _finite(figures: Mapping[str, float]) -> dict[str, float | None]:
 def _stored(reader: Reader, version: str, in_service: bool) -> Stored:
     try:
         return Stored(version, in_service, reader.manifest(version), outcome=reader.outcome(version))
-    except (ModelMissing, ModelRefused) as error:
+    except ModelMissing:
+        return Stored(
+            version, in_service, None, refused=f"job {reader.job}: version {version} was not saved to its end"
+        )
+    except ModelRefused as error:
         return Stored(version, in_service, None, refused=str(error))

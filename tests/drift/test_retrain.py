@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from exporter.config.models import Config
 from exporter.drift import Drift
 from exporter.retrain import RetrainFolder, RetrainRequest
 from exporter.runner import Runner, Sinks
+from exporter.store.places import Folder
 from tests.cycle.test_cycle import Bench
 
 
@@ -23,10 +25,10 @@ def request(job="cpu", time=1.0):
 
 
 def test_a_request_is_read_as_written_and_taken_once(tmp_path):
-    folder = RetrainFolder(tmp_path / "not there yet")
+    folder = RetrainFolder(Folder(tmp_path / "not there yet"))
     assert folder.read("cpu") is None
     file = folder.write(request())
-    assert json.loads(file.read_text())["reason"] == "why"
+    assert json.loads(Path(file).read_text())["reason"] == "why"
     assert folder.read("cpu") == request()
     assert folder.read("other") is None
     assert folder.consume(request())
@@ -35,17 +37,17 @@ def test_a_request_is_read_as_written_and_taken_once(tmp_path):
 
 
 def test_a_newer_request_takes_the_place_of_the_older_and_is_not_taken_for_it(tmp_path):
-    folder = RetrainFolder(tmp_path)
+    folder = RetrainFolder(Folder(tmp_path))
     folder.write(request(time=1.0))
     taken = folder.read("cpu")
     folder.write(request(time=2.0))  # while the training runs
     assert not folder.consume(taken)
     assert folder.read("cpu").time == 2.0
-    assert len(list(tmp_path.iterdir())) == 1
+    assert len(list(tmp_path.glob(".retrain/*"))) == 1
 
 
 def test_jobs_with_odd_names_do_not_share_a_file(tmp_path):
-    folder, names = RetrainFolder(tmp_path), ["a:b", "a.b", "A", "a"]
+    folder, names = RetrainFolder(Folder(tmp_path)), ["a:b", "a.b", "A", "a"]
     for name in names:
         folder.write(request(job=name))
     assert [folder.read(name).job for name in names] == names
@@ -54,9 +56,9 @@ def test_jobs_with_odd_names_do_not_share_a_file(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"job": 1}', b"\xff", b"{}" + b" " * 70_000])
 def test_a_damaged_request_is_said_and_left_alone(tmp_path, content):
     """Row 25."""
-    folder = RetrainFolder(tmp_path)
+    folder = RetrainFolder(Folder(tmp_path))
     folder.write(request())
-    (file,) = tmp_path.iterdir()
+    (file,) = tmp_path.glob(".retrain/*")
     file.write_bytes(content)
     with structlog.testing.capture_logs() as logs:
         assert folder.read("cpu") is None
@@ -67,7 +69,7 @@ def test_a_damaged_request_is_said_and_left_alone(tmp_path, content):
 
 def test_a_reader_never_sees_half_a_request(tmp_path):
     """Row 24."""
-    folder, stop = RetrainFolder(tmp_path), threading.Event()
+    folder, stop = RetrainFolder(Folder(tmp_path)), threading.Event()
     folder.write(request())
 
     def rewrite():
@@ -101,9 +103,9 @@ def judged_with_drift(bench, **sinks):
 def test_drift_is_counted_logged_and_asked_about_but_nothing_is_fitted(tmp_path):
     bench = Bench(detector="robust")
     bench.put("a", range(100))
-    logs = judged_with_drift(bench, retrain=RetrainFolder(tmp_path))
+    logs = judged_with_drift(bench, retrain=RetrainFolder(Folder(tmp_path)))
     assert bench.sample("drift_events_total", detector="robust", method="adwin") == 1
-    found = RetrainFolder(tmp_path).read("job")
+    found = RetrainFolder(Folder(tmp_path)).read("job")
     assert (found.job, found.detector, found.method, found.time) == ("job", "robust", "adwin", 51 * 60.0)
     assert found.statistics == {"before": 0.2, "now": 0.4, "hours": 400.0}
     [line] = [line for line in logs if line["event"] == "drift"]
@@ -114,7 +116,7 @@ def test_a_folder_that_cannot_be_written_is_said_and_stops_nothing(tmp_path):
     (tmp_path / "file").write_text("")
     bench = Bench(detector="robust")
     bench.put("a", range(100))
-    logs = judged_with_drift(bench, retrain=RetrainFolder(tmp_path / "file" / "x"))
+    logs = judged_with_drift(bench, retrain=RetrainFolder(Folder(tmp_path / "file" / "x")))
     assert [line["job"] for line in logs if line["event"] == "retrain_not_asked_for"] == ["job"]
     assert bench.sample("cycles_total", outcome="success") == 2
     assert np.isfinite(bench.job.judged)
@@ -147,13 +149,14 @@ def test_a_job_may_say_otherwise_than_the_whole(tmp_path, every, job, method):
 def test_requests_lie_beside_the_models_or_else_the_states(tmp_path):
     jobs = "jobs: {a: {expr: up}}\ndrift_detection: true\n"
     for more, folder in (
-        ("models: {path: m}\nstate: {path: s}\n", "m/.retrain"),
-        ("state: {path: s}\n", "s/.retrain"),
+        ("models: {path: m}\nstate: {path: s}\n", "m"),
+        ("models: {url: 'memory://m'}\nstate: {path: s}\n", "memory://m"),
+        ("state: {path: s}\n", "s"),
         ("", None),
     ):
         made = loaded(tmp_path, jobs + more)
         found = RetrainFolder.of(made.config)
-        assert (found and str(found._path)) == folder
+        assert (found and found._place.where("")) == folder
         assert bool(made.notes) == (folder is None)
 
 

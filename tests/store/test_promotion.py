@@ -1,20 +1,12 @@
 """Candidates, the gate's verdict, promotion and rollback: what is in service changes only when it is said to."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from exporter.config.models import ModelsConfig
 from exporter.manifest import Manifest
 from exporter.store import ModelMissing, ModelRefused, Store, StoreError
 
 ASKED = ("api", "robust", {"window": 60}, ("value",))
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(ModelsConfig(path=tmp_path / "models"))
 
 
 def save(store: Store, value: float = 0.0, *, in_service: bool = True) -> Manifest:
@@ -26,6 +18,10 @@ def served(store: Store) -> float:
     state, manifest = store.load(*ASKED)
     assert state["value"][0] == manifest.trained_to
     return manifest.trained_to
+
+
+def content(store: Store, name: str) -> bytes:
+    return store._place.read(name, 2**20)
 
 
 def judge(store: Store, candidate: Manifest, *, passed: bool) -> None:
@@ -98,8 +94,8 @@ def test_a_rollback_to_a_named_version_can_be_taken_back(store: Store) -> None:
 def test_a_damaged_version_is_never_put_in_service(damage: str, store: Store) -> None:
     """Row 25."""
     first, _ = save(store, 1.0), save(store, 2.0)
-    file = store._config.path / "api" / first.version / damage
-    file.write_bytes(file.read_bytes()[:-9])
+    name = f"api/{first.version}/{damage}"
+    store._place.write(name, content(store, name)[:-9])
     for change in (lambda: store.rollback("api"), lambda: store.promote("api", first.version, force=True)):
         with pytest.raises(ModelRefused, match=f"job api: .*{damage}"):
             change()
@@ -113,8 +109,8 @@ def test_a_damaged_version_is_never_put_in_service(damage: str, store: Store) ->
 def test_a_verdict_that_was_tampered_with_is_no_verdict(store: Store) -> None:
     candidate = save(store, 2.0, in_service=False)
     judge(store, candidate, passed=False)
-    file = store._config.path / "api" / candidate.version / "gate.json"
-    file.write_bytes(file.read_bytes().replace(b'"passed": false', b'"passed": true'))
+    name = f"api/{candidate.version}/gate.json"
+    store._place.write(name, content(store, name).replace(b'"passed": false', b'"passed": true'))
     with pytest.raises(ModelRefused, match="does not match its checksum"):
         store.promote("api", candidate.version)
 
@@ -122,8 +118,7 @@ def test_a_verdict_that_was_tampered_with_is_no_verdict(store: Store) -> None:
 def test_another_models_verdict_does_not_count(store: Store) -> None:
     good, bad = (save(store, value, in_service=False) for value in (1.0, 2.0))
     judge(store, good, passed=True)
-    folder = store._config.path / "api"
-    (folder / bad.version / "gate.json").write_bytes((folder / good.version / "gate.json").read_bytes())
+    store._place.write(f"api/{bad.version}/gate.json", content(store, f"api/{good.version}/gate.json"))
     with pytest.raises(ModelRefused, match="another job or version"):
         store.promote("api", bad.version)
 
@@ -137,7 +132,7 @@ def test_after_a_damaged_pointer_a_version_can_be_put_in_service_for_processes_t
         store.rollback("api", versions[0].version)
         store.rollback("api", versions[1].version)
     assert served(store) == 2.0
-    (store._config.path / "api" / "current").write_text("torn")
+    store._place.write(store._place.pointer("api", 10_000)[0], b"torn")
     assert "current" in store.verify("api")
     Store(store._config).rollback("api", versions[0].version)
     assert served(store) == 1.0
@@ -160,12 +155,12 @@ def test_the_result_of_a_training_is_kept_and_counted(store: Store) -> None:
     assert found is not None
     assert found["time"] > 0
     assert (found["outcome"], found["reason"], found["totals"]) == ("rejected", "worse", {"promoted": 1, "rejected": 1})
-    (store._config.path / "api" / "last_train.json").write_text("{")
+    store._place.write("api/last_train.json", b"{")
     assert store.recorded("api") is None
 
 
 def test_jobs_are_listed_by_their_names(store: Store) -> None:
     for job in ("api", "NS/api@0-of-2"):
         store.save(job, *ASKED[1:], {"x": np.zeros(1)}, trained_from=0, trained_to=1, fingerprint="")
-    (store._config.path / ".retrain").mkdir()
+    store._place.write(".retrain", b"")
     assert sorted(store.jobs()) == ["NS/api@0-of-2", "api"]
