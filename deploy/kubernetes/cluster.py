@@ -7,6 +7,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, NamedTuple, TypeVar
 
+import yaml
+
 from deploy.kubernetes.errors import DeployError
 from deploy.kubernetes.parts import Object
 from exporter.masking import masked
@@ -85,9 +87,14 @@ class Cluster:
                 kubernetes.config.load_incluster_config(client_configuration=configuration)
             else:
                 raise DeployError(f"no cluster is known: there is no file {files}; KUBECONFIG names another")
-        except (kubernetes.config.ConfigException, OSError, ValueError) as error:
-            raise DeployError(masked(f"{files}: {error}; does kubectl work with it?")) from None
-        configuration.retries = 1
+        except kubernetes.config.ConfigException as error:
+            raise DeployError(masked(f"{files}: {' '.join(str(error).split())}; does kubectl work with it?")) from None
+        except (OSError, ValueError, TypeError, LookupError, AttributeError, yaml.YAMLError) as error:
+            # What is wrong is not shown: logins stand in such a file.
+            raise DeployError(
+                f"{files}: is no usable kubeconfig ({type(error).__name__}): does kubectl work?"
+            ) from None
+        configuration.retries = 0
         return cls(kubernetes.client.ApiClient(configuration))
 
     def get(self, kind: str, name: str, namespace: str) -> Object | None:

@@ -60,6 +60,11 @@ class Emulator(kmock.KubernetesEmulator):
         found = self._there((resource(kind), namespace if KINDS[kind].namespaced else None, name))
         return copy.deepcopy(found)
 
+    @property
+    def asked(self) -> list[Any]:
+        """Return every request as kmock understood it."""
+        return list(self._requests)
+
     def names(self) -> list[tuple[str, str]]:
         """Return plural and name of all that is there."""
         return sorted((key[0].plural, key[2]) for key, found in self.objects.items() if not found.deleted)

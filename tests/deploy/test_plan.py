@@ -1,0 +1,102 @@
+"""What of a configuration cannot be in a pod is refused with what to write instead; the rest follows from it."""
+
+import pytest
+
+from deploy.kubernetes import DeployError
+from tests.support.cluster import CONFIG
+
+JOBS = "jobs: {load: {expr: node_load1}}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            JOBS + "audit: {path: /srv/anomalies.csv}\n",
+            "audit.path: /srv/anomalies.csv cannot be written in the pod, where only /var/lib/anomaly-exporter can; "
+            "make it relative or put it there, for example in a profile",
+        ),
+        (JOBS + "state: {path: ../state}\n", "state.path: ../state cannot be written in the pod"),
+        (
+            JOBS + "models: {path: /var/lib/anomaly-exporter}\n",
+            "models.path: /var/lib/anomaly-exporter cannot be written",
+        ),
+        (JOBS + "state: {path: /var/lib/anomaly-exporterx}\n", "state.path: /var/lib/anomaly-exporterx cannot"),
+        (
+            JOBS + "web: {listen: 127.0.0.1:9877}\n",
+            "web.listen: 127.0.0.1:9877 answers within the pod only, and probes and Prometheus come from outside; "
+            "write 0.0.0.0:9877, for example in a profile",
+        ),
+        (
+            JOBS + "prometheus: {bearer: {file: token}}\n",
+            "prometheus.bearer: token is mounted from a Secret, so it must lie in a folder of its own; write for "
+            "example /run/secrets/anomaly-exporter/token",
+        ),
+        (JOBS + "prometheus: {bearer: {file: /etc/token}}\n", "prometheus.bearer: /etc/token is mounted from a Secret"),
+        (
+            JOBS + "prometheus: {bearer: {file: /var/lib/anomaly-exporter/s/token}}\n",
+            "prometheus.bearer: /var/lib/anomaly-exporter/s/token lies in the folder of the data",
+        ),
+        (
+            JOBS + "prometheus: {bearer: {file: /run/a/token}}\nnotify: {slack: {file: /run/b/token}}\n",
+            "notify.slack: file /run/b/token and file /run/a/token would both be the key token of the Secret; give "
+            "one of them another name",
+        ),
+        (
+            "prometheus_url: http://localhost:9090\nmetrics: [node_load1]\n"
+            "slack_webhook_url: https://hooks.slack.com/services/T0/B0/canary\n",
+            "slack_webhook_url: stands in the file itself, and a ConfigMap keeps no secret; write the configuration "
+            "with jobs: and notify: {slack: {env: SLACK_WEBHOOK_URL}}",
+        ),
+        (JOBS + "# " + "x" * 1_000_001, "bytes are more than a ConfigMap holds"),
+    ],
+)
+def test_what_cannot_be_in_a_pod_is_refused_with_what_to_write_instead(planned, text, told):
+    with pytest.raises(DeployError) as refusal:
+        planned(text)
+    assert told in str(refusal.value)
+    assert "canary" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", ["Judge", "-judge", "judge.", "a" * 41, "", "a\nb"])
+def test_a_name_that_kubernetes_refuses_is_refused_here(planned, name):
+    with pytest.raises(DeployError, match="is no name for Kubernetes"):
+        planned(name=name)
+
+
+def test_profile_and_files_go_into_the_pod_as_they_are(planned, tmp_path):
+    (tmp_path / "anomaly.prod.yml").write_text('prometheus: {url: "https://mimir.example.com"}\n')
+    made = planned(profile="prod")
+    assert made.config == {
+        "anomaly.yml": CONFIG,
+        "anomaly.prod.yml": 'prometheus: {url: "https://mimir.example.com"}\n',
+    }
+    assert (made.config_file, made.profile) == ("anomaly.yml", "prod")
+    assert made.egress[0] == {"ports": [{"port": 443, "protocol": "TCP"}]}
+
+
+def test_what_alertmanager_reads_itself_is_not_asked_of_the_pod(planned):
+    text = JOBS + (
+        "alerting:\n  receivers: {team: {slack: {webhook: {file: /run/secrets/slack}, channel: '#alerts'}}}\n"
+        "  routes: {ticket: [team]}\n"
+    )
+    assert planned(text).secret_files == ()
+
+
+def test_certificates_are_mounted_as_secrets_are(planned):
+    text = JOBS + (
+        'prometheus: {url: "https://p:9090", tls: {ca_file: /run/secrets/source/ca.pem}}\n'
+        "web: {tls: {cert_file: /run/secrets/web/tls.crt, key_file: /run/secrets/web/tls.key}}\n"
+    )
+    made = planned(text)
+    assert set(made.secret_files) == {
+        "/run/secrets/source/ca.pem",
+        "/run/secrets/web/tls.crt",
+        "/run/secrets/web/tls.key",
+    }
+    assert made.https
+
+
+def test_nothing_to_keep_needs_no_claim(planned):
+    made = planned(JOBS)
+    assert (made.keep_state, made.models_path, made.train) == (False, "", False)
