@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from deploy.helm.chart import overrides
 from deploy.kubernetes import plan
@@ -108,6 +109,8 @@ def notes(loaded: Loaded, settings: Settings, environ: Mapping[str, str]) -> Ite
     """Say what is allowed and may surprise."""
     config = loaded.config
     yield from loaded.notes
+    if urlsplit(config.prometheus.url).hostname in plan.LOOPBACK:
+        yield f"prometheus.url: {config.prometheus.url} is the pod itself; name the source as pods do, in a profile"
     if config.state is None:
         yield "state: there is none, so every restart of a pod begins with a warm-up and forgets open incidents"
     if config.web.users and not settings.scrape_secret:

@@ -78,11 +78,7 @@ def written(config: Config) -> dict[str, str]:
         "audit.path": config.audit.path if config.audit else None,
         "report.path": config.report.path if config.report else None,
     }
-    return {place: _within(place, str(path)) for place, path in wanted.items() if path is not None and not _url(path)}
-
-
-def _url(path: object) -> bool:
-    return "://" in str(path) or ":/" in str(path)  # a Path has lost one of the slashes
+    return {place: _within(place, str(path)) for place, path in wanted.items() if path is not None}
 
 
 def _within(place: str, path: str) -> str:
@@ -96,19 +92,33 @@ def _within(place: str, path: str) -> str:
 
 
 def egress(config: Config) -> tuple[Mapping[str, Any], ...]:
-    """Return where the pods may connect to: the source, and receivers and stores the configuration names."""
+    """Return where the pods may connect to: the source, and what else the configuration names."""
+    train = config.train
     made = [_to(config.prometheus.url)]
     if config.notify.slack or config.notify.webhook:
         made.append(_port(443))  # the address is a secret
-    if config.models and _url(config.models.path):
-        made.append(_port(443))
+    if config.models and config.models.url:
+        endpoints = list(_endpoints(config.models.options))
+        made += map(_to, endpoints) if endpoints else [_port(443)]
+    if config.models:
+        made += [_to(endpoint.url) for endpoint in (train.alertmanager, train.pushgateway) if endpoint]
+        made += [_to(train.scheduler)] if train.scheduler else []
     return tuple({str(rule): rule for rule in made}.values())
+
+
+def _endpoints(options: Any) -> Iterator[str]:
+    """Yield the addresses among the options of an object store, however deep they stand."""
+    for name, value in options.items() if isinstance(options, dict) else ():
+        if name == "endpoint_url" and isinstance(value, str):
+            yield value
+        else:
+            yield from _endpoints(value)
 
 
 def _to(url: str) -> Mapping[str, Any]:
     """Allow one address: names outside the cluster can only be told by their port."""
     parts = urlsplit(url)
-    host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
+    host, port = parts.hostname or "", parts.port or _PORTS.get(parts.scheme, 443)
     try:
         address = ip_address(host)
     except ValueError:

@@ -3,11 +3,12 @@
 import hashlib
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final
 
 from deploy.kubernetes.errors import DeployError
 from deploy.kubernetes.needs import egress, references, written
-from deploy.kubernetes.settings import Settings
+from deploy.kubernetes.settings import CONFIG, Settings
 from exporter.config.load import Loaded
 from rules.groups import groups
 from rules.prometheus import rule_file
@@ -16,7 +17,8 @@ _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?")
 _KEY: Final = re.compile(r"[-._a-zA-Z0-9]+")
 _LARGEST: Final = 1_000_000
 """Bytes a ConfigMap holds; what it says of itself comes on top."""
-_LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
+LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "[::1]", "::1"})
+"""Hosts that are the pod itself."""
 
 
 def settings(loaded: Loaded, profile: str | None = None, **choices: Any) -> Settings:
@@ -45,7 +47,7 @@ def settings(loaded: Loaded, profile: str | None = None, **choices: Any) -> Sett
                 "with a letter or digit at both ends"
             )
     host, _, port = config.web.listen.rpartition(":")
-    if host in _LOOPBACK:
+    if host in LOOPBACK:
         raise DeployError(
             f"web.listen: {config.web.listen} answers within the pod only, and probes and Prometheus come from "
             f"outside; write 0.0.0.0:{port}, for example in a profile"
@@ -64,6 +66,7 @@ def settings(loaded: Loaded, profile: str | None = None, **choices: Any) -> Sett
         # The port, its TLS and its users are the only things that a reload does not change.
         restart_on=hashlib.sha256(config.web.model_dump_json().encode()).hexdigest()[:12],
         port=int(port),
+        shards=config.train.shards,
         https=config.web.tls is not None,
         client_certificates=config.web.tls is not None and config.web.tls.client_ca_file is not None,
         secret_env=tuple(secret.env for secret in read.values() if secret.env is not None),
@@ -86,6 +89,24 @@ def _files(loaded: Loaded) -> dict[str, str]:
         if not _KEY.fullmatch(path.name):
             raise DeployError(f"{path}: a ConfigMap's file has only letters, digits, '-', '_' and '.' in its name")
         files[path.name] = path.read_text(encoding="utf-8-sig")
+    if (incidents := loaded.config.train.incidents) is not None:
+        files[incidents.name] = _incidents(incidents, loaded.files[0].parent)
     if (size := sum(len(text.encode()) for text in files.values())) > _LARGEST:
         raise DeployError(f"{loaded.files[0]}: {size} bytes are more than a ConfigMap holds ({_LARGEST}); split it")
     return files
+
+
+def _incidents(path: Path, folder: Path) -> str:
+    """Return the known incidents, which go beside the configuration."""
+    if path.parent != Path(CONFIG) or not _KEY.fullmatch(path.name):
+        raise DeployError(
+            f"train.incidents: {path} is not in the pod; write {CONFIG}/{path.name}, and keep the file itself beside "
+            "the configuration: it goes into the ConfigMap with it"
+        )
+    try:
+        return (folder / path.name).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DeployError(
+            f"train.incidents: {folder / path.name}, which goes into the ConfigMap, cannot be read: "
+            f"{type(error).__name__}"
+        ) from None

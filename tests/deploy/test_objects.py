@@ -130,6 +130,17 @@ def test_probes_ask_pages_that_are_there_and_need_no_login(variant):
             assert asked.get("scheme", "HTTP") == ("HTTPS" if variant.https else "HTTP")
 
 
+def test_arguments_are_understood_by_the_command(variant):
+    from typer.testing import CliRunner
+
+    from exporter.cli import cli
+
+    for pod in pod_specs(objects(variant)):
+        command, *options = pod["containers"][0]["args"]
+        text = CliRunner().invoke(cli, [command, "--help"], env={"COLUMNS": "200"}).output
+        assert all(option in text for option in options if option.startswith("--")), command
+
+
 def test_one_training_runs_at_a_time_and_ends__row_50(planned):
     job = made_of(objects(planned()), "CronJob", "anomaly-exporter-train")["spec"]
     assert job["concurrencyPolicy"] == "Forbid"

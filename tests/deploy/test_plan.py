@@ -48,6 +48,15 @@ JOBS = "jobs: {load: {expr: node_load1}}\n"
             "slack_webhook_url: stands in the file itself, and a ConfigMap keeps no secret; write the configuration "
             "with jobs: and notify: {slack: {env: SLACK_WEBHOOK_URL}}",
         ),
+        (
+            JOBS + "train: {incidents: incidents.yml}\n",
+            "train.incidents: incidents.yml is not in the pod; write /etc/anomaly-exporter/incidents.yml, and keep the "
+            "file itself beside the configuration",
+        ),
+        (
+            JOBS + "train: {incidents: /etc/anomaly-exporter/none.yml}\n",
+            "none.yml, which goes into the ConfigMap, cannot",
+        ),
         (JOBS + "# " + "x" * 1_000_001, "bytes are more than a ConfigMap holds"),
     ],
 )
@@ -100,3 +109,23 @@ def test_certificates_are_mounted_as_secrets_are(planned):
 def test_nothing_to_keep_needs_no_claim(planned):
     made = planned(JOBS)
     assert (made.keep_state, made.models_path, made.train) == (False, "", False)
+
+
+def test_known_incidents_go_beside_the_configuration(planned, tmp_path):
+    (tmp_path / "incidents.yml").write_text("[]\n")
+    made = planned(JOBS + "train: {incidents: /etc/anomaly-exporter/incidents.yml, shards: 3}\n")
+    assert made.config["incidents.yml"] == "[]\n"
+    assert made.shards == 3
+
+
+def test_an_object_store_takes_no_volume_and_may_be_connected_to(planned):
+    text = JOBS + (
+        "models:\n  url: s3://models/anomalies\n  options: {key: {env: S3_KEY}, secret: {file: /run/secrets/s3/secret},"
+        ' client_kwargs: {endpoint_url: "http://minio.storage.svc:9000"}}\n'
+        "train: {pushgateway: {url: http://10.0.0.7:9091}}\n"
+    )
+    made = planned(text)
+    assert (made.models_path, made.train) == ("", True)
+    assert (made.secret_env, made.secret_files) == (("S3_KEY",), ("/run/secrets/s3/secret",))
+    assert [rule["ports"][0]["port"] for rule in made.egress] == [9090, 9000, 9091]
+    assert made.egress[1]["to"] == [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "storage"}}}]
