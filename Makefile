@@ -15,7 +15,7 @@ UV := export UV_FIND_LINKS=$$({ echo $$PIP_FIND_LINKS; $(BIN)/python -m pip conf
 PROGRESS := $(shell [ -t 2 ] || echo .ci/beat uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint build rules chart image bench bench-rules quality fleet servers browser constraints clean
+.PHONY: help demo test lint build rules chart image bench bench-rules quality fleet servers browser airflow constraints clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,7 +24,7 @@ help: ## this list
 demo: .venv/ready servers ## see a fault found, alerted and resolved on real servers (ARGS="--for 2m" ends by itself)
 	@$(BIN)/anomaly-exporter demo $(ARGS)
 
-test: lint servers browser ## lint, then all tests
+test: lint servers browser airflow ## lint, then all tests
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 lint: .venv/ready ## ruff and mypy --strict
@@ -67,6 +67,10 @@ browser: # for the tests of the reports, which are skipped where there is none
 	  || .ci/packages chromium \
 	  || echo 'No browser to be had here: the tests of reports in a browser are skipped.'
 
+airflow: # an environment of its own, for the tests of the DAG, which are skipped where it cannot be made
+	@$(MAKE) --no-print-directory .venv-airflow/ready \
+	  || echo 'No Airflow to be had here: the tests of the DAG are skipped.'
+
 constraints: .venv/ready ## pin the newest versions anew
 	@$(UV) printf 'hatchling\nuv\n' | $(BIN)/uv pip compile pyproject.toml - --all-extras --group dev --upgrade \
 	  --universal --python-version 3.11 --no-annotate --no-header --output-file constraints.txt
@@ -74,7 +78,7 @@ constraints: .venv/ready ## pin the newest versions anew
 	@sed -i -e '/^nvidia-/d;/^cuda-/d;/^triton/d' -e 's/^torch==.*/torch==2.13.0/' constraints.txt
 
 clean: ## remove the environment and the caches
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-airflow .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 .venv/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -85,4 +89,10 @@ clean: ## remove the environment and the caches
 	$(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt uv
 	@$(UV) $(PROGRESS) $(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt \
 	  --build-constraint constraints.txt --group dev --editable '.[otel]'
+	@touch $@
+
+.venv-airflow/ready: constraints.txt | .venv/ready
+	@.ci/beat "making .venv-airflow" $(PYTHON) -m venv --clear --without-pip .venv-airflow
+	@$(UV) $(PROGRESS) $(BIN)/uv pip install --python .venv-airflow/bin/python --constraint constraints.txt \
+	  --build-constraint constraints.txt apache-airflow
 	@touch $@

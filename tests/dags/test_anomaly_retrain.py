@@ -1,0 +1,165 @@
+"""The DAG in a real Airflow, which has an environment of its own; ours is only started by it."""
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from exporter.config.models import ModelsConfig
+from exporter.store import Store
+from tests.conftest import StartPrometheus
+
+ROOT = Path(__file__).parents[2]
+AIRFLOW = ROOT / ".venv-airflow" / "bin" / "python"
+STEP = 60
+
+pytestmark = pytest.mark.skipif(
+    not AIRFLOW.with_name("airflow").exists(), reason="no Airflow: make airflow makes the environment it needs"
+)
+
+
+def airflow(home: Path, *command: object, **settings: object) -> subprocess.CompletedProcess[str]:
+    """Run Airflow's Python with nothing of ours around it."""
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(home),
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "ANOMALY_PYTHON": sys.executable,
+    }
+    environment |= {name: str(value) for name, value in settings.items()}
+    return subprocess.run(
+        [AIRFLOW, *map(str, command)],
+        env=environment,
+        cwd=home,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+
+
+def told(home: Path, code: str, **settings: object) -> Mapping:
+    """Run Python code in Airflow's environment and return what it prints last, as JSON."""
+    done = airflow(home, "-c", code, **settings)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+PARSE = """
+import json, sys
+from airflow.dag_processing.dagbag import DagBag
+bag = DagBag()
+(dag,) = bag.dags.values()
+print(json.dumps({
+    "errors": bag.import_errors,
+    "ours": sorted(name for name in sys.modules if name.split(".")[0] in {"exporter", "detectors", "rules"}),
+    "schedule": dag.timetable.expression, "runs": dag.max_active_runs, "catchup": dag.catchup,
+    "tasks": {task.task_id: [type(task).__name__, task.retries, task.execution_timeout.total_seconds(), task.python,
+                             sorted(task.upstream_task_ids)] for task in dag.tasks},
+}))
+"""
+
+
+def test_the_dag_parses_without_errors_and_imports_nothing_of_ours(tmp_path: Path) -> None:
+    dag = told(tmp_path, PARSE, ANOMALY_CRON="17 4 * * 1", ANOMALY_PYTHON="/there/is/none")
+
+    assert dag["errors"] == {}
+    assert dag["ours"] == []
+    assert (dag["schedule"], dag["runs"], dag["catchup"]) == ("17 4 * * 1", 1, False)
+    assert list(dag["tasks"]) == ["jobs", "retrain.fit", "retrain.gate", "retrain.promote", "retrain.report"]
+    for name, (kind, retries, seconds, python, before) in dag["tasks"].items():
+        assert kind == "ExternalPythonOperator"
+        assert python == "/there/is/none"
+        assert seconds > 0
+        assert retries == (0 if name == "jobs" else 2)
+        if name != "jobs":
+            assert "jobs" in before
+
+
+CHECK = """
+import importlib.util, json, sys
+from airflow.sdk.exceptions import AirflowFailException
+spec = importlib.util.spec_from_file_location("dag_file", sys.argv[1] if len(sys.argv) > 1 else DAG)
+dag = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(dag)
+try:
+    dag.check_interpreter({})
+except AirflowFailException as error:
+    print(json.dumps(str(error)))
+else:
+    print(json.dumps(""))
+""".replace("DAG)", repr(str(ROOT / "dags" / "anomaly_retrain.py")) + ")")
+
+
+def test_an_interpreter_that_is_missing_or_without_our_package_is_said_at_once(tmp_path: Path) -> None:
+    missing = told(tmp_path, CHECK, ANOMALY_PYTHON="/there/is/none")
+    without = told(tmp_path, CHECK, ANOMALY_PYTHON=AIRFLOW)
+
+    assert missing.startswith("no Python can be started at /there/is/none (No such file or directory): set ANOMALY_PYT")
+    assert without.startswith(f"{AIRFLOW} has no anomaly-exporter, or cannot import it: set ANOMALY_PYTHON to ")
+    assert told(tmp_path, CHECK) == ""
+
+
+def history(end: int) -> list[str]:
+    """Return two days of two metrics of three instances each."""
+    rng = np.random.default_rng(0)
+    lines = []
+    for metric in ("good_load", "bad_load"):
+        lines.append(f"# TYPE {metric} gauge")
+        for instance in "abc":
+            lines += [
+                f'{metric}{{instance="{instance}"}} {value:.4f} {when}'
+                for when, value in zip(range(end - 2 * 86400, end, STEP), rng.normal(10, 1, 2880), strict=True)
+            ]
+    return lines
+
+
+@pytest.mark.servers
+@pytest.mark.slow
+def test_a_run_promotes_what_passes_its_gate_and_reports_what_does_not(
+    tmp_path: Path, prometheus: StartPrometheus
+) -> None:
+    server = prometheus(history=history(int(time.time()) // STEP * STEP))
+    config = tmp_path / "anomaly.yml"
+    deaf = {"robust": {"deviations": 1000}}  # notices nothing, and the gate notices that
+    jobs = {"good": {"expr": "good_load", "detector": "robust"}, "bad": {"expr": "bad_load", "detector": deaf}}
+    models = {"path": str(tmp_path / "models")}
+    config.write_text(
+        yaml.safe_dump({"prometheus": {"url": server.url}, "models": models, "train": {"window": "2d"}, "jobs": jobs})
+    )
+    home = tmp_path / "airflow"
+    home.mkdir()
+    migrated = airflow(home, "-m", "airflow", "db", "migrate")
+    assert migrated.returncode == 0, migrated.stdout + migrated.stderr
+
+    run = airflow(home, "-m", "airflow", "dags", "test", "anomaly_retrain", CONFIG_PATH=config, ANOMALY_RETRIES=0)
+
+    assert run.returncode == 0, run.stdout + run.stderr
+    with sqlite3.connect(home / "airflow.db") as database:
+        rows = database.execute("select task_id, rendered_map_index, state from task_instance").fetchall()
+    states = {(task.removeprefix("retrain."), job): state for task, job, state in rows}
+    assert states == {
+        ("jobs", None): "success",
+        ("fit", "good"): "success",
+        ("gate", "good"): "success",
+        ("promote", "good"): "success",
+        ("report", "good"): "success",
+        ("fit", "bad"): "success",
+        ("gate", "bad"): "success",
+        ("promote", "bad"): "skipped",
+        ("report", "bad"): "success",
+    }
+    store = Store(ModelsConfig(**models))
+    assert store.current("good") is not None
+    assert store.current("bad") is None
+    assert "nothing to promote: job bad was rejected: " in run.stdout
