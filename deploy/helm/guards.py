@@ -116,10 +116,20 @@ def _guarded(text: list[str], variants: Iterable[tuple[Flag, list[str]]]) -> Ite
 def _nested(lines: Iterable[Line]) -> Iterator[str]:
     """Yield the lines with the conditions they are within opened and closed around them."""
     opened: tuple[str, ...] = ()
+    turned = False  # the innermost block is an `else` already
     for line, within in (*lines, ("", ())):
         same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(opened, within, strict=False)))
-        yield from ["{{- end }}"] * (len(opened) - same)
-        yield from (f"{{{{- {condition} }}}}" for condition in within[same:])
+        if not turned and same == len(opened) - 1 == len(within) - 1 and _opposite(opened[-1], within[-1]):
+            yield "{{- else }}"
+            turned = True
+        elif opened != within:
+            yield from ["{{- end }}"] * (len(opened) - same)
+            yield from (f"{{{{- {condition} }}}}" for condition in within[same:])
+            turned = False
         opened = within
         if line:
             yield line
+
+
+def _opposite(one: str, other: str) -> bool:
+    return one != other and one.replace("if not ", "if ") == other.replace("if not ", "if ")

@@ -77,8 +77,9 @@ def test_its_steps_make_an_exporter_in_a_clean_folder(built: Path) -> None:
     done = exporter(built, "rules", "--config", "anomaly.yml", "--out", "generated")
     assert done.returncode == 0, done.stderr
     assert (built / "generated/alertmanager.yml").is_file()
-    done = exporter(built, "deploy", "--config", "anomaly.yml", "--dry-run")
-    assert done.returncode == 0, done.stderr
+    for output in ("--dry-run", "--values"):
+        done = exporter(built, "deploy", "--config", "anomaly.yml", output)
+        assert done.returncode == 0, done.stderr
     holds_the_pinned_versions_and_no_tool_to_build_with(built)
 
 
