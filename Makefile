@@ -15,7 +15,7 @@ UV := export UV_FIND_LINKS=$$({ echo $$PIP_FIND_LINKS; $(BIN)/python -m pip conf
 PROGRESS := $(shell [ -t 2 ] || echo .ci/beat uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint build rules chart image bench bench-rules quality fleet servers browser airflow constraints clean
+.PHONY: help demo test lint build rules chart image bench bench-rules quality fleet servers browser kubectl airflow constraints clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,7 +24,7 @@ help: ## this list
 demo: .venv/ready servers ## see a fault found, alerted and resolved on real servers (ARGS="--for 2m" ends by itself)
 	@$(BIN)/anomaly-exporter demo $(ARGS)
 
-test: lint servers browser airflow ## lint, then all tests
+test: lint servers browser kubectl airflow ## lint, then all tests
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 lint: .venv/ready ## ruff and mypy --strict
@@ -66,6 +66,10 @@ browser: # for the tests of the reports, which are skipped where there is none
 	@{ command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null \
 	  || .ci/packages chromium \
 	  || echo 'No browser to be had here: the tests of reports in a browser are skipped.'
+
+kubectl: # for the tests of the manifests, which are skipped where there is none
+	@command -v kubectl >/dev/null || .ci/packages kubernetes-client \
+	  || echo 'No kubectl to be had here: the tests of the manifests with it are skipped.'
 
 airflow: # an environment of its own, for the tests of the DAG, which are skipped where it cannot be made
 	@$(MAKE) --no-print-directory .venv-airflow/ready \
