@@ -4,6 +4,7 @@ Every task runs on one thread and from the same seeds, wherever it runs: the num
 and tasks beside each other do not fight for the cores.
 """
 
+import os
 import random
 import signal
 import threading
@@ -148,7 +149,7 @@ def _in_processes(call: Call[Task, Value], tasks: Sequence[Task], workers: int) 
 
 
 def _parallel(call: Call[Task, Value], share: dict[int, Task], workers: int) -> Any:
-    with joblib.parallel_config(backend="loky", inner_max_num_threads=1, initializer=_leave_interrupts):
+    with joblib.parallel_config(backend="loky", inner_max_num_threads=1, initializer=_settle):
         # Never one worker: joblib would run that in this process. Arrays are passed as they are, not as read-only maps.
         return joblib.Parallel(n_jobs=max(workers, 2), return_as="generator_unordered", max_nbytes=None)(
             joblib.delayed(_numbered)(call, number, task) for number, task in share.items()
@@ -159,5 +160,14 @@ def _numbered(call: Call[Task, Value], number: int, task: Task) -> tuple[int, Re
     return number, call(task)
 
 
-def _leave_interrupts() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the first one ends us
+def _settle() -> None:
+    """Let a new process leave Ctrl-C and the terminal to the first one, and end with it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ["TTY_COMPATIBLE"] = "0"  # which is how rich is told to draw no bar of its own
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)

@@ -6,7 +6,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,13 @@ def everywhere(function, tasks, backend: Backend, cluster: DaskCluster) -> list[
     return list(spread(function, tasks, backend, cluster.address, workers=2, progress=False))
 
 
+def until(true: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 @pytest.fixture(scope="module")
 def here() -> dict[int, Result]:
     return {result.task.seed: result for result in spread(fit, FITS, "sequential", progress=False)}
@@ -76,9 +84,7 @@ def test_a_task_whose_worker_was_killed_runs_again_and_nothing_is_lost(
     tasks = [Trace(tmp_path, number, seconds=1.0) for number in range(4)]
 
     def kill_the_second() -> None:
-        deadline = time.monotonic() + 60
-        while not tasks[1].runs and time.monotonic() < deadline:
-            time.sleep(0.05)
+        until(lambda: tasks[1].runs)
         os.kill(tasks[1].runs[0], signal.SIGKILL)
 
     killer = threading.Thread(target=kill_the_second)
@@ -122,7 +128,8 @@ def test_short_tasks_travel_together(dask: DaskCluster) -> None:
     assert len({result.value for result in results}) < 100
 
 
-def test_ctrl_c_ends_the_workers(tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_the_workers_end_with_the_process_that_started_them(end: signal.Signals, tmp_path: Path) -> None:
     script = tmp_path / "train.py"
     script.write_text(
         "from pathlib import Path\n"
@@ -131,24 +138,22 @@ def test_ctrl_c_ends_the_workers(tmp_path: Path) -> None:
         f"for _ in spread(leave_trace, [Trace(Path({str(tmp_path)!r}), n, 60.0) for n in range(4)], workers=2):\n"
         "    pass\n"
     )
-    root = str(Path(__file__).parents[2])
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     process = subprocess.Popen(
-        [sys.executable, script], env={**os.environ, "PYTHONPATH": root}, start_new_session=True, stderr=subprocess.PIPE
+        [sys.executable, script], env=environment, start_new_session=True, stderr=subprocess.PIPE
     )
     try:
         first, second = (Trace(tmp_path, number) for number in range(2))
-        deadline = time.monotonic() + 60
-        while not (first.runs and second.runs) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of them
-        _, errors = process.communicate(timeout=20)
+        until(lambda: first.runs and second.runs)
+        if end == signal.SIGINT:  # Ctrl-C reaches all processes of a terminal
+            os.killpg(process.pid, end)
+        else:
+            process.send_signal(end)
+        _, errors = process.communicate(timeout=20)  # the workers hold it open as long as they live
         assert errors.decode().count("Traceback") <= 1, errors.decode()
-        for pid in first.runs + second.runs:
-            while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
-                time.sleep(0.05)
-            assert not Path(f"/proc/{pid}").exists()
+        until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in first.runs + second.runs))
     finally:
-        if process.poll() is None:
+        with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
 
 
