@@ -55,6 +55,7 @@ class IsolationForestDetector:
 
     _baseline: Baseline = field(init=False, repr=False)
     _forest: Any = field(init=False, repr=False, default=None)  # an IsolationForest; its import is left to fit()
+    _paths: Any = field(init=False, repr=False, default=())  # of its trees: each with the path length to its nodes
     _line: float = field(init=False, repr=False, default=float("nan"))  # P* - 1
     _half_width: float = field(init=False, repr=False, default=float("nan"))  # of the band, in deviations
 
@@ -77,7 +78,7 @@ class IsolationForestDetector:
             rows = np.concatenate([np.empty((0, FEATURES_PER_CHANNEL * len(history.channels))), *scaled])
             rows = _without_outages(rows[np.isfinite(rows).all(axis=1)])
             if len(rows) >= LEAST_ROWS:
-                self._forest = IsolationForest(n_estimators=self.trees, random_state=self.seed, n_jobs=1).fit(rows)
+                self._grown(IsolationForest(n_estimators=self.trees, random_state=self.seed, n_jobs=1).fit(rows))
                 excess = self._forest_path(rows) - 1
             else:
                 excess = np.full(len(rows), np.nan)
@@ -138,10 +139,16 @@ class IsolationForestDetector:
         return np.where(known, path, np.nan)
 
     def _forest_path(self, rows: Floats) -> Floats:
-        """Return the mean path length of feature rows, shape (N,), in the pooled forest."""
-        usual = average_path(np.array(float(self._forest.max_samples_)))
-        path: Floats = -np.log2(-self._forest.score_samples(rows)) * usual
-        return path
+        """Return the mean path length of feature rows, shape (N,), in the pooled forest.
+
+        As scikit-learn's score_samples() has it, which checks its input anew for every tree: 5 ms for a single row.
+        """
+        checked = rows.astype(np.float32, order="C")
+        return np.asarray(sum(lengths[tree.apply(checked)] for tree, lengths in self._paths) / len(self._paths))
+
+    def _grown(self, forest: Any) -> None:
+        self._forest = forest
+        self._paths = [(each.tree_, _path_lengths(each.tree_)) for each in forest.estimators_]
 
     def update(self, fresh: Batch, held: Flags, adopted: Flags) -> None:
         """Move the levels of entities without an incident; threshold and forest change only by `fit`."""
@@ -174,8 +181,17 @@ class IsolationForestDetector:
         if forest is not None:
             import joblib  # with scikit-learn, see fit()
 
-            self._forest = joblib.load(io.BytesIO(forest.tobytes()))
+            self._grown(joblib.load(io.BytesIO(forest.tobytes())))
         return self
+
+
+def _path_lengths(tree: Any) -> Floats:
+    """Return the path length to each node of one of scikit-learn's trees: its depth, and what it leaves uncut."""
+    depth = np.zeros(tree.node_count)
+    for parent, (left, right) in enumerate(zip(tree.children_left, tree.children_right, strict=True)):
+        if left >= 0:  # children are numbered after their parent
+            depth[[left, right]] = depth[parent] + 1
+    return depth + average_path(tree.n_node_samples.astype(np.float64))
 
 
 def _normal_quantiles(count: int) -> Floats:
