@@ -151,11 +151,6 @@ def _closed() -> Tree:
     return {"type": "object", "properties": {}, "additionalProperties": False}
 
 
-def covered() -> set[str]:
-    """Return the fields of Settings that have a value."""
-    return {value.setting.partition(".")[0] for value in VALUES} - {""}
-
-
 def _put(tree: Tree, path: str, found: Any) -> None:
     *sections, name = path.split(".")
     for section in sections:

@@ -1,6 +1,7 @@
 """The Helm chart: rendered by the real library, it is what the builders make."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import combinations
@@ -168,6 +169,15 @@ def test_a_configuration_becomes_values_that_helm_merges_over_its_own(loaded: Ch
         "anomaly-exporter-exporter",
         "anomaly-exporter-job-mine",
     }
+
+
+def test_helm_reads_the_file_of_values_as_it_was_meant(tmp_path: Path) -> None:
+    """Text that YAML 1.2 takes for a number stays text: Helm's reader is not ours."""
+    settings = replace(FULL, restart_on="123e45678901", profile="1e3", image="repository:0o17", operator=True)
+    shutil.copytree(FOLDER, tmp_path / "chart")
+    (tmp_path / "chart/values.yaml").write_text(chart.overrides(settings))
+    with Chart.load(tmp_path / "chart") as opened:
+        assert ordered(rendered(opened, {})) == ordered(json.loads(json.dumps(built(settings))))
 
 
 @pytest.mark.parametrize(
