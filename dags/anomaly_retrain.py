@@ -67,18 +67,17 @@ def run_stage(stage: str, job: str, config: str, minutes: float, before: Any = N
             command += ["--version", before[0]["version"]]
 
     begun, parent = time.monotonic(), os.getppid()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)  # noqa: S603 - ours
-    while True:
-        try:
-            output, _ = process.communicate(timeout=1)
-            break
-        except subprocess.TimeoutExpired:
-            late = time.monotonic() - begun > 60 * minutes
-            if late or os.getppid() != parent:  # Airflow ends its own process only
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-                what = f"it took longer than {minutes:g} minutes" if late else "Airflow has ended the task"
-                raise RuntimeError(f"train --stage {stage} was stopped: {what}") from None
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:  # noqa: S603 - ours
+        while True:
+            try:
+                output, _ = process.communicate(timeout=1)
+                break
+            except subprocess.TimeoutExpired:
+                late = time.monotonic() - begun > 60 * minutes
+                if late or os.getppid() != parent:  # Airflow ends its own process only
+                    os.killpg(process.pid, signal.SIGKILL)
+                    what = f"it took longer than {minutes:g} minutes" if late else "Airflow has ended the task"
+                    raise RuntimeError(f"train --stage {stage} was stopped: {what}") from None
     outcomes = [json.loads(line) for line in output.splitlines()]
     sys.stdout.write(output)
     if process.returncode not in {0, 3}:  # 3: the gate has rejected a candidate, as it should

@@ -1,13 +1,18 @@
 """The DAG in a real Airflow, which has an environment of its own; ours is only started by it."""
 
+import ast
 import json
 import os
+import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 AIRFLOW = ROOT / ".venv-airflow" / "bin" / "python"
 STEP = 60
 
-pytestmark = pytest.mark.skipif(
+needs_airflow = pytest.mark.skipif(
     not AIRFLOW.with_name("airflow").exists(), reason="no Airflow: make airflow makes the environment it needs"
 )
 
@@ -70,6 +75,7 @@ print(json.dumps({
 """
 
 
+@needs_airflow
 def test_the_dag_parses_without_errors_and_imports_nothing_of_ours(tmp_path: Path) -> None:
     dag = told(tmp_path, PARSE, ANOMALY_CRON="17 4 * * 1", ANOMALY_PYTHON="/there/is/none")
 
@@ -101,6 +107,7 @@ else:
 """.replace("DAG)", repr(str(ROOT / "dags" / "anomaly_retrain.py")) + ")")
 
 
+@needs_airflow
 def test_an_interpreter_that_is_missing_or_without_our_package_is_said_at_once(tmp_path: Path) -> None:
     missing = told(tmp_path, CHECK, ANOMALY_PYTHON="/there/is/none")
     without = told(tmp_path, CHECK, ANOMALY_PYTHON=AIRFLOW)
@@ -124,8 +131,90 @@ def history(end: int) -> list[str]:
     return lines
 
 
+@pytest.fixture
+def dag_file() -> dict[str, Callable[..., Any]]:
+    """The functions that Airflow copies to our interpreter, with nothing from around them."""
+    text = (ROOT / "dags" / "anomaly_retrain.py").read_text()
+    names: dict[str, Any] = {}
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.FunctionDef) and node.name in {"list_jobs", "run_stage"}:
+            exec(f"from __future__ import annotations\n{ast.get_source_segment(text, node)}", names)
+    return names
+
+
+@pytest.fixture
+def unanswered(tmp_path: Path) -> Iterator[Path]:
+    """A configuration whose Prometheus accepts connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        config = tmp_path / "anomaly.yml"
+        prometheus = {"url": f"http://127.0.0.1:{silent.getsockname()[1]}", "deadline": "1s"}
+        jobs = {"api": {"expr": "load"}, "disk": {"expr": "used"}}
+        models = {"path": str(tmp_path / "models")}
+        config.write_text(yaml.safe_dump({"prometheus": prometheus, "models": models, "jobs": jobs}))
+        yield config
+
+
+def test_the_jobs_are_those_of_the_configuration(dag_file: dict[str, Callable[..., Any]], unanswered: Path) -> None:
+    assert dag_file["list_jobs"](str(unanswered)) == ["api", "disk"]
+    unanswered.write_text("jobs: {api: {exprr: load}}")
+    with pytest.raises(Exception, match="exprr"):
+        dag_file["list_jobs"](str(unanswered))
+
+
+def test_a_stage_that_failed_says_why(dag_file: dict[str, Callable[..., Any]], unanswered: Path) -> None:
+    with pytest.raises(RuntimeError, match=r"127\.0\.0\.1.*train again"):
+        dag_file["run_stage"]("fit", "api", str(unanswered), minutes=1)
+    with pytest.raises(RuntimeError, match="train --stage fit ended with 2"):
+        dag_file["run_stage"]("fit", "other", str(unanswered), minutes=1)
+
+
+def test_a_stage_that_takes_too_long_is_ended_with_all_it_has_started(
+    dag_file: dict[str, Callable[..., Any]], unanswered: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unanswered.write_text(unanswered.read_text().replace("1s", "60s") + "train: {shards: 2}\n")  # two processes
+    monkeypatch.setenv("STARTED_BY_A_TEST", str(unanswered))
+    most, ended = 0, threading.Event()
+
+    def watch() -> None:
+        nonlocal most
+        while not ended.wait(0.2):
+            most = max(most, len(started(unanswered)))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    with pytest.raises(RuntimeError, match=r"train --stage fit was stopped: it took longer than 0\.15 minutes"):
+        dag_file["run_stage"]("fit", "api", str(unanswered), minutes=0.15)
+    ended.set()
+    watcher.join()
+    assert most >= 3  # the command and its two processes
+    assert started(unanswered) == []
+
+
+def started(config: Path) -> list[int]:
+    """Return the processes that a test has started for `config`."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):  # it has ended meanwhile
+            if f"STARTED_BY_A_TEST={config}".encode() in path.read_bytes():
+                found.append(int(path.parent.name))
+    return found
+
+
+@pytest.mark.parametrize("stage", ["gate", "promote"])
+def test_a_stage_without_anything_to_do_says_so_and_is_skipped(
+    dag_file: dict[str, Callable[..., Any]], stage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = [{"outcome": "rejected", "reason": "2 of 9 faults found", "version": "000002"}]
+
+    with pytest.raises(SystemExit) as ended:
+        dag_file["run_stage"](stage, "api", "anomaly.yml", minutes=1, before=before)
+    assert ended.value.code == 99
+    assert capsys.readouterr().out == f"nothing to {stage}: job api was rejected: 2 of 9 faults found\n"
+
+
 @pytest.mark.servers
 @pytest.mark.slow
+@needs_airflow
 def test_a_run_promotes_what_passes_its_gate_and_reports_what_does_not(
     tmp_path: Path, prometheus: StartPrometheus
 ) -> None:
