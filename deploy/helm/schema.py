@@ -25,3 +25,14 @@ def _items(properties: Mapping[str, Schema]) -> Schema:
 
 FOLDERS: Final = _items({"folder": PATH, "keys": {**LIST, "minItems": 1}})
 RULES: Final = _items({"name": {"type": "string", "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"}, "groups": ANY})
+POD: Final[Schema] = {
+    "type": "object",
+    "properties": {
+        "imagePullSecrets": _items({"name": NAME}),
+        "nodeSelector": MAP,
+        "priorityClassName": TEXT,
+        "tolerations": ANY,
+    },
+    "additionalProperties": False,
+}
+"""Nothing of this loosens what a pod may do."""

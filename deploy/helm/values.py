@@ -4,7 +4,20 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from deploy.helm.schema import ANY, BOOLEAN, FOLDERS, LIST, MAP, NAME, OPTIONAL_NAME, POSITIVE, QUANTITY, RULES, TEXT
+from deploy.helm.schema import (
+    ANY,
+    BOOLEAN,
+    FOLDERS,
+    LIST,
+    MAP,
+    NAME,
+    OPTIONAL_NAME,
+    POD,
+    POSITIVE,
+    QUANTITY,
+    RULES,
+    TEXT,
+)
 from deploy.kubernetes.settings import Settings
 
 Tree = dict[str, Any]
@@ -80,6 +93,7 @@ VALUES: Final = (
     Value("train.deadlineSeconds", "train_deadline", "a training that takes longer is given up", POSITIVE),
     *_resources("train.resources", "train_resources"),
     *_resources("resources", "resources"),
+    Value("pod", "", "of every pod: imagePullSecrets, nodeSelector, tolerations, priorityClassName", POD, {}),
     Value(
         "networkPolicy.egress", "egress", "where the pods may connect to besides DNS, as rules of a NetworkPolicy", ANY
     ),

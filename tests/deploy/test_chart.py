@@ -197,6 +197,7 @@ def test_helm_reads_the_file_of_values_as_it_was_meant(tmp_path: Path) -> None:
         ({"operator": {"rules": [{"name": "mine"}]}}, "groups"),
         ({"train": {"enabled": "yes"}}, "enabled"),
         ({"resources": {"limits": {"gpu": "1"}}}, "gpu"),
+        ({"pod": {"hostNetwork": True}}, "hostNetwork"),
     ],
 )
 def test_wrong_values_are_refused_and_named(loaded: Chart, given: dict, told: str) -> None:
@@ -218,6 +219,21 @@ def test_values_of_the_secret_go_into_the_secret_and_nowhere_else(loaded: Chart)
         if "NOTES" in name
     ]
     assert canary not in text
+
+
+def test_every_pod_gets_what_a_cluster_wants_of_it(loaded: Chart) -> None:
+    """A registry with a login, nodes of one kind: nothing that loosens what a pod may do."""
+    wanted = {
+        "imagePullSecrets": [{"name": "registry"}],
+        "nodeSelector": {"kubernetes.io/arch": "amd64"},
+        "tolerations": [{"key": "dedicated", "operator": "Exists"}],
+        "priorityClassName": "high",
+    }
+    for shards in (1, 3):
+        made = rendered(loaded, {"pod": wanted, "shards": shards})
+        valid(made)
+        pods = [pod for one in made if (pod := pod_of(one))]
+        assert [wanted.items() <= pod.items() for pod in pods] == [True, True]
 
 
 @pytest.mark.parametrize(

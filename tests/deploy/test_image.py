@@ -1,5 +1,6 @@
 """The image: linted, and its steps run in a clean folder, since no engine is needed for that."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -8,6 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from deploy.demo.exporter import ExporterServer
+from deploy.demo.servers import PrometheusServer
 from deploy.kubernetes.settings import CONFIG, DATA, UID
 from tests.support.dockerfile import ROOT, run, stages
 
@@ -48,6 +51,22 @@ def test_the_dockerfile_passes_hadolint() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.servers
+def test_its_health_check_tells_a_page_from_none(shared_prometheus: PrometheusServer, tmp_path: Path) -> None:
+    _, _, command = value("base", "HEALTHCHECK").partition("CMD ")
+    [python, *arguments] = json.loads(command)
+    assert python == "python"
+
+    def healthy(port: int) -> bool:
+        here = [argument.replace("9877", str(port)) for argument in arguments]
+        return subprocess.run([sys.executable, *here], capture_output=True, check=False).returncode == 0
+
+    config = {"prometheus": {"url": shared_prometheus.url}, "jobs": {"up": {"expr": "up"}}}
+    with ExporterServer(tmp_path, config) as server:
+        assert healthy(server.port)
+    assert not healthy(server.port)
 
 
 def holds_the_pinned_versions_and_no_tool_to_build_with(built: Path) -> None:
