@@ -4,8 +4,8 @@ PYTHON ?= python3
 WORKERS ?= $(shell n=$$(nproc); echo $$((n > 4 ? n : 4)))
 ARGS ?=
 DATA ?= ../shared/quality
-IMAGE_ARGS ?= --build-arg VERSION=$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml) \
-  --build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown)
+IMAGE_ARGS ?=
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
 BIN := .venv/bin
 # uv ignores pip's settings: hand it the folders of wheels that pip was told of.
@@ -43,9 +43,11 @@ chart: .venv/ready ## check that what is generated for Kubernetes is up to date;
 	$(BIN)/python -m deploy.generate --check
 	$(BIN)/python -m deploy.helm.package dist
 
-image: ## both images, without and with torch (needs Docker)
-	docker build --file deploy/docker/Dockerfile $(IMAGE_ARGS) --tag anomaly-exporter .
-	docker build --file deploy/docker/Dockerfile $(IMAGE_ARGS) --target torch --tag anomaly-exporter:torch .
+IMAGE = docker build --file deploy/docker/Dockerfile --build-arg VERSION=$(VERSION) \
+  --build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) $(IMAGE_ARGS)
+image: ## both images, without and with torch (needs Docker; IMAGE_ARGS="--build-arg EXTRAS=s3")
+	$(IMAGE) --tag anomaly-exporter --tag anomaly-exporter:$(VERSION) .
+	$(IMAGE) --target torch --tag anomaly-exporter:torch --tag anomaly-exporter:$(VERSION)-torch .
 
 bench: .venv/ready servers ## speed and memory beside other ways, at 1,000 to 100,000 series (5 to 10 minutes)
 	$(BIN)/python -m tests.bench $(ARGS)
