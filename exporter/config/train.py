@@ -64,7 +64,7 @@ class TrainConfig(Section):
         2_592_000.0, description="train when the model in service is older, whatever was tried since; 0s never"
     )
     new_events: int = Field(
-        5, ge=0, description="train when so many known incidents have ended since the last training; 0 never"
+        5, ge=0, description="train when the incidents file holds so many more than at the last training; 0 never"
     )
     incidents: FilePath | None = Field(
         None, description="YAML list of known incidents {start, end, labels}: left out of the training, judged by"

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import structlog
+from pydantic import ValidationError
 
 from exporter.backtest.data import BacktestError, moment
-from exporter.backtest.incidents import Known, read_incidents
+from exporter.backtest.incidents import read_incidents
 from exporter.config.load import load
 from exporter.config.models import Config, LogConfig
 from exporter.config.train import Endpoint
@@ -20,7 +22,9 @@ from exporter.retrain import RetrainFolder, RetrainRequest
 from exporter.shard import Shard
 from exporter.store import Store, StoreError
 from exporter.train.due import due
+from exporter.train.errors import TrainError
 from exporter.train.outcome import TrainOutcome, exit_code
+from exporter.train.push import push
 from exporter.train.spread import Backend, SpreadError, spread
 from exporter.train.task import Stage, TrainTask, run_task
 
@@ -80,6 +84,11 @@ def run(options: Options) -> int:
         _print(outcome, as_json)
     if folder is not None:
         _consume(folder, plan)
+    if config.train.pushgateway is not None and options.stage in {"all", "report"}:
+        try:
+            push(config.train.pushgateway, plan.outcomes)
+        except TrainError as error:
+            log.warning("outcome_not_pushed", error=str(error), hint="the models are as the lines above say")
     return exit_code(plan.outcomes)
 
 
@@ -103,8 +112,8 @@ def _settings(config: Config, options: Options) -> Config:
             train = train.model_copy(
                 update={"pushgateway": Endpoint.model_validate({**endpoint, "url": options.pushgateway})}
             )
-        except ValueError as error:
-            raise UsageError(f"--pushgateway: {error}") from None
+        except ValidationError as error:
+            raise UsageError(f"--pushgateway: {error.errors(include_url=False)[0]['msg']}") from None
     if train.backend == "dask" and train.scheduler is None:
         raise UsageError("--backend dask needs --scheduler, such as tcp://dask:8786")
     return config.model_copy(update={"train": train})
@@ -129,7 +138,7 @@ def _planned(config: Config, options: Options, folder: RetrainFolder | None) -> 
     assert config.models is not None
     start, end = _range(config, options)
     try:
-        events: Sequence[Known] = () if config.train.incidents is None else read_incidents(config.train.incidents)
+        events = [] if config.train.incidents is None else read_incidents(config.train.incidents)
     except BacktestError as error:
         raise UsageError(str(error)) from None
     plan, store = Plan(), Store(config.models)
@@ -142,9 +151,12 @@ def _planned(config: Config, options: Options, folder: RetrainFolder | None) -> 
         if request is not None:
             plan.requests[name] = request
         for shard in shards:
-            task = TrainTask(config, name, shard, options.stage, start, end, options.version)
+            task = TrainTask(config, name, shard, options.stage, start, end, options.version, known=len(events))
             try:
-                task, wanted = _wanted(task, store, request, events, options.force)
+                if options.stage == "report":
+                    plan.outcomes.append(_reported(task, store))
+                    continue
+                task, wanted = _wanted(task, store, request, options.force)
             except StoreError as error:
                 plan.outcomes.append(task.outcome("failed", str(error)))
                 continue
@@ -155,20 +167,25 @@ def _planned(config: Config, options: Options, folder: RetrainFolder | None) -> 
     return plan
 
 
-def _wanted(
-    task: TrainTask, store: Store, request: RetrainRequest | None, events: Sequence[Known], force: bool
-) -> tuple[TrainTask, bool]:
+def _reported(task: TrainTask, store: Store) -> TrainOutcome:
+    """Return how the last training ended, as the store remembers it. Raises StoreError."""
+    try:
+        return msgspec.convert(store.recorded(task.shard.model_name(task.job)), TrainOutcome)
+    except msgspec.ValidationError:
+        return task.outcome("skipped", "nothing is known of an earlier training")
+
+
+def _wanted(task: TrainTask, store: Store, request: RetrainRequest | None, force: bool) -> tuple[TrainTask, bool]:
     """Return the task with why it is due, or what it waits for, and whether it is. Raises StoreError."""
     model = task.shard.model_name(task.job)
-    recorded = store.recorded(model) or {}
-    attempted = recorded.get("attempted", 0.0)
-    task = replace(task, attempted=float(attempted) if isinstance(attempted, int | float) else 0.0)
+    before = _reported(task, store)
+    task = replace(task, attempted=before.attempted, known_before=before.known)
     if task.stage not in FITTING:
         return task, True
     if force:
         return replace(task, why="--force"), True
     manifest = next((each.manifest for each in store.versions(model) if each.in_service), None)
-    wanted, why = due(task.config.train, manifest, task.attempted, request, events, time.time())
+    wanted, why = due(task, manifest, request, time.time())
     return replace(task, why=why), wanted
 
 

@@ -76,7 +76,7 @@ class TrainingJob(Job):
             raise TrainError(f"too little to learn from: {error}") from None
         self._fitted = True
 
-    def take_over(self, state: State, judged: float) -> None:
+    def go_on(self, state: State, judged: float) -> None:
         """Go on as a job that has this model and has judged up to `judged` (Unix seconds). Raises ValueError."""
         self.detector.restore(state)
         self._fitted, self.judged = True, judged

@@ -76,7 +76,9 @@ def _against_old(new: Trial, old: Trial, config: GateConfig) -> Iterator[str]:
         yield f"incidents open {_share(new.flagged)} of the time for nothing, of the model in service {theirs}"
     if new.judged < old.judged - config.margin:
         yield f"a verdict for {_share(new.judged)} of the samples, of the model in service {_share(old.judged)}"
-    if new.faults_found < old.faults_found - config.margin * new.faults:
+    if new.faults and not new.faults_found:
+        yield f"none of {new.faults} injected faults found: it is blind"
+    elif new.faults_found < old.faults_found - config.margin * new.faults:
         yield (
             f"{new.faults_found} of {new.faults} injected faults found, "
             f"of the model in service {old.faults_found}: it has become blind"

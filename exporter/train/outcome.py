@@ -7,6 +7,8 @@ from typing import Any, Final, Literal
 import msgspec
 
 Kind = Literal["promoted", "rejected", "failed", "skipped", "candidate", "passed"]
+ENDS: Final = ("promoted", "rejected", "failed", "skipped")
+"""How a whole training may end; the other kinds are those of a single stage."""
 CODES: Final = {"failed": 1, "rejected": 3}
 """Exit codes, the gravest first; everything else is 0."""
 
@@ -31,6 +33,8 @@ class TrainOutcome(msgspec.Struct, frozen=True, kw_only=True):
         Unix seconds at which it began.
     attempted : float
         Unix seconds at which the last training began that came to an end, be it this one.
+    known : int
+        Incidents in the file at that time.
     """
 
     job: str
@@ -42,6 +46,7 @@ class TrainOutcome(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float = 0.0
     time: float = 0.0
     attempted: float = 0.0
+    known: int = 0
 
     def line(self) -> str:
         """Return it as one line of JSON."""

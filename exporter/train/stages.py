@@ -1,35 +1,29 @@
 """The stages of a training: fit a candidate, let the gate judge it, put it in service."""
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Final
 
 from detectors.types import State
-from exporter.backtest.data import BacktestError
 from exporter.backtest.replay import Progress
 from exporter.config.models import Config, JobConfig
 from exporter.cycle import evaluate
-from exporter.manifest import Manifest
+from exporter.manifest import Manifest, Outcome
 from exporter.metrics import SelfMetrics
 from exporter.shard import Shard
-from exporter.source.errors import SourceError
 from exporter.source.prometheus import Prometheus
 from exporter.store import ModelMissing, ModelRefused, Store
 from exporter.telemetry import Telemetry
 from exporter.train.edited import Edit, EditedWindow, LeaveOut, TrainingJob, unedited
-from exporter.train.errors import NothingToLearn, TrainError
+from exporter.train.errors import TrainError, Unneeded, explained
 from exporter.train.faults import Inject, noticed, plan
 from exporter.train.gate import Ruling, rule
 from exporter.train.known import Knowledge, read_known
+from exporter.train.span import beginning
+from exporter.train.span import split as split_at
 from exporter.train.trial import Course, Trial, counted
 
-PROBES: Final = 200
-"""Points at which is looked where the samples begin, before the whole window is read."""
-LONGEST_HELD: Final = 0.5
-"""Most of the time that is held back so that there are enough known incidents in it."""
 AGAINST: Final = "old_generation"
 """Figure that says which switch of the store the model was compared with; 0 for none."""
 
@@ -48,6 +42,8 @@ class Training:
         Unix seconds.
     progress : callable
         Told how many samples were read and judged.
+    version : str
+        The candidate: what `fit` has stored, what is to be judged or put in service.
     """
 
     config: Config
@@ -56,6 +52,7 @@ class Training:
     start: float
     end: float
     progress: Progress = field(default=lambda _: None)
+    version: str = ""
 
     def __post_init__(self) -> None:
         assert self.config.models is not None
@@ -81,8 +78,8 @@ class Training:
         """Train on all but the held-back time and store a candidate. Raises TrainError, StoreError."""
         with explained():
             step = self.job.step
-            first = self._begin()
-            split = self._split(first)
+            first = beginning(self._make(unedited), self.first, self.last)
+            split = split_at(first, self.last, step, self.known.events, self.config.train)
             left_out = LeaveOut([*self.known.events, *self.known.silences])
             job = self._make(left_out, history=(split - first + 1) * step)
             metrics = SelfMetrics()
@@ -91,7 +88,7 @@ class Training:
             ):
                 pass
             self._something_was_learnt(job)
-            return self.store.save(
+            manifest = self.store.save(
                 job=self.model,
                 detector=job.detector_name,
                 parameters=job.parameters,
@@ -107,11 +104,24 @@ class Training:
                 },
                 in_service=False,
             )
+            self.version = manifest.version
+            return manifest
 
-    def judge(self, version: str) -> Ruling:
-        """Let the gate judge a candidate, and leave beside it what it says. Raises TrainError, StoreError."""
+    def waits(self) -> bool:
+        """Tell whether there is a candidate: the one named, else the newest version, unless that is in service."""
+        newest = next((each for each in self.store.versions(self.model) if each.manifest is not None), None)
+        if not self.version and newest is not None and not newest.in_service:
+            self.version = newest.version
+        return bool(self.version)
+
+    def said(self) -> Outcome | None:
+        """Return what the gate has said about the candidate. Raises StoreError."""
+        return self.store.outcome(self.model, self.version)
+
+    def judge(self) -> Ruling:
+        """Let the gate judge the candidate, and leave beside it what it says. Raises TrainError, StoreError."""
         with explained():
-            state, manifest = self._load(version)
+            state, manifest = self._load(self.version)
             split = round(manifest.trained_to / self.job.step)
             self.start = min(self.start, manifest.trained_to)
             if self.last <= split:
@@ -119,23 +129,23 @@ class Training:
             new, against, old = self._trials(state, split)
             ruling = rule(new, old, self.job.line, self.config.train.gate)
             ruling = replace(ruling, figures={**manifest_figures(manifest), **ruling.figures, AGAINST: against})
-            self.store.judge(self.model, version, passed=ruling.passed, reason=ruling.reason, figures=ruling.figures)
+            self.store.judge(
+                self.model, self.version, passed=ruling.passed, reason=ruling.reason, figures=ruling.figures
+            )
             return ruling
 
-    def promote(self, version: str) -> str:
-        """Put a candidate in service that has passed; return what the gate said. Raises TrainError, StoreError.
+    def promote(self) -> None:
+        """Put the candidate in service. Raises Unneeded, StoreError.
 
         What it was compared with must still be in service: of two trainings at once the second one is not promoted.
         """
-        outcome = self.store.outcome(self.model, version)
-        against = None if outcome is None else outcome.figures.get(AGAINST)
-        if outcome is not None and outcome.passed and against != self._generation():
-            raise TrainError(
-                f"{version} is not put in service: another model was put in service since it was judged; "
-                f"judge it again with --stage gate --version {version}, or train anew"
+        said = self.said()
+        if said is not None and said.passed and said.figures.get(AGAINST) != self._generation():
+            raise Unneeded(
+                f"{self.version} is not put in service: another model was since it was judged; "
+                f"judge it again with --stage gate --version {self.version}, or train anew"
             )
-        self.store.promote(self.model, version)
-        return "" if outcome is None else outcome.reason
+        self.store.promote(self.model, self.version)
 
     def _trials(self, state: State, split: int) -> tuple[Trial, int, Trial | None]:
         """Return what the new model and the old one, if there is one, make of the held-back time."""
@@ -166,35 +176,6 @@ class Training:
                 ]
         return trials[0], against, trials[1] if old is not None else None
 
-    def _begin(self) -> int:
-        """Return the step at which the samples begin. Raises SourceError, TrainError."""
-        if self.last - self.first < 2:
-            raise TrainError("the time to train on is shorter than two steps; see --from, --since and train.window")
-        job = self._make(unedited)
-        coarse = max((self.last - self.first) // PROBES, 1)
-        begins = []
-        for query in job.window.queries.values():
-            start, end, step = (number * self.job.step for number in (self.first, self.last, coarse))
-            frame = self.source.range(query, start, end, step, self.job.max_series)
-            if len(frame.times):
-                begins.append(round(float(frame.times.min()) / self.job.step))
-        if not begins:
-            raise TrainError(
-                "the queries gave no sample in the training window; try them in Prometheus, and look at its retention"
-            )
-        return max(min(begins) - coarse + 1, self.first)
-
-    def _split(self, first: int) -> int:
-        """Return the last step to train on: more is held back where that gives enough known incidents to judge by."""
-        train, total = self.config.train, self.last - first + 1
-        split = self.last - max(round(train.held_back * total), 1)
-        starts = sorted((each.start for each in self.known.events), reverse=True)[: train.gate.least_events]
-        if starts and (wanted := math.floor(starts[-1] / self.job.step) - 1) < split:
-            split = max(wanted, self.last - round(max(LONGEST_HELD, train.held_back) * total))
-        if split <= first:
-            raise TrainError("there are too few samples to hold some back; train when there are more")
-        return split
-
     def _make(self, edit: Edit, history: float | None = None) -> TrainingJob:
         settings = self.job.model_copy(update={"history": history})
         return TrainingJob(self.name, settings, self.source, self.shard, edit)
@@ -207,14 +188,20 @@ class Training:
         window = job.window
         if not window.keys:
             if self.shard.count > 1 and isinstance(window, EditedWindow) and window.series:
-                raise NothingToLearn("no entity belongs to this replica")
+                raise Unneeded("no entity belongs to this replica")
             raise TrainError("no sample is left to learn from in the training window")
         if not job.fitted or not job.detector.state():
             raise TrainError("the detector has learnt nothing: the training window is too short for it")
 
     def _load(self, version: str | None) -> tuple[State, Manifest]:
         job = self._make(unedited)
-        return self.store.load(self.model, job.detector_name, job.parameters, tuple(self.job.queries), version)
+        queries = tuple(self.job.queries)
+        state, manifest = self.store.load(self.model, job.detector_name, job.parameters, queries, version)
+        try:
+            job.detector.restore(state)
+        except ValueError as error:
+            raise ModelRefused("wrong_model", f"job {self.name}: {manifest.version} does not fit: {error}") from None
+        return state, manifest
 
     def _in_service(self) -> tuple[State, Manifest] | None:
         """Return the model in service, None where there is none that could be used: then it cannot be better."""
@@ -234,27 +221,3 @@ class Training:
 def manifest_figures(manifest: Manifest) -> dict[str, float]:
     """Return the figures of the training itself."""
     return {name: math.nan if value is None else value for name, value in manifest.quality.items()}
-
-
-@contextmanager
-def explained() -> Iterator[None]:
-    """Turn what goes wrong while reading into a TrainError."""
-    try:
-        yield
-    except SourceError as error:
-        raise TrainError(f"{error}; train again when the source is well") from None
-    except BacktestError as error:
-        raise TrainError(str(error)) from None
-    except ValueError as error:
-        raise TrainError(f"the stored model does not fit the detector: {error}") from None
-
-
-def newest(store: Store, model: str, *, judged: bool) -> str:
-    """Return the newest version that waits for the gate or, `judged`, for promotion. Raises TrainError, StoreError."""
-    for stored in store.versions(model):
-        if stored.in_service:
-            break
-        if stored.manifest is not None and (stored.outcome is not None) == judged:
-            return stored.version
-    waits = "passed the gate" if judged else "waits for the gate"
-    raise TrainError(f"no version of {model} {waits}: run --stage {'gate' if judged else 'fit'} before")

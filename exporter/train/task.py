@@ -5,16 +5,17 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
 import structlog
 
 from exporter.backtest.progress import Bar
 from exporter.config.models import Config, LogConfig
 from exporter.logs import configure
 from exporter.shard import Shard
-from exporter.store import StoreError
-from exporter.train.errors import NothingToLearn, TrainError
-from exporter.train.outcome import Kind, TrainOutcome, plain
-from exporter.train.stages import Training, newest
+from exporter.store import Store, StoreError
+from exporter.train.errors import TrainError, Unneeded
+from exporter.train.outcome import ENDS, Kind, TrainOutcome, plain
+from exporter.train.stages import Training
 
 Stage = Literal["all", "fit", "gate", "promote", "report"]
 log = structlog.get_logger()
@@ -39,6 +40,8 @@ class TrainTask:
         What called for the training.
     attempted : float
         When the last training began that came to an end, Unix seconds.
+    known, known_before : int
+        Incidents in the file now, and at that time.
     bar : bool
         Show how far it is; only where nothing else does.
     """
@@ -52,12 +55,14 @@ class TrainTask:
     version: str | None = None
     why: str = ""
     attempted: float = 0.0
+    known: int = 0
+    known_before: int = 0
     bar: bool = False
 
     def outcome(self, kind: Kind, reason: str, **more: object) -> TrainOutcome:
         """Return an outcome of this task."""
         share = f"{self.shard.index}/{self.shard.count}"
-        fields = {"attempted": self.attempted, **more}
+        fields = {"attempted": self.attempted, "known": self.known_before, "time": time.time(), **more}
         return TrainOutcome(job=self.job, shard=share, outcome=kind, reason=reason, **fields)  # type: ignore[arg-type] # msgspec checks what it decodes, the callers are few
 
 
@@ -67,57 +72,59 @@ def run_task(task: TrainTask) -> TrainOutcome:
     began, clock = time.time(), time.perf_counter()
     outcome = _done(task, began)
     outcome = _timed(outcome, began, time.perf_counter() - clock)
-    if outcome.outcome in {"promoted", "rejected", "failed"}:
+    if outcome.outcome in ENDS and outcome.outcome != "skipped":
         _record(task, outcome)
     return outcome
 
 
 def _done(task: TrainTask, began: float) -> TrainOutcome:
-    version = task.version or ""
+    training = Training(task.config, task.job, task.shard, task.start, task.end, version=task.version or "")
     try:
         with ExitStack() as stack:
-            training = stack.enter_context(Training(task.config, task.job, task.shard, task.start, task.end))
+            stack.enter_context(training)
             if task.bar:
                 columns = training.last - training.first + 1
                 bar = stack.enter_context(Bar(round(columns * (1 + 4 * task.config.train.held_back)), task.job))
                 training.progress = bar.add
-            if task.stage in {"all", "fit"}:
-                manifest = training.fit()
-                version = manifest.version
-                if task.stage == "fit":
-                    return task.outcome("candidate", task.why, version=version, figures=manifest.quality)
-            elif task.version is None:
-                version = newest(training.store, training.model, judged=task.stage == "promote")
-            if task.stage in {"all", "gate"}:
-                ruling = training.judge(version)
-                figures = plain(ruling.figures)
-                if not ruling.passed:
-                    return task.outcome("rejected", ruling.reason, version=version, figures=figures, attempted=began)
-                if task.stage == "gate":
-                    return task.outcome("passed", ruling.reason, version=version, figures=figures)
-            return _promoted(task, training, version, began)
-    except NothingToLearn as error:
-        return task.outcome("skipped", str(error))
+            return _staged(task, training, began)
+    except Unneeded as error:
+        return task.outcome("skipped", str(error), version=training.version)
     except (TrainError, StoreError) as error:
-        return task.outcome("failed", str(error), version=version)
+        return task.outcome("failed", str(error), version=training.version)
 
 
-def _promoted(task: TrainTask, training: Training, version: str, began: float) -> TrainOutcome:
-    said = training.store.outcome(training.model, version)
-    figures = {} if said is None else said.figures
+def _staged(task: TrainTask, training: Training, began: float) -> TrainOutcome:
+    if task.stage in {"all", "fit"}:
+        manifest = training.fit()
+        if task.stage == "fit":
+            return task.outcome("candidate", task.why, version=manifest.version, figures=manifest.quality)
+    elif not training.waits():
+        return task.outcome("skipped", "no candidate waits: the newest model is in service, or there is none")
+    if task.stage in {"all", "gate"}:
+        ruling = training.judge()
+        if ruling.passed and task.stage == "gate":
+            return task.outcome("passed", ruling.reason, version=training.version, figures=plain(ruling.figures))
+    return _promoted(task, training, began)
+
+
+def _promoted(task: TrainTask, training: Training, began: float) -> TrainOutcome:
+    """Put the candidate in service, unless the gate was against it."""
+    said = training.said()
+    kind: Kind = "promoted"
     if said is not None and not said.passed:
-        return task.outcome("rejected", said.reason, version=version, figures=figures, attempted=began)
-    return task.outcome("promoted", training.promote(version), version=version, figures=figures, attempted=began)
+        kind = "rejected"
+    else:
+        training.promote()
+    reason, figures = ("", {}) if said is None else (said.reason, said.figures)
+    return task.outcome(kind, reason, version=training.version, figures=figures, attempted=began, known=task.known)
 
 
 def _timed(outcome: TrainOutcome, began: float, seconds: float) -> TrainOutcome:
-    return TrainOutcome(**{**outcome.record(), "seconds": round(seconds, 3), "time": began})
+    return msgspec.structs.replace(outcome, seconds=round(seconds, 3), time=began)
 
 
 def _record(task: TrainTask, outcome: TrainOutcome) -> None:
     assert task.config.models is not None
-    from exporter.store import Store
-
     try:
         Store(task.config.models).record(task.shard.model_name(task.job), outcome.record())
     except StoreError as error:

@@ -162,7 +162,7 @@ class Course:
         job = self.make(edit)
         step = job.config.step
         held = Held(self.first, self.last, step, LeaveOut(self.silences))
-        job.take_over(state, begin * step)
+        job.go_on(state, begin * step)
         for verdict in replay(job, begin + 1, self.last, self.progress):
             if round(verdict.time / step) >= self.first:
                 held.add(verdict)
