@@ -37,6 +37,7 @@ from exporter.shard import Shard
 from exporter.source.prometheus import Prometheus
 from exporter.state import StateFolder
 from exporter.store import Store
+from exporter.successor import ModelWatch
 from exporter.telemetry import Telemetry
 
 log = structlog.get_logger()
@@ -84,6 +85,8 @@ class App:
         self._notifier = self._sinks.notifier = Notifier(config, self.metrics, self._page_for_people)
         self._source = Prometheus(config.prometheus, config.limits)
         self._watcher = self._watch(self._loaded)
+        self._store: Store | None = None
+        self._models = ModelWatch(self._jobs, lambda: self._store, self.metrics)
         self._runners = self._built(self._loaded, self._source, {})
         self._sinks.feed.expect({name: job.queries for name, job in config.jobs.items()})
         web = config.web if listen is None else config.web.model_copy(update={"listen": listen})
@@ -111,11 +114,13 @@ class App:
         threading.Thread(target=self._keep_house, name="house", daemon=True).start()
         for runner in self._runners.values():
             runner.start()
+        self._models.start()
         self._stop.wait()
         self._close()
 
     def _close(self) -> None:
         log.info("stopping", hint="cycles under way are finished")
+        self._models.stop()
         with self._reloading:
             runners = list(self._runners.values())
         for runner in runners:
@@ -151,6 +156,9 @@ class App:
     def _ready(self) -> bool:
         return any(runner.published for runner in self._runners.values())
 
+    def _jobs(self) -> list[Job]:
+        return [runner.job for runner in self._runners.values()]
+
     def _accept(self, job: str, keys: Sequence[Key]) -> float:
         if (runner := self._runners.get(job)) is None:  # a reload has just removed it
             raise UnknownJob
@@ -159,7 +167,10 @@ class App:
     def _built(self, loaded: Loaded, source: Prometheus, before: Mapping[str, Runner]) -> dict[str, Runner]:
         """Return a runner for every job: the one that was there where nothing of its job changed."""
         config = loaded.config
-        store = Store(config.models) if config.models else None
+        store = self._store
+        if store is None or config.models != self._loaded.config.models:
+            store = Store(config.models) if config.models else None
+        self._store = store
         runners = {}
         for name, job_config in config.jobs.items():
             digest = job_digest(job_config, config)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from exporter import __version__
+from exporter.models.cli import models
 
 cli = typer.Typer(
     name="anomaly-exporter",
@@ -15,6 +16,8 @@ cli = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+cli.add_typer(models, name="models")
 
 Profile = Annotated[
     str | None,

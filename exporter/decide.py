@@ -134,6 +134,11 @@ class Incidents:
         """Take over what `state()` returned. Raises ValueError when it does not fit."""
         self._roster.restore(state)
 
+    def hold(self, keys: tuple[Key, ...], since: Floats) -> None:
+        """Begin with open incidents of `keys`, each since the time in `since`, shape (E,), Unix seconds."""
+        self._roster.align(keys)
+        self._roster["open"], self._roster["since"] = np.ones(len(keys), np.bool_), since
+
     def decide(
         self,
         keys: tuple[Key, ...],

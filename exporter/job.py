@@ -17,6 +17,7 @@ from exporter.config.models import JobConfig
 from exporter.decide import Incidents, Policy
 from exporter.drift import DriftWatch
 from exporter.groups import Groups
+from exporter.manifest import Manifest
 from exporter.metrics import SelfMetrics
 from exporter.shard import Shard
 from exporter.source.errors import BadAnswer, QueryRejected
@@ -105,6 +106,10 @@ class Job:
         """The newest verdict, to be shown again after a restart until there is a newer one."""
         self.warming = False
         """Whether the history is still being replayed; what is found in it is not published."""
+        self.model_name = shard.model_name(name)
+        """Name of the job's models in the store."""
+        self._offered: Job | None = None
+        self._offering = threading.Lock()
         self._metrics, self._store, self._shard = metrics, store, shard
         self._accepted: frozenset[Key] = frozenset()
         self._accepting = threading.Lock()
@@ -113,6 +118,7 @@ class Job:
         self._queries: dict[str, str] = {}
         self._keys: tuple[Key, ...] = ()  # of the window before a restart
         self._fitted = self._history_used = False
+        self._trained_at: float | None = None
 
     @property
     def history(self) -> int:
@@ -225,7 +231,7 @@ class Job:
             return
         try:
             manifest = self._store.save(
-                job=self.name,
+                job=self.model_name,
                 detector=self.detector_name,
                 parameters=self._parameters,
                 channels=tuple(self.config.queries),
@@ -238,6 +244,47 @@ class Job:
             log.error("model_not_saved", job=self.name, error=str(error), hint="the model stays in use until a restart")
             return
         self._serve(manifest.version, manifest.trained_at)
+
+    @property
+    def settled(self) -> bool:
+        """Whether the job judges samples as they come: neither a first model nor a warm-up is under way."""
+        return self._fitted and not self.warming and self._window is not None
+
+    def successor(self, store: Store) -> "Job":
+        """Return this job with the model that `store` has in service, which has yet to learn what came since.
+
+        Raises StoreError, ValueError.
+        """
+        state, manifest = self._stored_model(store)
+        other = Job(self.name, self.config, self.digest, self.source, SelfMetrics(), None, self._shard)
+        other.detector.restore(state)
+        other._queries, other.dropped, other._fitted = self._queries, self.dropped, True
+        other._window = other.new_window(self.window.samples)
+        other.model_version, other._trained_at = manifest.version, manifest.trained_at
+        trained_to = math.floor(manifest.trained_to / self.config.step) * self.config.step
+        other.judged = min(max(trained_to, self.judged - LONGEST_CATCH_UP), self.judged)
+        if (last := self.last) is not None:  # what is open since before that is not learnt as normal now
+            rows = np.flatnonzero(last.flag & (last.since <= other.judged))
+            other.incidents.hold(tuple(last.keys[row] for row in rows), last.since[rows])
+        return other
+
+    def offer(self, successor: "Job | None") -> None:
+        """Let the next cycle use the model of `successor`, if that has judged all that we have; None takes it back."""
+        with self._offering:
+            self._offered = successor
+
+    def take_over(self) -> None:
+        """Judge with the model that was offered from now on; open incidents and the budget stay."""
+        with self._offering:
+            other, self._offered = self._offered, None
+            if other is None or other.judged != self.judged:
+                return
+            before, self.detector = self.model_version, other.detector
+            self._serve(other.model_version, other._trained_at)
+        if self.drift is not None:  # what the old model's scores were like tells nothing of the new one's
+            self.drift = DriftWatch(self.drift.config)
+        self._metrics.model_loads.labels(self.name, "loaded").inc()
+        log.info("model_replaced", job=self.name, version=self.model_version, before=before)
 
     def watch_drift(self, config: DriftConfig | None) -> None:
         """Watch the scores for lasting changes as `config` says, None: not at all. The same settings change nothing."""
@@ -302,15 +349,18 @@ class Job:
         spec = self.config.detector
         return {} if isinstance(spec, str) else spec[self.detector_name]
 
+    def _stored_model(self, store: Store) -> tuple[State, Manifest]:
+        return store.load(
+            job=self.model_name,
+            detector=self.detector_name,
+            parameters=self._parameters,
+            channels=tuple(self.config.queries),
+        )
+
     def _load(self, store: Store) -> bool:
         loads = self._metrics.model_loads
         try:
-            state, manifest = store.load(
-                job=self.name,
-                detector=self.detector_name,
-                parameters=self._parameters,
-                channels=tuple(self.config.queries),
-            )
+            state, manifest = self._stored_model(store)
             self.detector.restore(state)
         except ModelMissing:
             loads.labels(self.name, "missing").inc()

@@ -69,18 +69,9 @@ class SelfMetrics:
         self.samples_dropped = counter("samples_dropped_total", "Samples left out, by reason", "query", "reason")
         self.flag_changes = counter("flag_changes_total", "Incidents opened or closed", "query", "to")
         self.accepted = counter("incidents_accepted_total", "Incidents whose level an operator called normal", "query")
-        self.model_trained = gauge(
-            "model_trained_timestamp_seconds", "When the model in service was trained", "query", "detector"
-        )
-        self.model_info = gauge("model_info", "Version of the model in service", "query", "detector", "version")
-        self.model_loads = counter(
-            "model_loads_total", "Model files read, by outcome: loaded, refused or missing", "query", "outcome"
-        )
+        self._add_models()
         self.drift_events = counter(
             "drift_events_total", "Lasting changes of a job's scores", "query", "detector", "method"
-        )
-        self.retrains = counter(
-            "retrains_total", "Trainings by outcome: promoted, rejected or failed", "query", "outcome"
         )
         self.backtest_time = gauge("backtest_timestamp_seconds", "When a backtest last published its figures", "query")
         self.backtest_recall = gauge("backtest_recall", "Share of known incidents found", "query")
@@ -110,6 +101,27 @@ class SelfMetrics:
         Info(f"{PREFIX}_build", "Version of the exporter", registry=self.registry).info(
             {"version": __version__, "python": platform.python_version()}
         )
+
+    def _add_models(self) -> None:
+        """Add what is told of models and of how they are trained."""
+        gauge, counter = partial(self._add, Gauge), partial(self._add, Counter)
+        self.model_trained = gauge(
+            "model_trained_timestamp_seconds", "When the model in service was trained", "query", "detector"
+        )
+        self.model_info = gauge("model_info", "Version of the model in service", "query", "detector", "version")
+        self.model_loads = counter(
+            "model_loads_total", "Model files read, by outcome: loaded, refused or missing", "query", "outcome"
+        )
+        self.model_current = gauge(
+            "model_current", "1 if the model in service is the one that the model store says, 0 if not", "query"
+        )
+        self.model_store_up = gauge("model_store_up", "1 if the model store answered when last asked", "query")
+        self.retrains = counter(
+            "retrains_total", "Trainings by outcome: promoted, rejected, failed or skipped", "query", "outcome"
+        )
+        self.train_outcome = gauge("train_outcome", "1 for how the last training ended", "query", "outcome")
+        self.train_time = gauge("train_timestamp_seconds", "When the last training ended", "query")
+        self.train_seconds = gauge("train_duration_seconds", "How long the last training took", "query")
 
     def _add(self, kind: type[M], name: str, text: str, *labels: str, **options: Any) -> M:
         metric = kind(f"{PREFIX}_{name}", text, labels, registry=self.registry, **options)

@@ -5,7 +5,9 @@ promise: `current` is a folder of numbered pointers, each made by a conditional 
 The highest one counts.
 """
 
+import math
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, Final, TypeVar
@@ -21,17 +23,21 @@ from exporter.store.errors import Unreachable
 POINTERS: Final = 20
 """Pointers kept of a job; those before tell nothing that the newest does not."""
 STUCK: Final = 4
-"""Calls without an answer beyond which no further one is tried until one of them ends."""
+"""Calls without an answer beyond which no further one is tried until one of them ends: each holds a thread."""
 
 _T = TypeVar("_T")
 
 
 class Objects:
-    """The objects below `config.url`. Every call ends within `config.timeout` seconds."""
+    """The objects below `config.url`.
+
+    Every call ends within `config.timeout` seconds; after one without an answer the next ones fail at once for as long.
+    """
 
     def __init__(self, config: ModelsConfig) -> None:
         self._url, self._options, self._timeout = config.url or "", config.options, config.timeout
         self._stuck: list[threading.Thread] = []
+        self._silent_until = -math.inf
 
     def where(self, name: str) -> str:
         """Return the URL."""
@@ -124,14 +130,15 @@ class Objects:
                 failed.append(error)
 
         self._stuck = [thread for thread in self._stuck if thread.is_alive()]
-        if len(self._stuck) >= STUCK:
-            raise Unreachable(f"{self._url} does not answer: {STUCK} calls are still waiting for it")
+        if self._stuck and (len(self._stuck) >= STUCK or time.monotonic() < self._silent_until):
+            raise Unreachable(f"{self._url} does not answer: an earlier call still waits for it")
         # A thread of its own, since not every library behind fsspec has a time limit, and none is for a whole call.
         thread = threading.Thread(target=work, name="model-store", daemon=True)
         thread.start()
         thread.join(self._timeout)
         if thread.is_alive():
             self._stuck.append(thread)
+            self._silent_until = time.monotonic() + self._timeout
             raise Unreachable(f"{self._url} gave no answer within {self._timeout:g}s (models.timeout)")
         if failed:
             raise _told(failed[0], self._url) from None

@@ -57,6 +57,11 @@ class Store:
         self._seen: dict[str, int] = {}
         self._lock = threading.Lock()
 
+    @property
+    def poll(self) -> float:
+        """Seconds between two questions for what is in service: a folder may be asked all the time."""
+        return self._config.poll if self._config.url else 0.0
+
     def save(
         self,
         job: str,

@@ -1,0 +1,1 @@
+"""Looking after stored models by hand: `anomaly-exporter models`."""
