@@ -15,7 +15,7 @@ UV := export UV_FIND_LINKS=$$({ echo $$PIP_FIND_LINKS; $(BIN)/python -m pip conf
 PROGRESS := $(shell [ -t 2 ] || echo .ci/beat uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint build rules chart image bench bench-rules quality fleet servers browser kubectl airflow constraints clean
+.PHONY: help demo test lint build rules chart image bench bench-rules bench-spread quality fleet servers browser kubectl airflow constraints clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ bench: .venv/ready servers ## speed and memory beside other ways, at 1,000 to 10
 
 bench-rules: .venv/ready servers ## CPU of the exporter beside that of recording rules (about 8 minutes)
 	$(BIN)/python -m tests.bench.rules $(ARGS)
+
+bench-spread: .venv/ready ## training of 10,000 entities in one process, in four, on a Dask cluster (about 3 minutes)
+	$(BIN)/python -m tests.bench.spread $(ARGS)
 
 quality: .venv/ready ## every detector on labelled series, compared in docs/detectors.md (DATA=folder with evaluate.py and data/)
 	$(BIN)/python -m tests.quality $(DATA) $(ARGS)
