@@ -88,7 +88,8 @@ class Cluster:
             else:
                 raise DeployError(f"no cluster is known: there is no file {files}; KUBECONFIG names another")
         except kubernetes.config.ConfigException as error:
-            raise DeployError(masked(f"{files}: {' '.join(str(error).split())}; does kubectl work with it?")) from None
+            source = files if known else "the account of this pod"
+            raise DeployError(masked(f"{source}: {' '.join(str(error).split())}; does kubectl work with it?")) from None
         except (OSError, ValueError, TypeError, LookupError, AttributeError, yaml.YAMLError) as error:
             # What is wrong is not shown: logins stand in such a file.
             raise DeployError(
@@ -184,10 +185,10 @@ class Cluster:
                 f"{self._host} does not know us (401): log in to the cluster again; does kubectl get pods work?"
             ) from None
         except errors.ForbiddenError as error:
-            raise Forbidden(
-                f"{what}: the cluster does not let us (403): {_message(error)}; "
-                "anomaly-exporter deploy --rbac prints the rights it takes"
-            ) from None
+            rights = "anomaly-exporter deploy --rbac prints the rights it takes"
+            if kind == "Namespace":
+                rights = f"somebody who may must make it first: kubectl create namespace {name}"
+            raise Forbidden(f"{what}: the cluster does not let us (403): {_message(error)}; {rights}") from None
         except errors.UnprocessibleEntityError as error:
             raise DeployError(_invalid(kind, name, namespace, _message(error))) from None
         except errors.NotFoundError as error:

@@ -115,6 +115,8 @@ def notes(loaded: Loaded, settings: Settings, environ: Mapping[str, str]) -> Ite
         yield "state: there is none, so every restart of a pod begins with a warm-up and forgets open incidents"
     if config.web.users and not settings.scrape_secret:
         yield "web.users: Prometheus needs a login too; name a Secret with username and password by --scrape-secret"
+    if settings.client_certificates:
+        yield "web.tls.client_ca_file: the ServiceMonitor shows no certificate; write a scrape job with one"
     if settings.sharded and settings.models_path:
         yield "models.path: all replicas share one volume, which needs a storage class with ReadWriteMany"
     if set_here := sorted(name for name in environ if name.startswith(PREFIX)):

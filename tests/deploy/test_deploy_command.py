@@ -176,6 +176,13 @@ def test_who_may_work_in_one_namespace_only_can_deploy_there(deploy, cluster):
     assert deploy(CONFIG, "--apply")[0] == 0
 
 
+def test_who_may_not_make_the_namespace_is_told_what_to_ask_for(deploy, cluster):
+    cluster.refused["POST", "cluster-namespaces"] = 403, 'User "me" cannot create resource "namespaces"'
+    code, told, error = deploy(CONFIG, "--apply")
+    assert (code, told, error.count("\n")) == (1, "", 1)
+    assert "somebody who may must make it first: kubectl create namespace anomaly-exporter" in error
+
+
 def test_the_printed_rights_are_those_that_are_used_and_no_more(deploy, cluster):
     """Every request of an apply, a change and a delete is allowed by the printed Role, and nothing is for no use."""
     _, printed, _ = deploy(CONFIG, "--rbac")
@@ -223,7 +230,7 @@ def test_without_the_operator_its_objects_can_be_left_out(deploy, tmp_path, monk
         assert deploy(CONFIG, "--diff", "--no-operator")[:2] == (0, "")
 
 
-def test_a_cluster_that_is_not_there_is_one_sentence(deploy, tmp_path, monkeypatch):
+def test_a_cluster_that_is_not_there_is_one_sentence(deploy, tmp_path, monkeypatch, caplog):
     with emulated() as (_, url):
         (tmp_path / "kubeconfig").write_text(kubeconfig(url))
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
@@ -232,10 +239,15 @@ def test_a_cluster_that_is_not_there_is_one_sentence(deploy, tmp_path, monkeypat
         "",
         f"{url} cannot be reached: NewConnectionError; does kubectl get pods work?\n",
     )
+    assert caplog.records == []
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
     assert deploy(CONFIG, "--apply")[2] == (
         f"no cluster is known: there is no file {tmp_path / 'none'}; KUBECONFIG names another\n"
     )
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    code, _, error = deploy(CONFIG, "--apply")
+    assert (code, error.count("\n")) == (1, 1)
+    assert error.startswith("the account of this pod: ")
     (tmp_path / "kubeconfig").write_text("contexts: [")
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
     code, _, error = deploy(CONFIG, "--apply")
@@ -258,10 +270,10 @@ def test_a_wrong_configuration_is_told_with_every_mistake(deploy):
 
 
 def test_what_is_set_here_is_not_taken_for_what_is_in_the_pod(deploy, monkeypatch):
-    monkeypatch.setenv("ANOMALY_EXPORTER__PROMETHEUS__URL", "http://here:9090")
+    monkeypatch.setenv("ANOMALY_EXPORTER__PROMETHEUS__URL", "http://10.9.8.7:9090")
     code, printed, notes = deploy(CONFIG, "--dry-run")
     assert code == 0
-    assert "http://here" not in printed
+    assert "10.9.8.7" not in printed
     assert "ANOMALY_EXPORTER__PROMETHEUS__URL: set here, and not carried into the pods" in notes
 
 
