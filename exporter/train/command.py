@@ -163,7 +163,7 @@ def _planned(config: Config, options: Options, folder: RetrainFolder | None) -> 
             if wanted:
                 plan.tasks.append(task)
             else:
-                plan.outcomes.append(task.outcome("skipped", task.why))
+                plan.outcomes.append(task.outcome("skipped", task.why, trigger=""))
     return plan
 
 

@@ -26,6 +26,8 @@ class TrainOutcome(msgspec.Struct, frozen=True, kw_only=True):
         The model it is about, "" where there is none.
     reason : str
         A sentence for people.
+    trigger : str
+        What called for the training.
     figures : dict of str to float
         What the gate saw; those of the model in service begin with `old_`.
     seconds : float
@@ -42,6 +44,7 @@ class TrainOutcome(msgspec.Struct, frozen=True, kw_only=True):
     outcome: Kind
     version: str = ""
     reason: str = ""
+    trigger: str = ""
     figures: dict[str, float | None] = {}
     seconds: float = 0.0
     time: float = 0.0

@@ -9,7 +9,7 @@ from detectors.types import State
 from exporter.backtest.replay import Progress
 from exporter.config.models import Config, JobConfig
 from exporter.cycle import evaluate
-from exporter.manifest import Manifest, Outcome
+from exporter.manifest import Manifest, Outcome, Pointer
 from exporter.metrics import SelfMetrics
 from exporter.shard import Shard
 from exporter.source.prometheus import Prometheus
@@ -139,8 +139,11 @@ class Training:
 
         What it was compared with must still be in service: of two trainings at once the second one is not promoted.
         """
+        pointer = self._pointer()
+        if pointer is not None and pointer.version == self.version:
+            raise Unneeded(f"{self.version} is in service already")
         said = self.said()
-        if said is not None and said.passed and said.figures.get(AGAINST) != self._generation():
+        if said is not None and said.passed and said.figures.get(AGAINST) != generation_of(pointer):
             raise Unneeded(
                 f"{self.version} is not put in service: another model was since it was judged; "
                 f"judge it again with --stage gate --version {self.version}, or train anew"
@@ -157,7 +160,7 @@ class Training:
             self.known.silences,
             self.progress,
         )
-        against, old = self._generation(), self._in_service()
+        against, old = generation_of(self._pointer()), self._in_service()
         models = [(state, split)]
         if old is not None:
             trained_to = round(old[1].trained_to / self.job.step)
@@ -210,12 +213,17 @@ class Training:
         except (ModelMissing, ModelRefused):
             return None
 
-    def _generation(self) -> int:
+    def _pointer(self) -> Pointer | None:
+        """Return which model is in service, None where none is or it cannot be made out."""
         try:
-            pointer = self.store.current(self.model)
+            return self.store.current(self.model)
         except ModelRefused:
-            return 0
-        return 0 if pointer is None else pointer.generation
+            return None
+
+
+def generation_of(pointer: Pointer | None) -> int:
+    """Return which switch of the store led to this; 0 where there was none."""
+    return 0 if pointer is None else pointer.generation
 
 
 def manifest_figures(manifest: Manifest) -> dict[str, float]:

@@ -62,7 +62,13 @@ class TrainTask:
     def outcome(self, kind: Kind, reason: str, **more: object) -> TrainOutcome:
         """Return an outcome of this task."""
         share = f"{self.shard.index}/{self.shard.count}"
-        fields = {"attempted": self.attempted, "known": self.known_before, "time": time.time(), **more}
+        fields = {
+            "trigger": self.why,
+            "attempted": self.attempted,
+            "known": self.known_before,
+            "time": time.time(),
+            **more,
+        }
         return TrainOutcome(job=self.job, shard=share, outcome=kind, reason=reason, **fields)  # type: ignore[arg-type] # msgspec checks what it decodes, the callers are few
 
 
@@ -97,7 +103,7 @@ def _staged(task: TrainTask, training: Training, began: float) -> TrainOutcome:
     if task.stage in {"all", "fit"}:
         manifest = training.fit()
         if task.stage == "fit":
-            return task.outcome("candidate", task.why, version=manifest.version, figures=manifest.quality)
+            return task.outcome("candidate", "waits for the gate", version=manifest.version, figures=manifest.quality)
     elif not training.waits():
         return task.outcome("skipped", "no candidate waits: the newest model is in service, or there is none")
     if task.stage in {"all", "gate"}:

@@ -81,7 +81,7 @@ def past(servers: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pa
     directory = tmp_path_factory.mktemp("training-prometheus")
     end = (time.time() + DAY) // STEP * STEP  # tomorrow: a silence cannot be made for what is over
     begin = end - (POINTS - 1) * STEP
-    backfill(directory, _history(begin))
+    backfill(directory, _history(begin), longest_block="400h")
     with PrometheusServer(directory) as server:
         yield Past(server.url, begin, end)
 

@@ -164,6 +164,11 @@ def test_the_stages_one_by_one_do_what_all_do_together(trainer, past):
     report = train("--stage=report")
     assert report.only["outcome"] == "promoted"
     assert report.only["version"] == fitted.only["version"]
+    assert report.only["trigger"] == ""
+    assert fitted.only["trigger"] == "no model in service"
+    repeated = train("--stage=promote", to, f"--version={fitted.only['version']}")
+    assert (repeated.code, repeated.only["outcome"]) == (0, "skipped")
+    assert "in service already" in repeated.only["reason"]
     nothing = train("--stage=gate", to)
     assert (nothing.code, nothing.only["outcome"]) == (0, "skipped")
 
