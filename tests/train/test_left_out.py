@@ -1,0 +1,93 @@
+"""What the detector sees of a training window, and which part of it is held back."""
+
+import json
+
+import numpy as np
+import pytest
+
+from exporter.backtest.incidents import Incident
+from exporter.backtest.record import Record
+from exporter.backtest.replay import make_job, replay
+from exporter.config.load import load
+from exporter.config.train import TrainConfig
+from exporter.shard import Shard
+from exporter.source.prometheus import Prometheus
+from exporter.train.edited import EditedWindow, LeaveOut, unedited
+from exporter.train.errors import TrainError
+from exporter.train.span import split
+from exporter.train.stages import Training
+from exporter.train.trial import Course
+from exporter.window import Intake, Piece
+from tests.train.conftest import STEP as TEN_MINUTES
+
+STEP = 60.0
+
+
+def incident(first, last, instance):
+    return Incident(start=str(first * STEP), end=str(last * STEP), labels={"i": instance})
+
+
+def test_what_is_left_out_is_a_gap_of_an_entity_that_stays():
+    labels = [json.dumps({"i": name}).encode() for name in "ab"]
+    piece = Piece(STEP, 20, ((labels, np.ones((2, 20))),), Intake())
+    left_out = LeaveOut([incident(5, 15, "a"), incident(90, 95, "b")])
+    window = EditedWindow(left_out, {"value": "q"}, STEP, 4)  # the incident is longer than the window
+    newest = []
+    for batch in window.take(piece):
+        assert [dict(key)["i"] for key in batch.keys] == ["a", "b"]
+        newest.append(batch.values[:, 0, -1].copy())
+    gaps = np.isnan(newest)
+    assert np.flatnonzero(gaps[:, 0]).tolist() == list(range(4, 15)), "the samples number 5 to 15 of a"
+    assert not gaps[:, 1].any()
+    assert (left_out.samples, left_out.left_out, left_out.share) == (40, 11, 11 / 40)
+
+
+def test_the_fingerprint_tells_what_was_learnt_from():
+    labels = [b'{"i":"a"}']
+
+    def fingerprint(values, known=()):
+        left_out = LeaveOut(known)
+        for _ in EditedWindow(left_out, {"value": "q"}, STEP, 4).take(Piece(STEP, 5, ((labels, values),), Intake())):
+            pass
+        return left_out.fingerprint
+
+    values = np.arange(5.0)[None]
+    assert fingerprint(values) == fingerprint(values.copy())
+    assert fingerprint(values) != fingerprint(values + 1)
+    assert fingerprint(values) != fingerprint(values, [incident(2, 3, "a")])
+
+
+def test_the_newest_fifth_is_held_back_and_more_where_that_holds_too_few_known_incidents():
+    config = TrainConfig()
+    assert split(1, 1000, STEP, [], config) == 800
+    late = [incident(at, at + 5, "a") for at in (850, 900, 950)]
+    assert split(1, 1000, STEP, late, config) == 800
+    earlier = [incident(at, at + 5, "a") for at in (100, 700, 900, 950)]
+    assert split(1, 1000, STEP, earlier, config) == 699
+    early = [incident(at, at + 5, "a") for at in (100, 200, 950)]
+    assert split(1, 1000, STEP, early, config) == 500, "but no more than half"
+    with pytest.raises(TrainError, match="too few samples"):
+        split(1, 1, STEP, [], config)
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("detector", ["auto", "isolation_forest"])
+def test_a_stored_candidate_judges_as_the_job_that_learnt_it_would_have_gone_on(trainer, past, detector):
+    train = trainer(detector=detector)
+    train(f"--from={past.begin}", f"--to={past.end}", "--force", "--stage=fit")
+    config = load(train.file).config
+    with Training(config, "load", Shard(), past.begin, past.end) as training:
+        version = train.store.versions("load")[0].manifest
+        first = round(version.trained_to / TEN_MINUTES)
+        state, _ = training._load(version.version)
+        held = Course(training._make, first, training.last).run(state, first, unedited)
+    history = {"history": (first - training.first + 1) * TEN_MINUTES}
+    source = Prometheus(config.prometheus, config.limits)
+    never_stopped = make_job("load", config.jobs["load"].model_copy(update=history), source, hold=True)
+    record = Record(first * TEN_MINUTES, TEN_MINUTES, training.last - first + 1)
+    for verdict in replay(never_stopped, first, training.last, lambda _: None):
+        record.add(verdict)
+    source.close()
+    assert held.bits["flag"][:, 1:].any()
+    np.testing.assert_array_equal(held.bits["flag"][:, 1:], record.flag[:, 1:])
+    np.testing.assert_array_equal(held.bits["present"][:, 1:], record.present[:, 1:])
