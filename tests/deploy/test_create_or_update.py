@@ -1,12 +1,14 @@
 """Objects in an emulated cluster, through the real client: made, changed, left alone."""
 
 import copy
+import socket
 import sys
 
 import pytest
 
 from deploy import create_or_update_configmap, create_or_update_cronjob, create_or_update_secret
 from deploy.kubernetes import DeployError, create_or_update, objects
+from deploy.kubernetes import cluster as cluster_module
 from deploy.kubernetes.objects import config_map
 from tests.support.cluster import CONFIG, client, emulated
 
@@ -181,6 +183,14 @@ def test_a_cluster_that_cannot_be_reached_is_one_sentence(planned):
     with pytest.raises(DeployError) as refusal:
         create_or_update_configmap(planned(), client(url))
     assert str(refusal.value) == f"{url} cannot be reached: NewConnectionError; does kubectl get pods work?"
+
+
+def test_a_cluster_that_never_answers_is_given_up(planned, monkeypatch):
+    monkeypatch.setitem(cluster_module._LIMITS, "_request_timeout", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(DeployError, match=f"{url} cannot be reached: ReadTimeoutError"):
+            create_or_update_configmap(planned(), client(url))
 
 
 def test_what_is_no_api_server_is_told_apart(planned, cluster):

@@ -1,9 +1,12 @@
 """The exporter runs as its pod says: user 65534, a root that cannot be written, no capabilities (row 52)."""
 
+import json
+import math
 import re
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,6 +20,7 @@ pytestmark = [
     pytest.mark.skipif(bool(missing()), reason=missing() or "can be done"),
 ]
 
+KEY = {"MODEL_STORE_KEY": "canary-key"}
 CONFIG = """
 prometheus: {{url: "{url}", bearer: {{file: /run/secrets/prometheus/token}}}}
 models: {{path: models, key: {{env: MODEL_STORE_KEY}}}}
@@ -24,6 +28,14 @@ state: {{path: state, every: 1s}}
 audit: {{path: anomalies.csv, all_samples: true}}
 jobs:
   scrape: {{expr: scrape_duration_seconds, step: 1s, window: 10s, history: 10s, detector: {{robust: {{}}}}}}
+"""
+TRAINED = """
+prometheus: {{url: "{url}"}}
+models: {{path: models, key: {{env: MODEL_STORE_KEY}}}}
+state: {{path: state}}
+jobs:
+  load: {{expr: load, entity: [instance], rate: false, step: 10m, window: 10h, detector: {{robust: {{}}}}}}
+train: {{window: 4d}}
 """
 WRITE = """
 import os
@@ -56,31 +68,51 @@ def done(process, within=60.0):
     return output
 
 
+class Running:
+    """The container's command, serving on loopback; what it has logged is told when something is missing."""
+
+    def __init__(self, sandbox, log):
+        self.sandbox, self.log, self.port = sandbox, log, free_port()
+
+    def __enter__(self):
+        command = (*self.sandbox.container["command"], *self.sandbox.container["args"])
+        with self.log.open("w") as log:
+            self.process = self.sandbox.popen(
+                *command, "--listen", f"127.0.0.1:{self.port}", secrets=KEY, stderr=log, stdout=log
+            )
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        assert self.process.wait(30) == 0, self.log.read_text()
+        assert '"level": "error"' not in self.log.read_text()
+        assert KEY["MODEL_STORE_KEY"] not in self.log.read_text()
+
+    def get(self, path):
+        return get(f"http://127.0.0.1:{self.port}{path}")
+
+    def wait_for(self, ask):
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and self.process.poll() is None:
+            with suppress(OSError):
+                if ask():
+                    return
+            time.sleep(0.2)
+        pytest.fail(self.log.read_text())
+
+
 def test_the_exporter_judges_saves_and_stops_where_only_its_volumes_can_be_written__row_52(sandbox, tmp_path):
-    port = free_port()
-    container = sandbox.container
-    command = (*container["command"], *container["args"], "--listen", f"127.0.0.1:{port}")
-    with (tmp_path / "log").open("w") as log:
-        process = sandbox.popen(*command, secrets={"MODEL_STORE_KEY": "canary-key"}, stderr=log, stdout=log)
-    try:
-        probe = container["readinessProbe"]["httpGet"]["path"]
-        assert until(lambda: get(f"http://127.0.0.1:{port}{probe}").ok, process), (tmp_path / "log").read_text()
-        assert "anomaly_score{" in get(f"http://127.0.0.1:{port}/metrics").text
-        saved = sandbox.volume("data") / "state"
-        assert until(lambda: list(saved.glob("*.state")), process), (tmp_path / "log").read_text()
-        audit = sandbox.volume("data") / "anomalies.csv"
-        assert until(lambda: audit.stat().st_uid == 65534, process), (tmp_path / "log").read_text()
-        status = Path(f"/proc/{process.pid}/status").read_text()
+    data = sandbox.volume("data")
+    with Running(sandbox, tmp_path / "log") as exporter:
+        exporter.wait_for(lambda: exporter.get(sandbox.container["readinessProbe"]["httpGet"]["path"]).ok)
+        assert "anomaly_score{" in exporter.get("/metrics").text
+        exporter.wait_for(lambda: list((data / "state").glob("*.state")))
+        exporter.wait_for(lambda: (data / "anomalies.csv").stat().st_uid == 65534)
+        status = Path(f"/proc/{exporter.process.pid}/status").read_text()
         assert re.search(r"^Uid:\t65534\t65534\t65534\t65534$", status, re.MULTILINE)
         assert re.search(r"^CapEff:\t0+$", status, re.MULTILINE)
         assert re.search(r"^CapBnd:\t0+$", status, re.MULTILINE)
         assert re.search(r"^NoNewPrivs:\t1$", status, re.MULTILINE)
-    finally:
-        process.terminate()
-        assert process.wait(30) == 0, (tmp_path / "log").read_text()
-    log_text = (tmp_path / "log").read_text()
-    assert '"level": "error"' not in log_text
-    assert "canary-key" not in log_text
 
 
 def test_only_the_volumes_and_tmp_can_be_written__row_52(sandbox):
@@ -94,13 +126,25 @@ def test_training_can_spread_over_processes_there__row_52(sandbox):
     assert done(made) == "[1, 2]\n"
 
 
-def until(ask, process, within=60.0):
-    deadline = time.monotonic() + within
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            if found := ask():
-                return found
-        except OSError:
-            pass
-        time.sleep(0.2)
-    return None
+def test_what_the_training_pod_puts_in_service_the_exporter_pod_takes_over__row_52(planned, prometheus, tmp_path):
+    end = time.time() // 600 * 600
+    lines = [
+        f'load{{instance="{name}"}} {100 + 30 * math.sin(number / 23) + (number * 7919 + ord(name)) % 13:.3f} '
+        f"{end - 600 * number:.0f}"
+        for name in "abc"
+        for number in range(600, -1, -1)
+    ]
+    server = prometheus(history=["# TYPE load gauge", *lines])
+    text = TRAINED.format(url=server.url)
+    pods = {each["kind"]: each.get("spec", {}) for each in objects(planned(text))}
+    train = Sandbox(tmp_path / "train", pods["CronJob"]["jobTemplate"]["spec"]["template"]["spec"])
+    (train.volume("config") / "anomaly.yml").write_text(text)
+    output = done(train.popen(secrets=KEY, stdout=subprocess.PIPE, stderr=subprocess.PIPE), within=120)
+    (told,) = map(json.loads, output.splitlines())
+    assert told["outcome"] == "promoted", told
+    sandbox = Sandbox(tmp_path / "exporter", pods["Deployment"]["template"]["spec"])
+    (sandbox.volume("config") / "anomaly.yml").write_text(text)
+    sandbox.volume("models").rmdir()
+    train.volume("models").rename(sandbox.folder / "models")
+    with Running(sandbox, tmp_path / "log") as exporter:
+        exporter.wait_for(lambda: f'version="{told["version"]}"' in exporter.get("/metrics").text)
