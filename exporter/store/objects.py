@@ -91,13 +91,14 @@ class Objects:
         name = f"{job}/current/{numbers[-1]}"
         return name, self.read(name, limit)
 
-    def point(self, job: str, generation: int, data: bytes) -> None:
-        """Make a pointer with this number, unless there is one with it or a higher one."""
-        before = self._pointers(job)
-        if before and int(before[-1]) >= generation:
-            raise FileExistsError(f"{self.where(job)}/current/{before[-1]} is there already")
-        self._create(f"{job}/current/{generation:012d}", data)
-        for number in before[: -POINTERS + 1]:
+    def turn(self, job: str) -> int:
+        """Return the highest number."""
+        return max(map(int, self._pointers(job)), default=0)
+
+    def point(self, job: str, turn: int, data: bytes) -> None:
+        """Make the pointer with the next number, which only one can do."""
+        self._create(f"{job}/current/{turn + 1:012d}", data)
+        for number in self._pointers(job)[:-POINTERS]:
             with suppress(OSError):  # the next switch tries again
                 self.remove(f"{job}/current/{number}")
 

@@ -46,8 +46,12 @@ class Place(Protocol):
         """Return the name and the content of a job's newest pointer. Raises as `read`."""
         ...
 
-    def point(self, job: str, generation: int, data: bytes) -> None:
-        """Make `data` the job's pointer. Raises FileExistsError where somebody else has just done so."""
+    def turn(self, job: str) -> int:
+        """Return how many pointers the job has had; ask before reading the one that is there."""
+        ...
+
+    def point(self, job: str, turn: int, data: bytes) -> None:
+        """Make `data` the job's pointer. Raises FileExistsError where somebody else has done so since that turn."""
         ...
 
     def alone(self, job: str) -> AbstractContextManager[None]:
@@ -118,9 +122,14 @@ class Folder:
         """Return `current`."""
         return f"{job}/current", self.read(f"{job}/current", limit)
 
-    def point(self, job: str, generation: int, data: bytes) -> None:
-        """Replace `current`; the lock makes sure that nobody else does."""
-        del generation
+    def turn(self, job: str) -> int:
+        """Return nothing of use: the lock makes sure that nobody else switches."""
+        del job
+        return 0
+
+    def point(self, job: str, turn: int, data: bytes) -> None:
+        """Replace `current`."""
+        del turn
         self.write(f"{job}/current", data)
 
     @contextmanager

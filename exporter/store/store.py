@@ -303,10 +303,11 @@ class Store:
 
     def _switch(self, job: str, version: str, replaced: Callable[[Pointer | None], tuple[str, ...]]) -> None:
         def switch() -> None:
+            turn = self._place.turn(folder_name(job))
             before, last = self._before(job)
             generation = max(last + 1, generation_of(version))  # a lower one than before would be a replay
             pointer = Pointer(job, version, generation, replaced(before)[:KEPT])
-            self._place.point(folder_name(job), generation, seal(pointer, self._keys(job)))
+            self._place.point(folder_name(job), turn, seal(pointer, self._keys(job)))
 
         _repeated(switch)
 
