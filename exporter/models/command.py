@@ -45,7 +45,7 @@ def run(config: Path, profile: str | None, as_json: bool, ask: Callable[["Shelf"
     if as_json:
         sys.stdout.write(json.dumps(answer.data, indent=2) + "\n")
     else:
-        console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+        console = Console(width=None if sys.stdout.isatty() else 160, highlight=False, emoji=False)
         for line in answer.lines:
             console.print(line, soft_wrap=isinstance(line, str), markup=False)
     return answer.code

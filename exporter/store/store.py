@@ -245,7 +245,8 @@ class Store:
         """Read all that is stored of a job; return what is wrong, by version or `current`. Raises StoreError."""
         reader, wrong = self._reader(job), {}
         try:
-            reader.manifest(reader.pointer().version)
+            if (pointer := self.current(job)) is not None:
+                reader.manifest(pointer.version)
         except (ModelMissing, ModelRefused) as error:
             wrong["current"] = str(error)
         for version in self._versions(job):
