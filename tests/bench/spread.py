@@ -33,46 +33,63 @@ class Share:
     samples: int
 
 
-def train(share: Share) -> str:
-    """Return a digest of the fitted model."""
+def train(share: Share) -> tuple[str, float]:
+    """Return a digest of the fitted model, and the CPU seconds it took."""
+    began = time.process_time()
     history = batch(noise(share.entities, 1, share.samples, seed=share.number))
     detector = make("auto", WINDOW).fit(history.last(WINDOW))
     walk(detector, history, WINDOW + 1)
     state = detector.state()
     parts = (name.encode() + np.ascontiguousarray(state[name]).tobytes() for name in sorted(state))
-    return hashlib.blake2b(b"".join(parts)).hexdigest()
+    return hashlib.blake2b(b"".join(parts)).hexdigest(), time.process_time() - began
 
 
-def timed(label: str, shares: list[Share], backend: Backend, scheduler: str = "") -> tuple[float, dict[int, str]]:
-    """Return how long all of it took, and the digest of each share's model."""
+@dataclass(frozen=True)
+class Run:
+    """Seconds of wall time for all of it, CPU seconds of the tasks, the digest of each share's model."""
+
+    wall: float
+    cpu: float
+    models: dict[int, str]
+
+    def __str__(self) -> str:
+        return f"{seconds(self.wall)}, CPU of the tasks {seconds(self.cpu)}"
+
+
+def run(label: str, shares: list[Share], backend: Backend, scheduler: str = "") -> Run:
+    """Train all shares with a backend."""
     with working(label, every=15):
         began = time.perf_counter()
         results = list(spread(train, shares, backend, scheduler or None, workers=4, progress=False))
-        took = time.perf_counter() - began
-    say(f"  {label}: {took:.1f} s, of which the tasks {sum(result.seconds for result in results):.1f} s")
-    return took, {result.task.number: result.value or str(result.error) for result in results}
+        wall = time.perf_counter() - began
+    for result in results:
+        assert result.value is not None, result.error
+    models = {result.task.number: result.value[0] for result in results if result.value}
+    done = Run(wall, sum(result.value[1] for result in results if result.value), models)
+    say(f"  {label}: {done}")
+    return done
 
 
 def measure(entities: int, samples: int, directory: Path) -> list[Row]:
     shares = [Share(number, entities // 8, samples) for number in range(8)]
     with dask_cluster(directory, workers=2) as cluster:
-        timed("waking the cluster", [Share(number, 10, 200) for number in range(4)], "dask", cluster.address)
-        alone, models = timed("one process", shares, "sequential")
+        run("waking the cluster", [Share(number, 10, 200) for number in range(4)], "dask", cluster.address)
+        alone = run("one process", shares, "sequential")
         others = {
-            "loky, 4 processes": timed("loky", shares, "loky"),
-            "Dask, 2 workers": timed("Dask", shares, "dask", cluster.address),
+            "loky, 4 processes": run("loky", shares, "loky"),
+            "Dask, 2 workers": run("Dask", shares, "dask", cluster.address),
         }
     return [
         Row(
             f"train {entities:,} entities: {name}",
-            alone / took,
+            alone.wall / other.wall,
             "x",
-            seconds(took),
-            f"one process: {seconds(alone)}",
+            str(other),
+            f"one process: {alone}",
             "same models",
-            "" if found == models else "the models differ",
+            "" if other.models == alone.models else "the models differ",
         )
-        for name, (took, found) in others.items()
+        for name, other in others.items()
     ]
 
 
