@@ -330,6 +330,9 @@ def deploy(
         int | None, typer.Option("--shards", "--replicas", min=1, max=1000, help="Replicas that share the entities.")
     ] = None,
     secret: Annotated[str | None, typer.Option(help="Secret that is there already, instead of one of ours.")] = None,
+    secret_folder: Annotated[
+        Path | None, typer.Option(help="Folder with the values of ours, in files named as its keys.")
+    ] = None,
     schedule: Annotated[str | None, typer.Option(help="When models are trained, as cron writes it.")] = None,
     storage_class: Annotated[str | None, typer.Option(help="Storage class. Default: the cluster's.")] = None,
     scrape_namespace: Annotated[
@@ -366,7 +369,7 @@ def deploy(
         "operator": operator,
     }
     try:
-        code = run_deploy(Options(config, modes[0], profile, context, choices))
+        code = run_deploy(Options(config, modes[0], profile, context, secret_folder, choices))
     except ConfigError as error:
         _fail(str(error), code=2)
     except DeployError as error:

@@ -9,7 +9,7 @@ from deploy.kubernetes.client import (
 from deploy.kubernetes.cluster import Cluster
 from deploy.kubernetes.errors import DeployError
 from deploy.kubernetes.objects import objects
-from deploy.kubernetes.plan import settings
+from deploy.kubernetes.plan import settings_of
 from deploy.kubernetes.settings import Settings
 
 __all__ = [
@@ -21,5 +21,5 @@ __all__ = [
     "create_or_update_cronjob",
     "create_or_update_secret",
     "objects",
-    "settings",
+    "settings_of",
 ]

@@ -3,6 +3,7 @@
 from base64 import b64decode
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from deploy.kubernetes.client import create_or_update
@@ -35,7 +36,7 @@ class Survey:
     stale: Sequence[Object]
 
 
-def survey(settings: Settings, cluster: Cluster) -> Survey:
+def survey(settings: Settings, cluster: Cluster, folder: Path | None = None) -> Survey:
     """Look at all that is wanted and at all that is ours, and change nothing.
 
     Raises DeployError when an object is somebody else's, a kind is unknown to the cluster, or a secret is nowhere.
@@ -51,7 +52,7 @@ def survey(settings: Settings, cluster: Cluster) -> Survey:
         if found is not None:
             require_ours(found)
         if each["kind"] == "Secret":
-            each = secret(settings, values(settings, found))  # noqa: PLW2901 - the same object, now with its values
+            each = secret(settings, values(settings, found, folder))  # noqa: PLW2901 - the same object, now with its values
         wanted.append((each, found))
     names = {_identity(each) for each in made}
     stale = [each for key, each in there.items() if key not in names and each["kind"] not in KEPT]
@@ -90,10 +91,11 @@ def _namespace(wanted: Object, cluster: Cluster) -> list[tuple[Object, Object | 
     return [(wanted, found)] if found is None or ours(found) else []
 
 
-def values(settings: Settings, found: Object | None) -> dict[str, str]:
-    """Return the values of the Secret by key: as they are here, else as they are in the cluster.
+def values(settings: Settings, found: Object | None, folder: Path | None = None) -> dict[str, str]:
+    """Return the values of the Secret by key.
 
-    Raises DeployError with all that are in neither place.
+    They come from the file of that name in `folder`, else from where the reference leads on this machine, else from
+    the cluster. Raises DeployError with all that are nowhere.
     """
     there: Mapping[str, str] = (found or {}).get("data") or {}
     read, missing = {}, []
@@ -102,6 +104,8 @@ def values(settings: Settings, found: Object | None) -> dict[str, str]:
     ]
     for reference in references:
         key = reference.env or str(reference.file).rpartition("/")[2]
+        if folder is not None and (folder / key).is_file():
+            reference = Secret(file=folder / key)  # noqa: PLW2901 - the same secret, elsewhere
         try:
             read[key] = reference.read()
         except SecretUnavailable as error:
@@ -111,15 +115,15 @@ def values(settings: Settings, found: Object | None) -> dict[str, str]:
                 missing.append(str(error))
     if missing:
         raise DeployError(
-            f"Secret {settings.secret}: {'; '.join(missing)}. Provide it where this command runs, or name a Secret "
-            "that has it with --secret"
+            f"Secret {settings.secret}: {'; '.join(missing)}. Provide it where this command runs or as a file in "
+            "--secret-folder, or name a Secret that has it with --secret"
         )
     return read
 
 
-def changes(settings: Settings, cluster: Cluster) -> Iterator[str]:
+def changes(settings: Settings, cluster: Cluster, folder: Path | None = None) -> Iterator[str]:
     """Yield the lines that tell what `apply` would change. Raises DeployError."""
-    found = survey(settings, cluster)
+    found = survey(settings, cluster, folder)
     for each in found.stale:
         yield f"--- cluster {each['kind']} {each['metadata']['name']}: wanted no more, would be deleted"
     for wanted, there in found.wanted:
@@ -128,12 +132,12 @@ def changes(settings: Settings, cluster: Cluster) -> Iterator[str]:
             yield from difference(sent, there)
 
 
-def apply(settings: Settings, cluster: Cluster) -> Iterator[tuple[str, Object]]:
+def apply(settings: Settings, cluster: Cluster, folder: Path | None = None) -> Iterator[tuple[str, Object]]:
     """Bring everything up to date; yield what was done with which object. Raises DeployError.
 
     What is wrong is found out before anything is changed, as far as it can be.
     """
-    found = survey(settings, cluster)
+    found = survey(settings, cluster, folder)
     for each in found.stale:  # first: a Deployment and the StatefulSet that follows it would use one volume
         yield remove(each, cluster), each
     for wanted, _ in found.wanted:

@@ -36,6 +36,8 @@ class Options:
     config : Path
     mode : str
     profile, context : str, optional
+    secret_folder : Path, optional
+        Holds the values of the Secret in files named as its keys.
     choices : mapping
         Fields of Settings; those that are None keep their default.
     """
@@ -44,6 +46,7 @@ class Options:
     mode: Mode
     profile: str | None = None
     context: str | None = None
+    secret_folder: Path | None = None
     choices: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -52,7 +55,7 @@ def run(options: Options, environ: Mapping[str, str] = os.environ) -> int:
     # What is set here is not set in the pod: the configuration is what the files say.
     loaded = load(options.config, options.profile, {})
     chosen = {name: value for name, value in options.choices.items() if value is not None}
-    settings = plan.settings(loaded, options.profile, **chosen)
+    settings = plan.settings_of(loaded, options.profile, **chosen)
     if options.mode == "dry-run":
         sys.stdout.write(_explained(settings) + documents(objects(settings)))
     elif options.mode == "rbac":
@@ -60,12 +63,12 @@ def run(options: Options, environ: Mapping[str, str] = os.environ) -> int:
     elif options.mode == "values":
         sys.stdout.write(overrides(settings))
     elif options.mode == "diff":
-        lines = list(changes(settings, Cluster.connect(options.context)))
+        lines = list(changes(settings, Cluster.connect(options.context), options.secret_folder))
         sys.stdout.writelines(f"{line}\n" for line in lines)
         sys.stderr.writelines(f"note: {note}\n" for note in notes(loaded, settings, environ))
         return DIFFERENT if lines else 0
     elif options.mode == "apply":
-        _apply(settings, Cluster.connect(options.context))
+        _apply(settings, Cluster.connect(options.context), options.secret_folder)
     else:
         _delete(settings, Cluster.connect(options.context))
     if options.mode in {"dry-run", "apply", "values"}:
@@ -80,9 +83,9 @@ def _explained(settings: Settings) -> str:
     return "".join(f"# {line}\n" for line in lines)
 
 
-def _apply(settings: Settings, cluster: Cluster) -> None:
+def _apply(settings: Settings, cluster: Cluster, folder: Path | None) -> None:
     done = []
-    for outcome, made in apply(settings, cluster):
+    for outcome, made in apply(settings, cluster, folder):
         done.append((outcome, made["kind"]))
         if outcome != "unchanged":
             sys.stdout.write(f"{outcome} {made['kind']} {made['metadata']['name']}\n")

@@ -21,7 +21,7 @@ LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "[::1]", "::1"})
 """Hosts that are the pod itself."""
 
 
-def settings(loaded: Loaded, profile: str | None = None, **choices: Any) -> Settings:
+def settings_of(loaded: Loaded, profile: str | None = None, **choices: Any) -> Settings:
     """Return the settings that follow from a configuration.
 
     Parameters

@@ -29,7 +29,7 @@ class Resources:
 class Settings:
     """All that is filled into the objects. The builders look at nothing else and check nothing.
 
-    Every string may therefore be a placeholder of a template. `plan.settings` makes one from a configuration.
+    Every string may therefore be a placeholder of a template. `plan.settings_of` makes one from a configuration.
 
     Parameters
     ----------

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from deploy.kubernetes import Cluster, Settings, settings
+from deploy.kubernetes import Cluster, Settings, settings_of
 from exporter.config.load import load
 from tests.support.cluster import CONFIG, Emulator, client, emulated
 
@@ -25,6 +25,6 @@ def planned(tmp_path: Path) -> Planned:
 
     def plan(text: str = CONFIG, profile: str | None = None, **choices: Any) -> Settings:
         (tmp_path / "anomaly.yml").write_text(text)
-        return settings(load(tmp_path / "anomaly.yml", profile, {}), profile, **choices)
+        return settings_of(load(tmp_path / "anomaly.yml", profile, {}), profile, **choices)
 
     return plan

@@ -21,7 +21,7 @@ from deploy.helm.package import package
 from deploy.helm.values import values
 from deploy.kubernetes.manifests import default
 from deploy.kubernetes.objects import objects
-from deploy.kubernetes.plan import settings as planned
+from deploy.kubernetes.plan import settings_of as planned
 from deploy.kubernetes.settings import Settings
 from exporter import __version__
 from exporter.config.load import load

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from base64 import b64decode
 
 import pytest
 import yaml
@@ -117,10 +118,21 @@ def test_secrets_that_are_nowhere_are_named_and_nothing_is_changed(deploy, clust
     assert (code, told, cluster.writes) == (1, "", [])
     assert error == (
         "Secret anomaly-exporter: secret environment variable MODEL_STORE_KEY is not set or empty. Provide it where "
-        "this command runs, or name a Secret that has it with --secret\n"
+        "this command runs or as a file in --secret-folder, or name a Secret that has it with --secret\n"
     )
     assert deploy(CONFIG, "--apply", "--secret", "theirs")[0] == 0
     assert cluster.found("Secret", "anomaly-exporter") is None
+
+
+def test_values_may_come_from_a_folder_of_files_named_as_the_keys(deploy, cluster, tmp_path):
+    folder = tmp_path / "values"
+    folder.mkdir()
+    (folder / "token").write_text(f"{CANARY}-from-folder\n")
+    assert deploy(CONFIG, "--apply", "--secret-folder", str(folder))[0] == 0
+    data = cluster.found("Secret", "anomaly-exporter")["data"]
+    assert b64decode(data["token"]).decode() == f"{CANARY}-from-folder"
+    assert b64decode(data["MODEL_STORE_KEY"]).decode() == f"{CANARY}-key"
+    assert deploy(CONFIG, "--diff", "--secret-folder", str(folder))[:2] == (0, "")
 
 
 def test_more_replicas_take_the_place_of_one_and_jobs_that_are_gone_take_their_rules_along(deploy, cluster):
