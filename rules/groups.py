@@ -17,7 +17,7 @@ SELF: Final = "exporter"
 
 def groups(config: Config) -> tuple[Group, ...]:
     """Return the group on the exporter itself, then one for each job; each is a rule file of its own."""
-    made = [Group("anomaly-exporter", SELF, None, self_alerts(config.alerting))]
+    made = [Group("anomaly-exporter", SELF, None, self_alerts(config.alerting, config.train))]
     for job, name in alert_names(config.jobs).items():
         alerts = job_alerts(AlertedJob(job, config.jobs[job], name, config.alerting))
         made.append(Group(f"anomaly-exporter {job}", f"job-{slug(job)}", job, alerts))

@@ -12,11 +12,15 @@ DOWN: Final = "AnomalyExporterDown"
 FAILING: Final = "AnomalyCycleFailing"
 LIMITED: Final = "AnomalyQueryLimited"
 OLD_MODEL: Final = "AnomalyModelTooOld"
+NOT_TAKEN: Final = "AnomalyModelNotTaken"
+TRAINING: Final = "AnomalyTrainingFailed"
 COVERAGE: Final = "AnomalyBandCoverageLow"
 DRIFT: Final = "AnomalyDrift"
 RELOAD: Final = "AnomalyConfigReloadFailed"
 WATCHDOG: Final = "Watchdog"
-RESERVED: Final = frozenset({STORM, VANISHED, STALE, DOWN, FAILING, LIMITED, OLD_MODEL, COVERAGE, DRIFT, RELOAD})
+RESERVED: Final = frozenset(
+    {STORM, VANISHED, STALE, DOWN, FAILING, LIMITED, OLD_MODEL, NOT_TAKEN, TRAINING, COVERAGE, DRIFT, RELOAD}
+)
 
 _USUAL: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z][a-z0-9]*)*")
 _SLUG: Final = re.compile(r"[a-z0-9]+([-.][a-z0-9]+)*")

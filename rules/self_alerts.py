@@ -3,10 +3,12 @@
 from typing import Final
 
 from exporter.config.alerting import AlertingConfig
+from exporter.config.train import TrainConfig
 from exporter.config.units import format_duration
 from exporter.source.promql import selector
 from rules import names
 from rules.alert import Alert, Case, graph, labels, series
+from rules.model_alerts import model_alerts
 from rules.templates import Text, label, literal
 
 _JOB: Final = {"query": "j"}
@@ -14,7 +16,7 @@ _JUDGED: Final = {"query": "j", "detector": "d"}
 _OF_JOB: Final = literal(" of ") + label("query", _JOB)
 
 
-def self_alerts(alerting: AlertingConfig) -> tuple[Alert, ...]:
+def self_alerts(alerting: AlertingConfig, train: TrainConfig) -> tuple[Alert, ...]:
     """Return the alerts that do not depend on any job."""
     common = labels(alerting.health, alerting)
     return (
@@ -22,6 +24,7 @@ def self_alerts(alerting: AlertingConfig) -> tuple[Alert, ...]:
         _failing(common),
         _limited(common),
         _old_model(alerting.health.model_max_age, common),
+        *model_alerts(train, common),
         _coverage(alerting.health.least_coverage, common),
         _drift(common),
         _reload(common),
