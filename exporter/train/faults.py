@@ -14,9 +14,11 @@ from exporter.config.models import JobConfig
 from exporter.train.trial import Held
 
 SIZE: Final = 6.0
-"""Standard deviations of the values in the held-back time by which a fault moves them."""
-LASTS: Final = 900.0
-"""Seconds of a fault, or what it takes to open an incident."""
+"""Standard deviations of the values in the held-back time by which a fault moves them, unless their range is larger: it
+then takes them to where they never were."""
+LASTS: Final = 3600.0
+LEAST: Final = 3
+"""Seconds of a fault; samples of it, unless it takes more to open an incident."""
 ENTITIES: Final = 20
 EACH: Final = 5
 """Most entities with faults, and most faults of each."""
@@ -35,14 +37,13 @@ class Fault:
 
 def plan(held: Held, job: JobConfig, known: Sequence[Known]) -> dict[Key, list[Fault]]:
     """Choose entities, times and sizes of faults, the same for the same samples; never where an incident is known."""
-    length = max(math.ceil(LASTS / job.step), job.open_after + 1)
+    length = max(math.ceil(LASTS / job.step), LEAST, job.open_after + 1)
     apart = _APART * (length + math.ceil(job.clear_after / job.step))
     count = min(max((held.columns - 1) // apart, 1), EACH)
-    mean, spread = held.spread()
+    sizes = _sizes(*held.spread(), job)
     faults: dict[Key, list[Fault]] = {}
     for row in sorted(range(len(held.keys)), key=lambda row: _digest(held.keys[row])):
         key = held.keys[row]
-        size = _size(mean[row], spread[row], job)
         places = [round(held.columns * (at + 1) / (count + 1)) for at in range(count)]
         found = []
         for number, at in enumerate(places):
@@ -52,7 +53,7 @@ def plan(held: Held, job: JobConfig, known: Sequence[Known]) -> dict[Key, list[F
             begin, end = (held.step * (held.first + first - apart), held.step * (held.first + last + apart))
             if free and not any(each.start <= end and each.end >= begin for each in busy):
                 sign = {"above": 1, "below": -1}.get(job.direction, 1 - 2 * (number % 2))
-                found.append(Fault(held.first + first, held.first + last, sign * size))
+                found.append(Fault(held.first + first, held.first + last, sign * sizes[row]))
         if found:
             faults[key] = found
         if len(faults) == ENTITIES:
@@ -60,12 +61,12 @@ def plan(held: Held, job: JobConfig, known: Sequence[Known]) -> dict[Key, list[F
     return faults
 
 
-def _size(mean: Floats, spread: Floats, job: JobConfig) -> Floats:
-    """Return by how much each channel is moved, shape (C,): what never moves, by its own size."""
-    mean, spread = np.nan_to_num(mean), np.nan_to_num(spread)
-    still = spread <= 1e-9 * np.abs(mean)
-    size = np.where(still, np.maximum(np.abs(mean), 1.0), SIZE * spread)
-    return np.maximum(size, 2 * job.least_deviation)
+def _sizes(mean: Floats, deviation: Floats, reach: Floats, job: JobConfig) -> Floats:
+    """Return by how much each channel is moved, shape (E, C): what never moves, by its own size."""
+    mean, deviation, reach = (np.nan_to_num(each) for each in (mean, deviation, reach))
+    still = deviation <= 1e-9 * np.abs(mean)
+    size = np.where(still, np.maximum(np.abs(mean), 1.0), np.maximum(SIZE * deviation, reach))
+    return np.asarray(np.maximum(size, 2 * job.least_deviation))
 
 
 class Inject:

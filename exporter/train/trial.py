@@ -40,6 +40,7 @@ class Held:
         self._last: tuple[tuple[Key, ...], NDArray[np.int64]] = (), np.empty(0, np.int64)
         self.bits = {name: np.zeros((0, self.columns), np.bool_) for name in _BITS}
         self._moments: Floats = np.zeros((0, 0, 3))
+        self._lowest = self._highest = np.zeros((0, 0))
 
     @property
     def keys(self) -> tuple[Key, ...]:
@@ -64,17 +65,19 @@ class Held:
         }
         for name, bits in found.items():
             self.bits[name][rows, column] = bits
-        values = np.where(there & ~verdict.flag[:, None], verdict.values, 0.0)
-        self._moments[rows, :, 0] += there & ~verdict.flag[:, None]
-        self._moments[rows, :, 1] += values
-        self._moments[rows, :, 2] += values**2
+        values = np.where(there & ~verdict.flag[:, None], verdict.values, np.nan)
+        known = np.nan_to_num(values)
+        self._moments[rows] += np.stack([np.isfinite(values), known, known**2], axis=2)
+        self._lowest[rows] = np.fmin(self._lowest[rows], values)
+        self._highest[rows] = np.fmax(self._highest[rows], values)
 
-    def spread(self) -> tuple[Floats, Floats]:
-        """Return mean and standard deviation of the values outside incidents, shape (E, C) each."""
+    def spread(self) -> tuple[Floats, Floats, Floats]:
+        """Return mean, standard deviation and range of the values outside incidents, shape (E, C) each."""
         count, total, square = np.moveaxis(self._moments, 2, 0)
         with np.errstate(invalid="ignore", divide="ignore"):
             mean = total / count
-            return mean, np.sqrt(np.maximum(square / count - mean**2, 0.0))
+            deviation = np.sqrt(np.maximum(square / count - mean**2, 0.0))
+        return mean, deviation, self._highest - self._lowest
 
     def _rows(self, keys: tuple[Key, ...], channels: int) -> NDArray[np.int64]:
         known, rows = self._last
@@ -85,6 +88,9 @@ class Held:
         if more := len(self._row) - len(self._moments):
             old = self._moments.reshape(-1, channels, 3)
             self._moments = np.concatenate([old, np.zeros((more, channels, 3))])
+            room = np.full((more, channels), np.nan)
+            self._lowest = np.concatenate([self._lowest.reshape(-1, channels), room])
+            self._highest = np.concatenate([self._highest.reshape(-1, channels), room])
             for name, bits in self.bits.items():
                 self.bits[name] = np.concatenate([bits, np.zeros((more, self.columns), np.bool_)])
         return rows

@@ -145,7 +145,7 @@ def test_faults_are_where_nothing_is_known_and_as_large_as_the_values_vary():
     assert all(fault.first > 3000 + 100 for fault in faults[KEYS[0]])
     for every in faults.values():
         assert {np.sign(fault.size[0]) for fault in every} <= {1, -1}
-        assert [abs(fault.size[0]) for fault in every] == pytest.approx([6.0] * len(every), rel=0.1)
+        assert all(6.5 < abs(fault.size[0]) < 9.0 for fault in every), "the range of 4000 normal values"
         assert all(one.last + 100 < other.first for one, other in pairwise(every))
     assert plan(made, job, [known(-10, 4010, "a"), known(-10, 4010, "b")]) == {}
     above = plan(made, JobConfig(expr="q", direction="above"), [])
