@@ -103,6 +103,8 @@ def spread(
         No cluster at `scheduler`, no worker or another version of this package there, or it went away. What was
         yielded before holds.
     """
+    if not tasks:
+        return  # no cluster has to be there for nothing
     call = Call(function)
     workers = min(workers or joblib.cpu_count(), len(tasks))
     results: Any  # a generator, which Iterator does not say: closing() closes it when ours is

@@ -197,3 +197,7 @@ def test_without_dask_the_error_names_what_to_install(monkeypatch: pytest.Monkey
 def test_dask_needs_an_address() -> None:
     with pytest.raises(SpreadError, match="--scheduler tcp://HOST:8786"):
         list(spread(refuse_two, range(3), "dask", progress=False))
+
+
+def test_without_tasks_no_cluster_is_needed() -> None:
+    assert list(spread(refuse_two, [], "dask", "tcp://127.0.0.1:9", progress=False)) == []
