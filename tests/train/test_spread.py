@@ -182,6 +182,18 @@ def test_when_the_scheduler_dies_the_results_that_were_there_hold(tmp_path: Path
             list(results)
 
 
+def test_who_stops_listening_leaves_the_cluster_nothing_to_begin(dask: DaskCluster, tmp_path: Path) -> None:
+    tasks = [Trace(tmp_path, number, seconds=0.5) for number in range(20)]
+    results = spread(leave_trace, tasks, "dask", dask.address, progress=False)
+    next(results)
+    results.close()
+    begun = sum(bool(task.runs) for task in tasks)
+    time.sleep(2)
+
+    assert begun < 10
+    assert sum(bool(task.runs) for task in tasks) <= begun + 1  # one may have been on its way
+
+
 def test_workers_of_another_version_are_refused(dask: DaskCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "__version__", "99.0")
     with pytest.raises(SpreadError, match=r"Dask worker tcp://\S+: anomaly-exporter is \S+ here it is 99\.0"):
