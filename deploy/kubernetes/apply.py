@@ -4,20 +4,16 @@ from base64 import b64decode
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from deploy.kubernetes.client import create_or_update
-from deploy.kubernetes.cluster import KINDS, Cluster, Conflict, Forbidden
+from deploy.kubernetes.cluster import Cluster, Conflict, Forbidden
 from deploy.kubernetes.compare import difference, marked, ours, require_ours, same
 from deploy.kubernetes.errors import DeployError
+from deploy.kubernetes.kinds import KEPT, KINDS, OPERATOR
 from deploy.kubernetes.objects import objects, secret
 from deploy.kubernetes.parts import Object, selector
 from deploy.kubernetes.settings import Settings
 from exporter.config.secrets import Secret, SecretUnavailable
-
-KEPT: Final = frozenset({"Namespace", "PersistentVolumeClaim"})
-"""Kinds that are never deleted: what they hold cannot be made again."""
-_OPERATOR: Final = frozenset({"ServiceMonitor", "PrometheusRule"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +66,9 @@ def labelled(settings: Settings, cluster: Cluster) -> Iterator[Object]:
             found = cluster.select(
                 kind, settings.namespace, ",".join(f"{key}={value}" for key, value in labels.items())
             )
-        except Forbidden:
-            raise
         except DeployError:
-            if kind in _OPERATOR and not settings.operator:
-                continue  # no operator in this cluster, so nothing of ours for it either
+            if kind in OPERATOR and not settings.operator:
+                continue  # unknown there, or not for us: then nothing of it is ours either
             raise
         for each in found:
             there = each["metadata"].get("labels") or {}

@@ -5,46 +5,18 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, TypeVar
 
 import yaml
 
 from deploy.kubernetes.errors import DeployError
+from deploy.kubernetes.kinds import KINDS, OPERATOR
 from deploy.kubernetes.parts import Object
 from exporter.masking import masked
 
 T = TypeVar("T")
 
 
-class Kind(NamedTuple):
-    """How the API calls a kind."""
-
-    plural: str
-    api_version: str
-    namespaced: bool = True
-
-    @property
-    def group(self) -> str:
-        """Its API group; empty for the core."""
-        return self.api_version.rpartition("/")[0]
-
-
-KINDS: Final = {
-    "Namespace": Kind("namespaces", "v1", namespaced=False),
-    "ServiceAccount": Kind("serviceaccounts", "v1"),
-    "ConfigMap": Kind("configmaps", "v1"),
-    "Secret": Kind("secrets", "v1"),
-    "PersistentVolumeClaim": Kind("persistentvolumeclaims", "v1"),
-    "NetworkPolicy": Kind("networkpolicies", "networking.k8s.io/v1"),
-    "Service": Kind("services", "v1"),
-    "PodDisruptionBudget": Kind("poddisruptionbudgets", "policy/v1"),
-    "Deployment": Kind("deployments", "apps/v1"),
-    "StatefulSet": Kind("statefulsets", "apps/v1"),
-    "CronJob": Kind("cronjobs", "batch/v1"),
-    "ServiceMonitor": Kind("servicemonitors", "monitoring.coreos.com/v1"),
-    "PrometheusRule": Kind("prometheusrules", "monitoring.coreos.com/v1"),
-}
-"""Every kind that is ever made."""
 _WITHIN: Final = 15.0
 """Seconds for one request."""
 
@@ -230,7 +202,7 @@ def _plain(answer: Any) -> Object:
 
 
 def _unknown(kind: str) -> str:
-    if KINDS[kind].group == "monitoring.coreos.com":
+    if kind in OPERATOR:
         return (
             f"the cluster does not know {kind} ({KINDS[kind].api_version}): install the Prometheus operator, "
             "or do without its objects with --no-operator"

@@ -2,8 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from deploy.kubernetes.apply import KEPT
-from deploy.kubernetes.cluster import KINDS
+from deploy.kubernetes.kinds import KEPT, KINDS, OPERATOR
 from deploy.kubernetes.objects import objects
 from deploy.kubernetes.parts import Object, named
 from deploy.kubernetes.settings import Settings
@@ -35,7 +34,7 @@ def rbac(settings: Settings) -> Iterator[Object]:
 
 def _rules(settings: Settings) -> Iterator[Object]:
     """Yield what may be done with each kind: lists and new objects cannot be told by name, all else can."""
-    names: dict[str, list[str]] = {kind: [] for kind in KINDS if settings.operator or not _of_operator(kind)}
+    names: dict[str, list[str]] = {kind: [] for kind in KINDS if settings.operator or kind not in OPERATOR}
     for each in objects(settings):
         names[each["kind"]].append(each["metadata"]["name"])
     for kind in ("Deployment", "StatefulSet"):  # the one that takes the other's place deletes it
@@ -58,7 +57,3 @@ def _rule(kinds: Iterable[str], verbs: list[str], names: list[str] | None = None
         "verbs": verbs,
     }
     return {**made, "resourceNames": names} if names else made
-
-
-def _of_operator(kind: str) -> bool:
-    return KINDS[kind].group == "monitoring.coreos.com"

@@ -242,6 +242,13 @@ def test_without_the_operator_its_objects_can_be_left_out(deploy, tmp_path, monk
         assert deploy(CONFIG, "--diff", "--no-operator")[:2] == (0, "")
 
 
+def test_without_rights_to_the_operators_objects_they_can_be_left_out(deploy, cluster):
+    for plural in ("servicemonitors", "prometheusrules"):
+        cluster.refused["GET", plural] = 403, "no"
+    assert deploy(CONFIG, "--apply", "--no-operator")[0] == 0
+    assert "servicemonitors" not in deploy(CONFIG, "--rbac", "--no-operator")[1]
+
+
 def test_a_cluster_that_is_not_there_is_one_sentence(deploy, tmp_path, monkeypatch, caplog):
     with emulated() as (_, url):
         (tmp_path / "kubeconfig").write_text(kubeconfig(url))

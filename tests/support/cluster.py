@@ -13,7 +13,8 @@ import kmock
 from aiohttp import web
 from kubernetes.client import ApiClient, Configuration
 
-from deploy.kubernetes.cluster import KINDS, Cluster
+from deploy.kubernetes.cluster import Cluster
+from deploy.kubernetes.kinds import KINDS
 
 NAMESPACE = "anomaly-exporter"
 CONFIG = """
