@@ -44,23 +44,24 @@ def read_alerts(config: Config, matchers: str, start: float, end: float, step: f
     An alert begins when it was pending, not when its `for` was over: who finds the trouble before that is right.
     `matchers` are those of a PromQL selector, with braces or without. Raises BacktestError, also where there was none.
     """
-    alerts = find_alerts(config, matchers, start, end, step)
+    if not _inner(matchers):
+        raise BacktestError("--labels-from-alerts: which alerts? Write matchers: 'alertname=~\"Node.*\"'")
+    try:
+        alerts = find_alerts(config, matchers, start, end, step)
+    except SourceError as error:
+        raise BacktestError(f"--labels-from-alerts {matchers}: {error}") from None
     if not alerts:
         raise BacktestError(f"--labels-from-alerts {matchers}: no such alert was firing in this time range")
     return alerts
 
 
 def find_alerts(config: Config, matchers: str, start: float, end: float, step: float) -> list[Alert]:
-    """Return the same, or nothing where nothing was firing. Raises BacktestError."""
-    inner = _BRACES.sub(r"\1", matchers).strip().rstrip(",")
-    if not inner:
-        raise BacktestError("--labels-from-alerts: which alerts? Write matchers: 'alertname=~\"Node.*\"'")
+    """Return the same, or nothing where nothing was firing. Raises SourceError."""
+    inner = _inner(matchers)
     start, end = math.floor(start / step) * step, math.ceil(end / step) * step  # the times at which samples are judged
     source = Prometheus(config.prometheus, config.limits)
     try:
         frame = source.range(f'ALERTS{{{inner},alertstate=~"pending|firing"}}', start, end, step)
-    except SourceError as error:
-        raise BacktestError(f"--labels-from-alerts {matchers}: {error}") from None
     finally:
         source.close()
     firing: defaultdict[Key, dict[float, bool]] = defaultdict(dict)
@@ -72,6 +73,10 @@ def find_alerts(config: Config, matchers: str, start: float, end: float, step: f
         for time in frame.times[first:last].tolist():
             of_alert[time] = of_alert.get(time, False) or labels.get("alertstate") == "firing"
     return [alert for (_, *key), states in firing.items() for alert in _firing(tuple(key), states, step)]
+
+
+def _inner(matchers: str) -> str:
+    return _BRACES.sub(r"\1", matchers).strip().rstrip(",")
 
 
 def _firing(labels: Key, states: Mapping[float, bool], step: float) -> Iterator[Alert]:

@@ -73,7 +73,10 @@ def read_known(config: Config, job: str, settings: JobConfig, start: float, end:
     train = config.train
     events: list[Known] = [] if train.incidents is None else [*read_incidents(train.incidents)]
     if train.alerts is not None:
-        events += find_alerts(config, train.alerts, start, end, settings.step)
+        try:
+            events += find_alerts(config, train.alerts, start, end, settings.step)
+        except SourceError as error:
+            raise TrainError(f"the alerts {train.alerts} cannot be read: {error}; look at train.alerts") from None
     silences = [] if train.alertmanager is None else read_silences(train.alertmanager, job)
     return Knowledge(_within(events, start, end), _within(silences, start, end))
 

@@ -1,5 +1,7 @@
 """What calls for a training, and what it waits for otherwise."""
 
+from dataclasses import replace
+
 import pytest
 
 from exporter.config.models import Config
@@ -15,7 +17,7 @@ NOW = 1000 * DAY
 
 def manifest(age):
     at = NOW - age * DAY
-    return Manifest("j", "000001-x", 1, "auto", {}, (), 0.0, at, at, "", {}, {}, 0, "")
+    return Manifest("j", "000001-x", 1, "auto", {}, ("value",), 0.0, at, at, "", {}, {}, 0, "")
 
 
 def asked(age=1.0, attempted=None, known=0, known_before=0, request=None, **train):
@@ -40,6 +42,15 @@ def test_the_schedule_counts_from_the_last_training_and_forgives_that_it_took_it
 def test_an_old_model_is_due_whatever_was_tried_since():
     assert asked(31.0, 0.5) == (True, "the model in service is older than 4w2d")
     assert not asked(31.0, 0.5, max_age="0s")[0]
+
+
+def test_a_model_that_the_exporter_would_refuse_is_due():
+    for change in ({"detector": "robust"}, {"parameters": {"time_zone": "UTC"}}, {"channels": ("a",)}):
+        other = replace(manifest(1.0), **change)
+        task = TrainTask(Config.model_validate({"jobs": {"j": {"expr": "q"}}}), "j", Shard(), "all", 0.0, NOW)
+        assert due(task, other, None, NOW)[1].startswith("the model in service was made for another detector")
+    assert due(task, replace(manifest(1.0), libraries={"numpy": "1.0"}), None, NOW)[0]
+    assert not due(replace(task, attempted=NOW), manifest(1.0), None, NOW)[0]
 
 
 def test_drift_is_due_and_says_why():

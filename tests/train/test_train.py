@@ -102,6 +102,17 @@ def test_a_model_trained_on_garbage_is_rejected_and_the_old_one_stays(trainer, p
     assert (again.code, again.only["outcome"]) == (3, "rejected")
 
 
+def test_a_job_of_two_channels_is_trained_and_judged_like_any_other(trainer, past):
+    train = trainer(detector="seasonal")
+    job = train.config["jobs"]["load"]
+    del job["expr"]
+    job["channels"] = {"load": "load", "twice": "2 * load"}
+    train.incidents(past.incidents())
+    ran = train(f"--to={past.end}")
+    assert (ran.code, ran.only["outcome"], ran.only["figures"]["found"]) == (0, "promoted", 3), ran
+    assert train.store.versions("load")[0].manifest.channels == ("load", "twice")
+
+
 def test_without_known_incidents_faults_are_injected_and_the_figures_say_so(trainer, past):
     ran = trainer(detector="seasonal")(f"--to={past.end}")
     figures = ran.only["figures"]

@@ -126,6 +126,14 @@ def test_silences_that_cannot_be_read_fail_the_training_instead_of_teaching_it_o
 
 
 @pytest.mark.servers
+def test_alerts_that_cannot_be_read_fail_the_training_and_name_the_key(trainer, past):
+    ran = trainer(alerts="alertname=~'('")(f"--to={past.end}")
+    assert (ran.code, ran.only["outcome"]) == (1, "failed")
+    assert "train.alerts" in ran.only["reason"]
+    assert "--labels-from-alerts" not in ran.only["reason"]
+
+
+@pytest.mark.servers
 def test_no_secret_is_in_what_is_printed_stored_or_shown_by_ps(trainer, past, monkeypatch):
     """Row 53."""
     monkeypatch.setenv("TRAIN_CANARY", CANARY)
