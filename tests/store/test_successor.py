@@ -10,6 +10,7 @@ from exporter.config.models import ModelsConfig
 from exporter.cycle import evaluate
 from exporter.job import Job
 from exporter.runner import Runner, Sinks
+from exporter.shard import Shard
 from exporter.source.errors import Unreachable
 from exporter.store import Store
 from exporter.successor import Succession
@@ -248,6 +249,18 @@ def down(*_):
     from exporter.store.errors import Unreachable as StoreUnreachable
 
     raise StoreUnreachable("no answer")
+
+
+def test_every_replica_has_a_model_of_its_own(local):
+    benches = []
+    for index in range(2):
+        bench = Served(local, detector="isolation_forest", history="8h")
+        bench.job = Job("job", bench.config, "", bench.source, bench.metrics, local, Shard(index, 2))
+        bench.cycle(500)
+        benches.append(bench)
+    assert sorted(local.jobs()) == ["job@0-of-2", "job@1-of-2"]
+    assert [len(bench.job.last.keys) for bench in benches] != [8, 8]
+    assert all(bench.version for bench in benches)
 
 
 def test_how_trainings_ended_is_counted_over_a_restart(local):
