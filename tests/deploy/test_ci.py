@@ -42,12 +42,11 @@ def test_both_run_the_same_targets_of_the_makefile() -> None:
         assert done.returncode == 0, done.stderr
 
 
-def test_both_test_the_same_versions_of_python() -> None:
+def test_both_use_the_python_of_the_image() -> None:
     [job] = workflow()["jobs"].values()
-    matrix = job["strategy"]["matrix"]
-    versions = {*matrix["python"], *(one["python"] for one in matrix["include"] if one["target"] == "test")}
-    [parallel] = gitlab_jobs()["test"]["parallel"]["matrix"]
-    assert set(parallel["PYTHON_VERSION"]) == versions
+    [version] = job["strategy"]["matrix"]["python"]
+    assert yaml.safe_load(GITLAB.read_text())["default"]["image"] == f"python:{version}-bookworm"
+    assert f"ARG PYTHON={version}-slim-bookworm" in (ROOT / "deploy/docker/Dockerfile").read_text()
 
 
 def test_actions_are_pinned_to_a_commit_and_rights_are_the_least() -> None:

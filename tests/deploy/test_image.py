@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
 from deploy.demo.exporter import ExporterServer
 from deploy.demo.servers import PrometheusServer
@@ -127,12 +126,6 @@ def test_it_runs_as_the_user_and_in_the_folders_that_the_pods_have() -> None:
     assert f"ANOMALY_EXPORTER_CONFIG={CONFIG}/anomaly.yml" in value("base", "ENV")
     assert "/-/healthy" in value("base", "HEALTHCHECK")
     assert "org.opencontainers.image.version" in value("base", "LABEL")
-
-
-def test_it_has_a_python_that_the_pipelines_test() -> None:
-    version = STAGES[""][0][1].removeprefix("PYTHON=").partition("-")[0]
-    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
-    assert version in workflow["jobs"]["make"]["strategy"]["matrix"]["python"]
 
 
 def test_only_what_is_copied_is_sent_to_the_engine() -> None:
