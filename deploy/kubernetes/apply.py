@@ -152,7 +152,7 @@ def remove(found: Object, cluster: Cluster) -> str:
     except Conflict:
         metadata = found["metadata"]
         raise DeployError(
-            f"{found['kind']} {metadata['name']}: changed by somebody else while it was to be deleted; try again"
+            f"{found['kind']} {metadata['name']}: replaced by somebody else while it was to be deleted; try again"
         ) from None
     return "deleted"
 

@@ -107,10 +107,10 @@ class Cluster:
         self._write(made, lambda resource, scope: self._client.replace(resource, made, None, scope, **_LIMITS))
 
     def delete(self, found: Object) -> None:
-        """Delete an object as it was read, with what belongs to it. Raises Conflict, DeployError."""
+        """Delete the very object that was read, with what belongs to it. Raises Conflict, DeployError."""
         metadata = found["metadata"]
-        known = {key: metadata[key] for key in ("uid", "resourceVersion") if key in metadata}
-        body = {"propagationPolicy": "Background", **({"preconditions": known} if known else {})}
+        # Its status may change all the time; what must not be hit is another object of the same name.
+        body = {"propagationPolicy": "Background", "preconditions": {"uid": metadata["uid"]}}
 
         def ask(resource: Any, scope: str | None) -> None:
             try:

@@ -116,7 +116,7 @@ def _template(settings: Settings, arguments: list[str], data: Object | None) -> 
         "args": arguments,
         "ports": [{"name": "metrics", "containerPort": settings.port, "protocol": "TCP"}],
         "resources": resources(settings.resources),
-        # Imports and restored state come before the port: a minute is ten times what they take.
+        # Imports and restored state come before the port: two minutes are ten times what they take.
         "startupProbe": {**_probe(settings, "healthy"), "periodSeconds": 2, "failureThreshold": 60},
         "livenessProbe": {**_probe(settings, "healthy"), "periodSeconds": 15, "timeoutSeconds": 5},
         "readinessProbe": {**_probe(settings, "ready"), "periodSeconds": 10, "timeoutSeconds": 5},

@@ -10,7 +10,7 @@ import yaml
 from typer.testing import CliRunner
 
 from exporter.cli import cli
-from tests.support.cluster import CONFIG, KINDS, emulated, kubeconfig
+from tests.support.cluster import CONFIG, KINDS, emulated, kubeconfig, resource
 
 CANARY = "canary-5uP3r-s3cr3t"
 
@@ -167,6 +167,22 @@ def test_deleting_leaves_claims_and_namespace_and_what_is_not_ours(deploy, clust
     ]
     assert "kubectl -n anomaly-exporter delete pvc" in notes
     assert deploy(CONFIG, "--delete")[0] == 0
+
+
+def test_what_was_replaced_while_it_was_to_be_deleted_is_left(deploy, cluster):
+    deploy(CONFIG, "--apply")
+    first = "anomaly-exporter-job-api"
+
+    def somebody_replaces():
+        found = cluster.found("PrometheusRule", first)
+        del cluster.objects[resource("PrometheusRule"), "anomaly-exporter", first]
+        cluster.put(found)
+
+    cluster.meanwhile = [somebody_replaces]
+    code, _, error = deploy(CONFIG, "--delete")
+    assert code == 1
+    assert f"PrometheusRule {first}: replaced by somebody else while it was to be deleted; try again" in error
+    assert cluster.found("PrometheusRule", first)
 
 
 def test_somebody_elses_object_stops_everything_before_anything_is_changed(deploy, cluster):

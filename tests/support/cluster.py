@@ -119,9 +119,8 @@ def _refusal(method: str, kind: str, body: dict[str, Any], found: dict[str, Any]
         return (409, f"{kind} already exists") if found else None
     if found is None:
         return 404, f"{kind} not found"
-    version = found["metadata"]["resourceVersion"]
-    seen = body.get("preconditions", {}) if method == "DELETE" else body["metadata"]
-    if seen.get("resourceVersion", version) != version:
+    seen = body["preconditions"] if method == "DELETE" else body["metadata"]
+    if any(seen[key] != found["metadata"][key] for key in {"uid", "resourceVersion"} & seen.keys()):
         return 409, f"Operation cannot be fulfilled on {kind}: the object has been modified"
     for path in _IMMUTABLE.get(kind, ()) if method == "PUT" else ():
         if _at(body, path) != _at(found, path):
