@@ -5,6 +5,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -32,7 +33,7 @@ def run(steps: list[Step], folder: Path, context: Path = ROOT) -> None:
     Caches of pip and uv are used and nothing is compiled to bytecode, unlike in the image: that changes only the time.
     """
     ignored = shutil.ignore_patterns("__pycache__", "*.pyc")
-    subprocess.run(["python3", "-m", "venv", folder / "python"], check=True)  # the base image
+    subprocess.run([sys.executable, "-m", "venv", folder / "python"], check=True)  # the base image
     environment = {name: os.environ[name] for name in ("HOME", "LANG", "TMPDIR") if name in os.environ}
     environment |= {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "UV_", "SSL_"))}
     environment |= {"PATH": f"{folder / 'python/bin'}:/usr/bin:/bin", "UV_FIND_LINKS": _wheels()}
@@ -69,6 +70,6 @@ def run(steps: list[Step], folder: Path, context: Path = ROOT) -> None:
 def _wheels() -> str:
     """uv ignores pip's settings: the folders of wheels that pip was told of."""
     told = subprocess.run(
-        ["python3", "-m", "pip", "config", "get", "global.find-links"], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "pip", "config", "get", "global.find-links"], capture_output=True, text=True, check=False
     )
     return ",".join(told.stdout.split())
