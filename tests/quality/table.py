@@ -26,7 +26,7 @@ def table(results: Sequence[Result]) -> str:
     by_place = {(each.detector, each.data, each.hold): each for each in results}
     incidents = sorted({each.data for each in results if each.hold})
     ranked = sorted({each.data for each in results if not each.hold})
-    heads = ["detector", *(f"{data}: recall at incidents/week" for data in incidents)]
+    heads = ["detector", *(f"{data}: found (by luck) at incidents/week" for data in incidents)]
     heads += ["NAB score of the incidents"] if "nab" in incidents else []
     heads += [f"{data}: recall@7, no hold" for data in ranked] + [f"{data}: µs per sample" for data in incidents]
     heads.append("minutes in all")
@@ -56,7 +56,7 @@ def _incidents(result: Result | None) -> str:
     if result is None or "incidents" not in result.figures:
         return "-"
     found = result.figures["incidents"]
-    return f"{found['recall']:.2f} at {found['opened_per_week']:.2f}"
+    return f"{found['recall']:.2f} ({found['floor']:.2f}) at {found['opened_per_week']:.2f}"
 
 
 def _nab(result: Result | None) -> str:

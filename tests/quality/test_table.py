@@ -4,7 +4,7 @@ from tests.quality.table import BEGIN, END, Result, replace_table, table
 
 
 def result(detector, data, hold=True, **incidents):
-    figures = {"detector": {"recall@7": 0.5}, "incidents": {"recall": 0.8, "opened_per_week": 1.25, **incidents}}
+    figures = {"detector": {"recall@7": 0.5}, "incidents": {"recall": 0.8, "floor": 0.2, "opened_per_week": 1.25, **incidents}}
     return Result(detector, data, hold, figures, 12.3, seconds=30.0)
 
 
@@ -18,7 +18,7 @@ def test_a_row_per_detector_and_a_dash_where_it_failed():
         ]
     ).splitlines()
     assert len(text) == 4
-    assert text[2] == "| `one` | 0.80 at 1.25 | 0.80 at 1.25 | 61.2 | 0.50 | 12 | 12 | 1.5 |"
+    assert text[2] == "| `one` | 0.80 (0.20) at 1.25 | 0.80 (0.20) at 1.25 | 61.2 | 0.50 | 12 | 12 | 1.5 |"
     assert text[3] == "| `two` | - | - | - | - | - | - | 0.0 |"
     assert len({line.count("|") for line in text}) == 1
 
