@@ -4,7 +4,10 @@ from tests.quality.table import BEGIN, END, Result, replace_table, table
 
 
 def result(detector, data, hold=True, **incidents):
-    figures = {"detector": {"recall@7": 0.5}, "incidents": {"recall": 0.8, "floor": 0.2, "opened_per_week": 1.25, **incidents}}
+    figures = {
+        "detector": {"recall@7": 0.5},
+        "incidents": {"recall": 0.8, "floor": 0.2, "opened_per_week": 1.25, **incidents},
+    }
     return Result(detector, data, hold, figures, 12.3, seconds=30.0)
 
 
