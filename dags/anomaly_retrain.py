@@ -14,7 +14,7 @@ from airflow.providers.standard.operators.python import ExternalPythonOperator
 from airflow.sdk import DAG, Param, task_group
 from airflow.sdk.exceptions import AirflowFailException
 
-CRON = os.environ.get("ANOMALY_CRON", "0 3 * * *")
+CRON = os.environ.get("ANOMALY_CRON", "0 3 * * *") or None  # None: only by hand
 CONFIG = os.environ.get("CONFIG_PATH", "anomaly.yml")
 PYTHON = os.environ.get("ANOMALY_PYTHON", sys.executable)
 RETRIES = int(os.environ.get("ANOMALY_RETRIES", "2"))
