@@ -122,6 +122,20 @@ def test_an_interpreter_that_is_missing_or_without_our_package_is_said_at_once(t
     assert good == ""
 
 
+def history(end: int) -> list[str]:
+    """Return two days of two metrics of three instances each."""
+    rng = np.random.default_rng(0)
+    lines = []
+    for metric in ("good_load", "bad_load"):
+        lines.append(f"# TYPE {metric} gauge")
+        for instance in "abc":
+            lines += [
+                f'{metric}{{instance="{instance}"}} {value:.4f} {when}'
+                for when, value in zip(range(end - 2 * 86400, end, STEP), rng.normal(10, 1, 2880), strict=True)
+            ]
+    return lines
+
+
 @pytest.fixture
 def dag_file() -> dict[str, Callable[..., Any]]:
     """The functions that Airflow copies to our interpreter, with nothing from around them."""
