@@ -14,7 +14,8 @@ A refused model stays where it is, as evidence.
 """
 
 from exporter.store.errors import ModelMissing, ModelRefused, StoreError
+from exporter.store.housekeeping import Stored
 from exporter.store.names import folder_name
-from exporter.store.store import KEPT, Store, Stored
+from exporter.store.store import KEPT, Store
 
 __all__ = ["KEPT", "ModelMissing", "ModelRefused", "Store", "StoreError", "Stored", "folder_name"]

@@ -13,7 +13,7 @@ from detectors.types import State
 from exporter.files import TooLarge
 from exporter.manifest import Manifest, Outcome, Pointer, SealError, as_json, libraries, unseal
 from exporter.store.errors import ModelMissing, ModelRefused, StoreError, Unreachable
-from exporter.store.names import folder_name, is_version
+from exporter.store.names import folder_name, is_version, newest_first
 from exporter.store.places import Place
 
 RECORD_LIMIT: Final = 2**20
@@ -27,19 +27,34 @@ class Reader:
     """Reads the records and models of one job; `keys` are those of the store, `most` is models.max_size in bytes."""
 
     def __init__(self, place: Place, job: str, keys: Sequence[bytes], most: int) -> None:
-        self._place, self.job, self._keys, self._most = place, job, keys, most
-        self._folder = folder_name(job)
+        self.place, self.job, self._keys, self._most = place, job, keys, most
+        self.folder = folder_name(job)
 
     def pointer(self) -> Pointer:
         """Return what is in service. Raises ModelMissing, ModelRefused, StoreError."""
-        name, data = self._read(lambda: self._place.pointer(self._folder, RECORD_LIMIT), f"{self._folder}/current")
+        name, data = self._read(lambda: self.place.pointer(self.folder, RECORD_LIMIT), f"{self.folder}/current")
         try:
             pointer = unseal(data, Pointer, self._keys)
         except SealError as error:
-            raise ModelRefused(error.reason, f"job {self.job}: {self._place.where(name)} {error}") from None
+            raise ModelRefused(error.reason, f"job {self.job}: {self.place.where(name)} {error}") from None
         if pointer.job != self.job or not all(map(is_version, (pointer.version, *pointer.replaced))):
-            raise ModelRefused("wrong_model", f"job {self.job}: {self._place.where(name)} belongs to another job")
+            raise ModelRefused("wrong_model", f"job {self.job}: {self.place.where(name)} belongs to another job")
         return pointer
+
+    def current(self) -> Pointer | None:
+        """Return what is in service, None if nothing is. Raises ModelRefused, StoreError."""
+        try:
+            return self.pointer()
+        except ModelMissing:
+            return None
+
+    def versions(self) -> list[str]:
+        """Return the names of what is stored, the newest first. Raises StoreError."""
+        try:
+            return newest_first(self.place.names(self.folder))
+        except OSError as error:
+            where = self.place.where(self.folder)
+            raise StoreError(f"job {self.job}: {where} cannot be listed: {error.strerror or error}") from None
 
     def manifest(self, version: str) -> Manifest:
         """Return a version's manifest. Raises ModelMissing, ModelRefused, StoreError."""
@@ -54,11 +69,11 @@ class Reader:
 
     def model(self, manifest: Manifest) -> bytes:
         """Return the bytes of a model that are as its manifest says. Raises ModelMissing, ModelRefused, StoreError."""
-        name = f"{self._folder}/{manifest.version}/model.joblib"
-        model = self._read(lambda: self._place.read(name, self._most), name)
+        name = f"{self.folder}/{manifest.version}/model.joblib"
+        model = self._read(lambda: self.place.read(name, self._most), name)
         if len(model) != manifest.size or not hmac.compare_digest(hashlib.sha256(model).hexdigest(), manifest.sha256):
             raise ModelRefused(
-                "damaged", f"job {self.job}: {self._place.where(name)} does not match the digest in its manifest"
+                "damaged", f"job {self.job}: {self.place.where(name)} does not match the digest in its manifest"
             )
         return model
 
@@ -66,7 +81,7 @@ class Reader:
         """Check that a model was saved by library versions that are installed here. Raises ModelRefused."""
         if changed := manifest.libraries.items() - libraries().items():
             saved_by = ", ".join(f"{name} {version}" for name, version in sorted(changed))
-            path = self._place.where(f"{self._folder}/{manifest.version}/model.joblib")
+            path = self.place.where(f"{self.folder}/{manifest.version}/model.joblib")
             raise ModelRefused(
                 "other_versions", f"job {self.job}: {path} was saved by {saved_by}, which is not installed here"
             )
@@ -77,14 +92,14 @@ class Reader:
         """Check that a model was fitted for these. Raises ModelRefused."""
         asked = (self.job, manifest.version, detector, as_json(parameters), tuple(channels))
         if manifest.identity() != asked:
-            path = self._place.where(f"{self._folder}/{manifest.version}/model.joblib")
+            path = self.place.where(f"{self.folder}/{manifest.version}/model.joblib")
             raise ModelRefused(
                 "wrong_model", f"job {self.job}: {path} was fitted for another detector, channels or job"
             )
 
     def unpickled(self, model: bytes, version: str) -> State:
         """Return the state in bytes that were checked. Raises ModelRefused."""
-        path = self._place.where(f"{self._folder}/{version}/model.joblib")
+        path = self.place.where(f"{self.folder}/{version}/model.joblib")
         if not model.startswith(_PICKLE):
             raise ModelRefused(
                 "damaged", f"job {self.job}: {path} is compressed or no joblib file; only plain ones are saved"
@@ -100,15 +115,15 @@ class Reader:
         return state
 
     def _record(self, version: str, file: str, kind: type[_Record]) -> _Record:
-        name = f"{self._folder}/{version}/{file}"
-        data = self._read(lambda: self._place.read(name, RECORD_LIMIT), name)
+        name = f"{self.folder}/{version}/{file}"
+        data = self._read(lambda: self.place.read(name, RECORD_LIMIT), name)
         try:
             record = unseal(data, kind, self._keys)
         except SealError as error:
-            raise ModelRefused(error.reason, f"job {self.job}: {self._place.where(name)} {error}") from None
+            raise ModelRefused(error.reason, f"job {self.job}: {self.place.where(name)} {error}") from None
         if (record.job, record.version) != (self.job, version):
             raise ModelRefused(
-                "wrong_model", f"job {self.job}: {self._place.where(name)} belongs to another job or version"
+                "wrong_model", f"job {self.job}: {self.place.where(name)} belongs to another job or version"
             )
         return record
 
@@ -118,10 +133,10 @@ class Reader:
         except TooLarge as error:
             raise ModelRefused("too_large", f"job {self.job}: {error}") from None
         except FileNotFoundError:
-            path = self._place.where(name)
+            path = self.place.where(name)
             raise ModelMissing(f"job {self.job}: there is no {path}; the job needs a fit") from None
         except Unreachable as error:
             raise StoreError(f"job {self.job}: {error}") from None
         except OSError as error:
-            path, why = self._place.where(name), error.strerror or error
+            path, why = self.place.where(name), error.strerror or error
             raise ModelRefused("unreadable", f"job {self.job}: {path} cannot be read: {why}") from None

@@ -2,17 +2,14 @@
 
 import hashlib
 import io
-import json
 import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 import joblib
-import msgspec
 import numpy as np
 
 from detectors.types import State
@@ -22,26 +19,15 @@ from exporter.files import TooLarge
 from exporter.manifest import Manifest, Outcome, Pointer, as_json, libraries, seal, signing_keys
 from exporter.store.checked import RECORD_LIMIT, Reader
 from exporter.store.errors import ModelMissing, ModelRefused, StoreError
-from exporter.store.names import folder_name, generation_of, newest_first, saved_at, version_name
+from exporter.store.housekeeping import Stored, counted, damage, job_of, result_of, stored, tidy
+from exporter.store.names import folder_name, generation_of, is_version, version_name
 from exporter.store.places import place_of
 
 KEPT: Final = 10  # versions per job: a rollback has somewhere to go, and the disk does not fill up
 
 _ATTEMPTS: Final = 10  # an object store has no lock: whoever comes second tries again, with the next number
-_UNFINISHED: Final = 86_400.0  # seconds after which a version without a manifest is no upload that still runs
 _SKIPPED: Final = 1000  # generations left out after a pointer that cannot be read: its own may have been higher
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """One version in the store: its manifest, or why it is refused; `outcome` is the gate's, if it was judged."""
-
-    version: str
-    in_service: bool
-    manifest: Manifest | None
-    refused: str = ""
-    outcome: Outcome | None = None
 
 
 class Store:
@@ -108,7 +94,7 @@ class Store:
 
         def add() -> Manifest:
             now = time.time()
-            generation = 1 + max([self._before(job)[1], *map(generation_of, self._versions(job))])
+            generation = 1 + max([self._before(job)[1], *map(generation_of, self._reader(job).versions())])
             manifest = Manifest(
                 job=job,
                 version=version_name(generation, now),
@@ -130,7 +116,7 @@ class Store:
             return manifest
 
         with self._changing(job, "the model cannot be saved"):
-            self._tidy(job, KEPT - 1)
+            tidy(self._reader(job), KEPT - 1)
             manifest = _repeated(add)
             if in_service:
                 self._switch(job, manifest.version, lambda before: _replaced(before, manifest.version))
@@ -206,7 +192,7 @@ class Store:
         """
         if version is None:
             pointer = self.current(job)
-            there = self._versions(job)
+            there = self._reader(job).versions()
             version = next((each for each in (pointer.replaced if pointer else ()) if each in there), None)
         if version is None:
             raise StoreError(f"job {job}: no other model was in service before; name a version from `models list`")
@@ -224,40 +210,23 @@ class Store:
 
     def current(self, job: str) -> Pointer | None:
         """Return which version is in service, None if none is; cheap. Raises ModelRefused, StoreError."""
-        try:
-            return self._reader(job).pointer()
-        except ModelMissing:
-            return None
+        return self._reader(job).current()
 
     def versions(self, job: str) -> tuple[Stored, ...]:
         """Return what is stored of a job, the newest first; models are not read. Raises StoreError."""
-        reader, pointer = self._reader(job), self._before(job)[0]
+        reader, (pointer, _) = self._reader(job), self._before(job)
         in_service = pointer.version if pointer else ""
-        return tuple(_stored(reader, version, version == in_service) for version in self._versions(job))
+        return tuple(stored(reader, version, version == in_service) for version in reader.versions())
 
     def jobs(self) -> tuple[str, ...]:
-        """Return the jobs that have models here. One whose every manifest is unreadable has its folder's name."""
-        with self._told("the store cannot be listed"):
-            folders = sorted(self._place.names(""))
-        return tuple(job for folder in folders if (job := self._job_of(folder)) is not None)
+        """Return the jobs that have models here, without those whose name cannot be made out. Raises StoreError."""
+        with self._reading("the store cannot be listed"):
+            found = [job_of(self._place, folder) for folder in sorted(self._place.names(""))]
+        return tuple(job for job in found if job is not None)
 
     def verify(self, job: str) -> dict[str, str]:
         """Read all that is stored of a job; return what is wrong, by version or `current`. Raises StoreError."""
-        reader, wrong = self._reader(job), {}
-        try:
-            if (pointer := self.current(job)) is not None:
-                reader.manifest(pointer.version)
-        except (ModelMissing, ModelRefused) as error:
-            wrong["current"] = str(error)
-        for version in self._versions(job):
-            try:
-                manifest = reader.manifest(version)
-                reader.model(manifest)
-                reader.outcome(version)
-                reader.usable(manifest)
-            except (ModelMissing, ModelRefused) as error:
-                wrong[version] = str(error)
-        return wrong
+        return damage(self._reader(job))
 
     def prune(self, job: str, keep: int) -> tuple[str, ...]:
         """Remove the oldest versions beyond `keep`, never the one in service nor the one before; return which.
@@ -265,7 +234,7 @@ class Store:
         Raises StoreError.
         """
         with self._changing(job, "old versions cannot be removed"):
-            return self._tidy(job, keep)
+            return tidy(self._reader(job), keep)
 
     def record(self, job: str, result: Mapping[str, Any]) -> None:
         """Leave how a training ended, for the exporter's metrics; `outcome` of it is counted in `totals`.
@@ -273,21 +242,15 @@ class Store:
         Raises StoreError.
         """
         with self._changing(job, "the result of the training cannot be written"):
-            totals = dict((self.recorded(job) or {}).get("totals", {}))
-            outcome = str(result.get("outcome", "failed"))
-            totals[outcome] = totals.get(outcome, 0) + 1
-            data = msgspec.json.encode({"time": time.time(), **result, "totals": totals}, enc_hook=float)
-            self._place.write(f"{folder_name(job)}/last_train.json", msgspec.json.format(data) + b"\n")
+            self._place.write(f"{folder_name(job)}/last_train.json", counted(self.recorded(job), result))
 
     def recorded(self, job: str) -> dict[str, Any] | None:
         """Return how the last training ended, None if there was none or it cannot be made out. Raises StoreError."""
-        name = f"{folder_name(job)}/last_train.json"
         try:
-            with self._told(f"job {job}: the result of the last training cannot be read"):
-                found = msgspec.json.decode(self._place.read(name, RECORD_LIMIT))
-        except (FileNotFoundError, TooLarge, msgspec.DecodeError, UnicodeDecodeError):
+            with self._reading(f"job {job}: the result of the last training cannot be read"):
+                return result_of(self._place.read(f"{folder_name(job)}/last_train.json", RECORD_LIMIT))
+        except (FileNotFoundError, TooLarge):
             return None
-        return found if isinstance(found, dict) and isinstance(found.get("totals", {}), dict) else None
 
     def _whole(self, job: str, version: str) -> Manifest:
         """Return the manifest of a version that could be loaded."""
@@ -297,10 +260,9 @@ class Store:
         return manifest
 
     def _known(self, job: str, version: str | None) -> str:
-        found = newest_first([version or ""])
-        if not found:
+        if version is None or not is_version(version):
             raise ModelMissing(f"job {job}: {version!r} is no version; `models list` shows those there are")
-        return found[0]
+        return version
 
     def _switch(self, job: str, version: str, replaced: Callable[[Pointer | None], tuple[str, ...]]) -> None:
         def switch() -> None:
@@ -315,43 +277,12 @@ class Store:
     def _before(self, job: str) -> tuple[Pointer | None, int]:
         """Return the pointer, None if it is of no use, and the highest generation there may have been of it."""
         seen = self._seen.get(job, 0)
+        reader = self._reader(job)
         try:
-            pointer = self.current(job)
+            pointer = reader.current()
         except ModelRefused:
-            return None, max([seen, *map(generation_of, self._versions(job))]) + _SKIPPED
+            return None, max([seen, *map(generation_of, reader.versions())]) + _SKIPPED
         return pointer, max(seen, pointer.generation if pointer else 0)
-
-    def _versions(self, job: str) -> list[str]:
-        with self._told(f"job {job}: the versions cannot be listed"):
-            return newest_first(self._place.names(folder_name(job)))
-
-    def _tidy(self, job: str, keep: int) -> tuple[str, ...]:
-        """Remove the oldest versions beyond those kept, and uploads that were never finished."""
-        try:
-            pointer = self.current(job)
-        except ModelRefused:  # which one must be kept cannot be told
-            return ()
-        held = {pointer.version, *pointer.replaced[:1]} if pointer else set()
-        folder, now, removed = folder_name(job), time.time(), []
-        for rank, version in enumerate(self._versions(job)):
-            old = now - saved_at(version) > _UNFINISHED
-            unfinished = old and "manifest.json" not in self._place.names(f"{folder}/{version}")
-            if (rank >= keep or unfinished) and version not in held:
-                self._place.remove(f"{folder}/{version}")
-                removed.append(version)
-        return tuple(removed)
-
-    def _job_of(self, folder: str) -> str | None:
-        if folder_name(folder) == folder:
-            return folder
-        for version in newest_first(self._place.names(folder)):
-            try:
-                fields = json.loads(self._place.read(f"{folder}/{version}/manifest.json", RECORD_LIMIT))
-                job = str(fields["job"])
-            except (OSError, TooLarge, ValueError, TypeError, KeyError):
-                continue
-            return job if folder_name(job) == folder else None
-        return None
 
     def _remember(self, job: str, pointer: Pointer, manifest: Manifest) -> None:
         with self._lock:
@@ -380,7 +311,7 @@ class Store:
             raise StoreError(f"job {job}: {failure} in {place}: {error.strerror or error}; {hint}") from None
 
     @contextmanager
-    def _told(self, failure: str) -> Iterator[None]:
+    def _reading(self, failure: str) -> Iterator[None]:
         try:
             yield
         except FileNotFoundError:
@@ -408,14 +339,3 @@ def _repeated(change: Callable[[], _T]) -> _T:
 
 def _finite(figures: Mapping[str, float]) -> dict[str, float | None]:
     return {name: float(x) if np.isfinite(x) else None for name, x in figures.items()}
-
-
-def _stored(reader: Reader, version: str, in_service: bool) -> Stored:
-    try:
-        return Stored(version, in_service, reader.manifest(version), outcome=reader.outcome(version))
-    except ModelMissing:
-        return Stored(
-            version, in_service, None, refused=f"job {reader.job}: version {version} was not saved to its end"
-        )
-    except ModelRefused as error:
-        return Stored(version, in_service, None, refused=str(error))

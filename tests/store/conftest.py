@@ -43,13 +43,14 @@ def s3(s3_address: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Models
             "secret": {"env": "STORE_SECRET"},
             "endpoint_url": address,
             "client_kwargs": {"region_name": REGION},
+            "config_kwargs": {"retries": {"max_attempts": 1}},
         }
         return ModelsConfig.model_validate({"url": f"s3://{bucket}/models", "options": options, **settings})
 
     return config
 
 
-@pytest.fixture(params=["folder", "s3", "memory", "file"])
+@pytest.fixture(params=["folder", "s3", "memory"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     """A store of each kind: every promise is one of all of them."""
     match request.param:
@@ -57,6 +58,4 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
             return Store(ModelsConfig(path=tmp_path / "models"))
         case "s3":
             return Store(request.getfixturevalue("s3")())
-        case "file":
-            return Store(ModelsConfig(url=f"file://{tmp_path}/models"))
     return Store(ModelsConfig(url=f"memory://{uuid4().hex}/models"))

@@ -1,9 +1,11 @@
 """`anomaly-exporter models`: what is stored, in words and as JSON, and back to the model before in one command."""
 
 import json
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -17,23 +19,24 @@ from exporter.store import Store
 Call = Callable[..., Result]
 
 
-@pytest.fixture(params=["folder", "s3"])
+@pytest.fixture(params=["folder", "memory"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     if request.param == "folder":
         return Store(ModelsConfig(path=tmp_path / "models"))
-    return Store(request.getfixturevalue("s3")())
+    return Store(ModelsConfig(url=f"memory://{uuid4().hex}/models"))
 
 
 @pytest.fixture
 def call(store: Store, tmp_path: Path) -> Call:
     """Run `models` with these arguments on the configuration of `store`."""
-    models = store._config.model_dump(mode="json", exclude_defaults=True)
-    models["options"] = json.loads(store._config.model_dump_json(exclude_none=True))["options"]
-    if not models["options"]:
-        del models["options"]
+    return caller(tmp_path, store._config)
+
+
+def caller(folder: Path, config: ModelsConfig) -> Call:
+    models = json.loads(config.model_dump_json(exclude_none=True, exclude_defaults=True))
     jobs = {"api": {"expr": "up"}, "NS:new": {"expr": "up"}}
-    (tmp_path / "anomaly.yml").write_text(yaml.safe_dump({"jobs": jobs, "models": models}))
-    return lambda *more: CliRunner().invoke(cli, ["models", *more, "--config", str(tmp_path / "anomaly.yml")])
+    (folder / "anomaly.yml").write_text(yaml.safe_dump({"jobs": jobs, "models": models}))
+    return lambda *more: CliRunner().invoke(cli, ["models", *more, "--config", str(folder / "anomaly.yml")])
 
 
 def save(store: Store, value: float, job: str = "api", **options: Any) -> str:
@@ -150,6 +153,24 @@ def test_what_is_not_there_is_one_clear_error(arguments: tuple[str, ...], said: 
     assert done.exit_code == 1
     assert said in done.output
     assert "Traceback" not in done.output
+
+
+def test_an_object_store_is_reached_as_the_configuration_says_and_no_secret_is_shown(
+    s3: Callable[..., ModelsConfig], tmp_path: Path
+) -> None:
+    """Row 53."""
+    config = s3()
+    first, _ = save(Store(config), 1), save(Store(config), 2)
+    call = caller(tmp_path, config)
+    assert "the-secret" not in (tmp_path / "anomaly.yml").read_text()
+    assert call("rollback", "--job", "api").output.startswith(f"api: {first} is in service")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        done = caller(tmp_path, s3(address, timeout="300ms"))("list")
+    assert done.exit_code == 1
+    assert "gave no answer within 0.3s (models.timeout)" in done.output
+    assert "the-secret-of-the-store" not in done.output
+    assert "AKIA" not in done.output
 
 
 def test_a_configuration_without_a_store_says_what_to_add(tmp_path: Path) -> None:

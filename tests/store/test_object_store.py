@@ -227,6 +227,11 @@ def test_an_older_pointer_put_back_is_refused(s3: Callable[..., ModelsConfig]) -
         store.load(*ASKED)
 
 
+def test_a_file_url_is_a_folder_as_any_other(tmp_path: Path) -> None:
+    save(Store(ModelsConfig(url=f"file://{tmp_path}/the%20models")), 1.0)
+    assert served(Store(ModelsConfig(path=tmp_path / "the models"))) == 1.0
+
+
 def test_pointers_do_not_pile_up(memory: Store) -> None:
     one, other = save(memory, 1.0).version, save(memory, 2.0).version
     for _ in range(POINTERS):

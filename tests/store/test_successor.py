@@ -1,6 +1,7 @@
 """A newer model takes over between two cycles, knowing all that came since its training; a bad one never does."""
 
 import math
+import socket
 
 import numpy as np
 import pytest
@@ -13,8 +14,9 @@ from exporter.runner import Runner, Sinks
 from exporter.shard import Shard
 from exporter.source.errors import Unreachable
 from exporter.store import Store
-from exporter.successor import Succession
+from exporter.successor import ModelWatch, Succession
 from tests.cycle.test_cycle import Bench
+from tests.support.target import eventually
 
 STEP = 60.0
 
@@ -261,6 +263,23 @@ def test_every_replica_has_a_model_of_its_own(local):
     assert sorted(local.jobs()) == ["job@0-of-2", "job@1-of-2"]
     assert [len(bench.job.last.keys) for bench in benches] != [8, 8]
     assert all(bench.version for bench in benches)
+
+
+def test_a_store_that_hangs_holds_up_no_cycle(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        options = {"endpoint_url": f"http://127.0.0.1:{silent.getsockname()[1]}", "anon": True}
+        hanging = Store(ModelsConfig(url="s3://bucket/models", options=options, timeout="4s"))
+        bench = Served(Store(ModelsConfig(path=tmp_path)))
+        bench.cycles(500, 501)
+        watch = ModelWatch(lambda: [bench.job], lambda: hanging, bench.metrics)
+        watch.start()
+        connection, _ = silent.accept()  # it has asked, and waits
+        bench.cycles(501, 511)
+        assert bench.sample("cycles_total", outcome="success") == 11
+        assert bench.sample("model_store_up") is None, "the answer came before the cycles: nothing is proved"
+        eventually(lambda: bench.sample("model_store_up") == 0)
+        watch.stop()
+        connection.close()
 
 
 def test_how_trainings_ended_is_counted_over_a_restart(local):
