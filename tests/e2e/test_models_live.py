@@ -12,8 +12,10 @@ from exporter.config.models import ModelsConfig
 from exporter.store import Store
 from tests.e2e.conftest import Page
 from tests.e2e.test_end_to_end import QUICK, config, history, watching
+from tests.support.object_store import s3_address, s3_models
 from tests.support.target import eventually
 
+__all__ = ["s3_address", "s3_models"]
 pytestmark = pytest.mark.servers
 
 JOB = ("level", "auto", {}, ("value",))
@@ -90,3 +92,29 @@ def test_a_promoted_model_is_in_service_a_cycle_later_and_a_rollback_too_and_a_t
     assert page.one("anomaly_exporter_flag_changes_total", query="level", to="open") == 1
     assert page.one("anomaly_score", name="a") > 1
     assert "does not match the digest" in ours.log.read_text()
+
+
+def test_a_model_promoted_in_an_object_store_reaches_the_running_exporter(
+    prometheus, exporter, target, s3_models, monkeypatch
+):
+    """With a key: signed here, checked there. A rollback as well; no secret in log or page (row 53)."""
+    monkeypatch.setenv("MODEL_KEY", "the-key-of-the-models")
+    target.series = {"a": 10.0, "b": 10.0}
+    source = prometheus(scrape={"target": watching(target)}, history=history("ab"))
+    source.wait_for("level")
+    models = s3_models(poll="1s", key={"env": "MODEL_KEY"})
+    store = Store(ModelsConfig.model_validate(models))
+    state, ended = learnt()
+    trained = {"trained_from": ended - 59, "trained_to": ended, "fingerprint": "x"}
+    ours = exporter(config(source, {"level": {"expr": "level", **QUICK}}, models=models))
+    eventually(lambda: (Page(ours.url).one("anomaly_score", name="a") or 9) < 1)
+    assert version(ours.url) is None
+    first, second = (store.save(*JOB, state, **trained).version for _ in range(2))
+    eventually(lambda: version(ours.url) == second, within=10)
+    done = rollback(ours.directory)
+    assert (done.returncode, done.stderr) == (0, "")
+    eventually(lambda: version(ours.url) == first, within=10)
+    assert Page(ours.url).one("anomaly_exporter_cycles_total", query="level", outcome="error") is None
+    said = ours.log.read_text() + Page(ours.url).text + done.stdout
+    for secret in ("the-key-of-the-models", "the-secret-of-the-store", "AKIA-of-the-store"):
+        assert secret not in said
