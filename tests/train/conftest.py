@@ -18,7 +18,7 @@ from exporter.cli import cli
 from exporter.config.models import ModelsConfig
 from exporter.store import Store
 
-STEP, DAYS = 600, 14
+STEP, DAYS = 1200, 14
 DAY = 86_400
 POINTS = DAYS * DAY // STEP
 TOLD = 6.4
@@ -26,7 +26,7 @@ TOLD = 6.4
 OUTAGES = ((3.4, "a"), (6.4, "b"), (12.1, "a"), (12.6, "b"), (13.4, "c"))
 """Days after the beginning at which an instance fails for two hours."""
 LASTS = 7200
-GARBAGE = (4.0, 11.8)
+GARBAGE = (4.0, 12.5)
 """Days between which `broken` is anything at all."""
 
 
@@ -135,8 +135,8 @@ class Trainer:
 def trainer(past: Past, tmp_path: Path) -> Callable[..., Trainer]:
     """Make a trainer: `trainer(metric, detector)`; its time ends where the samples do."""
 
-    def make(metric: str = "load", detector: Any = "robust", **train: Any) -> Trainer:
-        job = {"expr": metric, "entity": ["instance"], "step": "10m", "window": "10h", "detector": detector}
+    def make(metric: str = "load", detector: Any = "seasonal", **train: Any) -> Trainer:
+        job = {"expr": metric, "entity": ["instance"], "step": "20m", "window": "10h", "detector": detector}
         config = {
             "prometheus": {"url": past.url, "retries": 0},
             "models": {"path": str(tmp_path / "models")},
