@@ -35,7 +35,7 @@ class Succession:
         self._aside = Telemetry(SelfMetrics(), {})  # what is made up for is not part of a cycle's usual cost
         self._next: Job | None = None
         self._due = self._again = -math.inf
-        self._up = True
+        self._up, self._ready = True, False
         self._shown: Mapping[str, Any] = {}
 
     def look(self, goes_on: Callable[[], bool]) -> None:
@@ -46,11 +46,14 @@ class Succession:
         job, new = self._job, self._next
         if new is None:
             return
-        if new.judged != job.judged:
-            job.offer(None)  # from here on no cycle takes it
+        if not self._ready or new.judged != job.judged:
+            job.offer(None)  # from here on no cycle takes it, so that what follows is never done to a model in service
+            self._ready = False
         if new.model_version == job.model_version:
             self._next = None
             self._metrics.model_current.labels(job.name).set(1)
+            return
+        if self._ready:
             return
         try:
             new.source = job.source
@@ -62,6 +65,7 @@ class Succession:
             self._refuse(error)
         else:
             job.offer(new)
+            self._ready = True
 
     def _ask(self) -> None:
         job, name = self._job, self._job.model_name
@@ -76,7 +80,7 @@ class Succession:
                 self._next = None
             elif getattr(self._next, "model_version", "") != pointer.version and time.monotonic() >= self._again:
                 job.offer(None)
-                self._next = job.successor(self._store)
+                self._next, self._ready = job.successor(self._store), False
                 log.info("model_found", job=job.name, version=pointer.version, hint="it catches up, then takes over")
         except StoreError as error:
             if not isinstance(error, ModelRefused):

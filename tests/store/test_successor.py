@@ -2,6 +2,7 @@
 
 import math
 import socket
+import threading
 
 import numpy as np
 import pytest
@@ -280,6 +281,37 @@ def test_a_store_that_hangs_holds_up_no_cycle(tmp_path):
         eventually(lambda: bench.sample("model_store_up") == 0)
         watch.stop()
         connection.close()
+
+
+def test_no_model_learns_a_sample_twice_however_cycles_and_changes_meet(local, monkeypatch):
+    bench = Served(local)
+    bench.cycles(500, 502)
+    versions = [bench.save().version, bench.save().version]
+    learnt, detector = {}, type(bench.job.detector)
+    update = detector.update
+
+    def recorded(self, fresh, held, adopted):
+        learnt.setdefault(id(self), (self, []))[1].append(fresh.times[-1])
+        update(self, fresh, held=held, adopted=adopted)
+
+    monkeypatch.setattr(detector, "update", recorded)
+    ended = threading.Event()
+
+    def watch():
+        while not ended.is_set():
+            bench.look()
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    for minute in range(502, 880):
+        bench.runner.cycle(minute * STEP)
+        if minute % 5 == 0:
+            local.rollback("job", versions[minute // 5 % 2])
+    ended.set()
+    thread.join()
+    assert bench.sample("model_loads_total", outcome="loaded") > 10
+    assert all((np.diff(times) > 0).all() for _, times in learnt.values())
+    assert np.isfinite(bench.job.last.score).all()
 
 
 def test_how_trainings_ended_is_counted_over_a_restart(local):
