@@ -123,12 +123,12 @@ def test_an_interpreter_that_is_missing_or_without_our_package_is_said_at_once(t
 
 
 def history(end: int) -> list[str]:
-    """Return two days of two metrics of three instances each."""
+    """Return two days of two metrics of eight instances each."""
     rng = np.random.default_rng(0)
     lines = []
     for metric in ("good_load", "bad_load"):
         lines.append(f"# TYPE {metric} gauge")
-        for instance in "abc":
+        for instance in "abcdefgh":
             lines += [
                 f'{metric}{{instance="{instance}"}} {value:.4f} {when}'
                 for when, value in zip(range(end - 2 * 86400, end, STEP), rng.normal(10, 1, 2880), strict=True)
@@ -228,8 +228,9 @@ def test_a_run_promotes_what_passes_its_gate_and_reports_what_does_not(
     deaf = {"robust": {"deviations": 1000}}  # notices nothing, and the gate notices that
     jobs = {"good": {"expr": "good_load", "detector": "robust"}, "bad": {"expr": "bad_load", "detector": deaf}}
     models = {"path": str(tmp_path / "models")}
+    train = {"window": "2d", "gate": {"least_found": 0.2}}  # where the faults are put depends on the hour
     config.write_text(
-        yaml.safe_dump({"prometheus": {"url": server.url}, "models": models, "train": {"window": "2d"}, "jobs": jobs})
+        yaml.safe_dump({"prometheus": {"url": server.url}, "models": models, "train": train, "jobs": jobs})
     )
     home = tmp_path / "airflow"
     home.mkdir()
