@@ -117,7 +117,7 @@ class SelfMetrics:
         )
         self.model_store_up = gauge("model_store_up", "1 if the model store answered when last asked", "query")
         self.retrains = counter(
-            "retrains_total", "Trainings by outcome: promoted, rejected, failed or skipped", "query", "outcome"
+            "retrains_total", "Trainings by outcome: promoted, rejected or failed", "query", "outcome"
         )
         self.train_outcome = gauge("train_outcome", "1 for how the last training ended", "query", "outcome")
         self.train_time = gauge("train_timestamp_seconds", "When the last training ended", "query")

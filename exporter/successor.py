@@ -19,7 +19,7 @@ log = structlog.get_logger()
 
 AGAIN: Final = 60.0
 """Seconds after which a model that was refused is looked at again."""
-TRAINED: Final = ("promoted", "rejected", "failed", "skipped")
+TRAINED: Final = ("promoted", "rejected", "failed")
 """How a training may end."""
 
 
@@ -111,7 +111,7 @@ class Succession:
 
     def _show(self, found: Mapping[str, Any] | None) -> None:
         """Show how the last training ended."""
-        if not found or found == self._shown:
+        if not found or found == self._shown or found.get("outcome") not in TRAINED:  # a single stage is no end
             return
         name, metrics = self._job.name, self._metrics
         counted = self._shown.get("totals", {})
@@ -120,7 +120,7 @@ class Succession:
             more = _number(found.get("totals", {}), outcome) - _number(counted, outcome)
             metrics.retrains.labels(name, outcome).inc(max(more, 0))
             metrics.train_outcome.labels(name, outcome).set(found.get("outcome") == outcome)
-        metrics.train_time.labels(name).set(_number(found, "time"))
+        metrics.train_time.labels(name).set(_number(found, "time") + _number(found, "seconds"))
         metrics.train_seconds.labels(name).set(_number(found, "seconds"))
         self._shown = found
 

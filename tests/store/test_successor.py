@@ -11,6 +11,7 @@ import structlog
 from exporter.config.models import ModelsConfig
 from exporter.cycle import evaluate
 from exporter.job import Job
+from exporter.manifest import libraries
 from exporter.runner import Runner, Sinks
 from exporter.shard import Shard
 from exporter.source.errors import Unreachable
@@ -334,7 +335,33 @@ def test_how_trainings_ended_is_counted_over_a_restart(local):
         assert each.sample("train_outcome", outcome="failed") == 1
         assert each.sample("train_outcome", outcome="rejected") == 0
         assert each.sample("train_duration_seconds") == 1
-        assert each.sample("train_timestamp_seconds") > 1e9
+        ended = each.sample("train_timestamp_seconds")
+        assert ended > 1e9
+    local.record("job", {"outcome": "candidate", "time": 5.0})  # the first stage of one that has yet to end
+    bench.look()
+    assert bench.sample("train_timestamp_seconds") == ended
+    assert bench.sample("train_outcome", outcome="failed") == 1
+    local.record("job", {"outcome": "promoted", "time": 1000.0, "seconds": 20.0})
+    bench.look()
+    assert bench.sample("train_timestamp_seconds") == 1020.0
+    assert bench.sample("retrains_total", outcome="promoted") == 2
+
+
+def test_a_model_of_other_library_versions_stays_out(local, monkeypatch):
+    """Row 29."""
+    bench = Served(local)
+    bench.cycles(500, 510)
+    first = bench.save()
+    bench.look()
+    bench.cycles(510, 511)
+    with monkeypatch.context() as patch:
+        patch.setattr("exporter.store.store.libraries", lambda: libraries() | {"scikit-learn": "99.0"})
+        bench.save()
+    with structlog.testing.capture_logs() as logs:
+        bench.look()
+    bench.cycles(511, 512)
+    assert bench.version == first.version
+    assert "saved by scikit-learn 99.0, which is not installed here" in str(logs)
 
 
 @pytest.mark.parametrize(
