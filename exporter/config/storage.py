@@ -1,12 +1,15 @@
 """How a configuration names an object store: a URL and options of fsspec, secrets in them by reference."""
 
+import re
 from importlib.util import find_spec
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, ValidationError
 
 from exporter.config.secrets import SENSITIVE, Secret
+
+_ALSO: Final = re.compile(r"connection_string|credential|passphrase|sas_", re.IGNORECASE)  # as Azure's and Google's say
 
 
 def _reachable(value: object) -> str:
@@ -43,7 +46,7 @@ def _option(name: str, value: Any) -> Any:
             return Secret.model_validate(value)
         except ValidationError:
             raise ValueError(f"{name}: give a secret as exactly one of {{env: NAME}} or {{file: PATH}}") from None
-    if SENSITIVE.search(name) and not isinstance(value, bool | Secret) and value is not None:
+    if (SENSITIVE.search(name) or _ALSO.search(name)) and not isinstance(value, bool | Secret) and value is not None:
         raise ValueError(f"{name} looks like a secret; write {{env: NAME}} or {{file: PATH}} instead of the text")
     return value
 

@@ -196,6 +196,7 @@ def test_a_configuration_without_a_store_says_what_to_add(tmp_path: Path) -> Non
             {"url": "s3://b", "options": {"client_kwargs": {"aws_session_token": "swordfish"}}},
             "aws_session_token looks",
         ),
+        ({"url": "s3://b", "options": {"connection_string": "AccountKey=swordfish"}}, "connection_string looks like a"),
         ({"url": "s3://b", "options": {"secret": {"env": "A", "file": "b"}}}, "exactly one of {env: NAME}"),
     ],
 )
