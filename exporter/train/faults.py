@@ -18,7 +18,7 @@ SIZE: Final = 6.0
 then takes them to where they never were."""
 LASTS: Final = 3600.0
 LEAST: Final = 3
-"""Seconds of a fault; samples of it, unless it takes more to open an incident."""
+"""Seconds of a fault, less in a short held-back time; least samples, unless it takes more to open an incident."""
 ENTITIES: Final = 20
 EACH: Final = 5
 """Most entities with faults, and most faults of each."""
@@ -37,7 +37,7 @@ class Fault:
 
 def plan(held: Held, job: JobConfig, known: Sequence[Known]) -> dict[Key, list[Fault]]:
     """Choose entities, times and sizes of faults, the same for the same samples; never where an incident is known."""
-    length = max(math.ceil(LASTS / job.step), LEAST, job.open_after + 1)
+    length = max(min(math.ceil(LASTS / job.step), held.columns // _APART), LEAST, job.open_after + 1)
     apart = _APART * (length + math.ceil(job.clear_after / job.step))
     count = min(max((held.columns - 1) // apart, 1), EACH)
     sizes = _sizes(*held.spread(), job)

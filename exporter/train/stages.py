@@ -8,6 +8,7 @@ from typing import Final
 from detectors.types import State
 from exporter.backtest.replay import Progress
 from exporter.config.models import Config, JobConfig
+from exporter.config.units import format_duration
 from exporter.cycle import evaluate
 from exporter.manifest import Manifest, Outcome, Pointer
 from exporter.metrics import SelfMetrics
@@ -24,6 +25,8 @@ from exporter.train.span import beginning
 from exporter.train.span import split as split_at
 from exporter.train.trial import Course, Trial, counted
 
+SHORT: Final = 172_800.0
+"""Seconds of training in which a detector may not have seen enough of the rhythm of a day to tell a fault from it."""
 AGAINST: Final = "old_generation"
 """Figure that says which switch of the store the model was compared with; 0 for none."""
 
@@ -129,6 +132,10 @@ class Training:
             new, against, old = self._trials(state, split)
             ruling = rule(new, old, self.job.line, self.config.train.gate)
             ruling = replace(ruling, figures={**manifest_figures(manifest), **ruling.figures, AGAINST: against})
+            learnt = manifest.trained_to - manifest.trained_from
+            if not ruling.passed and learnt < SHORT:
+                why = f"it has learnt from {format_duration(learnt)} only; train again when there is more"
+                ruling = replace(ruling, reason=f"{ruling.reason}; {why}")
             self.store.judge(
                 self.model, self.version, passed=ruling.passed, reason=ruling.reason, figures=ruling.figures
             )

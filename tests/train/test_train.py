@@ -121,6 +121,16 @@ def test_without_known_incidents_faults_are_injected_and_the_figures_say_so(trai
     assert f"{figures['faults_found']:.0f} of {figures['faults']:.0f} injected faults found" in ran.only["reason"]
 
 
+def test_a_model_of_a_few_hours_is_rejected_with_the_hint_that_it_needs_more(trainer, past):
+    train = trainer(detector="auto")
+    ran = train(f"--from={past.begin}", f"--to={past.at(1)}")
+    assert (ran.code, ran.only["outcome"]) == (3, "rejected"), ran
+    assert "it has learnt from 19h" in ran.only["reason"]
+    again = train(f"--from={past.begin}", f"--to={past.at(3)}")
+    assert (again.code, again.only["outcome"]) == (0, "promoted"), again
+    assert again.only["trigger"] == "no model in service"
+
+
 def test_what_is_not_due_is_skipped_and_says_what_it_waits_for(trainer, past):
     train = trainer()
     train.incidents(past.incidents())
