@@ -365,9 +365,11 @@ class Job:
         except ModelMissing:
             loads.labels(self.name, "missing").inc()
             return False
-        except (ModelRefused, StoreError, ValueError) as error:
-            loads.labels(self.name, "refused").inc()
-            log.error("model_refused", job=self.name, error=str(error), hint="a new model is fitted")
+        except (StoreError, ValueError) as error:
+            refused = isinstance(error, ModelRefused | ValueError)
+            loads.labels(self.name, "refused" if refused else "unreachable").inc()
+            event = "model_refused" if refused else "model_store_down"
+            log.error(event, job=self.name, error=str(error), hint="a new model is fitted")
             return False
         loads.labels(self.name, "loaded").inc()
         self._fitted = True

@@ -110,7 +110,7 @@ class SelfMetrics:
         )
         self.model_info = gauge("model_info", "Version of the model in service", "query", "detector", "version")
         self.model_loads = counter(
-            "model_loads_total", "Model files read, by outcome: loaded, refused or missing", "query", "outcome"
+            "model_loads_total", "Models asked for: loaded, refused, missing or unreachable", "query", "outcome"
         )
         self.model_current = gauge(
             "model_current", "1 if the model in service is the one that the model store says, 0 if not", "query"

@@ -12,11 +12,11 @@ import structlog
 
 from exporter.config.drift import DriftConfig, drift_settings
 from exporter.config.load import ConfigError, load
-from exporter.config.models import Config
+from exporter.config.models import Config, ModelsConfig
 from exporter.drift import Drift
 from exporter.retrain import RetrainFolder, RetrainRequest
 from exporter.runner import Runner, Sinks
-from exporter.store.places import Folder
+from exporter.store.places import Folder, place_of
 from tests.cycle.test_cycle import Bench
 
 
@@ -34,6 +34,16 @@ def test_a_request_is_read_as_written_and_taken_once(tmp_path):
     assert folder.consume(request())
     assert folder.read("cpu") is None
     assert not folder.consume(request())
+
+
+def test_a_request_reaches_a_training_elsewhere_through_an_object_store():
+    folder = RetrainFolder(place_of(ModelsConfig(url="memory://retrain/models")))
+    assert folder.read("cpu") is None
+    assert folder.write(request()).startswith("memory://retrain/models/.retrain/cpu")
+    elsewhere = RetrainFolder(place_of(ModelsConfig(url="memory://retrain/models")))
+    assert elsewhere.read("cpu") == request()
+    assert elsewhere.consume(request())
+    assert folder.read("cpu") is None
 
 
 def test_a_newer_request_takes_the_place_of_the_older_and_is_not_taken_for_it(tmp_path):

@@ -284,6 +284,19 @@ def test_a_store_that_hangs_holds_up_no_cycle(tmp_path):
         connection.close()
 
 
+def test_a_first_model_is_fitted_and_judges_though_the_store_hangs(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        options = {"endpoint_url": f"http://127.0.0.1:{silent.getsockname()[1]}", "anon": True}
+        hanging = Store(ModelsConfig(url="s3://bucket/models", options=options, timeout="500ms"))
+        bench = Served(hanging, detector="isolation_forest", history="8h")
+        with structlog.testing.capture_logs() as logs:
+            bench.cycles(500, 502)
+    assert np.isfinite(bench.job.last.score).all()
+    assert bench.sample("cycles_total", outcome="success") == 2
+    assert [line["event"] for line in logs if line["log_level"] == "error"] == ["model_store_down", "model_not_saved"]
+    assert bench.sample("model_loads_total", outcome="unreachable") == 1
+
+
 def test_no_model_learns_a_sample_twice_however_cycles_and_changes_meet(local, monkeypatch):
     bench = Served(local)
     bench.cycles(500, 502)
