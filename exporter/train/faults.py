@@ -13,9 +13,10 @@ from exporter.backtest.incidents import Known
 from exporter.config.models import JobConfig
 from exporter.train.trial import Held
 
-SIZE: Final = 6.0
-"""Standard deviations of the values in the held-back time by which a fault moves them, unless their range is larger: it
-then takes them to where they never were."""
+SIZE: Final = 3.0
+"""Ranges of the values in the held-back time by which a fault moves them: to where they never were."""
+LARGEST: Final = 1e300
+"""Most by which a fault moves a value, so that it stays finite."""
 LASTS: Final = 3600.0
 LEAST: Final = 3
 """Seconds of a fault, less in a short held-back time; least samples, unless it takes more to open an incident."""
@@ -40,7 +41,7 @@ def plan(held: Held, job: JobConfig, known: Sequence[Known]) -> dict[Key, list[F
     length = max(min(math.ceil(LASTS / job.step), held.columns // _APART), LEAST, job.open_after + 1)
     apart = _APART * (length + math.ceil(job.clear_after / job.step))
     count = min(max((held.columns - 1) // apart, 1), EACH)
-    sizes = _sizes(*held.spread(), job)
+    sizes = _sizes(held, job)
     faults: dict[Key, list[Fault]] = {}
     for row in sorted(range(len(held.keys)), key=lambda row: _digest(held.keys[row])):
         key = held.keys[row]
@@ -61,12 +62,14 @@ def plan(held: Held, job: JobConfig, known: Sequence[Known]) -> dict[Key, list[F
     return faults
 
 
-def _sizes(mean: Floats, deviation: Floats, reach: Floats, job: JobConfig) -> Floats:
+def _sizes(held: Held, job: JobConfig) -> Floats:
     """Return by how much each channel is moved, shape (E, C): what never moves, by its own size."""
-    mean, deviation, reach = (np.nan_to_num(each) for each in (mean, deviation, reach))
-    still = deviation <= 1e-9 * np.abs(mean)
-    size = np.where(still, np.maximum(np.abs(mean), 1.0), np.maximum(SIZE * deviation, reach))
-    return np.asarray(np.maximum(size, 2 * job.least_deviation))
+    lowest, highest = np.nan_to_num(held.lowest), np.nan_to_num(held.highest)
+    level = np.maximum(np.abs(lowest), np.abs(highest))
+    with np.errstate(over="ignore"):
+        reach = SIZE * (highest - lowest)
+    size = np.where(reach > 1e-9 * level, reach, np.maximum(level, 1.0))
+    return np.clip(size, 2 * job.least_deviation, LARGEST)
 
 
 class Inject:

@@ -20,7 +20,9 @@ _EMPTY: Final = np.empty(0)
 
 
 class Held:
-    """Verdicts on the held-back time as bits, 5 bytes per entity and column, and mean and spread of the values.
+    """Verdicts on the held-back time as bits, 5 bytes per entity and column, and between what the values lay.
+
+    `lowest` and `highest`, shape (E, C), are those outside incidents; NaN where there were none.
 
     Parameters
     ----------
@@ -39,8 +41,8 @@ class Held:
         self._row: dict[Key, int] = {}
         self._last: tuple[tuple[Key, ...], NDArray[np.int64]] = (), np.empty(0, np.int64)
         self.bits = {name: np.zeros((0, self.columns), np.bool_) for name in _BITS}
-        self._moments: Floats = np.zeros((0, 0, 3))
-        self._lowest = self._highest = np.zeros((0, 0))
+        self.lowest: Floats = np.zeros((0, 0))
+        self.highest = self.lowest
 
     @property
     def keys(self) -> tuple[Key, ...]:
@@ -66,18 +68,8 @@ class Held:
         for name, bits in found.items():
             self.bits[name][rows, column] = bits
         values = np.where(there & ~verdict.flag[:, None], verdict.values, np.nan)
-        known = np.nan_to_num(values)
-        self._moments[rows] += np.stack([np.isfinite(values), known, known**2], axis=2)
-        self._lowest[rows] = np.fmin(self._lowest[rows], values)
-        self._highest[rows] = np.fmax(self._highest[rows], values)
-
-    def spread(self) -> tuple[Floats, Floats, Floats]:
-        """Return mean, standard deviation and range of the values outside incidents, shape (E, C) each."""
-        count, total, square = np.moveaxis(self._moments, 2, 0)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            mean = total / count
-            deviation = np.sqrt(np.maximum(square / count - mean**2, 0.0))
-        return mean, deviation, self._highest - self._lowest
+        self.lowest[rows] = np.fmin(self.lowest[rows], values)
+        self.highest[rows] = np.fmax(self.highest[rows], values)
 
     def _rows(self, keys: tuple[Key, ...], channels: int) -> NDArray[np.int64]:
         known, rows = self._last
@@ -85,12 +77,10 @@ class Held:
             return rows
         rows = np.array([self._row.setdefault(key, len(self._row)) for key in keys], np.int64)
         self._last = keys, rows
-        if more := len(self._row) - len(self._moments):
-            old = self._moments.reshape(-1, channels, 3)
-            self._moments = np.concatenate([old, np.zeros((more, channels, 3))])
+        if more := len(self._row) - len(self.lowest):
             room = np.full((more, channels), np.nan)
-            self._lowest = np.concatenate([self._lowest.reshape(-1, channels), room])
-            self._highest = np.concatenate([self._highest.reshape(-1, channels), room])
+            self.lowest = np.concatenate([self.lowest.reshape(-1, channels), room])
+            self.highest = np.concatenate([self.highest.reshape(-1, channels), room])
             for name, bits in self.bits.items():
                 self.bits[name] = np.concatenate([bits, np.zeros((more, self.columns), np.bool_)])
         return rows

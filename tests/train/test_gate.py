@@ -145,13 +145,26 @@ def test_faults_are_where_nothing_is_known_and_as_large_as_the_values_vary():
     assert all(fault.first > 3000 + 100 for fault in faults[KEYS[0]])
     for every in faults.values():
         assert {np.sign(fault.size[0]) for fault in every} <= {1, -1}
-        assert all(6.5 < abs(fault.size[0]) < 9.0 for fault in every), "the range of 4000 normal values"
+        assert all(18.0 < abs(fault.size[0]) < 28.0 for fault in every), "three ranges of 4000 normal values"
         assert all(one.last + 100 < other.first for one, other in pairwise(every))
     assert plan(made, job, [known(-10, 4010, "a"), known(-10, 4010, "b")]) == {}
     above = plan(made, JobConfig(expr="q", direction="above"), [])
     assert all(fault.size[0] > 0 for every in above.values() for fault in every)
     large = plan(made, JobConfig(expr="q", least_deviation=50.0), [])
     assert all(abs(fault.size[0]) == 100 for every in large.values() for fault in every)
+
+
+@pytest.mark.parametrize(
+    ("values", "size"),
+    [((5.0, 5.0), 5.0), ((0.0, 0.0), 1.0), ((-1.7e308, 1.7e308), 1e300), ((1e12, 1e12 + 8), 1e12 + 8)],
+)
+def test_what_never_moves_is_moved_by_its_own_size_and_the_largest_stays_finite(values, size):
+    made = Held(1000, 1099, STEP, LeaveOut([]))
+    for column in range(100):
+        value = np.full((2, 1), values[column % 2])
+        made.add(replace(verdict(KEYS, values=value), time=(1000 + column) * STEP))
+    faults = plan(made, JobConfig(expr="q"), [])
+    assert {abs(fault.size[0]) for every in faults.values() for fault in every} == {size}
 
 
 def test_a_fault_counts_as_noticed_only_if_it_opened_the_incident():

@@ -9,12 +9,14 @@ from exporter.backtest.incidents import Incident
 from exporter.backtest.record import Record
 from exporter.backtest.replay import make_job, replay
 from exporter.config.load import load
+from exporter.config.models import Config
 from exporter.config.train import TrainConfig
 from exporter.shard import Shard
+from exporter.source.frame import Frame
 from exporter.source.prometheus import Prometheus
 from exporter.train.edited import EditedWindow, LeaveOut, unedited
 from exporter.train.errors import TrainError
-from exporter.train.span import split
+from exporter.train.span import PROBES, split
 from exporter.train.stages import Training
 from exporter.train.trial import Course
 from exporter.window import Intake, Piece
@@ -91,3 +93,38 @@ def test_a_stored_candidate_judges_as_the_job_that_learnt_it_would_have_gone_on(
     assert held.bits["flag"][:, 4:].any()  # an hour later: which incidents are open is not the model's knowledge
     np.testing.assert_array_equal(held.bits["flag"][:, 4:], record.flag[:, 4:])
     np.testing.assert_array_equal(held.bits["present"][:, 1:], record.present[:, 1:])
+
+
+class Endless:
+    """A source of 300 series that notes how much it was asked for at once."""
+
+    def __init__(self, *_: object) -> None:
+        self.labels = [json.dumps({"i": str(number)}).encode() for number in range(300)]
+
+    def range(self, expr, start, end, step, max_series=None):
+        times = np.arange(start, end + step / 2, step)
+        asked.append(len(self.labels) * len(times))
+        values = np.sin(np.arange(len(self.labels) * len(times)) % 17.3)
+        return Frame(self.labels, np.full(300, len(times)), np.tile(times, 300), values)
+
+    def close(self):
+        pass
+
+
+asked: list[int] = []
+
+
+def test_however_long_the_window_is_it_is_read_in_pieces_of_bounded_size(tmp_path, monkeypatch):
+    """And of what is read a model is fitted on a bounded part, as at any start of the exporter."""
+    monkeypatch.setattr("exporter.train.stages.Prometheus", Endless)
+    monkeypatch.setattr("exporter.window._AT_ONCE", 30_000)
+    job = {"expr": "q", "step": "10m", "window": "2h", "rate": False, "detector": "robust"}
+    config = Config.model_validate({"models": {"path": tmp_path}, "jobs": {"j": job}})
+    asked.clear()
+    with Training(config, "j", Shard(), 0.0, 14 * 86_400.0) as training:
+        manifest = training.fit()
+    assert manifest.quality["samples"] == 300 * (manifest.trained_to / 600 + 1)
+    probe, *pieces = asked
+    assert probe <= 300 * 2 * PROBES
+    assert len(pieces) > 10
+    assert max(pieces) <= 30_000
