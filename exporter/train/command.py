@@ -221,5 +221,7 @@ def _consume(folder: RetrainFolder, plan: Plan) -> None:
 def _print(outcome: TrainOutcome, as_json: bool) -> None:
     shard = "" if outcome.shard == "0/1" else f" ({outcome.shard})"
     text = f"{outcome.job}{shard}: {outcome.outcome} {outcome.version}".rstrip() + f": {outcome.reason}"
+    if left_out := outcome.figures.get("left_out"):
+        text += f"; {left_out:.2%} of the samples were left out of the training"
     sys.stdout.write((outcome.line() if as_json else text) + "\n")
     sys.stdout.flush()

@@ -1,6 +1,7 @@
 """What a training does when something is wrong: one line says what, and the old model stays in service."""
 
 import itertools
+import json
 import subprocess
 import sys
 import time
@@ -11,7 +12,7 @@ import pytest
 import structlog
 import yaml
 
-from exporter.train.command import Options, UsageError, run
+from exporter.train.command import Options, UsageError, _print, run
 from exporter.train.edited import EditedWindow, unedited
 from exporter.train.errors import TrainError
 from exporter.train.outcome import TrainOutcome, exit_code
@@ -190,3 +191,14 @@ def _run(folder, options=None, **changes):
         return run(Options(config=file, **(options or {})))
     finally:
         structlog.reset_defaults()
+
+
+def test_people_read_a_sentence_where_programs_read_json(capsys):
+    outcome = TrainOutcome(
+        job="api", shard="1/3", outcome="promoted", version="000002-x", reason="good", figures={"left_out": 0.0123}
+    )
+    _print(outcome, as_json=False)
+    _print(outcome, as_json=True)
+    text, line = capsys.readouterr().out.splitlines()
+    assert text == "api (1/3): promoted 000002-x: good; 1.23% of the samples were left out of the training"
+    assert json.loads(line)["figures"] == {"left_out": 0.0123}
