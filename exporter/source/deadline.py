@@ -74,7 +74,11 @@ class _Connection(HTTPConnection):
         addresses = socket.getaddrinfo(self._dns_host, self.port, type=socket.SOCK_STREAM)
         self.timeout = _time_out() / len(addresses)
         sock = super()._new_conn()
-        sock.settimeout(_time_out())
+        try:
+            sock.settimeout(_time_out())
+        except TimeoutError:
+            sock.close()
+            raise
         return sock
 
     def send(self, data: Any) -> None:

@@ -323,7 +323,7 @@ def test_no_model_learns_a_sample_twice_however_cycles_and_changes_meet(local, m
             local.rollback("job", versions[minute // 5 % 2])
     ended.set()
     thread.join()
-    assert bench.sample("model_loads_total", outcome="loaded") > 10
+    assert bench.sample("model_loads_total", outcome="loaded") > 2
     assert all((np.diff(times) > 0).all() for _, times in learnt.values())
     assert np.isfinite(bench.job.last.score).all()
 

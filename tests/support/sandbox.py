@@ -66,15 +66,15 @@ class Sandbox:
     def _script(self) -> str:
         root = shlex.quote(str(self.folder / "root"))
         lines = [f"mkdir -p {root}", f"mount -t tmpfs -o mode=755 none {root}", f"cd {root}"]
-        binaries = {*_SYSTEM, sys.prefix, sys.base_prefix, str(ROOT)}
-        for path in sorted(each for each in binaries if Path(each).exists()):
-            lines += [f"mkdir -p .{path}", f"mount --bind {path} .{path}", f"mount -o remount,bind,ro .{path}"]
         lines += ["mkdir -p dev/shm proc", "mount --rbind /proc proc", "mount -t tmpfs -o size=64m none dev/shm"]
         lines += [f"touch dev/{name}; mount --bind /dev/{name} dev/{name}" for name in _DEVICES]
         for mount in sorted(self.container["volumeMounts"], key=lambda each: each["mountPath"]):
             source, target = shlex.quote(str(self.folder / mount["name"])), f".{mount['mountPath']}"
             lines += [f"mkdir -p {target}", f"mount --bind {source} {target}"]
             lines += [f"mount -o remount,bind,ro {target}"] if mount.get("readOnly") else []
+        binaries = {*_SYSTEM, sys.prefix, sys.base_prefix, str(ROOT)}
+        for path in sorted(each for each in binaries if Path(each).exists()):  # last: we may live below the pod's /tmp
+            lines += [f"mkdir -p .{path}", f"mount --bind {path} .{path}", f"mount -o remount,bind,ro .{path}"]
         lines.append("mount -o remount,bind,ro .")
         lines.append(
             f"exec chroot . /usr/bin/setpriv --reuid={self.uid} --regid={self.pod['securityContext']['runAsGroup']} "

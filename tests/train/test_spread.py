@@ -130,9 +130,11 @@ def test_short_tasks_travel_together(dask: DaskCluster) -> None:
 def test_the_workers_end_with_the_process_that_started_them(end: signal.Signals, tmp_path: Path) -> None:
     script = tmp_path / "train.py"
     script.write_text(
+        "import signal\n"
         "from pathlib import Path\n"
         "from exporter.train.spread import spread\n"
         "from tests.support.training import Trace, leave_trace\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # which what a shell runs with & has switched off
         f"for _ in spread(leave_trace, [Trace(Path({str(tmp_path)!r}), n, 60.0) for n in range(4)], workers=2):\n"
         "    pass\n"
     )
@@ -153,6 +155,7 @@ def test_the_workers_end_with_the_process_that_started_them(end: signal.Signals,
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
 
 
 def test_a_scheduler_that_does_not_answer_is_an_error_in_bounded_time(monkeypatch: pytest.MonkeyPatch) -> None:

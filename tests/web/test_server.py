@@ -131,7 +131,7 @@ def test_monstrous_and_malformed_requests_are_refused(serve: Serve, client: http
     server = serve()
     try:
         answer = raw(server, request_bytes)
-    except (ConnectionResetError, BrokenPipeError):
+    except OSError:
         answer = b"HTTP/1.1 4"  # it closed before it had read all of it, which is as good
     assert answer.startswith((b"HTTP/1.1 4", b"HTTP/1.1 501")), answer[:100]
     assert b"Traceback" not in answer
