@@ -33,6 +33,8 @@ ALL: Final = Shard()
 """A replica that has every entity to itself."""
 LONGEST_CATCH_UP: Final = 86_400.0
 """Seconds of samples that are made up for after a restart."""
+LONGEST_SUCCESSION: Final = 7 * 86_400.0
+"""The same for a model that shall take over, beside the cycles: by default a training ends three days ago."""
 REPLAYED: Final = 60_000
 """Samples per entity looked at to replay the window at a start: a detector with a long one judges less of it."""
 SHORTEST_RATE_SPAN: Final = 300.0
@@ -114,6 +116,7 @@ class Job:
         self._accepted: frozenset[Key] = frozenset()
         self._accepting = threading.Lock()
         self._since = -math.inf  # the time of the first sample ever read
+        self._reach = LONGEST_CATCH_UP
         self._window: Window | None = None
         self._queries: dict[str, str] = {}
         self._keys: tuple[Key, ...] = ()  # of the window before a restart
@@ -134,7 +137,7 @@ class Job:
         step, newest = self.config.step, self._newest(until)
         if self.judged == -math.inf:
             return newest - (self.history - 1) * step
-        reach = max(LONGEST_CATCH_UP, self.history * step) if self.warming else LONGEST_CATCH_UP
+        reach = max(self._reach, self.history * step) if self.warming else self._reach
         return max(max(self.judged, newest - reach) - (self.window.samples - 1) * step, self._since)
 
     def begin(self, first: float, until: float) -> None:
@@ -262,7 +265,8 @@ class Job:
         other._window = other.new_window(self.window.samples)
         other.model_version, other._trained_at = manifest.version, manifest.trained_at
         trained_to = math.floor(manifest.trained_to / self.config.step) * self.config.step
-        other.judged = min(max(trained_to, self.judged - LONGEST_CATCH_UP), self.judged)
+        other._reach = LONGEST_SUCCESSION
+        other.judged = min(max(trained_to, self.judged - LONGEST_SUCCESSION), self.judged)
         if (last := self.last) is not None:  # what is open since before that is not learnt as normal now
             rows = np.flatnonzero(last.flag & (last.since <= other.judged))
             other.incidents.hold(tuple(last.keys[row] for row in rows), last.since[rows])

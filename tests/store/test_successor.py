@@ -85,6 +85,28 @@ def test_a_new_model_judges_as_if_it_had_judged_all_since_its_training(detector,
         assert other.model_version == manifest.version
 
 
+def test_a_model_whose_training_ended_three_days_ago_learns_all_three(local, tmp_path):
+    never, swapped = (
+        Served(store, detector="auto", step="10m", window="5h")
+        for store in (Store(ModelsConfig(path=tmp_path / "other")), local)
+    )
+    rng = np.random.default_rng(4)
+    for name in "abcdefgh":
+        samples = {10 * STEP * at: float(10 + rng.normal()) for at in range(600)}
+        for bench in (never, swapped):
+            bench.source.put("q", {"i": name}, samples)
+    for bench in (never, swapped):
+        bench.cycles(1000, 1300, 10)
+    swapped.save()
+    for bench in (never, swapped):
+        bench.cycles(1300, 5630, 10)
+    del swapped.job.detector
+    swapped.look()
+    swapped.job.take_over()
+    for minute in range(5630, 5730, 10):
+        np.testing.assert_array_equal(never.cycle(minute).score, swapped.cycle(minute).score)
+
+
 def test_promotion_and_rollback_take_one_cycle_and_the_metrics_say_so(local):
     bench = Served(local)
     bench.cycles(500, 510)
