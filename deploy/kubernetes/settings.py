@@ -22,7 +22,7 @@ class Resources:
     cpu: str = "100m"
     memory: str = "256Mi"
     cpu_limit: str = "2"
-    memory_limit: str = "1Gi"
+    memory_limit: str = "2Gi"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
