@@ -90,10 +90,10 @@ OURS: dict[str, Any] = {"python": PYTHON, "expect_airflow": False, "pre_execute"
 
 
 def step(stage: str, minutes: float, **options: Any) -> ExternalPythonOperator:
-    """Return the task of one stage."""
+    """Return the task of one stage; that of the first, which fits a candidate, is called train."""
     limits = {"config": CONFIG, "minutes": minutes}
     return ExternalPythonOperator(
-        task_id=stage,
+        task_id="train" if stage == "fit" else stage,
         python_callable=run_stage,
         op_kwargs={"stage": stage, **limits, **options.pop("arguments")},
         skip_on_exit_code=99,
@@ -107,13 +107,13 @@ def step(stage: str, minutes: float, **options: Any) -> ExternalPythonOperator:
 
 def retrain(job: str) -> None:
     """Lay out the tasks of one job."""
-    fit = step("fit", 240, arguments={"job": job, "force": "{{ params.force }}"})
-    gate = step("gate", 120, arguments={"job": job, "before": fit.output})
+    train = step("fit", 240, arguments={"job": job, "force": "{{ params.force }}"})
+    gate = step("gate", 120, arguments={"job": job, "before": train.output})
     promote = step("promote", 10, arguments={"job": job, "before": gate.output})
     # Rejected, or nothing due: there is nothing to promote, and the report says so. After a failure it does not run,
     # so that the run of the DAG ends as failed.
     report = step("report", 10, arguments={"job": job}, trigger_rule="none_failed")
-    fit >> gate >> promote >> report
+    train >> gate >> promote >> report
 
 
 with DAG(

@@ -85,7 +85,7 @@ def test_the_dag_parses_without_errors_and_imports_nothing_of_ours(tmp_path: Pat
     assert dag["ours"] == []
     assert dag["unchecked"] == []
     assert (dag["schedule"], dag["runs"], dag["catchup"]) == ("17 4 * * 1", 1, False)
-    assert list(dag["tasks"]) == ["jobs", "retrain.fit", "retrain.gate", "retrain.promote", "retrain.report"]
+    assert list(dag["tasks"]) == ["jobs", "retrain.train", "retrain.gate", "retrain.promote", "retrain.report"]
     for name, (kind, retries, seconds, python, before) in dag["tasks"].items():
         assert kind == "ExternalPythonOperator"
         assert python == "/there/is/none"
@@ -245,11 +245,11 @@ def test_a_run_promotes_what_passes_its_gate_and_reports_what_does_not(
     states = {(task.removeprefix("retrain."), job): state for task, job, state in rows}
     assert states == {
         ("jobs", None): "success",
-        ("fit", "good"): "success",
+        ("train", "good"): "success",
         ("gate", "good"): "success",
         ("promote", "good"): "success",
         ("report", "good"): "success",
-        ("fit", "bad"): "success",
+        ("train", "bad"): "success",
         ("gate", "bad"): "success",
         ("promote", "bad"): "skipped",
         ("report", "bad"): "success",
