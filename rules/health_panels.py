@@ -100,6 +100,10 @@ def _models() -> list[Panel]:
         graph("Trainings and loads", "Since the start, by outcome.",
               (f"sum by (query, outcome) (anomaly_exporter_retrains_total{_OF})", "{{query}} trained, {{outcome}}"),
               (f"sum by (query, outcome) (anomaly_exporter_model_loads_total{_OF})", "{{query}} loaded, {{outcome}}")),
+        graph("Last training", "Time since it ended, whatever came of it.",
+              (f"time() - max by (query) (anomaly_exporter_train_timestamp_seconds{_OF})", _QUERY), unit="s", width=12),
+        graph("Store and service agree", "0: a model was put in service and is not taken; the log names the cause.",
+              (f"min by (query) (anomaly_exporter_model_current{_OF})", _QUERY), width=12),
         rows("Models in service", "Absent: no model store, or nothing to fit.",
              (f"max by (query, detector, version) (anomaly_exporter_model_info{_OF})", "In service")),
     ]  # fmt: skip
