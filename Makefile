@@ -58,7 +58,7 @@ bench-rules: .venv/ready servers ## CPU of the exporter beside that of recording
 bench-spread: .venv/ready ## training of 10,000 entities in one process, in four, on a Dask cluster (about 3 minutes)
 	$(BIN)/python -m tests.bench.spread $(ARGS)
 
-quality: .venv/ready ## every detector on labelled series, compared in docs/detectors.md (DATA=folder with evaluate.py and data/)
+quality: .venv/ready ## every detector on labelled series, compared in docs/detectors.md (half an hour; DATA=folder with evaluate.py and data/)
 	$(BIN)/python -m tests.quality $(DATA) $(ARGS)
 
 fleet: .venv/ready ## the alerts of 10 to 10,000 series in six weeks with failures (half an hour, one core)
