@@ -179,7 +179,14 @@ def cluster() -> Iterator[Cluster]:
 RARE = {
     *("Blame", "Blame by channel", "Incident, alert, flapping", "Flapping by job", "annotation Incidents"),
     *("Query errors", "Series and samples dropped", "Notices", "Notices pending"),
-    *("Age of the model", "Drift", "Trainings and loads", "Models in service"),
+    *(
+        "Age of the model",
+        "Drift",
+        "Trainings and loads",
+        "Last training",
+        "Store and service agree",
+        "Models in service",
+    ),
     *("Precision, recall, F1", "Alerts per week", "Figures"),
 }
 """Panels that are empty as long as nothing happens, or without receivers, models and backtests."""
