@@ -313,8 +313,8 @@ def test_an_open_incident_outlives_a_restart(prometheus, exporter, target, tmp_p
     first = exporter(settings)
     eventually(lambda: (Page(first.url).one("anomaly_score", name="a") or 9) < 1)
     target.series["a"] = 40.0
-    eventually(lambda: (Page(first.url).one("anomaly_severity", name="a") or 0) > 0.2)
+    eventually(lambda: (Page(first.url).one("anomaly_severity", name="a") or 0) > 0.3)
     first.kill()
     severity = Page(exporter(settings).url).one("anomaly_severity", name="a")
-    assert severity > 0.2
+    assert severity > 0.1  # what came since the last save, a second ago, is judged again
     assert "state_restored" in (tmp_path / "exporter-2" / "exporter.log").read_text()
