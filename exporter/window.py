@@ -195,11 +195,14 @@ class Window:
 
         Forty channels then take no longer than one, a column at a time.
         """
+        every = [
+            self._rows_of(channel, labels, np.zeros(len(labels), np.bool_))
+            for channel, (labels, _) in enumerate(piece.answers)
+        ]
+        if any(((rows == _UNKNOWN) | (rows == _DUPLICATE)).any() for rows in every):  # asked again at the next time
+            return None
         joined = np.full((len(self.keys), len(self.channels), piece.count), np.nan)
-        for channel, (labels, values) in enumerate(piece.answers):
-            rows = self._rows_of(channel, labels, np.zeros(len(labels), np.bool_))
-            if ((rows == _UNKNOWN) | (rows == _DUPLICATE)).any():
-                return None
+        for channel, ((_, values), rows) in enumerate(zip(piece.answers, every, strict=True)):
             mine = rows >= 0
             joined[rows[mine], channel] = values[mine]
         return joined
