@@ -10,13 +10,12 @@ from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
 import joblib
-import numpy as np
 
 from detectors.types import State
 from exporter.config.models import ModelsConfig
 from exporter.config.secrets import SecretUnavailable
 from exporter.files import TooLarge
-from exporter.manifest import Manifest, Outcome, Pointer, as_json, libraries, seal, signing_keys
+from exporter.manifest import Manifest, Outcome, Pointer, as_json, finite, libraries, seal, signing_keys
 from exporter.store.checked import RECORD_LIMIT, Reader
 from exporter.store.errors import ModelMissing, ModelRefused, StoreError
 from exporter.store.housekeeping import Stored, counted, damage, job_of, result_of, stored, tidy
@@ -106,7 +105,7 @@ class Store:
                 trained_to=trained_to,
                 trained_at=now,
                 fingerprint=fingerprint,
-                quality=_finite(quality or {}),
+                quality=finite(quality or {}),
                 libraries=libraries(),
                 size=len(model),
                 sha256=hashlib.sha256(model).hexdigest(),
@@ -159,7 +158,7 @@ class Store:
         Raises ModelMissing, ModelRefused, StoreError.
         """
         self._reader(job).manifest(self._known(job, version))
-        outcome = Outcome(job, version, passed, reason, _finite(figures), time.time())
+        outcome = Outcome(job, version, passed, reason, finite(figures), time.time())
         with self._changing(job, f"the verdict on {version} cannot be written"):
             self._place.write(f"{folder_name(job)}/{version}/gate.json", seal(outcome, self._keys(job)))
         return outcome
@@ -335,7 +334,3 @@ def _repeated(change: Callable[[], _T]) -> _T:
         except FileExistsError:
             time.sleep(random.uniform(0.0, 0.05))  # noqa: S311 - so that two do not go on in step
     return change()
-
-
-def _finite(figures: Mapping[str, float]) -> dict[str, float | None]:
-    return {name: float(x) if np.isfinite(x) else None for name, x in figures.items()}

@@ -1,6 +1,5 @@
 """What became of a training: one JSON line, an exit code, a record in the store."""
 
-import math
 from collections.abc import Iterable
 from typing import Any, Final, Literal
 
@@ -59,11 +58,6 @@ class TrainOutcome(msgspec.Struct, frozen=True, kw_only=True):
         """Return it as plain data."""
         record: dict[str, Any] = msgspec.to_builtins(self)
         return record
-
-
-def plain(figures: dict[str, float]) -> dict[str, float | None]:
-    """Return figures as JSON has them: null for what has no value."""
-    return {name: float(value) if math.isfinite(value) else None for name, value in figures.items()}
 
 
 def exit_code(outcomes: Iterable[TrainOutcome]) -> int:

@@ -11,10 +11,11 @@ import structlog
 from exporter.backtest.progress import Bar
 from exporter.config.models import Config, LogConfig
 from exporter.logs import configure
+from exporter.manifest import finite
 from exporter.shard import Shard
 from exporter.store import Store, StoreError
 from exporter.train.errors import TrainError, Unneeded
-from exporter.train.outcome import ENDS, Kind, TrainOutcome, plain
+from exporter.train.outcome import ENDS, Kind, TrainOutcome
 from exporter.train.stages import Training
 
 Stage = Literal["all", "fit", "gate", "promote", "report"]
@@ -109,7 +110,7 @@ def _staged(task: TrainTask, training: Training, began: float) -> TrainOutcome:
     if task.stage in {"all", "gate"}:
         ruling = training.judge()
         if ruling.passed and task.stage == "gate":
-            return task.outcome("passed", ruling.reason, version=training.version, figures=plain(ruling.figures))
+            return task.outcome("passed", ruling.reason, version=training.version, figures=finite(ruling.figures))
     return _promoted(task, training, began)
 
 
