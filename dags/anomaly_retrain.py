@@ -24,7 +24,7 @@ def check_interpreter(_: Any) -> None:
     """Fail at once, with what to do, where our command cannot be started: trying again would not help."""
     wanted = "set ANOMALY_PYTHON to the python of the environment in which anomaly-exporter is installed"
     try:
-        found = subprocess.run([PYTHON, "-I", "-c", "import exporter.cli"], capture_output=True, check=False)  # noqa: S603 - the administrator's own setting
+        found = subprocess.run([PYTHON, "-I", "-c", "import exporter.cli.main"], capture_output=True, check=False)  # noqa: S603 - the administrator's own setting
     except OSError as error:
         raise AirflowFailException(f"no Python can be started at {PYTHON} ({error.strerror}): {wanted}") from None
     if found.returncode:

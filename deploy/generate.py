@@ -8,7 +8,7 @@ from typing import Final
 
 from deploy.helm import chart
 from deploy.kubernetes import manifests
-from exporter.files import write_atomically
+from exporter.atomic_files import write_atomically
 
 ROOT: Final = Path(__file__).parent.parent
 OUTPUTS: Final[Mapping[str, Callable[[], str]]] = {

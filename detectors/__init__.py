@@ -11,15 +11,15 @@ from detectors.types import Batch, Detector, Flags, Floats, Judgement, Key, Stat
 
 DETECTORS: Final[Mapping[str, str]] = {
     "auto": "detectors.auto:Auto",
-    "autoencoder": "detectors.autoencoder:Autoencoder",
+    "autoencoder": "detectors.networks.autoencoder:Autoencoder",
     "ensemble": "detectors.ensemble:Ensemble",
-    "half_space_trees": "detectors.half_space_trees:HalfSpaceTreesDetector",
-    "isolation_forest": "detectors.isolation_forest:IsolationForestDetector",
-    "lstm": "detectors.lstm:LSTM",
-    "river": "detectors.river_model:River",
+    "half_space_trees": "detectors.half_space_trees.detector:HalfSpaceTreesDetector",
+    "isolation_forest": "detectors.isolation_forest.detector:IsolationForestDetector",
+    "lstm": "detectors.networks.lstm:LSTM",
+    "river": "detectors.river_detector:River",
     "robust": "detectors.robust:Robust",
     "seasonal": "detectors.seasonal:Seasonal",
-    "vae": "detectors.vae:VAE",
+    "vae": "detectors.networks.vae:VAE",
 }
 
 

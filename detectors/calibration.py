@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.roster import Column
+from detectors.entity_state import Column
 from detectors.types import Flags, Floats
 
 Rows = MutableMapping[str, NDArray[Any]]

@@ -8,8 +8,8 @@ from typing import Any, Final, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.baseline import Baseline
-from detectors.roster import Column, Roster
+from detectors.entity_state import Column, Roster
+from detectors.rolling_baseline import Baseline
 from detectors.types import Batch, Flags, Floats, Judgement, Key, State
 
 PREFIX: Final = "per_entity_"

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Final, Self
 import numpy as np
 from pydantic import ConfigDict, Field
 
-from detectors.baseline import Baseline
+from detectors.rolling_baseline import Baseline
 from detectors.types import Batch, Flags, Judgement, State
 
 _LARGEST: Final = float(np.finfo(np.float64).max)

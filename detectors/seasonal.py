@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 
-from detectors.baseline import MEAN_DEVIATION_TO_SIGMA
-from detectors.clock import Slots, Tick
-from detectors.hourly import Singles, average, learn_hour, time_zone
-from detectors.roster import Column, Roster
+from detectors.entity_state import Column, Roster
+from detectors.rolling_baseline import MEAN_DEVIATION_TO_SIGMA
+from detectors.seasonality import Singles, Slots, Tick, average, learn_hour, time_zone
 from detectors.types import Batch, Flags, Floats, Judgement, State
 
 Rows = Mapping[str, NDArray[Any]]

@@ -1,5 +1,5 @@
 """`python -m exporter` is the same as the command `anomaly-exporter`."""
 
-from exporter.cli import main
+from exporter.cli.main import main
 
 main()

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TextIO
 
 from exporter.config.check import secrets
+from exporter.config.errors import dotted
 from exporter.config.load import load
-from exporter.config.mistakes import dotted
-from exporter.config.models import Config
 from exporter.config.secrets import SecretUnavailable
-from rules.write import FolderError, generate, outdated, write
+from exporter.config.sections.root import Config
+from rules.generate import FolderError, generate, outdated, write
 
 __all__ = ["FolderError", "run"]
 

@@ -7,9 +7,9 @@ from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from exporter.config.alerting import unknown
-from exporter.config.section import SourceUrl
-from exporter.files import write_atomically
+from exporter.atomic_files import write_atomically
+from exporter.config.section_base import SourceUrl
+from exporter.config.sections.alerting import unknown
 
 PRESETS: Final = {path.stem: path for path in sorted((Path(__file__).parent / "presets").glob("*.yml"))}
 """The preset files by name: each is a whole configuration of comments and `jobs`."""

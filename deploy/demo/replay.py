@@ -14,15 +14,15 @@ from deploy.demo.shop import BROKEN, FACTOR, METRIC, PAGES, labels, slowdown, us
 from deploy.demo.stack import JOB, SHOP_JOB, STEP
 from deploy.demo.story import Reading, Story, readings
 from detectors import Floats
-from exporter import logs
-from exporter.config.models import Config
-from exporter.job import Job
-from exporter.metrics import SelfMetrics
-from exporter.page import Page
-from exporter.runner import Runner, Sinks
-from exporter.server import Hooks, Server
-from exporter.source.frame import Frame
-from exporter.telemetry import Telemetry
+from exporter.config.sections.root import Config
+from exporter.observe import logs
+from exporter.observe.metrics import SelfMetrics
+from exporter.observe.stages import Telemetry
+from exporter.pipeline.job import Job
+from exporter.service.runner import Runner, Sinks
+from exporter.sinks.metrics_page import Page
+from exporter.source.samples import Frame
+from exporter.web.server import Hooks, Server
 
 MILESTONES: Final = ("anomaly_score above 1", "anomaly_flag 1", "anomaly_alert 1", "incident closed")
 BEGIN: Final = 1_767_600_000.0

@@ -9,11 +9,18 @@ from typing import Any, Final, TypeVar
 from deploy.demo.exporter import ExporterServer
 from deploy.demo.process import Server, ServerError
 from deploy.demo.receiver import SlackReceiver
-from deploy.demo.servers import ITSELF, AlertmanagerServer, NodeExporterServer, PrometheusServer, backfill, free_port
+from deploy.demo.servers import (
+    ITSELF,
+    AlertmanagerServer,
+    NodeExporterServer,
+    PrometheusServer,
+    backfill,
+    free_port,
+)
 from deploy.demo.shop import METRIC, Shop, history
-from exporter.config.models import Config
-from rules.names import alert_names
-from rules.write import generate, write
+from exporter.config.sections.root import Config
+from rules.alerts.names import alert_names
+from rules.generate import generate, write
 
 S = TypeVar("S", bound=Server)
 

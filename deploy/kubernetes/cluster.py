@@ -12,7 +12,7 @@ import yaml
 from deploy.kubernetes.errors import DeployError
 from deploy.kubernetes.kinds import KINDS, OPERATOR
 from deploy.kubernetes.parts import Object
-from exporter.masking import masked
+from exporter.redact import masked
 
 T = TypeVar("T")
 

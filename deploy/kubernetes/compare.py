@@ -10,8 +10,8 @@ from typing import Any, Final
 from deploy.kubernetes.errors import DeployError
 from deploy.kubernetes.parts import Object
 from deploy.kubernetes.settings import MANAGER
-from exporter.masking import masked
-from rules.documents import text
+from exporter.redact import masked
+from rules.render.yaml_text import text
 
 APPLIED: Final = "anomaly-exporter/applied"
 """Annotation with a digest of what was wanted: tells that a field is wanted no more."""

@@ -8,7 +8,7 @@ from deploy.kubernetes.objects import Object, objects
 from deploy.kubernetes.plan import settings_of
 from deploy.kubernetes.settings import Settings
 from exporter.config.load import load
-from rules.documents import text
+from rules.render.yaml_text import text
 
 CONFIG: Final = Path(__file__).parent.parent / "anomaly.yml"
 """The configuration within the manifests."""

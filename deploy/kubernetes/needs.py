@@ -12,9 +12,9 @@ from pydantic import BaseModel
 from deploy.kubernetes.errors import DeployError
 from deploy.kubernetes.settings import DATA
 from exporter.config.check import secrets
-from exporter.config.mistakes import dotted
-from exporter.config.models import Config
+from exporter.config.errors import dotted
 from exporter.config.secrets import Secret
+from exporter.config.sections.root import Config
 
 _PORTS: Final = {"http": 80, "https": 443}
 _SYSTEM: Final = frozenset(

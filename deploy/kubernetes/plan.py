@@ -10,8 +10,8 @@ from deploy.kubernetes.errors import DeployError
 from deploy.kubernetes.needs import egress, references, written
 from deploy.kubernetes.settings import CONFIG, Settings
 from exporter.config.load import Loaded
-from rules.groups import groups
-from rules.prometheus import rule_file
+from rules.alerts.rule_groups import groups
+from rules.render.prometheus import rule_file
 
 _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?")
 _KEY: Final = re.compile(r"[-._a-zA-Z0-9]+")

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.calibration import Rows
-from detectors.roster import Column
+from detectors.entity_state import Column
 from detectors.types import Flags, Floats
 
 _SHRINKAGE: Final = 0.1

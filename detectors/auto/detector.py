@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 
-from detectors.auto import habit, incident, joint, siblings, streams
-from detectors.auto.expectation import READY
-from detectors.auto.incident import Turn
-from detectors.auto.joint import JointObservation
-from detectors.auto.streams import Observation
+from detectors.auto import cold_start, evidence, incident_memory, multichannel, recurrence
+from detectors.auto.evidence import Observation
+from detectors.auto.forecasts import READY
+from detectors.auto.incident_memory import Turn
+from detectors.auto.multichannel import JointObservation
 from detectors.calibration import Rows, score_of
-from detectors.clock import Tick
-from detectors.roster import Roster
+from detectors.entity_state import Roster
+from detectors.seasonality import Tick
 from detectors.types import Batch, Flags, Floats, Judgement, Key, State
 
 AGREEING: Final = 1.6
@@ -77,8 +77,8 @@ class Auto:
 
     def _aligned(self, channels: int) -> Roster:
         if self._roster is None:
-            series = streams.columns((channels,))
-            entity = {**incident.columns(), **(joint.columns(channels) if channels > 1 else {})}
+            series = evidence.columns((channels,))
+            entity = {**incident_memory.columns(), **(multichannel.columns(channels) if channels > 1 else {})}
             self._series, self._entity = tuple(series), tuple(entity)
             self._roster = Roster({**series, **entity})
         return self._roster
@@ -125,11 +125,11 @@ class Auto:
             rows = _taken(_of_series(arrays, entities, self._series), alive)
             of_entity = _taken(_of_entities(arrays, entities, self._entity), present)
             held = np.repeat(arrays["held"][entities], channels)[alive]
-            seen = streams.observe(rows, values.reshape(-1)[alive], tick, held)
+            seen = evidence.observe(rows, values.reshape(-1)[alive], tick, held)
             together = None if channels == 1 else _together(rows, of_entity, seen, there[present], tick)
-            evidence, agreeing = (seen.evidence, AGREEING) if together is None else (together.evidence, 1.0)
-            size = score_of(evidence.power / agreeing)
-            known = habit.known(of_entity, size, tick)
+            combined, agreeing = (seen.evidence, AGREEING) if together is None else (together.evidence, 1.0)
+            size = score_of(combined.power / agreeing)
+            known = recurrence.known(of_entity, size, tick)
             if together is not None:  # what was never shown as an incident is no habit
                 known &= np.isfinite(of_entity["opened"])
             yield _Block(
@@ -139,8 +139,8 @@ class Auto:
                 tick=tick,
                 series=seen,
                 together=together,
-                score=score_of(evidence.weeks / agreeing),
-                plain=score_of(evidence.plain / agreeing),
+                score=score_of(combined.weeks / agreeing),
+                plain=score_of(combined.plain / agreeing),
                 size=size,
                 quiet=known | (tick.time < of_entity["grace"]),
                 ready=_any(there, rows["samples"] >= READY)[present],
@@ -165,7 +165,7 @@ class Auto:
                 arrays, block, fresh.values[block.entities, :, -1], held[block.entities], adopted[block.entities]
             )
         if blocks:
-            siblings.inherit(_of_series(arrays, slice(None), self._series), len(fresh.channels), blocks[0].tick)
+            cold_start.inherit(_of_series(arrays, slice(None), self._series), len(fresh.channels), blocks[0].tick)
 
     def _learn(
         self, arrays: dict[str, NDArray[Any]], block: _Block, values: Floats, held: Flags, adopted: Flags
@@ -179,23 +179,23 @@ class Auto:
         missing[block.present] = False
         lost = np.flatnonzero(missing & entities["held"] & ~held)
         if len(lost):
-            streams.close(every, (lost[:, None] * channels + np.arange(channels)).reshape(-1), count=False)
-            incident.lose(entities, lost)
+            evidence.close(every, (lost[:, None] * channels + np.arange(channels)).reshape(-1), count=False)
+            incident_memory.lose(entities, lost)
         rows, entity = _taken(every, block.alive), _taken(entities, block.present)
         owner = np.searchsorted(block.present, block.alive // channels)
         held, adopted = held[block.present], adopted[block.present]
-        turn = Turn.of(entity, held, adopted | (held & incident.too_long(rows, entity, owner, tick)), tick)
+        turn = Turn.of(entity, held, adopted | (held & incident_memory.too_long(rows, entity, owner, tick)), tick)
 
-        streams.learn(rows, values.reshape(-1)[block.alive], block.series, tick, turn.learn[owner])
+        evidence.learn(rows, values.reshape(-1)[block.alive], block.series, tick, turn.learn[owner])
         if turn.adopted.any():
-            streams.adopt(rows, np.flatnonzero(turn.adopted[owner]), block.series, tick)
+            evidence.adopt(rows, np.flatnonzero(turn.adopted[owner]), block.series, tick)
         if turn.ended.any():
-            streams.close(rows, np.flatnonzero(turn.ended[owner]))
+            evidence.close(rows, np.flatnonzero(turn.ended[owner]))
         if block.together is not None:
-            joint.learn(entity, block.together, tick, turn.learn, block.ready)
-            joint.TAILS.close(entity, np.flatnonzero(turn.ended))
+            multichannel.learn(entity, block.together, tick, turn.learn, block.ready)
+            multichannel.TAILS.close(entity, np.flatnonzero(turn.ended))
         unseen = block.warm & (block.plain > 1) & ((block.score <= 1) | block.quiet)
-        incident.remember(entity, turn, block.size, unseen, tick)
+        incident_memory.remember(entity, turn, block.size, unseen, tick)
         _put(every, block.alive, rows)
         _put(entities, block.present, entity)
 
@@ -222,9 +222,9 @@ def _together(rows: Rows, entity: Rows, seen: Observation, there: Flags, tick: T
         return whole
 
     each, best = np.arange(len(seen.x)), seen.residuals.selected
-    usual = np.maximum(np.sqrt(rows["square"][each, best]), streams.FLOOR * seen.sd)
+    usual = np.maximum(np.sqrt(rows["square"][each, best]), evidence.FLOOR * seen.sd)
     residual = np.where(rows["compared"][each, best] >= READY, seen.residuals.residual[each, best] / usual, 0.0)
-    return joint.observe(
+    return multichannel.observe(
         entity, spread(seen.evidence.weeks), spread(seen.x), spread(residual), spread(seen.sd), tick.step
     )
 

@@ -9,22 +9,22 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from exporter.backtest.alerts import Alert, read_alerts
-from exporter.backtest.data import BacktestError, moment
-from exporter.backtest.figures import Figures, figures, overall
-from exporter.backtest.files import backtest_files
-from exporter.backtest.incidents import Incident, label_of, read_incidents
-from exporter.backtest.outcome import Outcome, write
+from exporter.backtest.entity_result import Outcome, write
+from exporter.backtest.output import as_json, as_table, as_trials
 from exporter.backtest.plot import MOST, plot
-from exporter.backtest.progress import Bar
-from exporter.backtest.prometheus import backtest_prometheus
-from exporter.backtest.publish import FIGURES, place, publish
-from exporter.backtest.report import as_json, as_table, as_trials
+from exporter.backtest.quality import Figures, figures, overall
+from exporter.backtest.quality_metrics import FIGURES, place, publish
+from exporter.backtest.read_csv import BacktestError, moment
+from exporter.backtest.run_files import backtest_files
+from exporter.backtest.run_prometheus import backtest_prometheus
 from exporter.backtest.settings import DEFAULT_NAME, Settings, configured
 from exporter.backtest.tune import Trial, advice, trials
-from exporter.config.models import Config, LogConfig
-from exporter.config.units import duration
-from exporter.logs import configure
+from exporter.config.sections.root import Config
+from exporter.config.sections.service import LogConfig
+from exporter.config.values import duration
+from exporter.labelled_incidents import Alert, Incident, label_of, read_alerts, read_incidents
+from exporter.observe.logs import configure
+from exporter.observe.progress import Bar
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

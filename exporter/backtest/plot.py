@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.types import Flags, Floats
-from exporter.backtest.data import BacktestError
-from exporter.backtest.figures import figures, runs, uncounted
-from exporter.backtest.outcome import Outcome
+from exporter.backtest.entity_result import Outcome
+from exporter.backtest.quality import figures, runs, uncounted
+from exporter.backtest.read_csv import BacktestError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

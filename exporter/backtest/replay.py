@@ -1,23 +1,128 @@
 """The live cycle over samples of the past: `cycle.evaluate`, asked at one moment after the other."""
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from typing import Final
 
 import msgspec
 import numpy as np
 
-from exporter.backtest.columns import Columns
-from exporter.backtest.grid import Group
-from exporter.backtest.no_hold import NoHold
-from exporter.backtest.record import Record
-from exporter.backtest.rows import replay_rows
-from exporter.config.models import JobConfig
-from exporter.cycle import evaluate
-from exporter.job import LONGEST_CATCH_UP, Job
-from exporter.metrics import SelfMetrics
-from exporter.source.frame import Frame, Source
-from exporter.telemetry import Telemetry
-from exporter.verdict import Verdict
+from detectors.types import Batch, Detector, Flags, Floats, Judgement, Key, State
+from exporter.backtest.history import Record
+from exporter.backtest.resample import Group
+from exporter.config.sections.job import JobConfig
+from exporter.observe.metrics import SelfMetrics
+from exporter.observe.stages import Telemetry
+from exporter.pipeline.cycle import evaluate, judge
+from exporter.pipeline.gap_filling import fill_gaps
+from exporter.pipeline.job import LONGEST_CATCH_UP, Job
+from exporter.pipeline.verdict import Verdict
+from exporter.source.samples import Frame, Source
+
+
+class Columns:
+    """Series as rows, grid points as columns.
+
+    Parameters
+    ----------
+    names : list of bytes, length S
+        Labels of the series as JSON.
+    values : Floats, shape (S, N)
+        NaN where there is no sample.
+    first : int
+        Number of the first column in steps since 1970.
+    step : float
+    """
+
+    def __init__(self, names: list[bytes], values: Floats, first: int, step: float) -> None:
+        self._names, self._values, self._first, self._step = names, values, first, step
+        self._labels: dict[bytes, list[bytes]] = {}
+
+    def frame(self, start: float, end: float) -> Frame:
+        """Return the samples from `start` to `end` (Unix seconds)."""
+        first = max(round(start / self._step) - self._first, 0)
+        last = max(round(end / self._step) - self._first, first - 1)
+        values = self._values[:, first : last + 1]
+        times = self._step * np.arange(self._first + first, self._first + first + values.shape[1], dtype=np.float64)
+        present = np.isfinite(values)
+        counts = present.sum(axis=1)
+        some = counts > 0
+        labels = self._labels.setdefault(  # the same list again tells the window that the series are the same
+            some.tobytes(), [name for name, is_there in zip(self._names, some.tolist(), strict=True) if is_there]
+        )
+        return Frame(labels, counts[some], np.broadcast_to(times, values.shape)[present], values[present])
+
+
+class NoHold:
+    """A detector that learns every sample, also those of open incidents: scores for ranking studies."""
+
+    def __init__(self, inner: Detector) -> None:
+        self._inner = inner
+
+    @property
+    def window(self) -> int:
+        """Samples `score` wants to see."""
+        return self._inner.window
+
+    def fit(self, history: Batch) -> "NoHold":
+        """Learn offline."""
+        self._inner.fit(history)
+        return self
+
+    def score(self, batch: Batch) -> Judgement:
+        """Judge the newest sample of each entity."""
+        return self._inner.score(batch)
+
+    def update(self, fresh: Batch, held: Flags, adopted: Flags) -> None:
+        """Learn `fresh` as if no incident were open."""
+        self._inner.update(fresh, np.zeros_like(held), np.zeros_like(adopted))
+
+    def state(self) -> State:
+        """Return all that was learnt."""
+        return self._inner.state()
+
+    def restore(self, state: State) -> "NoHold":
+        """Take over what `state()` returned."""
+        self._inner.restore(state)
+        return self
+
+
+def replay_rows(job: Job, key: Key, values: Floats, clock: Floats, lead: int) -> Iterator[Verdict]:
+    """Judge every row as the sample after the one before it; the first verdict is that of row number `lead`.
+
+    A window ends at the time of its newest row. The rows before it count as evenly spaced, since detectors know no
+    other windows: a long gap makes no hole in them and does not begin the entity anew.
+
+    Parameters
+    ----------
+    job : Job
+        With the step that is usual between rows.
+    key : Key
+        The one entity.
+    values : Floats, shape (1, C, N)
+    clock : Floats, shape (N,)
+        Unix seconds, ascending.
+    lead : int
+        Rows, at least 1, that the first cycle finds: it judges the last of them, after learning the others.
+    """
+    keys, channels, samples = (key,), tuple(job.config.queries), job.window.samples
+    empty = max(samples - lead, 0)  # columns before the first row: a first cycle asks for a whole window at least
+    padded = np.pad(values, ((0, 0), (0, 0), (empty, 0)), constant_values=np.nan)
+
+    def window(row: int, size: int) -> Batch:
+        size = min(size, empty + row + 1)
+        times = clock[row] - job.config.step * np.arange(size - 1, -1, -1.0)
+        return Batch(keys, channels, times, padded[:, :, empty + row + 1 - size : empty + row + 1])
+
+    job.ensure_fitted(fill_gaps(window(lead - 1, len(clock)), job.config.fill))
+    for row in range(len(clock)):
+        batch = window(row, samples)
+        if row >= lead:
+            job.ensure_fitted(fill_gaps(batch, job.config.fill))
+        verdict = judge(job, batch, lambda _: nullcontext())
+        if row >= lead - 1:
+            yield verdict
+
 
 Progress = Callable[[int], None]
 """Called with the number of grid points just replayed."""

@@ -4,14 +4,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from exporter.backtest.data import BacktestError
-from exporter.config.document import scalar
+from exporter.backtest.read_csv import BacktestError
+from exporter.config.errors import ConfigError, Mistake
 from exporter.config.load import load
-from exporter.config.mistakes import ConfigError, Mistake
-from exporter.config.models import Config, JobConfig
-from exporter.config.reading import parse
-from exporter.config.tree import Node, Origin
+from exporter.config.nodes import Node, Origin
+from exporter.config.read_file import parse
+from exporter.config.sections.job import JobConfig
+from exporter.config.sections.root import Config
 from exporter.config.validation import validate
+from exporter.config.yaml_nodes import scalar
 
 DEFAULT_NAME: Final = "backtest"
 _WINDOW: Final = 60

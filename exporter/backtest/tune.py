@@ -7,10 +7,10 @@ from typing import Final
 import numpy as np
 
 from detectors.types import Flags, Floats
-from exporter.backtest.figures import Figures, beginnings, bridge, figures, overall, uncounted
-from exporter.backtest.outcome import Run
-from exporter.budget import KAPPA, Budget
-from exporter.decide import INVALID_SCORE, STAYS_OPEN, Incidents
+from exporter.backtest.entity_result import Run
+from exporter.backtest.quality import Figures, beginnings, bridge, figures, overall, uncounted
+from exporter.pipeline.alert_budget import KAPPA, Budget
+from exporter.pipeline.incidents import INVALID_SCORE, STAYS_OPEN, Incidents
 
 LINES: Final = (0.1, 0.25, 0.5, 1.0, 2.0, 7.0)
 """Incidents per week and entity."""

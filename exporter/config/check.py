@@ -9,11 +9,11 @@ from typing import TextIO
 from pydantic import BaseModel
 
 from exporter.config.digest import job_digest
+from exporter.config.errors import MOST, dotted
 from exporter.config.load import ConfigError, Loaded, load
-from exporter.config.mistakes import MOST, dotted
+from exporter.config.nodes import Place
 from exporter.config.secrets import Secret, SecretUnavailable
-from exporter.config.tree import Place
-from exporter.config.units import format_duration
+from exporter.config.values import format_duration
 
 __all__ = ["check"]
 

@@ -4,7 +4,8 @@ import hashlib
 import json
 from typing import Any
 
-from exporter.config.models import Config, JobConfig
+from exporter.config.sections.job import JobConfig
+from exporter.config.sections.root import Config
 
 
 def config_digest(config: Config) -> str:

@@ -4,12 +4,12 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from exporter.config.document import scalar
-from exporter.config.mistakes import ConfigError, Mistake, unknown_key
-from exporter.config.reading import parse
-from exporter.config.schema import known_keys
-from exporter.config.section import Section
-from exporter.config.tree import Node, Origin, Place, follow, overlay
+from exporter.config.errors import ConfigError, Mistake, unknown_key
+from exporter.config.known_keys import known_keys
+from exporter.config.nodes import Node, Origin, Place, follow, overlay
+from exporter.config.read_file import parse
+from exporter.config.section_base import Section
+from exporter.config.yaml_nodes import scalar
 
 PREFIX: Final = "ANOMALY_EXPORTER__"
 MAX_LENGTH: Final = 65_536

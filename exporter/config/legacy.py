@@ -9,12 +9,12 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field, SecretStr, field_validator
 
-from exporter.config.drift import require_river
-from exporter.config.mistakes import Mistake
-from exporter.config.models import Config, PromQL
+from exporter.config.errors import Mistake
+from exporter.config.nodes import Node
 from exporter.config.secrets import FilePath
-from exporter.config.section import Conflict, PositiveDuration, Section, SourceUrl
-from exporter.config.tree import Node
+from exporter.config.section_base import Conflict, PositiveDuration, Section, SourceUrl
+from exporter.config.sections.job import PromQL, require_river
+from exporter.config.sections.root import Config
 
 _LONGEST_NAME: Final = 60
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from exporter.config.digest import config_digest
 from exporter.config.environment import with_environment
+from exporter.config.errors import ConfigError, Mistake, in_order
+from exporter.config.known_keys import known_keys
 from exporter.config.legacy import FlatConfig, is_flat, refuse_mixture, to_config
-from exporter.config.mistakes import ConfigError, Mistake, in_order
-from exporter.config.models import Config
-from exporter.config.notes import notes
-from exporter.config.reading import read
-from exporter.config.schema import known_keys
-from exporter.config.section import Section
-from exporter.config.tree import Node, overlay
+from exporter.config.nodes import Node, overlay
+from exporter.config.read_file import read
+from exporter.config.section_base import Section
+from exporter.config.sections.job import drift_settings
+from exporter.config.sections.root import Config
 from exporter.config.validation import validate
 from exporter.config.watch import contents
 
@@ -115,3 +115,14 @@ def _read_profile(file: Path, base: Path) -> tuple[Node, list[Mistake]]:
         message = f"there is no such file, but the profile asks for it; profile files beside {base.name}: {beside}"
         raise ConfigError(Mistake(str(file), None, (), message))
     return read(file)
+
+
+def notes(config: Config) -> tuple[str, ...]:
+    """Return one sentence for each."""
+    found = []
+    if config.alerting.receivers and (config.notify.slack or config.notify.webhook):
+        found.append("notify: without effect beside alerting.receivers: Alertmanager tells them")
+    watched = any(drift_settings(job.drift_detection, config.drift_detection) for job in config.jobs.values())
+    if watched and not (config.models or config.state):
+        found.append("drift_detection: drift is only counted and logged; with models or state it also asks to retrain")
+    return tuple(found)

@@ -9,11 +9,11 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, BeforeValidator, SecretStr
 from pydantic.fields import FieldInfo
 
-from exporter.config.drift import switched
 from exporter.config.legacy import FlatConfig
-from exporter.config.models import Config
 from exporter.config.secrets import Secret
-from exporter.config.units import duration, format_duration, format_size, rate_per_week, shown, size
+from exporter.config.sections.job import switched
+from exporter.config.sections.root import Config
+from exporter.config.values import duration, format_duration, format_size, rate_per_week, shown, size
 
 BEGIN: Final = "<!-- computed by python -m exporter.config.reference: begin -->"
 END: Final = "<!-- computed: end -->"

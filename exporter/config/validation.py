@@ -6,11 +6,11 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from exporter.config.mistakes import MOST, ConfigError, Mistake, nearest, unknown_key
-from exporter.config.schema import known_keys
-from exporter.config.section import Section
-from exporter.config.tree import Node, Place, follow, plain, without
-from exporter.config.units import shown
+from exporter.config.errors import MOST, ConfigError, Mistake, nearest, unknown_key
+from exporter.config.known_keys import known_keys
+from exporter.config.nodes import Node, Place, follow, plain, without
+from exporter.config.section_base import Section
+from exporter.config.values import shown
 
 Model = TypeVar("Model", bound=Section)
 Fault = Mapping[str, Any]

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from exporter.config.reading import MAX_BYTES
+from exporter.config.read_file import MAX_BYTES
 
 
 def contents(files: tuple[Path, ...]) -> str | None:

@@ -1,1 +1,21 @@
-"""Looking after stored models by hand: `anomaly-exporter models`."""
+"""The model store: fitted models in a folder or an object store, checked before a byte of them is unpickled.
+
+| file | what it holds |
+|---|---|
+| `<store>/<job>/<version>/model.joblib` | the detector's state, a dict of arrays |
+| `<store>/<job>/<version>/manifest.json` | what it is, how it came about, digest and signature |
+| `<store>/<job>/<version>/gate.json` | whether it may go in service, and why |
+| `<store>/<job>/current` | which version is in service, and which were before |
+| `<store>/<job>/last_train.json` | how the last training ended, for the metrics |
+
+`current` is a small sealed file, not a symbolic link: it can be signed, so nobody puts an old model back in service
+unseen; one rename switches it; and no file the loader opens may be a link.
+A refused model stays where it is, as evidence.
+"""
+
+from exporter.models.errors import ModelMissing, ModelRefused, StoreError
+from exporter.models.maintenance import Stored
+from exporter.models.names import folder_name
+from exporter.models.store import KEPT, Store
+
+__all__ = ["KEPT", "ModelMissing", "ModelRefused", "Store", "StoreError", "Stored", "folder_name"]

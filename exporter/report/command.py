@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from exporter.backtest.data import moment
+from exporter.atomic_files import write_atomically
+from exporter.backtest.read_csv import moment
 from exporter.config.load import load
-from exporter.config.models import LogConfig
-from exporter.files import write_atomically
-from exporter.logs import configure
-from exporter.masking import masked
-from exporter.report.facts import Period, ReportError
-from exporter.report.gather import gather
-from exporter.report.page import page
-from exporter.report.pictures import require_matplotlib
+from exporter.config.sections.service import LogConfig
+from exporter.observe.logs import configure
+from exporter.redact import masked
+from exporter.report.charts import require_matplotlib
+from exporter.report.collect import gather
+from exporter.report.data import Period, ReportError
+from exporter.report.html_page import page
 from exporter.report.text import digest
 
 

@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.types import Flags, Floats, Key
-from exporter.backtest.figures import runs
-from exporter.config.models import JobConfig
+from exporter.backtest.quality import runs
+from exporter.config.sections.job import JobConfig
 from exporter.exposition import published_names
-from exporter.report.facts import JUDGED, Incident, Period, Trail
-from exporter.report.history import Series
+from exporter.report.data import JUDGED, Incident, Period, Trail
+from exporter.report.prometheus_history import Series
 
 States = Mapping[str, NDArray[np.int8]]
 Masks = Mapping[str, Mapping[Key, Flags]]

@@ -14,8 +14,8 @@ from typing import IO, Final, Self
 
 import structlog
 
-from exporter.config.report import ReportConfig
-from exporter.metrics import SelfMetrics
+from exporter.config.sections.service import ReportConfig
+from exporter.observe.metrics import SelfMetrics
 
 EMPTY: Final = 3
 """Exit code of the command when there is no history to report on."""

@@ -1,8 +1,8 @@
 """The digest: what fits into a mail or a chat message."""
 
 from detectors.types import Key
-from exporter.report.facts import JUDGED, Incident, JobFacts, Report
-from exporter.report.words import counted, lasting, percent, stamp
+from exporter.report.data import JUDGED, Incident, JobFacts, Report
+from exporter.report.format import counted, lasting, percent, stamp
 
 _LISTED = 5
 _LONGEST = 160

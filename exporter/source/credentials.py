@@ -4,8 +4,8 @@ import base64
 
 from requests import PreparedRequest
 
-from exporter.config.models import PrometheusConfig
 from exporter.config.secrets import Secret, SecretUnavailable
+from exporter.config.sections.source import PrometheusConfig
 from exporter.source.errors import AccessDenied
 
 

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.types import Floats
+from exporter.source.error_mapping import clean, rejected
 from exporter.source.errors import BadAnswer, SourceError
-from exporter.source.refusals import clean, rejected
 
 _BATCH: Final = 2**20
 _ABSENT: Final = msgspec.Raw(b"")

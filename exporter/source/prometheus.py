@@ -9,13 +9,12 @@ from typing import TypeVar
 import numpy as np
 from prometheus_api_client import PrometheusConnect
 
-from exporter.config.models import LimitsConfig, PrometheusConfig
+from exporter.config.sections.source import LimitsConfig, PrometheusConfig
 from exporter.source.decode import Limits, Part, decode
+from exporter.source.decode_repeat import Steady
 from exporter.source.errors import BadAnswer, SourceError, TooManyPoints
-from exporter.source.frame import Frame
-from exporter.source.merge import merge
-from exporter.source.steady import Steady
-from exporter.source.transport import Session
+from exporter.source.http_session import Session
+from exporter.source.samples import Frame, merge
 
 T = TypeVar("T")
 

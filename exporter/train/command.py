@@ -11,22 +11,23 @@ import msgspec
 import structlog
 from pydantic import ValidationError
 
-from exporter.backtest.data import BacktestError, moment
-from exporter.backtest.incidents import read_incidents
+from exporter.backtest.read_csv import BacktestError, moment
 from exporter.config.load import load
-from exporter.config.models import Config, LogConfig
-from exporter.config.train import Endpoint
-from exporter.config.units import duration
-from exporter.logs import configure
-from exporter.retrain import RetrainFolder, RetrainRequest
-from exporter.shard import Shard
-from exporter.store import Store, StoreError
-from exporter.train.due import due
+from exporter.config.sections.root import Config
+from exporter.config.sections.service import LogConfig
+from exporter.config.sections.train import Endpoint
+from exporter.config.values import duration
+from exporter.labelled_incidents import read_incidents
+from exporter.models import Store, StoreError
+from exporter.models.retrain_requests import RetrainFolder, RetrainRequest
+from exporter.observe.logs import configure
+from exporter.pipeline.shard import Shard
 from exporter.train.errors import TrainError
-from exporter.train.outcome import TrainOutcome, exit_code
-from exporter.train.push import push
-from exporter.train.spread import Backend, SpreadError, spread
+from exporter.train.parallel import Backend, SpreadError, spread
+from exporter.train.pushgateway import push
+from exporter.train.result import TrainOutcome, exit_code
 from exporter.train.task import Stage, TrainTask, run_task
+from exporter.train.trigger import due
 
 FITTING: Final = frozenset({"all", "fit"})
 log = structlog.get_logger()

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from exporter.backtest.data import BacktestError
+from exporter.backtest.read_csv import BacktestError
 from exporter.source.errors import SourceError
 
 

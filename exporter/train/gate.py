@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
-from exporter.config.train import GateConfig
-from exporter.train.trial import Trial
+from exporter.config.sections.train import GateConfig
+from exporter.train.holdout import Trial
 
 _RATIOS: Final = (("recall", "recall"), ("precision", "precision"), ("f1", "F1"))
 FLAGGED: Final = 0.02

@@ -7,23 +7,24 @@ from typing import Final
 
 from detectors.types import State
 from exporter.backtest.replay import Progress
-from exporter.config.models import Config, JobConfig
-from exporter.config.units import format_duration
-from exporter.cycle import evaluate
-from exporter.manifest import Manifest, Outcome, Pointer
-from exporter.metrics import SelfMetrics
-from exporter.shard import Shard
+from exporter.config.sections.job import JobConfig
+from exporter.config.sections.root import Config
+from exporter.config.values import format_duration
+from exporter.models import ModelMissing, ModelRefused, Store
+from exporter.models.signed_records import Manifest, Outcome, Pointer
+from exporter.observe.metrics import SelfMetrics
+from exporter.observe.stages import Telemetry
+from exporter.pipeline.cycle import evaluate
+from exporter.pipeline.shard import Shard
 from exporter.source.prometheus import Prometheus
-from exporter.store import ModelMissing, ModelRefused, Store
-from exporter.telemetry import Telemetry
-from exporter.train.edited import Edit, EditedWindow, LeaveOut, TrainingJob, unedited
 from exporter.train.errors import TrainError, Unneeded, explained
-from exporter.train.faults import Inject, noticed, plan
+from exporter.train.exclusions import Knowledge, read_known
 from exporter.train.gate import Ruling, rule
-from exporter.train.known import Knowledge, read_known
-from exporter.train.span import beginning
-from exporter.train.span import split as split_at
-from exporter.train.trial import Course, Trial, counted
+from exporter.train.holdout import Course, Trial, counted
+from exporter.train.injected_faults import Inject, noticed, plan
+from exporter.train.time_split import beginning
+from exporter.train.time_split import split as split_at
+from exporter.train.training_job import Edit, EditedWindow, LeaveOut, TrainingJob, unedited
 
 SHORT: Final = 172_800.0
 """Seconds of training in which a detector may not have seen enough of the rhythm of a day to tell a fault from it."""

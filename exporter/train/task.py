@@ -8,14 +8,15 @@ from typing import Literal
 import msgspec
 import structlog
 
-from exporter.backtest.progress import Bar
-from exporter.config.models import Config, LogConfig
-from exporter.logs import configure
-from exporter.manifest import finite
-from exporter.shard import Shard
-from exporter.store import Store, StoreError
+from exporter.config.sections.root import Config
+from exporter.config.sections.service import LogConfig
+from exporter.models import Store, StoreError
+from exporter.models.signed_records import finite
+from exporter.observe.logs import configure
+from exporter.observe.progress import Bar
+from exporter.pipeline.shard import Shard
 from exporter.train.errors import TrainError, Unneeded
-from exporter.train.outcome import ENDS, Kind, TrainOutcome
+from exporter.train.result import ENDS, Kind, TrainOutcome
 from exporter.train.stages import Training
 
 Stage = Literal["all", "fit", "gate", "promote", "report"]

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import structlog
 
-from exporter.config.models import WebTLS
+from exporter.config.sections.service import WebTLS
 
 log = structlog.get_logger()
 

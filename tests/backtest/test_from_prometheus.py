@@ -8,14 +8,14 @@ import pytest
 import structlog
 from typer.testing import CliRunner
 
-from exporter.backtest.prometheus import file_names
-from exporter.backtest.record import Record
+from exporter.backtest.history import Record
 from exporter.backtest.replay import make_job, replay
-from exporter.cli import cli
-from exporter.config.models import JobConfig
-from exporter.cycle import evaluate
-from exporter.metrics import SelfMetrics
-from exporter.telemetry import Telemetry
+from exporter.backtest.run_prometheus import file_names
+from exporter.cli.main import cli
+from exporter.config.sections.job import JobConfig
+from exporter.observe.metrics import SelfMetrics
+from exporter.observe.stages import Telemetry
+from exporter.pipeline.cycle import evaluate
 from tests.support.fake import FakeSource
 
 STEP = 60.0

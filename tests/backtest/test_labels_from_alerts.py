@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from exporter.backtest.alerts import Alert
+from exporter.labelled_incidents import Alert
 from tests.support.command import backtest
 
 STEP = 60.0

@@ -5,9 +5,9 @@ import os
 import numpy as np
 import pytest
 
-from exporter.backtest.publish import Board, place, publish
-from exporter.config.models import Config
-from exporter.metrics import SelfMetrics
+from exporter.backtest.quality_metrics import Board, place, publish
+from exporter.config.sections.root import Config
+from exporter.observe.metrics import SelfMetrics
 from tests.support.command import backtest
 
 

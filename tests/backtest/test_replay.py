@@ -5,14 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.backtest.data import Series
-from exporter.backtest.grid import group
+from exporter.backtest.read_csv import Series
 from exporter.backtest.replay import ENTITY, replay_group
-from exporter.config.models import JobConfig
-from exporter.cycle import evaluate
-from exporter.job import Job
-from exporter.metrics import SelfMetrics
-from exporter.telemetry import Telemetry
+from exporter.backtest.resample import group
+from exporter.config.sections.job import JobConfig
+from exporter.observe.metrics import SelfMetrics
+from exporter.observe.stages import Telemetry
+from exporter.pipeline.cycle import evaluate
+from exporter.pipeline.job import Job
 from tests.support.fake import FakeSource
 
 STEP = 60.0

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.backtest.data import BacktestError, Series
-from exporter.backtest.grid import by_rows, even, group
+from exporter.backtest.read_csv import BacktestError, Series
 from exporter.backtest.replay import replay_group
-from exporter.config.models import JobConfig
+from exporter.backtest.resample import by_rows, even, group
+from exporter.config.sections.job import JobConfig
 
 STEP, START, ROWS = 60.0, 1_000_020.0, 150
 FIELDS = ("score", "severity", "flag", "alert", "expected", "lower", "upper")

@@ -5,13 +5,13 @@ import json
 import numpy as np
 import pytest
 
-from exporter.backtest.data import Series
-from exporter.backtest.figures import Figures, figures, overall
-from exporter.backtest.grid import group
-from exporter.backtest.outcome import Run, outcome
+from exporter.backtest.entity_result import Run, outcome
+from exporter.backtest.quality import Figures, figures, overall
+from exporter.backtest.read_csv import Series
 from exporter.backtest.replay import replay_group
+from exporter.backtest.resample import group
 from exporter.backtest.tune import Trial, advice, decided, trials
-from exporter.config.models import JobConfig
+from exporter.config.sections.job import JobConfig
 from tests.support.command import backtest
 
 STEP, START, ROWS = 60.0, 1_000_020.0, 900

@@ -17,15 +17,17 @@ from typing import Any
 import numpy as np
 import requests
 
-from exporter import logs
-from exporter.config.models import JobConfig, LimitsConfig, LogConfig, PrometheusConfig
-from exporter.job import Job
-from exporter.metrics import SelfMetrics
-from exporter.page import Page
-from exporter.runner import Runner, Sinks
+from exporter.config.sections.job import JobConfig
+from exporter.config.sections.service import LogConfig
+from exporter.config.sections.source import LimitsConfig, PrometheusConfig
+from exporter.observe import logs
+from exporter.observe.metrics import SelfMetrics
+from exporter.observe.stages import Span, Stage, Telemetry
+from exporter.pipeline.job import Job
+from exporter.pipeline.verdict import Verdict
+from exporter.service.runner import Runner, Sinks
+from exporter.sinks.metrics_page import Page
 from exporter.source.prometheus import Prometheus
-from exporter.telemetry import Span, Stage, Telemetry
-from exporter.verdict import Verdict
 from tests.bench.history import STEP, pod
 from tests.bench.usage import memory
 

@@ -12,14 +12,14 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.demo.servers import PrometheusServer
-from detectors.isolation import isolation_score
+from detectors.isolation_forest.closed_form import isolation_score
 from detectors.types import Key
-from exporter.metrics import SelfMetrics
-from exporter.page import Page
+from exporter.observe.metrics import SelfMetrics
+from exporter.pipeline.verdict import Verdict
+from exporter.sinks.metrics_page import Page
 from exporter.source.decode import Limits, decode
-from exporter.source.merge import merge
-from exporter.source.steady import Steady
-from exporter.verdict import Verdict
+from exporter.source.decode_repeat import Steady
+from exporter.source.samples import merge
 from tests.bench.cycles import Plan, metric
 from tests.bench.history import STEP, labels
 from tests.bench.peer import answer

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from detectors import make
-from exporter.train.spread import Backend, spread
+from exporter.train.parallel import Backend, spread
 from tests.bench.report import ROOT, Row, finish, machine, say, seconds, working
 from tests.support.batches import batch, noise, walk
 from tests.support.training import dask_cluster

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from exporter.config.digest import config_digest, job_digest
-from exporter.config.models import Config
+from exporter.config.sections.root import Config
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from exporter.config.load import Loaded, load
-from exporter.config.models import Config
 from exporter.config.secrets import Secret
+from exporter.config.sections.root import Config
 
 BASE = """
 prometheus:

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from exporter.config.drift import DriftConfig
 from exporter.config.legacy import job_names
 from exporter.config.load import ConfigError, load
-from exporter.config.models import Config
+from exporter.config.sections.job import DriftConfig
+from exporter.config.sections.root import Config
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 ORIGINAL = EXAMPLES / "original.yml"

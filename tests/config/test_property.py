@@ -9,11 +9,10 @@ from typing import Any
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from exporter.config.expression import balanced
 from exporter.config.load import ConfigError, Loaded, load
-from exporter.config.reading import parse
-from exporter.config.tree import plain
-from exporter.config.units import duration, format_duration, format_size, size
+from exporter.config.nodes import plain
+from exporter.config.read_file import parse
+from exporter.config.values import balanced, duration, format_duration, format_size, size
 
 WORDS = """
     jobs prometheus web audit models log limits notify expr channels entity group step window detector robust tls env

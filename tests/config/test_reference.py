@@ -8,7 +8,7 @@ import pytest
 
 from exporter.config import reference
 from exporter.config.load import load
-from exporter.config.models import Config
+from exporter.config.sections.root import Config
 
 
 def described(schema: dict[str, Any], root: dict[str, Any]) -> Iterator[tuple[str, str | None]]:

@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from exporter.config.check import check
 from exporter.config.load import ConfigError, load
-from exporter.config.models import Config
 from exporter.config.secrets import Secret, SecretUnavailable
+from exporter.config.sections.root import Config
 
 HOOK = "https://hooks.slack.com/services/hunter2"
 FLAT = f"metrics: [up]\nslack_webhook_url: {HOOK}\n"

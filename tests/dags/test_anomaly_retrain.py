@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 import yaml
 
-from exporter.config.models import ModelsConfig
-from exporter.store import Store
+from exporter.config.sections.models import ModelsConfig
+from exporter.models import Store
 from tests.conftest import StartPrometheus
 
 ROOT = Path(__file__).parents[2]

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from exporter.cli import cli
+from exporter.cli.main import cli
 from tests.support.cluster import CONFIG, KINDS, emulated, kubeconfig, resource
 
 CANARY = "canary-5uP3r-s3cr3t"
@@ -314,7 +314,7 @@ def test_what_is_set_here_is_not_taken_for_what_is_in_the_pod(deploy, monkeypatc
 
 def test_a_dry_run_needs_no_kubernetes_package(tmp_path):
     (tmp_path / "anomaly.yml").write_text(CONFIG)
-    program = "import sys; sys.modules['kubernetes'] = None; from exporter.cli import main; main()"
+    program = "import sys; sys.modules['kubernetes'] = None; from exporter.cli.main import main; main()"
     command = [sys.executable, "-c", program, "deploy", "--config", str(tmp_path / "anomaly.yml"), "--dry-run"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "COLUMNS": "200"})
     assert done.returncode == 0, done.stderr

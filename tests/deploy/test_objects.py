@@ -111,10 +111,10 @@ def test_what_the_configuration_writes_lies_on_volumes_that_outlive_the_pod(plan
 
 
 def test_probes_ask_pages_that_are_there_and_need_no_login(variant):
-    from exporter.metrics import SelfMetrics
-    from exporter.page import Page
-    from exporter.web.app import Hooks, build
-    from exporter.web.auth import OPEN_PATHS
+    from exporter.observe.metrics import SelfMetrics
+    from exporter.sinks.metrics_page import Page
+    from exporter.web.basic_auth import OPEN_PATHS
+    from exporter.web.routes import Hooks, build
 
     served = []
     build(Page(SelfMetrics()), Hooks(lambda: True, lambda: None), False, lambda app: served.extend(app.routes) or app)
@@ -133,7 +133,7 @@ def test_probes_ask_pages_that_are_there_and_need_no_login(variant):
 def test_arguments_are_understood_by_the_command(variant):
     from typer.testing import CliRunner
 
-    from exporter.cli import cli
+    from exporter.cli.main import cli
 
     for pod in pod_specs(objects(variant)):
         command, *options = pod["containers"][0]["args"]
@@ -171,7 +171,7 @@ def test_a_training_runs_where_the_volume_of_the_models_is(planned):
 
 
 def test_shards_get_names_that_the_exporter_finds_its_share_by__row_49(planned):
-    from exporter.shard import Shard
+    from exporter.pipeline.shard import Shard
 
     made = made_of(objects(planned(shards=3)), "StatefulSet")
     spec = made["spec"]

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from deploy.demo.servers import PrometheusServer, Server, get
 from deploy.helm.chart import FOLDER
-from exporter.cli import cli
+from exporter.cli.main import cli
 from exporter.config.load import load
 from tests.support.generated import passes
 

@@ -7,7 +7,7 @@ import pytest
 
 from detectors import Batch, Floats
 from detectors.auto import Auto
-from detectors.clock import Tick
+from detectors.seasonality import Tick
 from tests.support.batches import keys, noise
 from tests.support.replay import openings, replay
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from detectors import Batch, Floats
-from detectors.auto import Auto, joint
+from detectors.auto import Auto, multichannel
 from detectors.calibration import WEEK
 from tests.support.batches import keys
 from tests.support.replay import openings, replay
@@ -73,13 +73,13 @@ class TestBlame:
         assert judged.blame[0, GUILTY] > 0.5
         assert seen.q[0, 1:3].min() > 1
 
-    @pytest.mark.parametrize("stream", range(joint.TAILS.streams))
+    @pytest.mark.parametrize("stream", range(multichannel.TAILS.streams))
     def test_every_stream_alone_blames_the_guilty(self, learnt, stream, monkeypatch):
         def fault(values):
             values[:, GUILTY, -1] += 25
 
-        scales = tuple(scale if n == stream else (1e9, 0.0) for n, scale in enumerate(joint._SCALES))
-        monkeypatch.setattr(joint, "_SCALES", scales)
+        scales = tuple(scale if n == stream else (1e9, 0.0) for n, scale in enumerate(multichannel._SCALES))
+        monkeypatch.setattr(multichannel, "_SCALES", scales)
         judged, _ = learnt(fault)
         assert judged.blame[0].argmax() == GUILTY
 

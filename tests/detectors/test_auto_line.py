@@ -8,7 +8,7 @@ from scipy.signal import lfilter
 
 from detectors import Batch, Floats
 from detectors.auto import Auto
-from exporter.decide import Incidents, Policy
+from exporter.pipeline.incidents import Incidents, Policy
 from tests.support.batches import keys
 from tests.support.replay import openings
 

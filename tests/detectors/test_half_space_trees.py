@@ -5,7 +5,7 @@ import pytest
 from river.anomaly import HalfSpaceTrees as RiverTrees
 
 from detectors import Batch, make
-from detectors.half_space import HalfSpaceTrees
+from detectors.half_space_trees.trees import HalfSpaceTrees
 from tests.support.batches import batch, noise, walk
 from tests.support.half_space import Streams, against_river
 

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import spearmanr
 from sklearn.ensemble import IsolationForest
 
-from detectors.isolation import average_path, isolation_score
+from detectors.isolation_forest.closed_form import average_path, isolation_score
 
 RNG = np.random.default_rng(5)
 N = 60

@@ -9,8 +9,8 @@ from scipy.stats import spearmanr
 from sklearn.ensemble import IsolationForest
 
 from detectors import make
-from detectors.baseline import median_and_scale
-from detectors.isolation_forest import _features
+from detectors.isolation_forest.detector import _features
+from detectors.rolling_baseline import median_and_scale
 from tests.support.batches import batch, noise, walk
 
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from detectors import Batch, make
-from detectors.training import train
-from detectors.windows import Windows
+from detectors.networks.training import train
+from detectors.networks.windows import Windows
 from tests.support.batches import batch, keys, noise, walk
 from tests.support.replay import openings, replay
 
@@ -83,7 +83,7 @@ def test_the_weights_of_another_network_are_refused(name):
 
 
 def test_without_torch_the_mistake_names_what_to_install(name, monkeypatch):
-    monkeypatch.setattr("detectors.training.find_spec", lambda package: None)
+    monkeypatch.setattr("detectors.networks.training.find_spec", lambda package: None)
     with pytest.raises(ValueError, match=r"pip install anomaly-exporter\[torch\]"):
         make(name, 60)
 

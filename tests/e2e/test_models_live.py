@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from detectors import Batch, make
-from exporter.config.models import ModelsConfig
-from exporter.store import Store
+from exporter.config.sections.models import ModelsConfig
+from exporter.models import Store
 from tests.e2e.conftest import Page
 from tests.e2e.test_end_to_end import QUICK, config, history, watching
 from tests.support.object_store import s3_address, s3_models

@@ -6,7 +6,7 @@ import pytest
 import requests
 
 from tests.e2e.test_end_to_end import QUICK, config, history, watching
-from tests.notify.conftest import HOOK, arrived
+from tests.sinks.conftest import HOOK, arrived
 from tests.support.stub import Reply, serve
 from tests.support.target import eventually
 

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from detectors import Batch, Detector, Flags, Floats, Judgement, State
 from detectors.types import Key
 from exporter.backtest.replay import make_job
-from exporter.config.models import JobConfig
-from exporter.cycle import judge
-from exporter.decide import STAYS_OPEN
-from exporter.job import Job
-from exporter.verdict import Verdict
+from exporter.config.sections.job import JobConfig
+from exporter.pipeline.cycle import judge
+from exporter.pipeline.incidents import STAYS_OPEN
+from exporter.pipeline.job import Job
+from exporter.pipeline.verdict import Verdict
 from tests.fleet.series import MONDAY
 from tests.support.fake import FakeSource
 

@@ -16,8 +16,8 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from deploy.demo.servers import PrometheusServer, backfill, openmetrics
-from exporter.cli import cli
-from exporter.csv_text import HEADER
+from exporter.cli.main import cli
+from exporter.sinks.audit_rows import HEADER
 
 DAY, HOUR, MINUTE = 86_400.0, 3600.0, 60.0
 SCRIPT = '<script>document.title="broken out"</script>'

@@ -6,15 +6,16 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from exporter.config.models import AuditConfig, JobConfig
-from exporter.csv_text import HEADER
-from exporter.report.facts import JUDGED, SILENT, UNKNOWN, Incident, Period, Trail
-from exporter.report.gather import _counted
-from exporter.report.history import Series
+from exporter.config.sections.job import JobConfig
+from exporter.config.sections.service import AuditConfig
+from exporter.report.collect import _counted
+from exporter.report.data import JUDGED, SILENT, UNKNOWN, Incident, Period, Trail
+from exporter.report.format import lasting, percent
+from exporter.report.html import Html, tag
 from exporter.report.incidents import bridged, with_trail
-from exporter.report.markup import Html, tag
-from exporter.report.trail import read_trail
-from exporter.report.words import lasting, percent
+from exporter.report.prometheus_history import Series
+from exporter.report.read_audit import read_trail
+from exporter.sinks.audit_rows import HEADER
 
 PERIOD = Period.until("week", datetime(2026, 3, 2, tzinfo=UTC).timestamp())
 

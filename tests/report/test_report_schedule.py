@@ -11,10 +11,10 @@ from structlog.testing import capture_logs
 from deploy.demo.exporter import ExporterServer
 from deploy.demo.servers import PrometheusServer, backfill, get, openmetrics
 from exporter.config.load import ConfigError, load
-from exporter.config.report import ReportConfig
-from exporter.metrics import SelfMetrics
+from exporter.config.sections.service import ReportConfig
+from exporter.observe.metrics import SelfMetrics
 from exporter.report import schedule
-from exporter.report.facts import Period
+from exporter.report.data import Period
 from exporter.report.schedule import Reporter, Slot
 
 WEDNESDAY = datetime(2026, 3, 4, 12, tzinfo=UTC).timestamp()
@@ -156,7 +156,7 @@ def test_a_schedule_without_matplotlib_is_a_mistake_of_the_configuration(tmp_pat
     file = tmp_path / "anomaly.yml"
     file.write_text("jobs: {a: {expr: up}}\nreport: {path: reports}\n")
     assert load(file, environ={}).config.report == ReportConfig(path=Path("reports"))
-    monkeypatch.setattr("exporter.config.report.find_spec", lambda name: None)
+    monkeypatch.setattr("exporter.config.sections.service.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"pip install 'anomaly-exporter\[plot\]'"):
         load(file, environ={})
 

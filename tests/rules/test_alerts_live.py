@@ -11,8 +11,8 @@ import pytest
 
 from deploy.demo.local import LocalServer
 from deploy.demo.servers import AlertmanagerServer, PrometheusServer, get
-from exporter.config.models import Config
-from rules.write import generate
+from exporter.config.sections.root import Config
+from rules.generate import generate
 from tests.support.receivers import Inbox
 from tests.support.target import eventually
 

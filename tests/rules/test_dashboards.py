@@ -18,9 +18,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.demo.servers import PrometheusServer, backfill, get, openmetrics
 from exporter.config.load import load
-from exporter.metrics import STATES, SelfMetrics
-from exporter.page import Page
-from rules.write import generate
+from exporter.observe.metrics import STATES, SelfMetrics
+from exporter.sinks.metrics_page import Page
+from rules.generate import generate
 from tests.support.dashboards import SHOWN, asked, dashboard, targets
 from tests.support.verdicts import key, verdict
 

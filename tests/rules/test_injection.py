@@ -8,9 +8,9 @@ import yaml
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
-from exporter.source.promql import quote
-from rules.names import RESERVED, alert_names, slug
-from rules.write import generate
+from exporter.promql import quote
+from rules.alerts.names import RESERVED, alert_names, slug
+from rules.generate import generate
 from tests.support.generated import config, passes, tool, written
 
 pytestmark = pytest.mark.servers

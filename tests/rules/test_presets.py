@@ -14,11 +14,12 @@ from typer.testing import CliRunner
 from deploy.demo.exporter import ExporterServer
 from deploy.demo.local import LocalServer
 from deploy.demo.servers import ITSELF
-from exporter.cli import cli
+from exporter.cli.main import cli
 from exporter.config.load import load
-from exporter.config.models import Config, JobConfig
+from exporter.config.sections.job import JobConfig
+from exporter.config.sections.root import Config
+from rules.generate import generate
 from rules.init import PRESETS, compose
-from rules.write import generate
 from tests.conftest import StartPrometheus
 from tests.e2e.conftest import Page
 from tests.support.dashboards import SHOWN, asked, dashboard, targets

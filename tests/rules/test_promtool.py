@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from exporter.config.load import load
-from exporter.config.models import Config
-from rules.names import RESERVED, WATCHDOG
-from rules.write import generate
+from exporter.config.sections.root import Config
+from rules.alerts.names import RESERVED, WATCHDOG
+from rules.generate import generate
 from tests.support.generated import passes, tool, written
 
 pytestmark = pytest.mark.servers

@@ -17,10 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.demo.servers import AlertmanagerServer, free_port
-from exporter.config.alerting import NoticesConfig, ReceiverConfig
 from exporter.config.load import load
-from exporter.config.models import Config
-from rules.write import generate
+from exporter.config.sections.alerting import NoticesConfig, ReceiverConfig
+from exporter.config.sections.root import Config
+from rules.generate import generate
 from tests.support.generated import tool, written
 from tests.support.receivers import Inbox, Letters, tell
 from tests.support.target import eventually

@@ -10,11 +10,11 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from exporter.cli import cli
+from exporter.cli.main import cli
 from exporter.config.load import ConfigError, load
-from exporter.config.models import Config
-from rules.documents import HEADER
-from rules.write import LIST, FolderError, generate, outdated, write
+from exporter.config.sections.root import Config
+from rules.generate import LIST, FolderError, generate, outdated, write
+from rules.render.yaml_text import HEADER
 
 HERE = Path(__file__).parent
 GOLDEN = HERE / "golden"
@@ -206,7 +206,7 @@ def test_a_run_that_was_killed_is_made_good_by_the_next(
     small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made, out = generate(load(small, None, {}).config), tmp_path / "out"
-    from rules import write as module
+    from rules import generate as module
 
     done: list[Path] = []
     real = module.write_atomically

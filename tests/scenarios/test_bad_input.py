@@ -13,16 +13,17 @@ from prometheus_client.parser import text_string_to_metric_families
 from typer.testing import CliRunner
 
 from detectors import DETECTORS
-from exporter.cli import cli
-from exporter.config.models import JobConfig, ModelsConfig
-from exporter.cycle import evaluate
-from exporter.job import Job
-from exporter.metrics import SelfMetrics
-from exporter.page import Page
+from exporter.cli.main import cli
+from exporter.config.sections.job import JobConfig
+from exporter.config.sections.models import ModelsConfig
+from exporter.models import Store
+from exporter.observe.metrics import SelfMetrics
+from exporter.observe.stages import Telemetry
+from exporter.pipeline.cycle import evaluate
+from exporter.pipeline.job import Job
+from exporter.sinks.metrics_page import Page
 from exporter.source.decode import Limits, decode
-from exporter.source.merge import merge
-from exporter.store import Store
-from exporter.telemetry import Telemetry
+from exporter.source.samples import merge
 from tests.support.cycles import SMALL, STEP, Recorded, judged
 from tests.support.stub import matrix
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import settings
 
 from deploy.demo.servers import PrometheusServer, backfill, openmetrics
-from exporter.config.models import LimitsConfig, PrometheusConfig
-from exporter.source.frame import Frame
+from exporter.config.sections.source import LimitsConfig, PrometheusConfig
 from exporter.source.prometheus import Prometheus
+from exporter.source.samples import Frame
 
 # a busy machine is no failure
 settings.register_profile("no deadline", deadline=None)
@@ -42,7 +42,7 @@ def connect() -> Iterator[Connect]:
 @pytest.fixture
 def fast_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     """No waiting between attempts, beyond what the server asks for."""
-    monkeypatch.setattr("exporter.source.transport._BACKOFF_SECONDS", 0.001)
+    monkeypatch.setattr("exporter.source.http_session._BACKOFF_SECONDS", 0.001)
 
 
 BEGIN = 1_700_000_040

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from exporter.source.decode import Limits, decode
 from exporter.source.errors import BadAnswer, LimitExceeded, QueryRejected, SourceError
-from exporter.source.merge import merge
+from exporter.source.samples import merge
 from tests.support.stub import ONE, matrix
 
 WIDE = Limits(series=10_000, samples=1_000_000, points=11_000)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.source.promql import as_rate, bare_selector, quote, selector
+from exporter.promql import as_rate, bare_selector, quote, selector
 from tests.source.conftest import BEGIN, ODD_VALUES
 
 LAST = BEGIN + 59 * 60.0

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from exporter.source.error_mapping import refusal
 from exporter.source.errors import (
     AccessDenied,
     BadAnswer,
@@ -16,7 +17,6 @@ from exporter.source.errors import (
     Throttled,
     TooManyPoints,
 )
-from exporter.source.refusals import refusal
 
 URL = "http://prometheus:9090"
 

@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from exporter.source.deadline import deadline
 from exporter.source.errors import (
     BadAnswer,
     DeadlineExceeded,
@@ -20,6 +19,7 @@ from exporter.source.errors import (
     Throttled,
     Unreachable,
 )
+from exporter.source.http_deadline import deadline
 from tests.support.proxy import Fault, proxied
 from tests.support.stub import ONE, Reply, serve
 

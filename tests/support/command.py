@@ -4,7 +4,7 @@ import structlog
 from click.testing import Result
 from typer.testing import CliRunner
 
-from exporter.cli import cli
+from exporter.cli.main import cli
 
 
 def backtest(*arguments: object) -> Result:

@@ -9,14 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from detectors import Flags, Floats
-from exporter.backtest.columns import Columns
-from exporter.backtest.record import Record
-from exporter.backtest.replay import replay
-from exporter.config.models import JobConfig
-from exporter.job import Job
-from exporter.metrics import SelfMetrics
-from exporter.source.frame import Frame
-from exporter.verdict import Verdict
+from exporter.backtest.history import Record
+from exporter.backtest.replay import Columns, replay
+from exporter.config.sections.job import JobConfig
+from exporter.observe.metrics import SelfMetrics
+from exporter.pipeline.job import Job
+from exporter.pipeline.verdict import Verdict
+from exporter.source.samples import Frame
 
 STEP = 60.0
 HOUR, DAY = 60, 1440

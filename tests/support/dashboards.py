@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from exporter.config.models import Config
-from rules.write import generate
+from exporter.config.sections.root import Config
+from rules.generate import generate
 
 SHOWN = ("anomalies", "exporter-health")
 

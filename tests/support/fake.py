@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from exporter.source.frame import Frame
+from exporter.source.samples import Frame
 
 Samples = dict[float, float]
 

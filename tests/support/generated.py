@@ -3,8 +3,9 @@
 import subprocess
 from pathlib import Path
 
-from exporter.config.models import Config, JobConfig
-from rules.write import generate, write
+from exporter.config.sections.job import JobConfig
+from exporter.config.sections.root import Config
+from rules.generate import generate, write
 
 
 def config(*names: str, alerting: dict | None = None, **job) -> Config:

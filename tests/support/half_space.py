@@ -6,7 +6,7 @@ import numpy as np
 from river.anomaly import HalfSpaceTrees as RiverTrees
 
 from detectors import Floats
-from detectors.half_space import HalfSpaceTrees, count, path_weights, totals
+from detectors.half_space_trees.trees import HalfSpaceTrees, count, path_weights, totals
 
 
 def trees_of(model: RiverTrees) -> HalfSpaceTrees:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from detectors import Batch, Detector, Flags, Floats
-from exporter.decide import Incidents
+from exporter.pipeline.incidents import Incidents
 
 
 def replay(detector: Detector, history: Batch) -> tuple[Floats, Flags]:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from detectors.types import Key
-from exporter.verdict import Verdict
+from exporter.pipeline.verdict import Verdict
 
 
 def key(**labels: str) -> Key:

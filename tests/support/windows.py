@@ -3,8 +3,8 @@
 import numpy as np
 
 from detectors import Batch
-from exporter.source.frame import Source
-from exporter.window import Intake, Window
+from exporter.pipeline.window import Intake, Window
+from exporter.source.samples import Source
 
 
 def extend(window: Window, source: Source, until: float, span: int = 0) -> tuple[Batch, list[Intake]]:

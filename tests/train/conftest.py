@@ -14,9 +14,9 @@ import yaml
 from typer.testing import CliRunner
 
 from deploy.demo.servers import PrometheusServer, backfill
-from exporter.cli import cli
-from exporter.config.models import ModelsConfig
-from exporter.store import Store
+from exporter.cli.main import cli
+from exporter.config.sections.models import ModelsConfig
+from exporter.models import Store
 
 STEP, DAYS = 1200, 14
 DAY = 86_400

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from detectors import Batch
-from exporter.backtest.figures import Figures
-from exporter.config.models import JobConfig
-from exporter.config.train import GateConfig
-from exporter.train.edited import LeaveOut
-from exporter.train.faults import Inject, noticed, plan
+from exporter.backtest.quality import Figures
+from exporter.config.sections.job import JobConfig
+from exporter.config.sections.train import GateConfig
+from exporter.train.exclusions import Matcher, Silence
 from exporter.train.gate import most_false, rule
-from exporter.train.known import Matcher, Silence
-from exporter.train.trial import Held, Trial, counted
+from exporter.train.holdout import Held, Trial, counted
+from exporter.train.injected_faults import Inject, noticed, plan
+from exporter.train.training_job import LeaveOut
 from tests.support.verdicts import verdict
 
 GATE = GateConfig()

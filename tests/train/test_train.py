@@ -5,13 +5,13 @@ import sys
 
 import pytest
 
-from exporter.config.models import Config
-from exporter.config.train import Endpoint
-from exporter.job import Job
-from exporter.metrics import SelfMetrics
-from exporter.retrain import RetrainFolder, RetrainRequest
-from exporter.store import StoreError
-from exporter.train.known import read_silences
+from exporter.config.sections.root import Config
+from exporter.config.sections.train import Endpoint
+from exporter.models import StoreError
+from exporter.models.retrain_requests import RetrainFolder, RetrainRequest
+from exporter.observe.metrics import SelfMetrics
+from exporter.pipeline.job import Job
+from exporter.train.exclusions import read_silences
 from tests.train.conftest import DAY, GARBAGE, LASTS, OUTAGES, STEP, TOLD
 
 pytestmark = pytest.mark.servers

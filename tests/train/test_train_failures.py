@@ -12,11 +12,11 @@ import pytest
 import structlog
 import yaml
 
+from exporter.pipeline.window import Intake, Piece
 from exporter.train.command import Options, UsageError, _print, run
-from exporter.train.edited import EditedWindow, unedited
 from exporter.train.errors import TrainError
-from exporter.train.outcome import TrainOutcome, exit_code
-from exporter.window import Intake, Piece
+from exporter.train.result import TrainOutcome, exit_code
+from exporter.train.training_job import EditedWindow, unedited
 from tests.support.proxy import Fault, proxied
 from tests.support.stub import Reply, serve
 

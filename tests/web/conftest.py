@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from exporter.config.models import WebConfig
-from exporter.feed.feed import Feed
-from exporter.metrics import SelfMetrics
-from exporter.page import Page
-from exporter.server import Hooks, Server
+from exporter.config.sections.service import WebConfig
+from exporter.observe.metrics import SelfMetrics
+from exporter.sinks.latest import Feed
+from exporter.sinks.metrics_page import Page
+from exporter.web.server import Hooks, Server
 
 Serve = Callable[..., Server]
 

@@ -10,11 +10,11 @@ import trustme
 import yaml
 from typer.testing import CliRunner
 
-from exporter.cli import cli
-from exporter.config.models import WebConfig
-from exporter.feed.feed import Feed, UnknownJob
-from exporter.page import Page
-from exporter.server import Hooks, Server
+from exporter.cli.main import cli
+from exporter.config.sections.service import WebConfig
+from exporter.sinks.latest import Feed, UnknownJob
+from exporter.sinks.metrics_page import Page
+from exporter.web.server import Hooks, Server
 from tests.support.verdicts import key, verdict
 
 KEYS = (key(instance="a", dev="x"), key(instance="b", dev="x"), key(instance="c", dev="y"))

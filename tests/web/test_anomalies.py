@@ -12,14 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.config.secrets import Secret
-from exporter.feed import form
-from exporter.feed.feed import Feed
-from exporter.feed.selection import Matcher
-from exporter.page import Page
-from exporter.runner import Runner, Sinks
-from exporter.server import Server
-from exporter.web.anomalies import BadParameter, selection
-from tests.cycle.test_cycle import Bench
+from exporter.service.runner import Runner, Sinks
+from exporter.sinks import latest
+from exporter.sinks.latest import Feed, Matcher
+from exporter.sinks.metrics_page import Page
+from exporter.web.api import BadParameter, selection
+from exporter.web.server import Server
+from tests.pipeline.test_cycle import Bench
 from tests.support.verdicts import key, verdict
 
 N = np.nan
@@ -294,8 +293,8 @@ def test_it_asks_for_a_login_where_the_other_pages_do(
 def test_a_hundred_thousand_series_cost_what_is_shown(feed: Feed, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     """Counted, not timed: neither a cycle nor a request makes an object of each entity."""
     made = []
-    entity = form.entity
-    monkeypatch.setattr(form, "entity", lambda *arguments: made.append(1) or entity(*arguments))
+    entity = latest.entity_json
+    monkeypatch.setattr(latest, "entity_json", lambda *arguments: made.append(1) or entity(*arguments))
     names = tuple(key(instance=f"i{n}", rack=f"r{n % 40}") for n in range(100_000))
     feed.expect({"cpu": {}})
     score = np.random.default_rng(0).random(100_000)

@@ -10,9 +10,9 @@ import bcrypt
 import httpx
 import pytest
 
-from exporter.config.models import WebConfig
-from exporter.page import Page
-from exporter.server import Hooks, Server, ServerError
+from exporter.config.sections.service import WebConfig
+from exporter.sinks.metrics_page import Page
+from exporter.web.server import Hooks, Server, ServerError
 
 Serve = Callable[..., Server]
 COST = 4

@@ -11,9 +11,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.demo.servers import PrometheusServer, command
 from detectors.types import Key
-from exporter.metrics import SelfMetrics
-from exporter.page import Page
-from exporter.server import Server
+from exporter.observe.metrics import SelfMetrics
+from exporter.sinks.metrics_page import Page
+from exporter.web.server import Server
 from tests.support.verdicts import key, verdict
 
 pytestmark = pytest.mark.servers

@@ -15,10 +15,10 @@ import httpx
 import numpy as np
 import pytest
 
-from exporter.config.models import WebConfig
+from exporter.config.sections.service import WebConfig
 from exporter.exposition import CONTENT_TYPE
-from exporter.page import Page
-from exporter.server import Hooks, Server, ServerError
+from exporter.sinks.metrics_page import Page
+from exporter.web.server import Hooks, Server, ServerError
 from tests.support.verdicts import key, verdict
 
 Serve = Callable[..., Server]

@@ -11,10 +11,10 @@ import httpx
 import pytest
 import trustme
 
-from exporter.config.models import WebTLS
-from exporter.page import Page
-from exporter.server import Server
-from exporter.web import protocol
+from exporter.config.sections.service import WebTLS
+from exporter.sinks.metrics_page import Page
+from exporter.web import connection_limits
+from exporter.web.server import Server
 from tests.support.verdicts import key, verdict
 
 Serve = Callable[..., Server]
@@ -24,7 +24,7 @@ SHORT = 0.6
 
 @pytest.fixture(autouse=True)
 def short_deadlines(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "HEADER_SECONDS", SHORT)
+    monkeypatch.setattr(connection_limits, "HEADER_SECONDS", SHORT)
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_the_rest_of_a_body_is_not_waited_for(serve: Serve, connect: Connect) ->
 def test_one_who_does_not_read_is_cut(
     serve: Serve, connect: Connect, page: Page, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(protocol, "ANSWER_SECONDS", 2 * SHORT)
+    monkeypatch.setattr(connection_limits, "ANSWER_SECONDS", 2 * SHORT)
     page.publish(verdict(tuple(key(pod="x" * 1_000, n=str(n)) for n in range(20_000))), ())
     page.render()
     server = serve()
@@ -132,7 +132,7 @@ def test_a_tls_handshake_that_never_comes_is_cut(
     serve: Serve, connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Row 34."""
-    monkeypatch.setattr("exporter.server.HEADER_SECONDS", SHORT)
+    monkeypatch.setattr("exporter.web.server.HEADER_SECONDS", SHORT)
     authority = trustme.CA()
     certificate = authority.issue_cert("127.0.0.1")
     certificate.private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "both.pem"))
@@ -146,7 +146,7 @@ def test_a_tls_handshake_that_never_comes_is_cut(
 
 def test_scrapes_get_through_a_thousand_slow_clients(serve: Serve, page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
     """Row 34: 500 silent and 500 trickling against 100 places; those silent longest have to go, no scrape fails."""
-    monkeypatch.setattr(protocol, "HEADER_SECONDS", 5.0)
+    monkeypatch.setattr(connection_limits, "HEADER_SECONDS", 5.0)
     server = serve(max_connections=100)
     with ExitStack() as stack:
         slow = []

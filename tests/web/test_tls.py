@@ -11,9 +11,9 @@ import httpx
 import pytest
 import trustme
 
-from exporter.config.models import WebConfig, WebTLS
-from exporter.page import Page
-from exporter.server import Hooks, Server, ServerError
+from exporter.config.sections.service import WebConfig, WebTLS
+from exporter.sinks.metrics_page import Page
+from exporter.web.server import Hooks, Server, ServerError
 
 Serve = Callable[..., Server]
 

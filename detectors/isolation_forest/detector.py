@@ -1,0 +1,227 @@
+"""Isolation forest: in closed form for one channel, pooled over all entities of a job for several."""
+
+import io
+from dataclasses import dataclass, field
+from statistics import NormalDist
+from typing import Annotated, Any, ClassVar, Final, Self
+
+import numpy as np
+from pydantic import ConfigDict, Field
+
+from detectors.isolation_forest.closed_form import average_path, isolation_path
+from detectors.rolling_baseline import Baseline, Level, median_and_scale
+from detectors.types import Batch, Flags, Floats, Judgement, State
+
+CLIP: Final = 30.0
+"""Scaled values beyond this many deviations are alike: one huge value shall not take up every split."""
+FEATURES_PER_CHANNEL: Final = 4
+RECENT: Final = 5
+"""Samples behind the features of the recent past."""
+LASTING: Final = 4.0
+"""Deviations which the mean of the recent samples reaches in an outage, and hardly ever by noise."""
+MOST_OUTAGE: Final = 0.2
+"""Share of such training windows above which they are taken for the nature of the series."""
+LEAST_ROWS: Final = 30
+"""Training windows below which a threshold would be a guess."""
+
+
+@dataclass(kw_only=True)
+class IsolationForestDetector:
+    """How easily random cuts isolate the newest sample.
+
+    One channel: the newest sample among those of its own window, in closed form (module `closed_form`).
+    Several: scikit-learn's forest, one for all entities of the job. Every entity is scaled by its own median and
+    spread, so that one forest serves them all; per channel it sees the newest deviation, its change, and mean and range
+    of the last five. While an incident is open the window is that of the level before it.
+
+    With P the mean path length and P* the one at the `contamination` quantile of the training windows, the score is
+    (P* - 1) / (P - 1): the order of the usual score, above 1 exactly where that is beyond its threshold, and growing
+    without bound with the distance, as 1 is the shortest path there is.
+    Source: Liu, Ting & Zhou (2008), Isolation Forest, doi:10.1109/ICDM.2008.17.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    window: Annotated[int, Field(ge=2, description="samples looked at; default: the job's window")] = 60
+    contamination: Annotated[float, Field(gt=0, le=0.5, description="share of the training samples beyond score 1")] = (
+        0.003
+    )
+    trees: Annotated[int, Field(ge=1, le=2000, description="trees in the forest")] = 100
+    min_samples: Annotated[
+        int, Field(ge=2, description="samples before the first verdict, at most half the window")
+    ] = 10
+    max_rows: Annotated[int, Field(ge=100, description="training rows drawn from the history")] = 20_000
+    seed: Annotated[int, Field(ge=0, description="seed of the draws, for repeatable models")] = 0
+
+    _baseline: Baseline = field(init=False, repr=False)
+    _forest: Any = field(init=False, repr=False, default=None)  # an IsolationForest; its import is left to fit()
+    _paths: Any = field(init=False, repr=False, default=())  # of its trees: each with the path length to its nodes
+    _line: float = field(init=False, repr=False, default=float("nan"))  # P* - 1
+    _half_width: float = field(init=False, repr=False, default=float("nan"))  # of the band, in deviations
+
+    def __post_init__(self) -> None:
+        self._baseline = Baseline(self.window, self.min_samples)
+
+    def fit(self, history: Batch) -> Self:
+        """Learn the threshold, and grow the forest, on windows of `history`.
+
+        Raises ValueError when there are fewer than 30 usable ones.
+        """
+        windows = self._training_windows(history)
+        if len(history.channels) == 1:
+            paths = [isolation_path(window[:, 0]) for window in windows]
+            excess = np.concatenate([np.empty(0), *paths]) - 1
+        else:
+            from sklearn.ensemble import IsolationForest  # costs seconds of start-up: only where a forest is used
+
+            scaled = [_features(window, *median_and_scale(window[:, :, :-1])[:2]) for window in windows]
+            rows = np.concatenate([np.empty((0, FEATURES_PER_CHANNEL * len(history.channels))), *scaled])
+            rows = _without_outages(rows[np.isfinite(rows).all(axis=1)])
+            if len(rows) >= LEAST_ROWS:
+                self._grown(IsolationForest(n_estimators=self.trees, random_state=self.seed, n_jobs=1).fit(rows))
+                excess = self._forest_path(rows) - 1
+            else:
+                excess = np.full(len(rows), np.nan)
+        excess = excess[np.isfinite(excess)]
+        if len(excess) < LEAST_ROWS:
+            raise ValueError(f"{len(excess)} usable windows in the history, the forest needs {LEAST_ROWS}")
+        self._line = float(np.quantile(excess, self.contamination))
+        self._half_width = _half_width(self.window, self._line)
+        return self
+
+    def _training_windows(self, history: Batch) -> list[Floats]:
+        """Return windows drawn at random over entities and times, `max_rows` at most, each array (n, C, T)."""
+        entities, _, samples = history.values.shape
+        least = min(self.min_samples, max(self.window // 2, 1))
+        ends = np.arange(least + 1, samples + 1)
+        if not len(ends) or not entities:
+            return []
+        draw = np.random.default_rng(self.seed).permutation(entities * len(ends))[: self.max_rows]
+        windows = []
+        for which, end in enumerate(ends):  # one pass per time, over all entities drawn for it
+            window = history.values[draw[draw % len(ends) == which] // len(ends), :, max(end - self.window, 0) : end]
+            there = np.isfinite(window)
+            ready = there[:, :, -1].all(axis=1) & (there[:, :, :-1].sum(axis=2) >= least).all(axis=1)
+            windows.append(window[ready])
+        return windows
+
+    def score(self, batch: Batch) -> Judgement:
+        """Judge the newest sample of each entity; NaN for all until the threshold is learnt."""
+        level = self._baseline.level(batch)
+        newest = batch.values[:, :, -1]
+        if len(batch.channels) == 1:
+            excess = self._own_path(batch, level) - 1
+        else:
+            features = _features(batch.values[:, :, -self.window :], level.center, level.scale)
+            excess = np.full(len(batch.keys), np.nan)
+            ready = np.isfinite(features).all(axis=1)
+            if self._forest is not None and ready.any():
+                excess[ready] = self._forest_path(features[ready]) - 1
+        with np.errstate(over="ignore", invalid="ignore"):
+            deviation = np.abs(newest - level.center) / level.scale
+            half = self._half_width * level.scale
+            lower, upper = level.center - half, level.center + half
+            share = deviation / np.nansum(deviation, axis=1, keepdims=True)
+        score = self._line / np.maximum(excess, 1e-9)
+        blame = np.where(np.isfinite(share), share, 0.0)
+        return Judgement(score, level.center, lower, upper, blame)
+
+    def _own_path(self, batch: Batch, level: Level) -> Floats:
+        """Return the path length of each entity's newest sample among its own normal ones, shape (E,)."""
+        samples = self._baseline.normal(batch)[:, 0]  # ends with the newest
+        path = isolation_path(samples)
+        known = np.isfinite(level.center[:, 0]) & np.isfinite(batch.values[:, 0, -1])
+        # Where an incident has taken the window's place, it is judged against as many samples of the level before it.
+        few = np.flatnonzero(known & ~(np.isfinite(samples).sum(axis=1) > self._baseline.min_samples))
+        if len(few):
+            usual = level.center[few] + level.scale[few] * _normal_quantiles(self.window - 1)
+            path[few] = isolation_path(np.concatenate([usual, batch.values[few, 0, -1:]], axis=1))
+        return np.where(known, path, np.nan)
+
+    def _forest_path(self, rows: Floats) -> Floats:
+        """Return the mean path length of feature rows, shape (N,), in the pooled forest.
+
+        As scikit-learn's score_samples() has it, which checks its input anew for every tree: 5 ms for a single row.
+        """
+        checked = rows.astype(np.float32, order="C")
+        return np.asarray(sum(lengths[tree.apply(checked)] for tree, lengths in self._paths) / len(self._paths))
+
+    def _grown(self, forest: Any) -> None:
+        self._forest = forest
+        self._paths = [(each.tree_, _path_lengths(each.tree_)) for each in forest.estimators_]
+
+    def update(self, fresh: Batch, held: Flags, adopted: Flags) -> None:
+        """Move the levels of entities without an incident; threshold and forest change only by `fit`."""
+        self._baseline.update(fresh, held, adopted)
+
+    def state(self) -> State:
+        """Return threshold, band, levels, and the forest as joblib bytes; empty before anything was learnt."""
+        state = self._baseline.state()
+        if np.isfinite(self._line):
+            state |= {"line": np.array(self._line), "half_width": np.array(self._half_width)}
+        if self._forest is not None:
+            import joblib  # with scikit-learn, see fit()
+
+            buffer = io.BytesIO()
+            joblib.dump(self._forest, buffer)
+            state["forest"] = np.frombuffer(buffer.getvalue(), np.uint8)
+        return state
+
+    def restore(self, state: State) -> Self:
+        """Take over what `state()` returned.
+
+        The forest is unpickled, which runs code: the caller has checked where the bytes come from.
+        Raises ValueError when the state is that of another detector.
+        """
+        rest = dict(state)
+        forest, line, half_width = (rest.pop(name, None) for name in ("forest", "line", "half_width"))
+        self._baseline.restore(rest)
+        if line is not None and half_width is not None:
+            self._line, self._half_width = float(line.astype(np.float64)), float(half_width.astype(np.float64))
+        if forest is not None:
+            import joblib  # with scikit-learn, see fit()
+
+            self._grown(joblib.load(io.BytesIO(forest.tobytes())))
+        return self
+
+
+def _path_lengths(tree: Any) -> Floats:
+    """Return the path length to each node of one of scikit-learn's trees: its depth, and what it leaves uncut."""
+    depth = np.zeros(tree.node_count)
+    for parent, (left, right) in enumerate(zip(tree.children_left, tree.children_right, strict=True)):
+        if left >= 0:  # children are numbered after their parent
+            depth[[left, right]] = depth[parent] + 1
+    return depth + average_path(tree.n_node_samples.astype(np.float64))
+
+
+def _normal_quantiles(count: int) -> Floats:
+    """Return `count` values spread as a standard normal distribution, shape (count,)."""
+    normal = NormalDist()
+    return np.array([normal.inv_cdf((at + 0.5) / count) for at in range(count)])
+
+
+def _half_width(window: int, line: float) -> float:
+    """Return how many deviations from normal noise a sample must be for path length `line` + 1."""
+    away = np.geomspace(0.1, 100.0, 400)
+    rows = np.broadcast_to(_normal_quantiles(window - 1), (len(away), window - 1))
+    excess = isolation_path(np.concatenate([rows, away[:, None]], axis=1)) - 1
+    return float(away[np.argmax(excess <= line)]) if (excess <= line).any() else float("nan")
+
+
+def _features(window: Floats, center: Floats, scale: Floats) -> Floats:
+    """Return per channel: newest deviation, its change, mean and range of the recent ones; shape (E, C * 4)."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        recent = (window[:, :, -RECENT:] - center[..., None]) / scale[..., None]  # (E, C, 5)
+    recent = np.clip(recent, -CLIP, CLIP)
+    newest = recent[..., -1]
+    before = recent[..., -2:][..., 0]  # the newest itself where a first fill begins
+    previous = np.where(np.isfinite(before), before, newest)  # after a gap there is no change to see
+    filled = np.where(np.isfinite(recent), recent, newest[..., None])
+    columns = np.stack([newest, newest - previous, filled.mean(axis=-1), np.ptp(filled, axis=-1)], axis=-1)
+    return columns.reshape(len(window), columns.shape[1] * columns.shape[2])
+
+
+def _without_outages(rows: Floats) -> Floats:
+    """Return the feature rows without those of lasting deviations: the history may hold outages nobody labelled."""
+    lasting = (np.abs(rows[:, 2::FEATURES_PER_CHANNEL]) > LASTING).any(axis=1)
+    return rows if lasting.sum() > MOST_OUTAGE * len(rows) else rows[~lasting]

@@ -1,0 +1,1 @@
+"""Neural networks: autoencoder, VAE and LSTM, and what they share."""

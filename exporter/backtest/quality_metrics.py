@@ -1,0 +1,101 @@
+"""Handing the figures of a backtest over to the running exporter, which shows them on its page."""
+
+import math
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import structlog
+from prometheus_client import Gauge
+
+from exporter.atomic_files import TooLarge, read_once, write_atomically
+from exporter.config.sections.root import Config
+from exporter.models import folder_name
+from exporter.observe.metrics import SelfMetrics
+
+log = structlog.get_logger()
+
+FOLDER: Final = ".backtests"
+_LARGEST: Final = 65_536
+
+
+FIGURES: Final = {
+    "recall": "backtest_recall",
+    "precision": "backtest_precision",
+    "f1": "backtest_f1",
+    "time_to_detect": "backtest_delay",
+    "false_per_series_week": "backtest_false",
+    "alerts_per_week": "backtest_alerts",
+    "events": "backtest_events",
+}
+"""What is handed over: name in `figures.Figures`, name in `SelfMetrics`."""
+
+
+class Published(msgspec.Struct, forbid_unknown_fields=False):
+    """The figures of one job, as they are kept in its file. None: nothing to tell."""
+
+    job: str
+    time: float
+    start: float
+    end: float
+    figures: dict[str, float | None]
+
+
+def place(config: Config) -> Path | None:
+    """Return the folder that a backtest shares with the running exporter: beside the models, or else the state."""
+    return None if config.shared is None else config.shared / FOLDER
+
+
+def publish(folder: Path, job: str, start: float, end: float, values: Mapping[str, float]) -> Path:
+    """Write the figures of `job` over `start` to `end` (Unix seconds), atomically. Raises OSError."""
+    kept = {name: value if math.isfinite(value) else None for name, value in values.items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{folder_name(job)}.json"
+    write_atomically(file, msgspec.json.encode(Published(job, time.time(), start, end, kept)))
+    return file
+
+
+class Board:
+    """Shows the figures published last as metrics; a file is read when it has changed."""
+
+    def __init__(self, metrics: SelfMetrics) -> None:
+        self._time = metrics.backtest_time
+        self._gauges: dict[str, Gauge] = {name: getattr(metrics, gauge) for name, gauge in FIGURES.items()}
+        self._shown: dict[str, int] = {}
+
+    def show(self, config: Config) -> None:
+        """Set the metrics of all jobs; those of a job without figures are absent. Never raises."""
+        folder = place(config)
+        before, self._shown = self._shown, {}
+        for job in config.jobs:
+            file = None if folder is None else folder / f"{folder_name(job)}.json"
+            try:
+                changed = 0 if file is None else file.stat().st_mtime_ns
+            except OSError:
+                changed = 0
+            self._shown[job] = changed
+            if before.get(job, 0) != changed:
+                self._set(job, file)
+
+    def _set(self, job: str, file: Path | None) -> None:
+        for gauge in (self._time, *self._gauges.values()):
+            gauge.remove_by_labels({"query": job})
+        found = None if file is None else _read(file)
+        if found is None or found.job != job:
+            return
+        self._time.labels(job).set(found.time)
+        for name, gauge in self._gauges.items():
+            if (value := found.figures.get(name)) is not None:
+                gauge.labels(job).set(value)
+
+
+def _read(file: Path) -> Published | None:
+    try:
+        return msgspec.json.decode(read_once(file, _LARGEST), type=Published)
+    except FileNotFoundError:
+        return None
+    except (OSError, TooLarge, msgspec.MsgspecError) as error:
+        log.warning("backtest_not_shown", file=str(file), error=str(error), hint="run backtest --publish again")
+        return None

@@ -1,0 +1,83 @@
+"""A backtest of CSV files."""
+
+import time
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from exporter.backtest.entity_result import Run, outcome
+from exporter.backtest.quality import leading
+from exporter.backtest.read_csv import BacktestError, read_folder
+from exporter.backtest.replay import replay_group
+from exporter.backtest.resample import Group, group
+from exporter.backtest.settings import Settings, share
+from exporter.config.values import duration
+from exporter.observe.progress import Bar
+
+UNCOUNTED: Final = "labels"
+"""Value of --history: the rows that the figures leave out."""
+
+
+def backtest_files(
+    path: Path, settings: Settings, history: str | None, hold: bool, keep_values: bool = False
+) -> list[Run]:
+    """Judge every file at `path`. Raises BacktestError, ConfigError.
+
+    Parameters
+    ----------
+    path : Path
+        File or folder.
+    settings : Settings
+    history : str or None
+        What the exporter finds when it starts: a duration, or `labels` for the rows that the figures leave out.
+        None: what the job says, or else nothing but the first row.
+    hold, keep_values : bool
+    """
+    groups = group(read_folder(path), settings.step)
+    entities = sum(len(each.series) for each in groups)
+    jobs = [share(settings.job(each.step), len(each.series), entities) for each in groups]
+    leads = [_lead(each, history, job.history) for each, job in zip(groups, jobs, strict=True)]
+    runs: list[Run] = []
+    with Bar(sum(each.values.shape[0] * each.values.shape[2] for each in groups)) as bar:
+        for each, job, lead in zip(groups, jobs, leads, strict=True):
+            began, (width, _, columns) = time.perf_counter(), each.values.shape
+            record = replay_group(settings.name, job, each, lead, hold, partial(bar.add, width), keep_values)
+            speed = width * columns / (time.perf_counter() - began)
+            outcomes = [
+                outcome(record, row, slots, series.name, series.stamps, series.times, each.step, series.label, speed)
+                for row, (series, slots) in enumerate(zip(each.series, each.slots, strict=True))
+            ]
+            clock = each.step * (np.floor(each.origin / each.step) + np.arange(columns))
+            runs.append(
+                Run(
+                    job,
+                    record,
+                    clock if each.clock is None else each.clock,
+                    outcomes,
+                    each.slots,
+                    min(lead, columns) - 1,
+                )
+            )
+    return runs
+
+
+def _lead(each: Group, history: str | None, configured: float | None) -> int:
+    """Return how many columns of a group the first cycle finds."""
+    if history is None and configured is None:
+        return 1
+    if history == UNCOUNTED:
+        ends = [
+            int(slots[max(leading(series.label), 1) - 1]) + 1
+            for series, slots in zip(each.series, each.slots, strict=True)
+            if series.label is not None
+        ]
+        return max(min(ends, default=1), 1)
+    try:
+        seconds = configured if history is None else duration(history)
+    except ValueError as error:
+        raise BacktestError(f"--history: {error}, or {UNCOUNTED}") from None
+    if each.clock is not None:
+        return max(int(np.searchsorted(each.clock, each.origin + (seconds or 0.0))), 1)
+    return max(round((seconds or 0.0) / each.step), 1)

@@ -1,0 +1,81 @@
+"""A backtest of a time range of the configured Prometheus."""
+
+import math
+import re
+import time
+from datetime import UTC, datetime
+from functools import partial
+from typing import Final
+
+import numpy as np
+
+from detectors.types import Key
+from exporter.backtest.entity_result import Run, outcome
+from exporter.backtest.history import Record
+from exporter.backtest.read_csv import BacktestError
+from exporter.backtest.replay import make_job, replay
+from exporter.config.sections.job import JobConfig
+from exporter.config.sections.root import Config
+from exporter.observe.progress import Bar
+from exporter.source.errors import SourceError
+from exporter.source.prometheus import Prometheus
+
+_LONGEST_NAME: Final = 150
+
+
+def backtest_prometheus(
+    config: Config,
+    name: str,
+    job_config: JobConfig,
+    start: float,
+    end: float,
+    hold: bool,
+    keep_values: bool = False,
+) -> Run:
+    """Judge the samples of a job from `start` to `end` (Unix seconds), read piece by piece.
+
+    The first cycle, at `start`, reads the history before it as a start in service does. Raises BacktestError.
+    """
+    step = job_config.step
+    first, last = math.ceil(start / step), math.floor(end / step)
+    if last < first:
+        raise BacktestError("the time range holds no sample: --from must be earlier than --to by a step at least")
+    record = Record(first * step, step, last - first + 1, (), job_config.direction, keep_values)
+    source = Prometheus(config.prometheus, config.limits)
+    began = time.perf_counter()
+    try:
+        with Bar(last - first + 1) as bar:
+            for verdict in replay(make_job(name, job_config, source, hold), first, last, partial(bar.add, 1)):
+                record.add(verdict)
+    except SourceError as error:
+        raise BacktestError(f"job {name}: {error}") from None
+    finally:
+        source.close()
+    if not record.keys:
+        raise BacktestError(f"job {name}: the queries gave no series in this time range; try them in Prometheus")
+    speed = int(record.present.sum()) / (time.perf_counter() - began)
+    times = step * np.arange(first, last + 1.0)
+    stamps = [datetime.fromtimestamp(second, UTC).isoformat().replace("+00:00", "Z") for second in times.tolist()]
+    outcomes, found = [], []
+    for row, file in enumerate(file_names(record.keys)):
+        columns = np.flatnonzero(record.present[row])
+        found.append(columns)
+        of_row = [stamps[column] for column in columns.tolist()]
+        outcomes.append(outcome(record, row, columns, file, of_row, times[columns], step, None, speed))
+    return Run(job_config, record, times, outcomes, found, 0)
+
+
+def file_names(keys: tuple[Key, ...]) -> list[str]:
+    """Return a different file name for each entity, made of its labels' values."""
+    names: list[str] = []
+    taken: set[str] = set()
+    for key in keys:
+        text = "_".join(value for _, value in key) or "all"
+        base = re.sub(r"[^A-Za-z0-9.-]+", "_", text).lstrip(".")[:_LONGEST_NAME] or "all"
+        name, number = base, 1
+        while name.lower() in taken:  # some file systems do not tell case apart
+            number += 1
+            name = f"{base}_{number}"
+        taken.add(name.lower())
+        names.append(name)
+    return names

@@ -1,0 +1,93 @@
+"""Stored models in words and tables."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from rich.table import Table
+from rich.text import Text
+
+from exporter.config.values import format_duration
+from exporter.models import Stored
+
+_TIMES: Final = ("trained_from", "trained_to", "trained_at")
+_OWN: Final = ("job", "version", "generation", "sha256", "trained_at")  # differ between any two versions
+
+
+def told(found: Mapping[str, Sequence[Stored]]) -> list[Any]:
+    """Return a table of the versions of jobs, then what there is to say of them."""
+    table = Table()
+    for heading in ("job", "version", "in service", "trained at", "on", "detector", "size", "gate"):
+        table.add_column(heading, overflow="fold")
+    notes = []
+    for job, versions in found.items():
+        for each in versions:
+            manifest = each.manifest
+            if manifest is None:
+                notes.append(f"{job}, {each.version}: {each.refused}")
+            row = (
+                (moment(manifest.trained_at), _span(manifest.trained_to - manifest.trained_from), manifest.detector,
+                 f"{manifest.size:,}", _gate(each))
+                if manifest else ("", "", "", "", "refused, see below")
+            )  # fmt: skip
+            table.add_row(*(Text(cell) for cell in (job, each.version, "yes" if each.in_service else "", *row)))
+        if versions and not any(each.in_service for each in versions):
+            notes.append(f"{job}: no model is in service; `models verify` says why, `models rollback` chooses one")
+        if not versions:
+            notes.append(f"{job}: no model is stored yet; the exporter saves its own first fit, or run `train`")
+    return [*([table] if table.row_count else []), *notes]
+
+
+def described(job: str, stored: Stored, trained: Mapping[str, Any] | None) -> Iterator[str]:
+    """Yield lines with all that is known of a version, and how the last training ended."""
+    yield f"{job} {stored.version}{' (in service)' if stored.in_service else ''}"
+    if stored.manifest is None:
+        yield f"  refused: {stored.refused}"
+    for name, value in facts(stored).items():
+        yield f"  {name}: {value}"
+    if trained:
+        ended = f"{trained.get('outcome')} {trained.get('version') or ''}".strip()
+        yield f"  last training: {ended}: {trained.get('reason') or 'no reason given'}"
+
+
+def differences(one: Stored, other: Stored) -> dict[str, tuple[Any, Any]]:
+    """Return what is not the same of two versions, by name."""
+    mine, theirs = facts(one), facts(other)
+    names = dict.fromkeys([*mine, *theirs])
+    return {
+        name: (mine.get(name), theirs.get(name))
+        for name in names
+        if name not in _OWN and mine.get(name) != theirs.get(name)
+    }
+
+
+def facts(stored: Stored) -> dict[str, Any]:
+    """Return manifest and verdict of a version, flat, for people."""
+    found: dict[str, Any] = {}
+    for name, value in (asdict(stored.manifest) if stored.manifest else {}).items():
+        if name in _TIMES:
+            found[name] = moment(value)
+        elif isinstance(value, Mapping):
+            found |= {f"{name}.{key}": each for key, each in value.items()}
+        else:
+            found[name] = ", ".join(value) if name == "channels" else value
+    if stored.outcome is not None:
+        found |= {"gate": _gate(stored), "gate.judged_at": moment(stored.outcome.judged_at)}
+        found |= {f"gate.{name}": value for name, value in stored.outcome.figures.items()}
+    return found
+
+
+def moment(at: float) -> str:
+    """Return a time (Unix seconds) as people write it, in UTC."""
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%SZ}"
+
+
+def _span(seconds: float) -> str:
+    return format_duration(max(round(seconds), 0))
+
+
+def _gate(stored: Stored) -> str:
+    if stored.outcome is None:
+        return "not judged"
+    return f"{'passed' if stored.outcome.passed else 'rejected'}: {stored.outcome.reason}"

@@ -1,0 +1,55 @@
+"""What every part of the configuration is: closed, immutable, checked as a whole."""
+
+from collections.abc import Iterator
+from typing import Annotated, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from exporter.config.values import Duration
+
+
+def _positive(seconds: float) -> float:
+    if seconds <= 0:
+        raise ValueError("must be longer than 0s")
+    return seconds
+
+
+def _http(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0 and url.isprintable()
+    except ValueError:
+        valid = False
+    if not valid or " " in url:
+        raise ValueError("must be an http:// or https:// address")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("holds a user name or password; use basic_auth with a secret reference instead")
+    if parts.query or parts.fragment:
+        raise ValueError("must end with the path; leave out what begins with ? or #")
+    return url.rstrip("/")
+
+
+LabelName = Annotated[str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")]
+PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
+SourceUrl = Annotated[str, AfterValidator(_http)]
+Conflict = tuple[tuple[str, ...], str]
+"""Keys that do not go together, and why."""
+
+
+class Section(BaseModel):
+    """A closed, immutable part of the configuration."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """Say which keys, each right by itself, do not go together."""
+        yield from ()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if found := tuple(self.conflicts()):
+            text = "; ".join(message for _, message in found)
+            raise PydanticCustomError("conflicts", "{text}", {"text": text, "found": found})
+        return self

@@ -1,0 +1,296 @@
+"""What the generated alerts look like and where they go: `alert` of a job, `alerting` and `notify`."""
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Final, Literal
+
+from pydantic import AfterValidator, Field, PositiveInt
+
+from detectors.seasonality import time_zone
+from exporter.config.errors import nearest
+from exporter.config.secrets import HeldSecret, Secret
+from exporter.config.section_base import Conflict, LabelName, PositiveDuration, Section, SourceUrl
+from exporter.config.values import Days, Duration, Months, Times, Weekdays, Years, format_duration
+
+OURS: Final = frozenset({"alertname", "alertstate", "severity", "query", "detector", "receivers"})
+"""Labels of an alert that the rules set themselves."""
+RETENTION: Final = 120 * 3600.0
+"""Seconds for which Alertmanager remembers what it has sent, unless told otherwise."""
+
+
+def _held_in_file(secret: Secret) -> Secret:
+    if secret.file is None or not secret.file.is_absolute():
+        raise ValueError("Alertmanager reads this secret itself, from a file: {file: /path/on/its/machine}")
+    return secret
+
+
+def _one_line(text: str) -> str:
+    if not text or not text.isprintable():
+        raise ValueError("must be one line of text")
+    return text
+
+
+def _location(name: str) -> str:
+    time_zone(name)
+    return name
+
+
+def _receiver(name: str) -> str:
+    if not name.replace("-", "").replace("_", "").isalnum() or not name.isascii() or name == NOBODY:
+        raise ValueError(f"is no name of a receiver: letters, digits, _ and - only, and not {NOBODY!r}")
+    return name
+
+
+def _of_rules(labels: dict[str, str]) -> dict[str, str]:
+    if taken := sorted(OURS & labels.keys()):
+        raise ValueError(f"{', '.join(taken)}: set by the rules themselves; choose another name")
+    return labels
+
+
+NOBODY: Final = "nobody"
+"""The receiver that drops what it gets."""
+SecretFile = Annotated[Secret, AfterValidator(_held_in_file)]
+Location = Annotated[str, AfterValidator(_location)]
+Line = Annotated[str, AfterValidator(_one_line)]
+ReceiverName = Annotated[str, AfterValidator(_receiver)]
+Labels = Annotated[dict[LabelName, str], AfterValidator(_of_rules)]
+
+
+class AlertConfig(Section):
+    """The generated alerts of a job."""
+
+    severity: Line = Field("ticket", description="severity label; page is an explicit choice")
+    for_: Duration = Field(0.0, alias="for", description="how long the alert must hold before it fires")
+    keep_firing_for: Duration = Field(300.0, description="how long it stays after its cause is gone")
+    metric: Literal["alert", "flag"] = Field(
+        "alert", description="what fires: anomaly_alert, which keeps to the budget, or every anomaly_flag"
+    )
+    vanished: float | None = Field(
+        0.5, gt=0, le=1, description="share of the job's series whose absence is an alert; null: none is"
+    )
+    receivers: tuple[ReceiverName, ...] = Field(
+        (), description="names of alerting.receivers; default: those of the severity in alerting.routes"
+    )
+    labels: Labels = Field({}, description="further labels, as they are")
+    annotations: dict[LabelName, str] = Field({}, description="further annotations, as they are")
+
+
+class SlackConfig(Section):
+    """Messages in a Slack channel."""
+
+    webhook: SecretFile = Field(description="file with the address of the incoming webhook")
+    channel: Line = Field(description="channel, such as #alerts")
+
+
+class PagerDutyConfig(Section):
+    """Incidents in PagerDuty (Events API v2)."""
+
+    routing_key: SecretFile = Field(description="file with the integration key")
+    url: SourceUrl | None = Field(None, description="address of the Events API; default: PagerDuty's own")
+    severities: dict[Line, Literal["critical", "error", "warning", "info"]] = Field(
+        {"page": "critical", "ticket": "warning"}, description="PagerDuty's severity by ours; any other is an error"
+    )
+
+
+class EmailConfig(Section):
+    """Mails through an SMTP server."""
+
+    to: Line = Field(description="recipients, separated by commas")
+    sender: Line = Field(alias="from", description="sender")
+    smarthost: str = Field(pattern=r"^[^\s:]+:[0-9]{1,5}$", description="HOST:PORT of the SMTP server")
+    username: Line | None = Field(None, description="name at the SMTP server")
+    password: SecretFile | None = Field(None, description="file with the password")
+    require_tls: bool = Field(True, description="refuse to send without STARTTLS")
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """Say which keys do not go together."""
+        if (self.username is None) != (self.password is None):
+            yield ("username", "password"), "username and password go together"
+
+
+class WebhookConfig(Section):
+    """Alertmanager's own JSON, posted to an address."""
+
+    url: SourceUrl = Field(description="address")
+    bearer: SecretFile | None = Field(None, description="file with a bearer token")
+    max_alerts: PositiveInt = Field(100, description="most alerts in one post; the number left out goes with it")
+
+
+class NoticesConfig(Section):
+    """How often a receiver may be told something."""
+
+    most: int = Field(3, ge=2, le=1000, description="notices within the window")
+    window: PositiveDuration = Field(600.0, description="the window")
+
+
+class ReceiverConfig(Section):
+    """Somebody who is told, in one way or several."""
+
+    slack: SlackConfig | None = Field(None, description="Slack")
+    pagerduty: PagerDutyConfig | None = Field(None, description="PagerDuty")
+    email: EmailConfig | None = Field(None, description="e-mail")
+    webhook: WebhookConfig | None = Field(None, description="any other program")
+    group_by: tuple[LabelName, ...] | None = Field(
+        None,
+        description="labels that tell messages apart; default: all in one message, but for PagerDuty [query, severity]",
+    )
+    notices: NoticesConfig = Field(NoticesConfig(), description="most notices, for each group of group_by")
+    group_wait: Duration = Field(10.0, description="how long the first message waits for others to join it")
+    group_interval: PositiveDuration | None = Field(
+        None, description="least time between messages of a group; default: what notices asks for"
+    )
+    repeat_interval: PositiveDuration = Field(14_400.0, description="how often an alert that goes on is said again")
+    resolved: bool = Field(True, description="tell the end of an alert too")
+    mute: tuple[str, ...] = Field((), description="names of alerting.time_intervals in which nothing is sent")
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Labels that tell messages apart.
+
+        PagerDuty makes one incident of a group: a second job in an incident that somebody has acknowledged would page
+        nobody.
+        """
+        if self.group_by is not None:
+            return self.group_by
+        return ("query", "severity") if self.pagerduty else ()
+
+    @property
+    def least_interval(self) -> float:
+        """Seconds between messages of a group that keep to `notices`.
+
+        A group whose alerts are all over is forgotten, and the next alert is told of at once: in the densest row every
+        second gap is none. N + 1 notices must still take as long as the window, so N // 2 intervals must.
+        """
+        return max(math.ceil(self.notices.window / (self.notices.most // 2)), 1.0)
+
+    @property
+    def interval(self) -> float:
+        """Seconds between messages of a group."""
+        return self.group_interval or self.least_interval
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """Say which keys do not go together."""
+        if not (self.slack or self.pagerduty or self.email or self.webhook):
+            yield ("slack",), "reaches nobody: give at least one of slack, pagerduty, email or webhook"
+        if self.interval < self.least_interval:
+            yield (
+                ("group_interval", "notices"),
+                f"lets more than {self.notices.most} notices in {format_duration(self.notices.window)} through: "
+                f"at least {format_duration(self.least_interval)}, or raise notices.most",
+            )
+        if not self.interval <= self.repeat_interval <= RETENTION:
+            yield (
+                ("repeat_interval",),
+                f"must be from {format_duration(self.interval)} (the group_interval) to {format_duration(RETENTION)} "
+                "(as long as Alertmanager remembers)",
+            )
+
+
+class TimeInterval(Section):
+    """Times at which a receiver may be left alone; all that is given must hold."""
+
+    times: Times = Field((), description='times of day, such as "22:00-06:00"')
+    weekdays: Weekdays = Field((), description="such as saturday or monday:friday")
+    days_of_month: Days = Field((), description='such as 1, "1:7" or -1, the last')
+    months: Months = Field((), description="such as december or 1:3")
+    years: Years = Field((), description='such as 2030 or "2030:2031"')
+    location: Location = Field("UTC", description="time zone, such as Europe/Berlin")
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """Say which keys do not go together."""
+        if not (self.times or self.weekdays or self.days_of_month or self.months or self.years):
+            yield ("times",), "is always: give times, weekdays, days_of_month, months or years"
+
+
+class LinksConfig(Section):
+    """Where the links of an alert lead."""
+
+    graph: SourceUrl | None = Field(
+        None, description="Prometheus for people; default: the external URL of the Prometheus that runs the rules"
+    )
+    dashboard: SourceUrl | None = Field(None, description="the dashboard; var-query=JOB is added")
+    runbook: SourceUrl | None = Field(None, description="the generated runbook; #alert is added")
+
+
+class HealthConfig(Section):
+    """The alerts on the exporter itself."""
+
+    severity: Line = Field("ticket", description="severity label")
+    receivers: tuple[ReceiverName, ...] = Field((), description="as in the alert of a job")
+    scrape_job: Line = Field("anomaly-exporter", description="job under which Prometheus scrapes the exporter")
+    model_max_age: PositiveDuration = Field(2_592_000.0, description="a model older than this is an alert")
+    least_coverage: float = Field(
+        0.8, gt=0, lt=1, description="an alert when less than this share of a week's samples lies within the bands"
+    )
+
+
+class AlertingConfig(Section):
+    """The generated rules, and the routing in the generated alertmanager.yml."""
+
+    receivers: dict[ReceiverName, ReceiverConfig] = Field({}, description="who can be told, by name")
+    routes: dict[Line, tuple[ReceiverName, ...]] = Field({}, description="receivers by severity")
+    watchdog: ReceiverName | None = Field(
+        None, description="receiver of the Watchdog, which calls when it stops hearing from us"
+    )
+    time_intervals: dict[ReceiverName, TimeInterval] = Field({}, description="times to be left alone, by name")
+    links: LinksConfig = Field(LinksConfig(), description="links in every alert")
+    health: HealthConfig = Field(HealthConfig(), description="alerts on the exporter itself")
+    rule_labels: dict[str, str] = Field(
+        {}, description="labels of the PrometheusRule objects, by which an operator finds them"
+    )
+
+    def told(self, alert: AlertConfig | HealthConfig) -> tuple[str, ...]:
+        """Return the names of the receivers of an alert."""
+        return alert.receivers or self.routes.get(alert.severity, ())
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """Say which keys do not go together."""
+        named = {
+            "routes": [name for names in self.routes.values() for name in names],
+            "health": self.health.receivers,
+            "watchdog": [self.watchdog] if self.watchdog else [],
+        }
+        for key, names in named.items():
+            for name in dict.fromkeys(names):
+                if name not in self.receivers:
+                    yield (key,), unknown("receiver", name, self.receivers)
+        for receiver, config in self.receivers.items():
+            for name in config.mute:
+                if name not in self.time_intervals:
+                    yield ("receivers",), f"{receiver}: mute: {unknown('time interval', name, self.time_intervals)}"
+        if self.receivers and not self.told(self.health):
+            yield ("health", "receivers"), _no_one(self.health.severity, "health.receivers")
+
+
+def unheard(alerts: Mapping[str, AlertConfig], alerting: AlertingConfig) -> Iterator[Conflict]:
+    """Say which jobs' alerts name somebody unknown, or would reach nobody."""
+    for job, alert in alerts.items():
+        for name in alert.receivers:
+            if name not in alerting.receivers:
+                yield ("jobs",), f"{job}: alert: {unknown('receiver', name, alerting.receivers)}"
+        if alerting.receivers and not alerting.told(alert):
+            yield ("jobs",), f"{job}: alert: {_no_one(alert.severity, 'its alert.receivers')}"
+
+
+def unknown(kind: str, name: str, known: Mapping[str, object]) -> str:
+    """Say that a name is unknown, and what was probably meant."""
+    if near := nearest(name, known):
+        return f"there is no {kind} {name!r}; did you mean {near!r}?"
+    return f"there is no {kind} {name!r}; there are: {', '.join(known) or 'none'}"
+
+
+def _no_one(severity: str, where: str) -> str:
+    return f"severity {severity!r} reaches nobody: name its receivers in alerting.routes, or in {where}"
+
+
+class NotifyConfig(Section):
+    """Notices sent by the exporter itself, as long as `alerting.receivers` names nobody for Alertmanager to tell."""
+
+    slack: HeldSecret | None = Field(None, description="address of a Slack webhook")
+    webhook: Secret | None = Field(None, description="address that gets the same as JSON (docs/notices.md)")
+    notices: NoticesConfig = Field(NoticesConfig(), description="most messages to one receiver")
+    resolved: bool = Field(True, description="tell the end of an incident too")
+    link: SourceUrl | None = Field(
+        None, description="address at the end of every message, such as a dashboard; default: our own page"
+    )
+    proxy_from_environment: bool = Field(False, description="honour HTTPS_PROXY, NO_PROXY and ~/.netrc")

@@ -1,0 +1,183 @@
+"""What is asked and how the answers are judged: `jobs` and `drift_detection`."""
+
+from collections.abc import Iterator
+from importlib.util import find_spec
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PositiveInt,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from detectors import make
+from exporter.config.section_base import Conflict, LabelName, PositiveDuration, Section
+from exporter.config.sections.alerting import AlertConfig
+from exporter.config.values import Duration, RatePerWeek, balanced
+
+Publishable = Literal["value", "expected", "lower", "upper", "severity", "alert", "blame", "flapping"]
+JobName = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_][a-zA-Z0-9_.:-]{0,99}$")]
+PromQL = Annotated[str, AfterValidator(balanced)]
+
+
+_SWITCH: TypeAdapter[bool] = TypeAdapter(bool)
+
+
+class DriftConfig(Section):
+    """When a lasting change of a job's scores calls for a new model."""
+
+    method: Literal["adwin", "ddm", "off"] = Field("adwin", description="what decides; needs anomaly-exporter[river]")
+    delta: float = Field(0.002, gt=0, lt=1, description="adwin: chance of an error in each test; less is more patient")
+    threshold: float = Field(5.0, gt=0, description="ddm: standard deviations that are a change; more is more patient")
+
+    @model_validator(mode="after")
+    def _available(self) -> "DriftConfig":
+        if self.method != "off":
+            require_river()
+        return self
+
+
+def require_river() -> None:
+    """Raise ValueError where river is not installed; river itself, seconds of start-up, is left to the jobs."""
+    if find_spec("river") is None:
+        raise ValueError(
+            "needs the Python package river, which is not installed: pip install 'anomaly-exporter[river]'"
+        )
+
+
+def switched(value: Any) -> Any:
+    """Return the settings that `true` and `false` stand for, and others as they are. Raises ValueError."""
+    if value is None or isinstance(value, dict | DriftConfig):
+        return value
+    try:
+        return {"method": "adwin" if _SWITCH.validate_python(value) else "off"}
+    except ValidationError:
+        raise ValueError("must be true, false, or keys such as {method: adwin}") from None
+
+
+DriftDetection = Annotated[DriftConfig | None, BeforeValidator(switched)]
+"""`true` is the default settings, `false` is off, None is what is said elsewhere."""
+
+
+def drift_settings(job: DriftConfig | None, every: DriftConfig | None) -> DriftConfig | None:
+    """Return how a job is watched, None for not at all; what it says itself goes before what is said for every job."""
+    chosen = job or every
+    return None if chosen is None or chosen.method == "off" else chosen
+
+
+class JobConfig(Section):
+    """One question (or one per channel) and how its answers are judged."""
+
+    expr: PromQL | None = Field(None, description="PromQL of a job with one channel")
+    channels: dict[LabelName, PromQL] = Field(
+        {}, description="PromQL by channel name; series are joined on their labels"
+    )
+    entity: tuple[LabelName, ...] | None = Field(
+        None, description="labels that identify an entity; default: all labels of the series"
+    )
+    group: tuple[LabelName, ...] = Field(
+        (), description="labels that make a group of entities, for anomaly_group_score"
+    )
+    step: PositiveDuration = Field(60.0, description="distance of samples, and how often the job is judged")
+    window: PositiveDuration = Field(3600.0, description="time span the detector sees")
+    detector: str | dict[str, dict[str, Any]] = Field(
+        "auto", validate_default=True, description="detector name, or {name: {parameter: …}}"
+    )
+    history: PositiveDuration | None = Field(
+        None, description="what a new job replays before its first verdict, such as 14d; default: the window"
+    )
+    lag: Duration = Field(0.0, description="judge this far in the past, where samples arrive late")
+    fill: int = Field(2, ge=0, description="gaps of up to this many samples are filled from their neighbours")
+    direction: Literal["above", "below", "both"] = Field("both", description="which deviations count")
+    least_deviation: float = Field(
+        0.0, ge=0, description="deviations smaller than this, in the unit of the metric, do not count"
+    )
+    valid_range: tuple[float | None, float | None] | None = Field(
+        None, description="a value outside [lowest, highest] is always an anomaly"
+    )
+    open_after: PositiveInt = Field(1, description="samples above 1, in a row, that open an incident")
+    clear_after: Duration = Field(300.0, description="time without a score above 0.6 that closes an incident")
+    flap_limit: PositiveInt = Field(
+        4, description="openings and closings within flap_window beyond which an entity is flapping: held flagged"
+    )
+    flap_window: PositiveDuration = Field(
+        3600.0, description="flapping ends when nothing has opened or closed for this long"
+    )
+    max_hold: PositiveDuration = Field(86_400.0, description="after this the incident's level becomes the new normal")
+    line: RatePerWeek = Field(1.0, gt=0, description="incidents per week and entity by chance at score 1")
+    budget: RatePerWeek = Field(1.0, gt=0, description="alerts per week for the whole job")
+    publish: frozenset[Publishable] = Field(
+        frozenset({"value", "severity", "alert", "expected", "lower", "upper", "blame", "flapping"}),
+        description="gauges beside anomaly_score and anomaly_flag",
+    )
+    max_age: PositiveDuration | None = Field(
+        None, description="scores older than this are withdrawn; default: five steps, at least 1m"
+    )
+    max_series: PositiveInt | None = Field(None, description="overrides limits.series for this job")
+    drift_detection: DriftDetection = Field(None, description="as at the top level, for this job")
+    rate: bool = Field(True, description="turn a bare counter into rate(), as the metadata says")
+    alert: AlertConfig = Field(AlertConfig.model_construct(for_=0.0), description="generated alert")
+
+    @field_validator("detector", mode="before")
+    @classmethod
+    def _known_detector(cls, value: Any, info: ValidationInfo) -> str | dict[str, dict[str, Any]]:
+        if isinstance(value, dict):
+            value = {name: {} if parameters is None else parameters for name, parameters in value.items()}
+        if not (
+            isinstance(value, str) or (isinstance(value, dict) and all(isinstance(p, dict) for p in value.values()))
+        ):
+            raise ValueError("must be the name of a detector, or {name: {parameter: value}}")
+        samples = max(1, round(info.data.get("window", 3600.0) / info.data.get("step", 60.0)))
+        try:
+            make(value, window=samples)
+        except ValidationError as error:
+            raise PydanticCustomError(
+                "parameters", "{text}", {"text": str(error), "found": error.errors(include_url=False)}
+            ) from None
+        except ImportError as error:
+            raise ValueError(f"this detector needs the Python module {error.name}, which is not installed") from None
+        return value
+
+    @field_validator("valid_range", mode="before")
+    @classmethod
+    def _both_ends(cls, value: Any) -> Any:
+        if value is not None and not (isinstance(value, list | tuple) and len(value) == 2):
+            raise ValueError("must be [lowest, highest]; null leaves an end open")
+        return value
+
+    @field_serializer("publish", when_used="json")
+    def _sorted(self, publish: frozenset[Publishable]) -> list[str]:
+        return sorted(publish)  # the order of a set differs from process to process, and digests are taken of this
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """Say which keys do not go together."""
+        if (self.expr is None) == (not self.channels):
+            yield ("expr", "channels"), "give exactly one of expr or channels"
+        if self.window < 2 * self.step:
+            yield ("window", "step"), "window must hold at least two steps"
+        if self.history is not None and self.history < self.window:
+            yield ("history", "window"), "history must be at least as long as window"
+        if self.max_age is not None and self.max_age < self.step:
+            yield ("max_age", "step"), "max_age must be at least one step, or scores vanish between two verdicts"
+        if self.valid_range and None not in self.valid_range and self.valid_range[0] > self.valid_range[1]:  # type: ignore[operator] # None is ruled out before
+            yield ("valid_range",), "the lowest value comes first"
+        if self.entity is not None and (missing := set(self.group) - set(self.entity)):
+            yield ("group", "entity"), f"group needs labels that entity leaves out: {', '.join(sorted(missing))}"
+
+    @property
+    def queries(self) -> dict[str, str]:
+        """PromQL by channel; the only channel of a job with `expr` is called `value`."""
+        return self.channels or {"value": self.expr or ""}
+
+    @property
+    def withdraw_after(self) -> float:
+        """Seconds after which scores are withdrawn."""
+        return self.max_age if self.max_age is not None else max(5 * self.step, 60.0)

@@ -1,0 +1,87 @@
+"""The running exporter: `web`, `audit`, `state`, `log` and `report`."""
+
+import re
+from importlib.util import find_spec
+from typing import Annotated, Final, Literal
+
+from pydantic import (
+    Field,
+    field_validator,
+    model_validator,
+)
+
+from exporter.config.secrets import FilePath, Secret
+from exporter.config.section_base import PositiveDuration, Section
+from exporter.config.values import Size
+
+_HOST: Final = re.compile(r"[A-Za-z0-9._-]*|\[[0-9A-Fa-f:.%]+\]")
+UserName = Annotated[str, Field(pattern=r"^[^:\x00-\x1f]+$")]
+
+
+class WebTLS(Section):
+    """TLS of the exporter's own port."""
+
+    cert_file: FilePath = Field(description="certificate (PEM)")
+    key_file: FilePath = Field(description="key (PEM)")
+    client_ca_file: FilePath | None = Field(None, description="demand a client certificate signed by these")
+
+
+class WebConfig(Section):
+    """The exporter's own port."""
+
+    listen: str = Field("0.0.0.0:9877", description="address and port of our page")
+    tls: WebTLS | None = Field(None, description="serve HTTPS")
+    users: dict[UserName, Secret] = Field(
+        {}, description="basic authentication: user name to a bcrypt hash, by reference"
+    )
+    enable_reload: bool = Field(False, description="allow POST /-/reload and /-/accept; SIGHUP always works")
+    max_connections: int = Field(512, ge=8, description="connections open at once")
+
+    @field_validator("listen")
+    @classmethod
+    def _host_and_port(cls, listen: str) -> str:
+        host, colon, port = listen.rpartition(":")
+        if not colon or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65_535 or not _HOST.fullmatch(host):
+            raise ValueError("must be ADDRESS:PORT, such as 0.0.0.0:9877, 127.0.0.1:9877 or [::]:9877")
+        return listen
+
+
+class AuditConfig(Section):
+    """The CSV audit file."""
+
+    path: FilePath = Field(description="CSV file; a lock file and rotated files stand beside it")
+    all_samples: bool = Field(False, description="write every judged sample, not only flag changes and flagged samples")
+    max_size: Size = Field(64 * 2**20, gt=4096, description="rotate at this size")
+    keep: int = Field(5, ge=0, description="rotated files kept")
+
+
+class StateConfig(Section):
+    """What jobs remember over a restart."""
+
+    path: FilePath = Field(description="folder for what the jobs have learnt and which incidents are open")
+    every: PositiveDuration = Field(300.0, description="how often it is saved; also at every stop")
+
+
+class LogConfig(Section):
+    """The exporter's log."""
+
+    format: Literal["json", "console"] = Field("json", description="one JSON object a line, or text for people")
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level written")
+
+
+class ReportConfig(Section):
+    """A report on every week or month (UTC), soon after it has ended (docs/reports.md)."""
+
+    path: FilePath = Field(description="folder of the HTML files; made when it is not there")
+    schedule: Literal["weekly", "monthly"] = Field(
+        "weekly", description="weekly: from Monday to Monday; monthly: calendar months"
+    )
+    keep: int = Field(26, ge=1, description="reports kept")
+
+    @model_validator(mode="after")
+    def _available(self) -> "ReportConfig":
+        if find_spec("matplotlib") is None:  # found, not imported: that would take the exporter's memory and time
+            raise ValueError(
+                "needs the Python package matplotlib, which is not installed: pip install 'anomaly-exporter[plot]'"
+            )
+        return self

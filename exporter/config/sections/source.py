@@ -1,0 +1,89 @@
+"""Where the samples come from: `prometheus` and `limits`."""
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import (
+    Discriminator,
+    Field,
+    Tag,
+    field_validator,
+)
+
+from exporter.config.secrets import SENSITIVE, FilePath, Secret
+from exporter.config.section_base import Conflict, PositiveDuration, Section, SourceUrl
+from exporter.config.values import Size
+
+
+def _form(value: object) -> str:
+    return "reference" if isinstance(value, dict | Secret) else "text"
+
+
+HeaderName = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
+TextOrSecret = Annotated[Annotated[str, Tag("text")] | Annotated[Secret, Tag("reference")], Discriminator(_form)]
+
+
+class ClientTLS(Section):
+    """How the source's certificate is checked, and ours shown."""
+
+    ca_file: FilePath | None = Field(None, description="certificates that vouch for the source; default: the system's")
+    cert_file: FilePath | None = Field(None, description="our client certificate (PEM)")
+    key_file: FilePath | None = Field(None, description="key of our client certificate (PEM)")
+    insecure_skip_verify: bool = Field(False, description="accept any certificate; for experiments only")
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """Say which keys do not go together."""
+        if (self.cert_file is None) != (self.key_file is None):
+            yield ("cert_file", "key_file"), "cert_file and key_file go together"
+
+
+class BasicAuth(Section):
+    """Name and password for HTTP basic authentication."""
+
+    username: str = Field(description="user name")
+    password: Secret = Field(description="password, by reference")
+
+
+class PrometheusConfig(Section):
+    """Where the samples come from: Prometheus, Thanos, Mimir or VictoriaMetrics."""
+
+    url: SourceUrl = Field("http://localhost:9090", description="base address, with the path prefix if there is one")
+    deadline: PositiveDuration = Field(20.0, description="total time for one query, retries included")
+    retries: int = Field(2, ge=0, le=10, description="further attempts after a failure that may pass")
+    concurrency: int = Field(4, ge=1, le=64, description="queries under way at once, over all jobs")
+    basic_auth: BasicAuth | None = Field(None, description="HTTP basic authentication")
+    bearer: Secret | None = Field(None, description="bearer token, by reference; read anew for every query")
+    tls: ClientTLS = Field(ClientTLS(), description="certificates")
+    headers: dict[HeaderName, TextOrSecret] = Field(
+        {}, description="extra headers, for example X-Scope-OrgID for Mimir; text or a reference to a secret"
+    )
+    proxy_from_environment: bool = Field(False, description="honour HTTP_PROXY, NO_PROXY and ~/.netrc")
+    compression: Literal["identity", "gzip"] = Field(
+        "identity", description="gzip saves bandwidth to a remote source and costs it processor time"
+    )
+    max_response: Size = Field(256 * 2**20, description="most decoded bytes read from one answer")
+    max_points: int = Field(11_000, ge=2, description="points per series in one query; longer ranges are split")
+
+    @field_validator("headers")
+    @classmethod
+    def _safe_headers(cls, headers: dict[str, str | Secret]) -> dict[str, str | Secret]:
+        for name, value in headers.items():
+            if isinstance(value, str) and SENSITIVE.search(name):
+                raise ValueError(
+                    f"{name} looks like a secret; write {{env: NAME}} or {{file: PATH}} instead of the text"
+                )
+            if isinstance(value, str) and not value.isprintable():
+                raise ValueError(f"{name} holds a line break or control character")
+        return headers
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """Say which keys do not go together."""
+        if self.basic_auth and self.bearer:
+            yield ("basic_auth", "bearer"), "basic_auth and bearer exclude each other"
+
+
+class LimitsConfig(Section):
+    """What one query may bring in; the rest is dropped and counted."""
+
+    series: int = Field(10_000, ge=1, description="series per query")
+    samples: int = Field(50_000_000, ge=1, description="samples per query")

@@ -1,1 +1,0 @@
-"""The newest verdicts as JSON, for dashboards that read no Prometheus."""

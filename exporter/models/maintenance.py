@@ -1,0 +1,111 @@
+"""What is stored, whether it is whole, and what of it may go."""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from exporter.atomic_files import TooLarge
+from exporter.models.backend import Place
+from exporter.models.errors import ModelMissing, ModelRefused
+from exporter.models.names import folder_name, newest_first, saved_at
+from exporter.models.reader import RECORD_LIMIT, Reader
+from exporter.models.signed_records import Manifest, Outcome
+
+_UNFINISHED: Final = 86_400.0  # seconds after which a version without a manifest is no upload that still runs
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One version in the store: its manifest, or why it is refused; `outcome` is the gate's, if it was judged."""
+
+    version: str
+    in_service: bool
+    manifest: Manifest | None
+    refused: str = ""
+    outcome: Outcome | None = None
+
+
+def stored(reader: Reader, version: str, in_service: bool) -> Stored:
+    """Return what there is to know of a version without reading its model. Raises StoreError."""
+    try:
+        return Stored(version, in_service, reader.manifest(version), outcome=reader.outcome(version))
+    except ModelMissing:
+        why = f"job {reader.job}: version {version} was not saved to its end"
+    except ModelRefused as error:
+        why = str(error)
+    return Stored(version, in_service, None, refused=why)
+
+
+def damage(reader: Reader) -> dict[str, str]:
+    """Read all that is stored of a job; return what is wrong, by version or `current`. Raises StoreError."""
+    wrong = {}
+    try:
+        if (pointer := reader.current()) is not None:
+            reader.manifest(pointer.version)
+    except (ModelMissing, ModelRefused) as error:
+        wrong["current"] = str(error)
+    for version in reader.versions():
+        try:
+            manifest = reader.manifest(version)
+            reader.model(manifest)
+            reader.outcome(version)
+            reader.usable(manifest)
+        except (ModelMissing, ModelRefused) as error:
+            wrong[version] = str(error)
+    return wrong
+
+
+def tidy(reader: Reader, keep: int) -> tuple[str, ...]:
+    """Remove the oldest versions beyond `keep`, and uploads that were never finished; return which.
+
+    The version in service and the one before it stay. Raises OSError, StoreError.
+    """
+    try:
+        pointer = reader.current()
+    except ModelRefused:  # which one must be kept cannot be told
+        return ()
+    held = {pointer.version, *pointer.replaced[:1]} if pointer else set()
+    now, removed = time.time(), []
+    for rank, version in enumerate(reader.versions()):
+        folder = f"{reader.folder}/{version}"
+        old = now - saved_at(version) > _UNFINISHED
+        unfinished = old and "manifest.json" not in reader.place.names(folder)
+        if (rank >= keep or unfinished) and version not in held:
+            reader.place.remove(folder)
+            removed.append(version)
+    return tuple(removed)
+
+
+def job_of(place: Place, folder: str) -> str | None:
+    """Return whose models are in a folder, None if that cannot be made out. Raises OSError."""
+    if folder_name(folder) == folder:
+        return folder
+    for version in newest_first(place.names(folder)):
+        try:
+            job = str(json.loads(place.read(f"{folder}/{version}/manifest.json", RECORD_LIMIT))["job"])
+        except (FileNotFoundError, TooLarge, ValueError, TypeError, KeyError):
+            continue
+        return job if folder_name(job) == folder else None
+    return None
+
+
+def result_of(data: bytes) -> dict[str, Any] | None:
+    """Read how a training ended, None if `data` is something else."""
+    try:
+        found = msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return found if isinstance(found, dict) and isinstance(found.get("totals", {}), dict) else None
+
+
+def counted(before: Mapping[str, Any] | None, result: Mapping[str, Any]) -> bytes:
+    """Write how a training ended; `totals` says how many have ended like this, those `before` included."""
+    totals = dict((before or {}).get("totals", {}))
+    outcome = str(result.get("outcome", "failed"))
+    totals[outcome] = totals.get(outcome, 0) + 1
+    data = msgspec.json.encode({"time": time.time(), **result, "totals": totals}, enc_hook=float)
+    return msgspec.json.format(data) + b"\n"

@@ -1,1 +1,0 @@
-"""Notices sent by the exporter itself, where there is no Alertmanager."""

@@ -1,0 +1,1 @@
+"""What the exporter tells about itself: metrics, stage durations, traces, logs."""

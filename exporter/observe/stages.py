@@ -1,0 +1,102 @@
+"""Durations of a cycle and its stages, and, where OpenTelemetry is switched on, a trace of each cycle."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Final, Literal, Protocol
+
+import structlog
+
+from exporter.observe.metrics import SelfMetrics
+
+if TYPE_CHECKING:
+    from exporter.observe.tracing import Tracing
+
+Stage = Literal["fetch", "prepare", "score", "decide", "publish"]
+
+log = structlog.get_logger()
+
+
+class TelemetryError(Exception):
+    """Tracing was asked for and cannot be had. The message says what to install or unset."""
+
+
+class Span(Protocol):
+    """The part of a span that the cycle needs."""
+
+    def set_attribute(self, key: str, value: str | bool | int | float) -> object:
+        """Add a fact to the span, for example how many series were judged."""
+        ...
+
+
+class _NoSpan:
+    def set_attribute(self, key: str, value: str | bool | int | float) -> None:
+        """Nobody is tracing."""
+
+
+_NO_SPAN: Final = _NoSpan()
+
+
+class Telemetry:
+    """Measures every cycle and stage, and traces them where the standard OTEL_* variables ask for it.
+
+    Parameters
+    ----------
+    metrics : SelfMetrics
+        Gets the durations.
+    environ : mapping of str to str
+        OTEL_SDK_DISABLED, OTEL_TRACES_EXPORTER, OTEL_EXPORTER_OTLP_ENDPOINT and OTEL_EXPORTER_OTLP_TRACES_ENDPOINT
+        decide whether to trace; the OpenTelemetry SDK reads the rest from the environment of the process.
+
+    Raises
+    ------
+    TelemetryError
+        Tracing is switched on and its packages are missing.
+    """
+
+    def __init__(self, metrics: SelfMetrics, environ: Mapping[str, str] = os.environ) -> None:
+        self._metrics = metrics
+        self._tracing = _tracing() if _wanted(environ) else None
+
+    @contextmanager
+    def cycle(self, job: str) -> Iterator[Span]:
+        """Measure one cycle of `job`. What goes wrong inside is noted in its span and passes through."""
+        with self._span("cycle", job) as span, self._metrics.cycle_seconds.labels(job).time():
+            yield span
+
+    @contextmanager
+    def stage(self, job: str, name: Stage) -> Iterator[Span]:
+        """Measure one stage; in the thread of the cycle its span is a child of the cycle's."""
+        with self._span(name, job) as span, self._metrics.stage_seconds.labels(job, name).time():
+            yield span
+
+    def close(self, timeout: float = 5.0) -> None:
+        """Send the spans still waiting, for at most `timeout` seconds."""
+        if self._tracing is not None:
+            self._tracing.close(timeout)
+
+    def _span(self, name: str, job: str) -> AbstractContextManager[Span]:
+        return nullcontext(_NO_SPAN) if self._tracing is None else self._tracing.span(name, job)
+
+
+def _wanted(environ: Mapping[str, str]) -> bool:
+    if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return False
+    exporters = {name.strip().lower() for name in environ.get("OTEL_TRACES_EXPORTER", "").split(",")} - {""}
+    if unknown := exporters - {"otlp", "none"}:
+        log.warning("trace_exporter_unknown", exporters=sorted(unknown), hint="OTEL_TRACES_EXPORTER takes otlp or none")
+    if exporters:
+        return "otlp" in exporters
+    endpoints = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    return any(environ.get(name, "").strip() for name in endpoints)
+
+
+def _tracing() -> "Tracing":
+    try:
+        from exporter.observe.tracing import Tracing  # an extra that takes a second to import: only when asked for
+    except ImportError as error:
+        raise TelemetryError(
+            f"tracing is switched on by an OTEL_* environment variable, but {error.name} is not installed; "
+            "install it with: pip install 'anomaly-exporter[otel]', or switch tracing off with OTEL_SDK_DISABLED=true"
+        ) from None
+    return Tracing()

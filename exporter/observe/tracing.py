@@ -1,0 +1,97 @@
+"""Spans sent over OTLP/HTTP. Imports OpenTelemetry, an extra: import this module only where tracing is asked for."""
+
+import logging
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+import structlog
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.trace import Span, StatusCode
+
+from exporter import __version__
+from exporter.redact import masked
+
+SERVICE: Final = "anomaly-exporter"
+
+log = structlog.get_logger()
+
+
+class Tracing:
+    """Opens spans and sends them in batches from a thread of its own, as the OTEL_* variables say."""
+
+    def __init__(self) -> None:
+        protocols = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+        protocol = next((os.environ[name] for name in protocols if os.environ.get(name)), "http/protobuf")
+        if protocol != "http/protobuf":
+            log.warning("trace_protocol_unsupported", protocol=protocol, hint="sent as http/protobuf, mostly port 4318")
+        resource = Resource.create()
+        if str(resource.attributes[SERVICE_NAME]).startswith("unknown_service"):
+            resource = resource.merge(Resource({SERVICE_NAME: SERVICE}))
+        resource = resource.merge(Resource({SERVICE_VERSION: __version__}))
+        # No shutdown at exit: that would wait for an unreachable collector; close() is bounded.
+        self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+        self._provider.add_span_processor(BatchSpanProcessor(_Patient(OTLPSpanExporter())))
+        self._tracer = self._provider.get_tracer(SERVICE, __version__)
+
+    @contextmanager
+    def span(self, name: str, job: str) -> Iterator[Span]:
+        """Open a span below the active one; an error inside is recorded, masked, and passes through."""
+        # The SDK itself would record messages and tracebacks as they are, secrets included.
+        with self._tracer.start_as_current_span(
+            name, attributes={"job": job}, record_exception=False, set_status_on_exception=False
+        ) as span:
+            try:
+                yield span
+            except BaseException as error:
+                kind, text = type(error).__name__, masked(str(error))
+                span.add_event("exception", {"exception.type": kind, "exception.message": text})
+                span.set_status(StatusCode.ERROR, f"{kind}: {text}")
+                raise
+
+    def close(self, timeout: float) -> None:
+        """Send what is waiting, for at most `timeout` seconds."""
+        # The SDK's shutdown waits up to 30 s for an unreachable collector; its threads are daemons and may be left.
+        flush = threading.Thread(target=self._provider.shutdown, name="trace-flush", daemon=True)
+        flush.start()
+        flush.join(timeout)
+
+
+class _FirstWords(logging.Handler):
+    """Keeps what OpenTelemetry said first, which is why; instead of letting it speak at every attempt."""
+
+    text = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.text = self.text or record.getMessage()
+
+
+class _Patient(SpanExporter):
+    """Makes an unreachable collector worth one warning, and its return one line."""
+
+    def __init__(self, exporter: SpanExporter) -> None:
+        self._exporter = exporter
+        self._failing = False
+        self._words = _FirstWords(logging.WARNING)
+        for name in ("opentelemetry.exporter", "opentelemetry.sdk"):
+            library = logging.getLogger(name)
+            library.handlers, library.propagate = [self._words], False
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        self._words.text = ""
+        result = self._exporter.export(spans)
+        failed = result is not SpanExportResult.SUCCESS
+        if failed and not self._failing:
+            log.warning("traces_not_sent", error=self._words.text, hint="dropped until the collector answers again")
+        elif self._failing and not failed:
+            log.info("traces_sent_again")
+        self._failing = failed
+        return result
+
+    def shutdown(self) -> None:
+        self._exporter.shutdown()

@@ -1,0 +1,1 @@
+"""Evaluates samples: from the window of a job to its verdict. Read `cycle` first."""

@@ -1,0 +1,211 @@
+"""From scores to incidents: what the user calls anomalous, when an incident begins, when it ends."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from detectors.entity_state import Column, Roster
+from detectors.types import Batch, Flags, Floats, Judgement, Key, State
+from exporter.config.sections.job import JobConfig
+from exporter.pipeline.alert_budget import KAPPA
+
+INVALID_SCORE: Final = 10.0
+"""Score of a value outside the valid range."""
+STAYS_OPEN: Final = 0.6
+"""An open incident stays open while the score is above: a drop that is surely there may be just below 1 in between."""
+NO_DATA_CLOSES: Final = 3600.0
+"""Seconds without a verdict after which an open incident is closed: nothing is known any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the user says about which deviations count."""
+
+    direction: str = "both"
+    least_deviation: float = 0.0
+    lowest: float = -np.inf
+    highest: float = np.inf
+    line: float = 1.0
+    """Incidents per week and entity that may open by chance; detectors score for one."""
+
+    @classmethod
+    def of(cls, job: JobConfig) -> "Policy":
+        """Return the policy of a configured job."""
+        lowest, highest = job.valid_range or (None, None)
+        return cls(
+            job.direction,
+            job.least_deviation,
+            -np.inf if lowest is None else lowest,
+            np.inf if highest is None else highest,
+            job.line,
+        )
+
+    def apply(self, judgement: Judgement, batch: Batch) -> Floats:
+        """Return the scores, shape (E,): at most STAYS_OPEN where no channel deviates enough in the way that counts.
+
+        A value outside the valid range is anomalous whatever the detector says. Where a detector has no forecast,
+        direction and least deviation cannot be judged and the score stands.
+        """
+        newest = batch.values[:, :, -1]
+        with np.errstate(invalid="ignore", over="ignore"):
+            deviation = newest - judgement.expected
+        if self.direction == "below":
+            deviation = -deviation
+        size = np.abs(deviation) if self.direction == "both" else deviation
+        with np.errstate(invalid="ignore"):
+            too_small = (size < self.least_deviation) | ((size <= 0) & (self.direction != "both"))
+            invalid = ((newest < self.lowest) | (newest > self.highest)).any(axis=1)
+        unknown = np.isnan(newest)
+        counts = (~too_small & ~unknown).any(axis=1)
+        score: Floats = judgement.score * float(self.line ** (1 / KAPPA))
+        score = np.where(counts, score, np.minimum(score, STAYS_OPEN))
+        return np.where(invalid, np.fmax(score, INVALID_SCORE), score)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decision:
+    """Incidents after one cycle; arrays have shape (E,); `closed_severity` is 0 where none has just ended.
+
+    `blame`, shape (E, C), is the share of the severity by channel of the incidents that are open or just ended; NaN in
+    the other rows.
+    """
+
+    flag: Flags
+    changed: Flags
+    adopted: Flags
+    flapping: Flags
+    severity: Floats
+    since: Floats
+    blame: Floats
+    closed_severity: Floats
+
+
+class Incidents:
+    """Open incidents of a job's entities, with hysteresis.
+
+    An incident opens after `open_after` scores above 1 in a row and closes when `clear_after` seconds have passed
+    without one above STAYS_OPEN. While an entity has no verdict its flag stays and the clock stands still. After
+    `max_hold` seconds the level is adopted as normal. Severity is the sum over minutes of ln(score) while the score is
+    above 1.
+
+    An entity whose incidents opened and closed more than `flap_limit` times within `flap_window` seconds is flapping:
+    its incident is held open until none has opened or closed for as long, so that one unsteady series is one incident.
+
+    Parameters
+    ----------
+    step, open_after, clear_after, max_hold, flap_limit, flap_window
+        As in the configuration of a job; times in seconds.
+    channels : int
+        How many share the blame.
+    """
+
+    def __init__(
+        self,
+        step: float,
+        open_after: int,
+        clear_after: float,
+        max_hold: float,
+        flap_limit: int = 4,
+        flap_window: float = 3600.0,
+        channels: int = 1,
+    ) -> None:
+        self._step, self._open_after, self._clear_after, self._max_hold = step, open_after, clear_after, max_hold
+        self._flap_window = flap_window
+        self._roster = Roster(
+            {
+                "open": Column(False, (), np.bool_),
+                "above": Column(0, (), np.int64),
+                "calm": Column(0.0),
+                "silent": Column(0.0),
+                "since": Column(np.nan),
+                "severity": Column(0.0),
+                "blame": Column(0.0, (channels,)),
+                "turns": Column(-np.inf, (flap_limit + 1,)),
+                "flapping": Column(False, (), np.bool_),
+            }
+        )
+
+    def state(self) -> State:
+        """Return the open incidents."""
+        return self._roster.state()
+
+    def restore(self, state: State) -> None:
+        """Take over what `state()` returned. Raises ValueError when it does not fit."""
+        self._roster.restore(state)
+
+    def hold(self, keys: tuple[Key, ...], since: Floats) -> None:
+        """Begin with open incidents of `keys`, each since the time in `since`, shape (E,), Unix seconds."""
+        self._roster.align(keys)
+        self._roster["open"], self._roster["since"] = np.ones(len(keys), np.bool_), since
+
+    def decide(
+        self,
+        keys: tuple[Key, ...],
+        score: Floats,
+        now: float,
+        elapsed: float,
+        blame: Floats | None = None,
+        accepted: Flags | None = None,
+    ) -> Decision:
+        """Take in the scores of the sample at `now`, `elapsed` seconds after the last one decided on.
+
+        `blame` is the share of each score by channel, shape (E, C). Open incidents of entities in `accepted`, shape
+        (E,), end as if `max_hold` had passed; what is normal now tells nothing about how severe incidents are.
+        """
+        r = self._roster
+        r.align(keys)
+        before = r["open"] | r["flapping"]
+        known = np.isfinite(score)
+        with np.errstate(invalid="ignore"):
+            hot, warm = score > 1, score > STAYS_OPEN
+        r["above"] = np.where(known, np.where(hot, r["above"] + 1, 0), r["above"])
+        r["silent"] = np.where(known, 0.0, r["silent"] + elapsed)
+        r["calm"] = np.where(known, np.where(warm, 0.0, r["calm"] + elapsed), r["calm"])
+        opening = ~r["open"] & (r["above"] >= self._open_after) & hot
+        calmed = r["open"] & known & ~warm & (r["calm"] >= self._clear_after)
+        accepted = np.zeros(len(keys), np.bool_) if accepted is None else accepted
+        adopted = before & (accepted | (now - r["since"] >= self._max_hold))
+        ended = adopted | (before & (r["silent"] >= NO_DATA_CLOSES))
+        r["since"] = np.where(opening & ~before, now, r["since"])
+        gain = self._step / 60.0 * np.log(np.where(hot, np.clip(score, 1.0, 1e9), 1.0))
+        r["severity"] = np.where(before | opening, r["severity"] + gain, 0.0)
+        if blame is not None:
+            r["blame"] = np.where((before | opening)[:, None], r["blame"] + gain[:, None] * np.nan_to_num(blame), 0.0)
+        r["open"] = (r["open"] | opening) & ~calmed & ~ended
+        r["flapping"] = self._flaps(opening | calmed, ended, known, now, elapsed)
+        flag = r["open"] | r["flapping"]
+        closing = (before | opening) & ~flag
+        closed_severity, shares = np.where(closing & ~accepted, r["severity"], 0.0), self._shares()
+        r["since"] = np.where(flag, r["since"], np.nan)
+        r["severity"] = np.where(flag, r["severity"], 0.0)
+        r["blame"] = np.where(flag[:, None], r["blame"], 0.0)
+        r["above"] = np.where(calmed | ended, 0, r["above"])
+        return Decision(
+            flag,
+            flag != before,
+            adopted,
+            r["flapping"].copy(),
+            r["severity"].copy(),
+            r["since"].copy(),
+            shares,
+            closed_severity,
+        )
+
+    def _flaps(self, turned: Flags, ended: Flags, known: Flags, now: float, elapsed: float) -> Flags:
+        """Return which entities are flapping, after those that `turned` opened or closed an incident of their own."""
+        turns = self._roster["turns"]  # the newest in front
+        turns[~known] += elapsed  # the clock stands still for them
+        rows = np.flatnonzero(turned)
+        turns[rows, 1:] = turns[rows, :-1]
+        turns[rows, 0] = now
+        turns[ended] = -np.inf
+        too_many, unsettled = turns[:, -1] > now - self._flap_window, turns[:, 0] > now - self._flap_window
+        flapping: Flags = unsettled & (self._roster["flapping"] | too_many)
+        return flapping
+
+    def _shares(self) -> Floats:
+        blame = self._roster["blame"]
+        total = blame.sum(axis=1, keepdims=True)
+        shares: Floats = np.divide(blame, total, out=np.full(blame.shape, np.nan), where=total > 0)
+        return shares

@@ -1,0 +1,106 @@
+"""What one cycle of one job found: the hand-over from judging to every sink."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+
+from detectors.entity_state import decode_keys, encode_keys
+from detectors.types import Flags, Floats, Key, State
+from exporter.pipeline.drift import Drift
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Verdict:
+    """The newest judgement of every entity of a job (E entities, C channels).
+
+    Parameters
+    ----------
+    job, detector : str
+        Name of the job (label `query`) and of its detector (label `detector`).
+    time : float
+        Unix seconds of the judged sample.
+    keys : tuple of Key, length E
+        The same object again while the entities stay the same.
+    channels : tuple of str, length C
+    values, expected, lower, upper : Floats, shape (E, C)
+        NaN where there is none.
+    blame : Floats, shape (E, C)
+        Share by channel of the severity of an incident that is open or just ended, of the score elsewhere; NaN where
+        there is none.
+    score, severity : Floats, shape (E,)
+        Score is NaN for an entity that is warming up or has no fresh sample.
+    flag, changed, flapping, alert : Flags, shape (E,)
+        Incident open; flag differs from the cycle before; held open because it comes and goes; severity above what the
+        job's budget allows.
+    since : Floats, shape (E,)
+        Unix seconds at which the open incident began, NaN where none is open.
+    states : mapping of str to int
+        Entities by state: ready, warming, stale, error.
+    groups : mapping of Key to float
+        anomaly_group_score by group labels; empty where the job has no groups.
+    model_version, config_hash : str
+        What judged: "" where the detector has no fitted model.
+    drift : Drift or None
+        A lasting change of the scores that has just become clear.
+    """
+
+    job: str
+    detector: str
+    time: float
+    keys: tuple[Key, ...]
+    channels: tuple[str, ...]
+    values: Floats
+    expected: Floats
+    lower: Floats
+    upper: Floats
+    blame: Floats
+    score: Floats
+    severity: Floats
+    flag: Flags
+    changed: Flags
+    flapping: Flags
+    alert: Flags
+    since: Floats
+    states: Mapping[str, int]
+    groups: Mapping[Key, float] = field(default_factory=dict)
+    model_version: str = ""
+    config_hash: str = ""
+    drift: Drift | None = None
+
+
+_WIDE: Final = ("values", "expected", "lower", "upper", "blame")
+_NARROW: Final = ("score", "severity", "since")
+_FLAGS: Final = ("flag", "flapping", "alert")
+
+
+def verdict_state(verdict: Verdict) -> State:
+    """Return what a page needs of a verdict, as arrays."""
+    arrays: State = {name: getattr(verdict, name) for name in (*_WIDE, *_NARROW, *_FLAGS)}
+    arrays |= {"keys": encode_keys(verdict.keys), "groups": encode_keys(tuple(verdict.groups))}
+    arrays |= {"group_scores": np.array(list(verdict.groups.values()), np.float64), "time": np.array(verdict.time)}
+    return arrays | {f"state_{name}": np.array(count) for name, count in verdict.states.items()}
+
+
+def restored_verdict(state: State, **known: Any) -> Verdict:
+    """Return the verdict of `verdict_state`, nothing in it news; `known` are the fields that it does not hold.
+
+    Raises ValueError, KeyError when it is none.
+    """
+    keys, groups = decode_keys(state["keys"]), decode_keys(state["groups"])
+    for name in (*_NARROW, *_FLAGS, *_WIDE):
+        if state[name].shape[:1] != (len(keys),):
+            raise ValueError(f"the saved verdict has {name} of another shape")
+    arrays: dict[str, Any] = {
+        name: state[name].astype(np.bool_ if name in _FLAGS else np.float64) for name in (*_WIDE, *_NARROW, *_FLAGS)
+    }
+    return Verdict(
+        time=float(state["time"].astype(np.float64)),
+        keys=keys,
+        changed=np.zeros(len(keys), np.bool_),
+        states={name.removeprefix("state_"): int(at) for name, at in state.items() if name.startswith("state_")},
+        groups=dict(zip(groups, state["group_scores"].astype(np.float64).tolist(), strict=True)),
+        **arrays,
+        **known,
+    )

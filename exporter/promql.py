@@ -1,0 +1,84 @@
+"""PromQL text: quoting label values, recognising a bare selector, turning a counter into a rate."""
+
+import re
+from typing import Final
+
+from exporter.config.values import format_duration
+
+_NAME: Final = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
+_LABEL: Final = r"[a-zA-Z_][a-zA-Z0-9_]*"
+_STRING: Final = r"""(?:"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|`[^`]*`)"""
+_MATCHER: Final = rf"(?:(?P<label>{_LABEL})\s*(?P<op>=~|!~|!=|=)\s*(?P<value>{_STRING})|(?P<quoted>{_STRING}))"
+_ANONYMOUS: Final = re.sub(r"\?P<\w+>", "?:", _MATCHER)
+_SELECTOR: Final = re.compile(
+    rf"\s*(?P<name>{_NAME})?\s*(?:\{{\s*(?P<matchers>(?:{_ANONYMOUS}\s*(?:,\s*|(?=\}})))*)\}}\s*)?", re.DOTALL
+)
+_EACH: Final = re.compile(_MATCHER, re.DOTALL)
+_RESERVED: Final = frozenset({"atan2", "bool", "group_left", "group_right", "ignoring", "inf", "nan", "on"})
+_SHORT: Final = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def quote(value: str) -> str:
+    r"""Write `value` as a PromQL string literal that means exactly `value`.
+
+    Raises ValueError for text that is no Unicode (lone surrogates).
+
+    >>> quote('a"} or vector(1) #')
+    '"a\\"} or vector(1) #"'
+    """
+    value.encode()
+    return '"' + "".join(map(_escape, value)) + '"'
+
+
+def _escape(char: str) -> str:
+    # Prometheus takes a genuine U+FFFD in a literal for broken UTF-8
+    if char in _SHORT or (char.isprintable() and char != "\ufffd"):
+        return _SHORT.get(char, char)
+    return f"\\U{ord(char):08x}"
+
+
+def selector(metric: str, /, **labels: str) -> str:
+    """Write the selector of `metric` with the given labels. Raises ValueError for an impossible label name.
+
+    >>> selector("up", job="node", instance="a:9100")
+    'up{job="node",instance="a:9100"}'
+    """
+    for label in labels:
+        if not re.fullmatch(_LABEL, label):
+            raise ValueError(f"{label!r} is no label name")
+    matchers = [f"{label}={quote(value)}" for label, value in labels.items()]
+    if not re.fullmatch(_NAME, metric) or metric.lower() in _RESERVED:
+        matchers.insert(0, f"__name__={quote(metric)}")
+        metric = ""
+    return metric + ("{" + ",".join(matchers) + "}" if matchers else "")
+
+
+def bare_selector(expr: str) -> str | None:
+    """Return the metric's name if `expr` is nothing but an instant selector of one metric, else None.
+
+    >>> bare_selector('http_requests_total{path=~"/a{2}|b"}')
+    'http_requests_total'
+    >>> bare_selector("rate(http_requests_total[5m])") is None
+    True
+    """
+    match = _SELECTOR.fullmatch(expr)
+    if match is None or (match["name"] or "").lower() in {"inf", "nan"}:  # these two are numbers
+        return None
+    names = [match["name"]] if match["name"] else []
+    for each in _EACH.finditer(match["matchers"] or ""):
+        if each["quoted"]:
+            names.append(each["quoted"][1:-1])
+        elif each["label"] == "__name__":
+            names.append(each["value"][1:-1] if each["op"] == "=" else "")
+    return names[0] if len(names) == 1 and names[0] and "\\" not in names[0] else None
+
+
+def as_rate(expr: str, span_seconds: float) -> str:
+    """Turn a bare selector into its `rate()` over `span_seconds`; anything else comes back as it was.
+
+    >>> as_rate('node_cpu_seconds_total{mode="idle"}', 300)
+    'rate(node_cpu_seconds_total{mode="idle"}[5m])'
+    >>> as_rate("a_total - b_total", 300)
+    'a_total - b_total'
+    """
+    return expr if bare_selector(expr) is None else f"rate({expr.strip()}[{format_duration(span_seconds)}])"

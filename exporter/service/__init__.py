@@ -1,0 +1,1 @@
+"""Runs the exporter: jobs on their timers, reloads, saved state."""

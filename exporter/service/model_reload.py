@@ -1,0 +1,168 @@
+"""A newer model of a job: noticed, loaded and caught up beside the running cycles, in service from the next one on."""
+
+import math
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+import structlog
+
+from exporter.models import ModelRefused, Store, StoreError
+from exporter.observe.metrics import SelfMetrics
+from exporter.observe.stages import Telemetry
+from exporter.pipeline.cycle import evaluate
+from exporter.pipeline.job import Job
+from exporter.source.errors import SourceError
+
+log = structlog.get_logger()
+
+AGAIN: Final = 60.0
+"""Seconds after which a model that was refused is looked at again."""
+TRAINED: Final = ("promoted", "rejected", "failed")
+"""How a training may end."""
+
+
+class Succession:
+    """Sees to it that a job is judged with the model which the store says is in service.
+
+    The cycles go on with the old model until the new one has learnt all that they have judged. One that is refused, or
+    fails on the samples of today, never gets that far.
+    """
+
+    def __init__(self, job: Job, store: Store, metrics: SelfMetrics) -> None:
+        self._job, self._store, self._metrics = job, store, metrics
+        self._aside = Telemetry(SelfMetrics(), {})  # what is made up for is not part of a cycle's usual cost
+        self._next: Job | None = None
+        self._due = self._again = -math.inf
+        self._up, self._ready = True, False
+        self._shown: Mapping[str, Any] = {}
+
+    def look(self, goes_on: Callable[[], bool]) -> None:
+        """Ask the store when it is time to, and go on with what a new model has to catch up on. Never raises."""
+        if time.monotonic() >= self._due:
+            self._due = time.monotonic() + self._store.poll
+            self._ask()
+        job, new = self._job, self._next
+        if new is None:
+            return
+        if not self._ready or new.judged != job.judged:
+            job.offer(None)  # from here on no cycle takes it, so that what follows is never done to a model in service
+            self._ready = False
+        if new.model_version == job.model_version:
+            self._next = None
+            self._metrics.model_current.labels(job.name).set(1)
+            return
+        if self._ready:
+            return
+        try:
+            new.source = job.source
+            for _ in evaluate(new, job.judged + job.config.lag, self._aside, self._metrics, goes_on):
+                pass
+        except SourceError as error:
+            log.warning("model_waits", job=job.name, version=new.model_version, error=str(error))
+        except Exception as error:  # what cannot judge the samples of today shall not try to in service
+            self._refuse(error)
+        else:
+            job.offer(new)
+            self._ready = True
+
+    def _ask(self) -> None:
+        job, name = self._job, self._job.model_name
+        try:
+            self._show(self._store.recorded(name))
+            pointer = self._store.current(name)
+            if pointer is None or not job.settled:  # the cycle itself loads or fits a first model
+                return
+            current = job.model_version == pointer.version
+            self._metrics.model_current.labels(job.name).set(current)
+            if current:
+                self._next = None
+            elif getattr(self._next, "model_version", "") != pointer.version and time.monotonic() >= self._again:
+                job.offer(None)
+                self._next, self._ready = job.successor(self._store), False
+                log.info("model_found", job=job.name, version=pointer.version, hint="it catches up, then takes over")
+        except StoreError as error:
+            if not isinstance(error, ModelRefused):
+                self._reached(error)
+                return
+            self._refuse(error)
+        except Exception as error:  # a state that was sealed by us and yet is none that the detector takes
+            self._refuse(error)
+        self._reached(None)
+
+    def _refuse(self, error: Exception) -> None:
+        if time.monotonic() < self._again:  # said already
+            return
+        self._next, self._again = None, time.monotonic() + AGAIN
+        self._metrics.model_current.labels(self._job.name).set(0)
+        self._metrics.model_loads.labels(self._job.name, "refused").inc()
+        hint = f"{self._job.model_version or 'the model fitted here'} stays in service; `models rollback` goes back"
+        log.error("model_refused", job=self._job.name, error=str(error), hint=hint)
+
+    def _reached(self, error: StoreError | None) -> None:
+        """Say whether the store answers: when that changes, not every time."""
+        self._metrics.model_store_up.labels(self._job.name).set(error is None)
+        if error is not None and self._up:
+            log.error("model_store_down", job=self._job.name, error=str(error), hint="the model in service stays")
+        elif error is None and not self._up:
+            log.info("model_store_up", job=self._job.name)
+        self._up = error is None
+
+    def _show(self, found: Mapping[str, Any] | None) -> None:
+        """Show how the last training ended."""
+        if not found or found == self._shown or found.get("outcome") not in TRAINED:  # a single stage is no end
+            return
+        name, metrics = self._job.name, self._metrics
+        counted = self._shown.get("totals", {})
+        for outcome in TRAINED:
+            # Counted where the training ran, so that a restart of ours forgets none.
+            more = _number(found.get("totals", {}), outcome) - _number(counted, outcome)
+            metrics.retrains.labels(name, outcome).inc(max(more, 0))
+            metrics.train_outcome.labels(name, outcome).set(found.get("outcome") == outcome)
+        metrics.train_time.labels(name).set(_number(found, "time") + _number(found, "seconds"))
+        metrics.train_seconds.labels(name).set(_number(found, "seconds"))
+        self._shown = found
+
+
+class ModelWatch:
+    """Looks after the models of all jobs, in a thread of its own: a store without an answer holds up no cycle.
+
+    Parameters
+    ----------
+    jobs : callable returning the jobs in service
+    store : callable returning the store, None where there is none
+    metrics : SelfMetrics
+    """
+
+    def __init__(
+        self, jobs: Callable[[], Iterable[Job]], store: Callable[[], Store | None], metrics: SelfMetrics
+    ) -> None:
+        self._jobs, self._store, self._metrics = jobs, store, metrics
+        self._stopping = threading.Event()
+        self._watched: dict[Job, Succession] = {}
+
+    def start(self) -> None:
+        """Begin to look."""
+        threading.Thread(target=self._loop, name="models", daemon=True).start()
+
+    def stop(self) -> None:
+        """End soon."""
+        self._stopping.set()
+
+    def _loop(self) -> None:
+        steps = [1.0]
+        while not self._stopping.wait(min(steps)):
+            store, jobs = self._store(), list(self._jobs())
+            steps = [1.0, *(job.config.step / 4 for job in jobs)]
+            before, self._watched = self._watched, {}
+            if store is None:
+                continue
+            for job in jobs:
+                self._watched[job] = before.get(job) or Succession(job, store, self._metrics)
+                self._watched[job].look(lambda: not self._stopping.is_set())
+
+
+def _number(values: Mapping[str, Any], name: str) -> float:
+    found = values.get(name)
+    return float(found) if isinstance(found, int | float) and math.isfinite(found) else 0.0

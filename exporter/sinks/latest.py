@@ -1,0 +1,252 @@
+"""The newest verdicts as JSON, for dashboards that do not read Prometheus.
+
+A request costs what it shows, not what there is.
+"""
+
+import math
+import secrets
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.types import Flags, Key
+from exporter.pipeline.verdict import Verdict
+
+_NOWHERE: Final = np.empty(0, np.intp)
+
+
+@dataclass(frozen=True, slots=True)
+class Matcher:
+    """A label and the value it must have, or with `equal=False` must not have; "" is no such label."""
+
+    label: str
+    value: str
+    equal: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What is asked for; None and () ask for all."""
+
+    jobs: tuple[str, ...] = ()
+    labels: tuple[Matcher, ...] = ()
+    flag: bool | None = None
+    alert: bool | None = None
+    limit: int = 100
+    offset: int = 0
+
+
+class Labels:
+    """Rows by label and value, made when they are first asked for and kept while the entities stay the same."""
+
+    def __init__(self, keys: tuple[Key, ...]) -> None:
+        self.keys = keys
+        rows: dict[str, dict[str, list[int]]] = {}
+        # A pass over the labels, about 0.2 µs each, only when somebody asks, and only after entities came or went.
+        for row, key in enumerate(keys):
+            for name, value in key:
+                rows.setdefault(name, {}).setdefault(value, []).append(row)
+        self._rows = {name: {value: np.array(at) for value, at in by.items()} for name, by in rows.items()}
+
+    def matching(self, matcher: Matcher) -> Flags:
+        """Return which entities match, shape (E,)."""
+        by_value = self._rows.get(matcher.label, {})
+        found = np.zeros(len(self.keys), np.bool_)
+        found[by_value.get(matcher.value, _NOWHERE)] = True
+        if not matcher.value:
+            found[:] = True
+            for value, rows in by_value.items():
+                found[rows] = not value
+        return found if matcher.equal else ~found
+
+
+def job_json(verdict: Verdict | None) -> dict[str, Any] | None:
+    """Return how a job stands, None without a verdict."""
+    if verdict is None:  # not judged yet, or not for so long that it was withdrawn
+        return None
+    return {
+        "judged": _time(verdict.time),
+        "entities": len(verdict.keys),
+        "flagged": int(verdict.flag.sum()),
+        "alerting": int(verdict.alert.sum()),
+        "states": dict(verdict.states),
+    }
+
+
+def entity_json(verdict: Verdict, row: int, queries: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+    """Return what is known of one entity; `queries` is the PromQL by job and channel."""
+    score, flag, values = _number(verdict.score[row]), bool(verdict.flag[row]), verdict.values[row]
+    expressions = queries.get(verdict.job, {})
+    return {
+        "query": verdict.job,
+        "detector": verdict.detector,
+        "labels": dict(verdict.keys[row]),
+        "state": "ready" if score is not None else "stale" if np.isnan(values).all() else "warming",
+        "score": score,
+        "flag": flag,
+        "alert": bool(verdict.alert[row]),
+        "flapping": bool(verdict.flapping[row]),
+        "severity": _number(verdict.severity[row]) if flag else None,
+        "since": _time(verdict.since[row]) if flag else None,
+        "judged": _time(verdict.time),
+        "channels": [
+            {
+                "channel": channel,
+                "expr": expressions.get(channel),
+                "observed": _number(values[at]),
+                "expected": _number(verdict.expected[row, at]),
+                "lower": _number(verdict.lower[row, at]),
+                "upper": _number(verdict.upper[row, at]),
+                "blame": _number(verdict.blame[row, at]),
+            }
+            for at, channel in enumerate(verdict.channels)
+        ],
+    }
+
+
+def _number(number: float) -> float | None:
+    return float(number) if math.isfinite(number) else None
+
+
+def _time(seconds: float) -> str | None:
+    if not math.isfinite(seconds):
+        return None
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+Rows = NDArray[np.intp]
+
+
+class UnknownJob(Exception):
+    """There is no job of that name."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Table:
+    """The entities of all jobs one after the other, and the order in which they are shown."""
+
+    generation: int
+    verdicts: tuple[Verdict, ...]
+    starts: Rows
+    flag: Flags
+    alert: Flags
+    order: Rows
+
+
+class Feed:
+    """Keeps the newest verdict of every job and answers what is asked about them. Safe to use from any thread.
+
+    The worst come first: alerts, other open incidents, then the rest by score, those without a verdict last; where all
+    that is equal, jobs as in the configuration and entities as they came. The order holds within one generation.
+    """
+
+    def __init__(self) -> None:
+        self._queries: dict[str, Mapping[str, str]] = {}
+        self._verdicts: dict[str, Verdict] = {}
+        self._labels: dict[str, Labels] = {}
+        self._lock = threading.Lock()  # of the verdicts; never held for long
+        self._turn = threading.Lock()  # one answer at a time: the others would only take memory
+        self._table: _Table | None = None
+        self._start = secrets.token_hex(4)
+        self.generation = 0
+        """Counts what was published since the start."""
+
+    @property
+    def tag(self) -> str:
+        """What changes with every answer that may change, over restarts too."""
+        return f'"{self._start}-{self.generation}"'
+
+    def expect(self, queries: Mapping[str, Mapping[str, str]]) -> None:
+        """Note which jobs there are, each with its PromQL by channel; forget all others."""
+        with self._lock:
+            self._queries = dict(queries)
+            self._verdicts = {job: verdict for job, verdict in self._verdicts.items() if job in queries}
+            self._labels = {job: labels for job, labels in self._labels.items() if job in queries}
+            self.generation += 1
+
+    def publish(self, verdict: Verdict) -> None:
+        """Take over the newest verdict of a job; its arrays are not changed any more."""
+        with self._lock:
+            self._verdicts[verdict.job] = verdict
+            self.generation += 1
+
+    def withdraw(self, job: str) -> None:
+        """Forget a verdict that is too old."""
+        with self._lock:
+            self._verdicts.pop(job, None)
+            self.generation += 1
+
+    def answer(self, asked: Selection) -> dict[str, Any]:
+        """Return what is asked for, ready for JSON. Raises UnknownJob."""
+        with self._turn:
+            verdicts, queries, table, rows = self._selected(asked)
+            shown = rows[asked.offset : asked.offset + asked.limit]
+            end = asked.offset + len(shown)
+            return {
+                "generation": table.generation,
+                "total": len(rows),
+                "offset": asked.offset,
+                "next": end if end < len(rows) else None,
+                "jobs": {job: job_json(verdicts.get(job)) for job in asked.jobs or queries},
+                "anomalies": [entity_json(*found, queries) for found in _found(table, shown)],
+            }
+
+    @property
+    def jobs(self) -> tuple[str, ...]:
+        """The names of the jobs there are."""
+        return tuple(self._queries)
+
+    def entities(self, asked: Selection) -> list[Key]:
+        """Return all entities that are asked for, the worst first. Raises UnknownJob."""
+        with self._turn:
+            _, _, table, rows = self._selected(asked)
+            return [verdict.keys[row] for verdict, row in _found(table, rows)]
+
+    def _selected(self, asked: Selection) -> tuple[dict[str, Verdict], Mapping[str, Mapping[str, str]], _Table, Rows]:
+        """Return verdicts and queries of one moment, their table, and the rows asked for, in order."""
+        with self._lock:
+            verdicts, queries, generation = dict(self._verdicts), self._queries, self.generation
+        if not set(asked.jobs) <= queries.keys():
+            raise UnknownJob
+        if self._table is None or self._table.generation != generation:
+            self._table = _table(generation, tuple(verdicts[job] for job in queries if job in verdicts))
+        table = self._table
+        return verdicts, queries, table, table.order[self._chosen(table, asked)[table.order]]
+
+    def _chosen(self, table: _Table, asked: Selection) -> Flags:
+        chosen = np.ones(len(table.flag), np.bool_)
+        if asked.flag is not None:
+            chosen &= table.flag == asked.flag
+        if asked.alert is not None:
+            chosen &= table.alert == asked.alert
+        for verdict, start, end in zip(table.verdicts, table.starts, table.starts[1:], strict=False):
+            if asked.jobs and verdict.job not in asked.jobs:
+                chosen[start:end] = False
+            elif asked.labels:
+                labels = self._labels.get(verdict.job)
+                if labels is None or labels.keys is not verdict.keys:
+                    labels = self._labels[verdict.job] = Labels(verdict.keys)
+                for matcher in asked.labels:
+                    chosen[start:end] &= labels.matching(matcher)
+        return chosen
+
+
+def _table(generation: int, verdicts: tuple[Verdict, ...]) -> _Table:
+    score, flag, alert = (
+        np.concatenate([np.empty(0, kind), *(getattr(verdict, name) for verdict in verdicts)])
+        for name, kind in (("score", np.float64), ("flag", np.bool_), ("alert", np.bool_))
+    )
+    starts = np.cumsum([0, *(len(verdict.keys) for verdict in verdicts)])
+    order = np.lexsort((-np.nan_to_num(score, nan=-np.inf), ~flag, ~alert))
+    return _Table(generation, verdicts, starts, flag, alert, order)
+
+
+def _found(table: _Table, rows: Rows) -> Sequence[tuple[Verdict, int]]:
+    jobs = np.searchsorted(table.starts, rows, side="right") - 1
+    own = rows - table.starts[jobs]
+    return [(table.verdicts[job], row) for job, row in zip(jobs.tolist(), own.tolist(), strict=True)]

@@ -1,0 +1,266 @@
+"""The page Prometheus scrapes: rendered when something was judged, then only handed out."""
+
+import threading
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from isal import isal_zlib
+from numpy.typing import NDArray
+from prometheus_client import generate_latest
+
+from detectors.types import Key
+from exporter import exposition
+from exporter.observe.metrics import STATES, SelfMetrics
+from exporter.pipeline.verdict import Verdict
+
+FAMILIES: Final[Mapping[str, str]] = {
+    "anomaly_score": "How unusual the newest sample is: above 1 is anomalous, NaN is no verdict",
+    "anomaly_flag": "1 while an incident is open",
+    "anomaly_severity": "Weight of the open incident, accumulated while it lasts",
+    "anomaly_alert": "1 while the incident is rare enough for the alert budget of its job",
+    "anomaly_value": "The judged sample",
+    "anomaly_expected": "What the detector expected instead",
+    "anomaly_lower": "Lower end of the band that counts as normal",
+    "anomaly_upper": "Upper end of the band that counts as normal",
+    "anomaly_flapping": "1 while an incident is held open because it comes and goes",
+    "anomaly_blame": "Share of the open incident by channel, of those with an equal share or more",
+    "anomaly_group_score": "How unusual a group of entities is as a whole",
+}
+"""The judged families with their help texts, in the order of the page."""
+
+_RESERVED: Final = frozenset({"query", "detector"})
+_PER_CHANNEL: Final = ("value", "expected", "lower", "upper")
+_GZIP: Final = 31  # zlib's way of asking for gzip's header
+_SMALL: Final = 2**16
+"""Parts of a page below this many bytes are joined with their neighbours, since each is sent by itself."""
+
+
+class Snapshot:
+    """One finished page.
+
+    Parameters
+    ----------
+    parts : sequence of bytes
+        The page, not compressed, in parts that are never joined: at 100,000 series that would double its memory.
+    generation : int
+        Counts the pages since the start.
+    """
+
+    def __init__(self, parts: Sequence[bytes], generation: int) -> None:
+        self.parts = tuple(parts)
+        self.size = sum(map(len, self.parts))
+        """Bytes, not compressed."""
+        self.generation = generation
+        self.compressed: bytes | None = None
+        """What `gzip` returned, None before the first call."""
+        self._lock = threading.Lock()
+
+    @property
+    def body(self) -> bytes:
+        """The whole page."""
+        return b"".join(self.parts)
+
+    def gzip(self) -> bytes:
+        """Return the page compressed; the first caller pays for it, from any thread."""
+        with self._lock:
+            if self.compressed is None:
+                stream = isal_zlib.compressobj(level=1, wbits=_GZIP)
+                self.compressed = b"".join([*map(stream.compress, self.parts), stream.flush()])
+            return self.compressed
+
+
+class _Labels:
+    """The label texts of a job's entities, kept while the entities stay the same.
+
+    A text that is missing or a repetition is left out: Prometheus takes two lines with the same labels for a mistake.
+    """
+
+    def __init__(self, keys: tuple[Key, ...], own: str, reserved: frozenset[str], before: "_Labels | None") -> None:
+        self.keys, self.own, self.reserved = keys, own, reserved
+        known = before.by_key if before is not None and before.fits(own, reserved) else {}
+        self.by_key: dict[Key, bytes | None] = {
+            key: known.get(key) or exposition.label_text(key, own, reserved) for key in keys
+        }
+        first: dict[bytes, int] = {}
+        too_long = 0
+        for row, key in enumerate(keys):
+            text = self.by_key[key]
+            if text is None:
+                too_long += 1
+            else:
+                first.setdefault(text, row)
+        self.texts = list(first)
+        self.rows: NDArray[np.intp] | slice = slice(None)
+        if len(first) < len(keys):
+            self.rows = np.fromiter(first.values(), np.intp, len(first))
+        self.dropped = {"label": too_long, "duplicate": len(keys) - too_long - len(first)}
+
+    def fits(self, own: str, reserved: frozenset[str]) -> bool:
+        """Tell whether the texts were made with the same labels of our own."""
+        return self.own == own and self.reserved == reserved
+
+
+@dataclass(frozen=True, slots=True)
+class _Published:
+    """What the page holds of one job."""
+
+    detector: str
+    entities: int
+    labels: _Labels
+    blocks: Mapping[str, bytes]
+
+
+class Page:
+    """Composes the page from the newest verdict of every job and the exporter's own metrics.
+
+    All methods may be called from any thread; `publish` for one job only from one at a time.
+    """
+
+    current: Snapshot
+    """The newest finished page; replaced as a whole, so that no reader sees a mixture."""
+
+    def __init__(self, metrics: SelfMetrics) -> None:
+        self._metrics = metrics
+        self._lock = threading.Lock()
+        self._jobs: dict[str, _Published] = {}
+        self.current = Snapshot((), -1)
+        self.render()
+
+    def publish(self, verdict: Verdict, fields: Collection[str]) -> None:
+        """Take over a verdict; the next `render` shows it.
+
+        Parameters
+        ----------
+        verdict : Verdict
+            Replaces the job's verdict before.
+        fields : collection of str
+            What to show beside score and flag: value, expected, lower, upper, severity, alert, blame, flapping.
+        """
+        job, detector = verdict.job, verdict.detector
+        before = self._jobs.get(job)
+        own = f'query="{exposition.escape(job)}",detector="{exposition.escape(detector)}"'
+        # All families of a job keep the same labels, so that `ignoring (channel)` joins them.
+        reserved = _RESERVED | {"channel"} if len(verdict.channels) > 1 else _RESERVED
+        labels = before.labels if before is not None else None
+        if labels is None or labels.keys is not verdict.keys or not labels.fits(own, reserved):
+            labels = _Labels(verdict.keys, own, reserved, labels)
+        groups = _Labels(tuple(verdict.groups), own, _RESERVED, None)
+        blocks = _blocks(verdict, fields, labels, groups)
+        with self._lock:
+            self._jobs[job] = _Published(detector, len(verdict.keys), labels, blocks)
+            if before is not None and before.detector != detector:
+                self._metrics.series.remove_by_labels({"query": job})
+                self._metrics.flagged_ratio.remove_by_labels({"query": job})
+                self._metrics.band_coverage.remove_by_labels({"query": job})
+            for state in STATES:
+                self._metrics.series.labels(job, detector, state).set(verdict.states.get(state, 0))
+            ratio = float(verdict.flag.mean()) if verdict.flag.size else float("nan")
+            self._metrics.flagged_ratio.labels(job, detector).set(ratio)
+            self._metrics.band_coverage.labels(job, detector).set(_coverage(verdict))
+            for part in (labels, groups):
+                for reason, count in part.dropped.items():
+                    if count:
+                        self._metrics.series_dropped.labels(job, reason).inc(count)
+
+    def warm(self, job: str, detector: str, entities: int) -> None:
+        """Say that a job without a verdict yet is replaying its history, for so many entities."""
+        with self._lock:
+            for state in STATES:
+                self._metrics.series.labels(job, detector, state).set(entities if state == "warming" else 0)
+
+    def withdraw(self, job: str) -> None:
+        """Take the job's judged series off the page and call all its entities stale, so that nothing looks healthy."""
+        with self._lock:
+            gone = self._jobs.pop(job, None)
+            if gone is None:
+                return
+            for state in STATES:
+                count = gone.entities if state == "stale" else 0
+                self._metrics.series.labels(job, gone.detector, state).set(count)
+            self._metrics.flagged_ratio.remove_by_labels({"query": job})
+            self._metrics.band_coverage.remove_by_labels({"query": job})
+
+    def render(self) -> None:
+        """Compose the page once and make it the current one."""
+        with self._lock:
+            parts = [generate_latest(self._metrics.registry)]
+            for family, help_text in FAMILIES.items():
+                blocks = [block for job in self._jobs.values() if (block := job.blocks.get(family))]
+                if blocks:
+                    parts += [exposition.family_header(family, help_text), *blocks, b"\n"]
+            self.current = Snapshot(tuple(_joined(parts)), self.current.generation + 1)
+            self._metrics.page_bytes.set(self.current.size)
+
+
+def _coverage(verdict: Verdict) -> float:
+    """Return the share of samples within their band, of those that have both; NaN where none has."""
+    banded = ~np.isnan(verdict.values) & ~np.isnan(verdict.lower) & ~np.isnan(verdict.upper)
+    within = (verdict.values >= verdict.lower) & (verdict.values <= verdict.upper)
+    return float(within[banded].mean()) if banded.any() else float("nan")
+
+
+def _joined(parts: Iterable[bytes]) -> Iterator[bytes]:
+    """Join small parts, and leave large ones as they are."""
+    waiting: list[bytes] = []
+    for part in parts:
+        if len(part) < _SMALL:
+            waiting.append(part)
+            continue
+        yield b"".join(waiting)
+        waiting = []
+        yield part
+    yield b"".join(waiting)
+
+
+def _blocks(verdict: Verdict, fields: Collection[str], labels: _Labels, groups: _Labels) -> dict[str, bytes]:
+    """Return the lines of a verdict by family; an empty block where there is nothing to say."""
+    texts, rows = labels.texts, labels.rows
+    score = exposition.numbers(verdict.score[rows])
+    blocks = {
+        "anomaly_score": exposition.lines(b"anomaly_score{", texts, score),
+        "anomaly_flag": exposition.lines(b"anomaly_flag{", texts, exposition.bits(verdict.flag[rows])),
+    }
+    if "alert" in fields:
+        blocks["anomaly_alert"] = exposition.lines(b"anomaly_alert{", texts, exposition.bits(verdict.alert[rows]))
+    if "severity" in fields:
+        severity = verdict.severity[rows]
+        blocks["anomaly_severity"] = exposition.present_lines(b"anomaly_severity{", texts, severity)
+    arrays = (verdict.values, verdict.expected, verdict.lower, verdict.upper)
+    for name, array in zip(_PER_CHANNEL, arrays, strict=True):
+        if name in fields:
+            family = f"anomaly_{name}"
+            blocks[family] = b"".join(
+                exposition.present_lines(_channel_head(family, verdict.channels, at), texts, array[rows, at])
+                for at in range(len(verdict.channels))
+            )
+    if "flapping" in fields:
+        held = [texts[at] for at in np.flatnonzero(verdict.flapping[rows]).tolist()]
+        blocks["anomaly_flapping"] = exposition.lines(b"anomaly_flapping{", held, [b"1"] * len(held))
+    if "blame" in fields and len(verdict.channels) > 1:
+        blocks["anomaly_blame"] = _blame(verdict, labels)
+    group_scores = np.fromiter(verdict.groups.values(), float, len(verdict.groups))[groups.rows]
+    blocks["anomaly_group_score"] = exposition.lines(
+        b"anomaly_group_score{", groups.texts, exposition.numbers(group_scores)
+    )
+    return blocks
+
+
+def _blame(verdict: Verdict, labels: _Labels) -> bytes:
+    """Return the lines of the channels to blame for open incidents; the others would cost series and tell nothing."""
+    flagged = np.flatnonzero(verdict.flag[labels.rows])
+    texts = [labels.texts[at] for at in flagged.tolist()]
+    shares = verdict.blame[labels.rows][flagged]
+    shares = np.where(shares >= (1 - 1e-9) / len(verdict.channels), shares, np.nan)
+    return b"".join(
+        exposition.present_lines(_channel_head("anomaly_blame", verdict.channels, at), texts, shares[:, at])
+        for at in range(len(verdict.channels))
+    )
+
+
+def _channel_head(family: str, channels: tuple[str, ...], at: int) -> bytes:
+    """Return how a line begins: a job with one channel does not name it."""
+    if len(channels) == 1:
+        return exposition.encode(f"{family}{{")
+    return exposition.encode(f'{family}{{channel="{exposition.escape(channels[at])}",')

@@ -1,0 +1,1 @@
+"""Notifications sent by the exporter itself, where no Alertmanager sends them."""

@@ -1,0 +1,190 @@
+"""What each receiver has been sent, and the file that keeps it over a restart."""
+
+import hashlib
+import json
+import math
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+import numpy as np
+import structlog
+
+from detectors.types import Key
+from exporter.atomic_files import TooLarge, read_once, write_atomically
+from exporter.pipeline.incidents import NO_DATA_CLOSES
+from exporter.pipeline.verdict import Verdict
+from exporter.sinks.notify.notification import Ending, Incident, News, incident_of
+
+MOST: Final = 10_000
+"""Incidents one receiver keeps track of; those beyond it are only counted."""
+
+
+class _Saved(msgspec.Struct):
+    incidents: list[Incident] = []
+    passed: dict[str, int] = {}
+    sent: list[float] = []
+
+
+@dataclass(slots=True)
+class _OfJob:
+    incidents: dict[Key, Incident] = field(default_factory=dict)
+    known: dict[Key, float] = field(default_factory=dict)
+    """When there was last a verdict, by incident; empty after a restart: our own absence is nobody's silence."""
+    entities: int = 0
+
+
+class Ledger:
+    """Compares verdicts with what was told. What counts is how things stand, not how often they changed meanwhile."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[str, _OfJob] = {}
+        self._passed: dict[str, int] = {}
+        self._beyond: dict[str, int] = {}
+        self.sent: list[float] = []
+        """When messages went out, as far as the limit on them asks (Unix seconds)."""
+
+    def take(self, verdict: Verdict, metric: Literal["alert", "flag"]) -> int:
+        """Take in a verdict; return how many incidents will never be told of one by one."""
+        mine = self._jobs.setdefault(verdict.job, _OfJob())
+        mine.entities = len(verdict.keys)
+        room, beyond = MOST - self.size, 0
+        calm = set(mine.incidents)
+        for row in np.flatnonzero(verdict.alert if metric == "alert" else verdict.flag).tolist():
+            key = verdict.keys[row]
+            calm.discard(key)
+            if (incident := mine.incidents.get(key)) is not None:
+                incident.over = None
+            elif room > 0:
+                mine.incidents[key] = incident_of(verdict, row)
+                room -= 1
+            else:
+                beyond += 1
+                continue
+            mine.known[key] = verdict.time
+        more = max(beyond - self._beyond.get(verdict.job, 0), 0)
+        self._beyond[verdict.job] = beyond
+        return more + (self._calmed(mine, verdict, calm) if calm else 0)
+
+    def _calmed(self, mine: _OfJob, verdict: Verdict, calm: set[Key]) -> int:
+        """See which of the incidents in `calm` are over; return how many of them nobody was told of."""
+        row_of = {key: row for row, key in enumerate(verdict.keys) if key in calm}
+        passed = 0
+        for key in calm:
+            incident, row = mine.incidents[key], row_of.get(key)
+            if row is not None and math.isfinite(score := float(verdict.score[row])):
+                mine.known[key] = verdict.time
+                if verdict.flag[row]:  # its alert is gone, as after a restart without saved state, but it is not over
+                    continue
+                passed += self._end(mine, key, incident, verdict.time, "adopted" if score > 1 else "recovered")
+            elif verdict.time - mine.known.setdefault(key, verdict.time) >= NO_DATA_CLOSES:
+                passed += self._end(mine, key, incident, verdict.time, "no data")
+        return passed
+
+    def keep(self, jobs: Collection[str], now: float) -> int:
+        """End the incidents of all other jobs (`now` in Unix seconds); return how many of them nobody was told of."""
+        gone = [mine for job, mine in self._jobs.items() if job not in jobs]
+        every = [(mine, key, incident) for mine in gone for key, incident in mine.incidents.items()]
+        return sum(self._end(*each, now, "removed") for each in every)
+
+    def _end(self, mine: _OfJob, key: Key, incident: Incident, now: float, ending: Ending) -> bool:
+        if incident.told:
+            if incident.over is None:
+                incident.over, incident.ending = now, ending
+            return False
+        del mine.incidents[key]
+        mine.known.pop(key, None)
+        self._passed[incident.job] = self._passed.get(incident.job, 0) + 1
+        return True
+
+    @property
+    def size(self) -> int:
+        """How many incidents there are."""
+        return sum(len(mine.incidents) for mine in self._jobs.values())
+
+    def news(self) -> News:
+        """Return what has yet to be told, the most severe first."""
+        opened, over, open_now = {}, {}, {}
+        for job, mine in self._jobs.items():
+            every = mine.incidents.values()
+            if new := [each for each in every if not each.told]:
+                opened[job] = sorted(new, key=lambda each: -(each.severity or 0.0))
+            if ended := [each for each in every if each.over is not None]:
+                over[job] = ended
+            open_now[job] = sum(each.over is None for each in every)
+        entities = {job: mine.entities for job, mine in self._jobs.items()}
+        return News(opened, over, dict(self._passed), open_now, entities)
+
+    def pending(self) -> int:
+        """Return how many incidents have something to be told."""
+        waiting = sum(
+            not each.told or each.over is not None for mine in self._jobs.values() for each in mine.incidents.values()
+        )
+        return waiting + sum(self._passed.values())
+
+    def told(self, news: News) -> None:
+        """Note that the receiver has got `news`."""
+        for incident in _each(news.opened):
+            incident.told = True
+        for incident in _each(news.over):
+            mine, key = self._jobs[incident.job], incident.key
+            del mine.incidents[key]
+            mine.known.pop(key, None)
+        for job in news.passed:
+            del self._passed[job]
+
+    def encode(self) -> bytes:
+        """Write all but what the next verdict tells again."""
+        incidents = [each for mine in self._jobs.values() for each in mine.incidents.values()]
+        # Not msgspec's own JSON: a label may hold half of a surrogate pair.
+        text = json.dumps(msgspec.to_builtins(_Saved(incidents, self._passed, self.sent))).encode()
+        return hashlib.sha256(text).hexdigest().encode() + b"\n" + text
+
+    @classmethod
+    def decode(cls, data: bytes) -> "Ledger":
+        """Read what `encode` wrote. Raises ValueError when it is anything else."""
+        digest, _, text = data.partition(b"\n")
+        if digest.decode("ascii", "replace") != hashlib.sha256(text).hexdigest():
+            raise ValueError("does not match its checksum")
+        try:
+            saved = msgspec.convert(json.loads(text), _Saved)
+        except msgspec.ValidationError as error:
+            raise ValueError(f"has another form: {error}") from None
+        ledger = cls()
+        ledger._passed, ledger.sent = saved.passed, saved.sent
+        for incident in saved.incidents:
+            ledger._jobs.setdefault(incident.job, _OfJob()).incidents[incident.key] = incident
+        return ledger
+
+
+def _each(by_job: dict[str, list[Incident]]) -> Iterable[Incident]:
+    return (incident for incidents in by_job.values() for incident in incidents)
+
+
+log = structlog.get_logger()
+
+_LARGEST: Final = 256 * 2**20
+
+
+def save(file: Path, ledger: Ledger, receiver: str) -> None:
+    """Write what `receiver` was told; where that fails the log says so, and telling goes on."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(file, ledger.encode())
+    except OSError as error:
+        hint = "a restart may repeat a notice or forget an end; make room or the folder writable"
+        log.error("notices_not_saved", receiver=receiver, file=str(file), error=str(error), hint=hint)
+
+
+def load(file: Path, receiver: str) -> Ledger:
+    """Read what `receiver` was told; nothing where there is no file, or it is damaged, which the log says."""
+    try:
+        return Ledger.decode(read_once(file, _LARGEST))
+    except FileNotFoundError:
+        pass
+    except (OSError, TooLarge, ValueError) as error:
+        hint = "incidents that are open are told anew"
+        log.warning("notices_refused", receiver=receiver, file=str(file), error=str(error), hint=hint)
+    return Ledger()

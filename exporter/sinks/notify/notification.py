@@ -1,0 +1,77 @@
+"""What is told: incidents, as they were when they were first seen."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+
+from detectors.types import Key
+from exporter.pipeline.verdict import Verdict
+
+Ending = Literal["recovered", "adopted", "no data", "removed"]
+
+
+class Channel(msgspec.Struct, frozen=True):
+    """What one channel showed when the incident was first seen; None where there is no such number."""
+
+    name: str
+    observed: float | None
+    expected: float | None
+    lower: float | None
+    upper: float | None
+    blame: float | None
+
+
+class Incident(msgspec.Struct):
+    """One incident of one entity, from its opening until its end has been told. Times are Unix seconds."""
+
+    job: str
+    labels: dict[str, str]
+    since: float
+    score: float | None
+    severity: float | None
+    channels: list[Channel]
+    """The one to blame most comes first."""
+    told: bool = False
+    over: float | None = None
+    ending: Ending = "recovered"
+
+    @property
+    def key(self) -> Key:
+        """The identity of the entity."""
+        return tuple(sorted(self.labels.items()))
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What has yet to be told: incidents by job, and how many came and went before they could be told."""
+
+    opened: dict[str, list[Incident]]
+    over: dict[str, list[Incident]]
+    passed: dict[str, int]
+    open_now: dict[str, int]
+    """Open incidents by job, told or not."""
+    entities: dict[str, int]
+    """Entities by job."""
+
+
+def incident_of(verdict: Verdict, row: int) -> Incident:
+    """Return the incident of one entity of a verdict."""
+    figures = (verdict.values, verdict.expected, verdict.lower, verdict.upper, verdict.blame)
+    channels = [
+        Channel(name, *(_finite(each[row, at]) for each in figures)) for at, name in enumerate(verdict.channels)
+    ]
+    channels.sort(key=lambda channel: -(channel.blame or 0.0))
+    return Incident(
+        verdict.job,
+        dict(verdict.keys[row]),
+        float(verdict.since[row]),
+        _finite(verdict.score[row]),
+        _finite(verdict.severity[row]),
+        channels,
+    )
+
+
+def _finite(number: float) -> float | None:
+    return float(number) if math.isfinite(number) else None

@@ -1,0 +1,120 @@
+"""All receivers of notices: the log always, Slack and a webhook where there is no Alertmanager to tell them."""
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+import structlog
+from pydantic import SecretStr
+
+from exporter.config.secrets import Secret
+from exporter.config.sections.alerting import NotifyConfig
+from exporter.config.sections.root import Config
+from exporter.observe.metrics import SelfMetrics
+from exporter.pipeline.verdict import Verdict
+from exporter.sinks.notify.http_post import post
+from exporter.sinks.notify.notification import Incident, News
+from exporter.sinks.notify.receiver import Receiver, Settings
+
+log = structlog.get_logger()
+
+_LISTED: Final = 100
+"""Incidents in one message to a webhook."""
+
+
+class Notifier:
+    """Hands verdicts to the receivers.
+
+    Parameters
+    ----------
+    config : Config
+    metrics : SelfMetrics
+    page : callable returning str
+        Address of our own pages, for messages where `notify.link` names no other.
+    """
+
+    def __init__(self, config: Config, metrics: SelfMetrics, page: Callable[[], str]) -> None:
+        self._config, self._metrics, self._page = config, metrics, page
+        self._receivers: dict[str, Receiver] = {}
+        self.configure(config)
+
+    def configure(self, config: Config) -> None:
+        """Take over another configuration; what was told stays told."""
+        self._config = config
+        wanted = _settings(config)
+        for name in self._receivers.keys() - wanted.keys():
+            self._receivers.pop(name).stop()
+        for name, settings in wanted.items():
+            if name in self._receivers:
+                self._receivers[name].settings = settings
+            else:
+                self._receivers[name] = Receiver(name, settings, self._link, self._metrics)
+            self._receivers[name].keep(frozenset(config.jobs))
+
+    def take(self, verdict: Verdict) -> None:
+        """Let the receivers know of the newest verdict of a job; never waits for any of them."""
+        job = self._config.jobs.get(verdict.job)
+        if job is not None:
+            for receiver in list(self._receivers.values()):
+                receiver.take(verdict, job.alert.metric)
+
+    def close(self, timeout: float) -> None:
+        """Stop all receivers, within `timeout` seconds."""
+        for receiver in self._receivers.values():
+            receiver.stop()
+        deadline = time.monotonic() + timeout
+        for receiver in self._receivers.values():
+            receiver.join(max(deadline - time.monotonic(), 0.0))
+
+    def _link(self) -> str:
+        return self._config.notify.link or self._page()
+
+
+def _settings(config: Config) -> dict[str, Settings]:
+    """Return how each receiver is told."""
+    notify = config.notify
+    found = {"log": Settings(_say, float("inf"), 0.0, True, None)}
+    for name, (address, shape) in notices_of(config).items():
+        file = config.state.path / f"notices-{name}.json" if config.state else None
+        send = partial(_post, address, shape, notify.proxy_from_environment)
+        found[name] = Settings(send, notify.notices.most, notify.notices.window, notify.resolved, file)
+    return found
+
+
+def notices_of(config: Config) -> dict[str, tuple[Secret | SecretStr, Callable[[News, str], Any]]]:
+    """Return address and form of message by receiver; none where Alertmanager has receivers, who are told by it."""
+    if config.alerting.receivers:
+        return {}
+    notify: NotifyConfig = config.notify
+    every = {"slack": (notify.slack, _slack), "webhook": (notify.webhook, _webhook)}
+    return {name: (address, shape) for name, (address, shape) in every.items() if address is not None}
+
+
+def _post(address: Secret | SecretStr, shape: Callable[[News, str], Any], proxies: bool, news: News, text: str) -> None:
+    post(address, shape(news, text), proxies)
+
+
+def _say(news: News, text: str) -> None:
+    (log.warning if news.opened else log.info)("notice", text=text)
+
+
+def _slack(_news: News, text: str) -> Any:
+    # Slack reads <…> as a link, or as a call to everybody.
+    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return {"text": escaped, "mrkdwn": False, "unfurl_links": False}
+
+
+def _webhook(news: News, text: str) -> Any:
+    def listed(by_job: dict[str, list[Incident]]) -> list[Incident]:
+        return [incident for incidents in by_job.values() for incident in incidents][:_LISTED]
+
+    return {
+        "version": 1,
+        "text": text,
+        "opened": listed(news.opened),
+        "opened_count": sum(map(len, news.opened.values())),
+        "over": listed(news.over),
+        "over_count": sum(map(len, news.over.values())),
+        "passed": news.passed,
+    }

@@ -1,0 +1,192 @@
+"""One receiver of notices: a thread that tells it what is new, as often as the limit and the receiver itself allow."""
+
+import math
+import random
+import threading
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import structlog
+
+from exporter.observe.metrics import SelfMetrics
+from exporter.pipeline.verdict import Verdict
+from exporter.sinks.notify import delivery
+from exporter.sinks.notify.delivery import Ledger
+from exporter.sinks.notify.http_post import PostFailed
+from exporter.sinks.notify.message import compose
+from exporter.sinks.notify.notification import News
+
+log = structlog.get_logger()
+
+GATHER: Final = 1.0
+"""Seconds that the first piece of news waits for those of other jobs."""
+SHORTEST_PAUSE: Final = 1.0
+LONGEST_PAUSE: Final = 300.0
+_LONGEST_ASKED_FOR: Final = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a receiver is told; a reload may change it.
+
+    Parameters
+    ----------
+    send : callable taking the news and their text
+        Raises PostFailed.
+    most, window : float
+        At most so many messages within so many seconds.
+    resolved : bool
+        Tell the end of an incident too.
+    file : Path or None
+        What was told is kept here over a restart.
+    """
+
+    send: Callable[[News, str], None]
+    most: float
+    window: float
+    resolved: bool
+    file: Path | None
+
+
+class Receiver:
+    """Tells one receiver of incidents, each once when it opens and once when it is over.
+
+    Only the newest verdict of a job waits for the thread: neither a slow receiver nor a stream of incidents makes it
+    grow. What cannot be told yet is told with the next message. A message whose answer gets lost may be told twice.
+
+    Parameters
+    ----------
+    name : str
+        For logs and metrics.
+    settings : Settings
+    link : callable returning str
+        The address at the end of every message.
+    metrics : SelfMetrics
+    """
+
+    def __init__(self, name: str, settings: Settings, link: Callable[[], str], metrics: SelfMetrics) -> None:
+        self.settings = settings
+        self._name, self._link, self._metrics = name, link, metrics
+        self._ledger = delivery.load(settings.file, name) if settings.file else Ledger()
+        self._inbox: dict[str, tuple[Verdict, Literal["alert", "flag"]]] = {}
+        self._jobs: Collection[str] | None = None
+        self._guard = threading.Lock()  # of the inbox; never held for long
+        self._wake = threading.Event()
+        self._closing = False
+        self._not_before = 0.0
+        self._failures, self._trouble = 0, ""
+        self._thread = threading.Thread(target=self._run, name=f"notify {name}", daemon=True)
+        self._thread.start()
+
+    def take(self, verdict: Verdict, metric: Literal["alert", "flag"]) -> None:
+        """Note the newest verdict of a job, of which `metric` is to be told; never waits."""
+        with self._guard:
+            self._inbox[verdict.job] = verdict, metric
+        self._wake.set()
+
+    def keep(self, jobs: Collection[str]) -> None:
+        """Note which jobs there are; never waits."""
+        with self._guard:
+            self._jobs = jobs
+            self._inbox = {job: each for job, each in self._inbox.items() if job in jobs}
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Tell no more. What has not been told is kept, if there is a file, for the next start."""
+        self._closing = True
+        self._wake.set()
+
+    def join(self, timeout: float) -> None:
+        """Wait for a message under way, at most `timeout` seconds."""
+        self._thread.join(timeout)
+
+    def _run(self) -> None:
+        going = True
+        while going:
+            self._wake.wait(self._pause())
+            self._wake.clear()
+            going = not self._closing
+            try:
+                self._look()
+                if going and self._pause() == 0:
+                    self._tell()
+            except Exception as error:  # whatever it is: this thread must live, or nobody is told anything any more
+                log.error("notice_failed", receiver=self._name, exc_info=error)
+                self._not_before = time.monotonic() + LONGEST_PAUSE
+
+    def _pause(self) -> float | None:
+        """Return the seconds until something may be told, None when there is nothing to tell."""
+        if not self._ledger.pending():
+            return None
+        now, settings = time.time(), self.settings
+        sent = self._sent(now)
+        allowed = sent[-int(settings.most)] + settings.window if len(sent) >= settings.most else 0.0
+        return max(self._not_before - time.monotonic(), allowed - now, 0.0)
+
+    def _sent(self, now: float) -> list[float]:
+        # A clock that was set back must not silence us: what lies in the future is forgotten.
+        return [sent for sent in self._ledger.sent if now - self.settings.window < sent <= now]
+
+    def _look(self) -> None:
+        """Take in what has come, and save what is new of it."""
+        with self._guard:
+            inbox, self._inbox = self._inbox, {}
+            jobs, self._jobs = self._jobs, None
+        ledger, before, lost = self._ledger, self._ledger.pending(), 0
+        for verdict, metric in inbox.values():
+            lost += ledger.take(verdict, metric)
+        if jobs is not None:
+            lost += ledger.keep(jobs, time.time())
+        if not self.settings.resolved:
+            ledger.told(News({}, ledger.news().over, {}, {}, {}))
+        if lost:
+            self._count("suppressed", lost)
+        if (pending := ledger.pending()) != before:
+            if not before:
+                self._not_before = max(self._not_before, time.monotonic() + GATHER)
+            self._save(pending)
+
+    def _tell(self) -> None:
+        news, settings = self._ledger.news(), self.settings
+        try:
+            settings.send(news, compose(news, self._link(), time.time()))
+        except PostFailed as error:
+            self._failed(error)
+            if not error.unwanted:  # it would be refused again and again, and hold up all that follow
+                return
+        else:
+            self._count("sent")
+            if self._trouble:
+                log.info("notices_arrive_again", receiver=self._name, after=self._trouble)
+            self._failures, self._trouble = 0, ""
+        now = time.time()
+        if math.isfinite(settings.most):
+            self._ledger.sent = [*self._sent(now), now]
+        self._ledger.told(news)
+        self._save(self._ledger.pending())
+
+    def _failed(self, error: PostFailed) -> None:
+        """Count every failure, say it once for each cause, and leave the receiver alone for longer and longer."""
+        self._count("failed")
+        self._failures += 1
+        longest = LONGEST_PAUSE if error.lasting else min(SHORTEST_PAUSE * 2.0**self._failures, LONGEST_PAUSE)
+        pause = random.uniform(longest / 2, longest)  # noqa: S311  # jitter, no cryptography
+        pause = max(pause, min(error.wait or 0.0, _LONGEST_ASKED_FOR))
+        self._not_before = time.monotonic() + pause
+        if str(error) != self._trouble:
+            self._trouble = str(error)
+            hint = (
+                "given up: the receiver does not want this message" if error.unwanted else "tried again until it does"
+            )
+            log.warning("notice_not_sent", receiver=self._name, error=self._trouble, hint=hint, pause=round(pause, 1))
+
+    def _count(self, outcome: Literal["sent", "failed", "suppressed"], count: int = 1) -> None:
+        self._metrics.notices.labels(self._name, outcome).inc(count)
+
+    def _save(self, pending: int) -> None:
+        self._metrics.notices_pending.labels(self._name).set(pending)
+        if self.settings.file is not None:
+            delivery.save(self.settings.file, self._ledger, self._name)

@@ -1,0 +1,57 @@
+"""The shortcut for the answer that a running job gets every minute: one sample for each of the series it knows.
+
+Between label sets and values stands always the same text, so that two passes over the bytes take it apart, ten times
+as fast as the decoder. It is taken only when the label sets are, to the byte and in order, those of the answer before,
+which were parsed and checked; every other answer goes the long way.
+"""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.types import Floats
+from exporter.source.decode import Limits
+from exporter.source.samples import Frame
+
+_HEAD: Final = b'{"status":"success","data":{"resultType":"matrix","result":[{"metric":'
+_NEXT: Final = b'"]]},{"metric":'
+_TAIL: Final = b'"]]}]}}'
+
+
+class Steady:
+    """Remembers the label sets of the last answer to each query and decodes the next one with their help."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, int], tuple[list[bytes], NDArray[np.int64]]] = {}
+
+    def remember(self, expr: str, limits: Limits, frame: Frame) -> None:
+        """Keep the label sets of an answer in which nothing was left out."""
+        if frame.series_dropped or not frame.labels:
+            self._known.pop((expr, limits.series), None)
+        else:
+            self._known[expr, limits.series] = frame.labels, np.ones(len(frame.labels), np.int64)
+
+    def labels(self, expr: str, limits: Limits) -> list[bytes]:
+        """Return the label sets of the last answer, none where there was none or it was cut."""
+        return self._known.get((expr, limits.series), ([], None))[0]
+
+    def decode(self, expr: str, limits: Limits, body: bytes, time: float) -> Frame | None:
+        """Return the frame of a query for the one sample at `time` (Unix seconds), None for an answer of another form.
+
+        The labels are the same list as the last time.
+        """
+        labels, counts = self._known.get((expr, limits.series), ([], np.empty(0, np.int64)))
+        if not (labels and body.startswith(_HEAD) and body.endswith(_TAIL)):
+            return None
+        middle = b',"values":[[%s,"' % f"{time:.3f}".rstrip("0").rstrip(".").encode()
+        parts = body[len(_HEAD) : -len(_TAIL)].replace(_NEXT, middle).split(middle)
+        if parts[::2] != labels or len(parts) != 2 * len(labels):
+            return None
+        try:
+            values: Floats = np.array(list(map(float, parts[1::2])))
+        except ValueError:
+            return None
+        if np.isinf(values).any():
+            return None
+        return Frame(labels, counts, np.full(len(labels), time), values, body_bytes=len(body))

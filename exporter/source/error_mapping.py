@@ -1,0 +1,185 @@
+"""What went wrong between us and the source, as a `SourceError`: refusals by HTTP status, failures of the network."""
+
+import re
+import ssl
+from collections.abc import Iterable
+from http.client import responses
+from typing import Final
+from urllib.parse import urlsplit
+
+import msgspec
+from urllib3.util import Retry
+
+from exporter.config.values import format_duration
+from exporter.source.errors import (
+    AccessDenied,
+    BadAnswer,
+    DeadlineExceeded,
+    LimitExceeded,
+    QueryRejected,
+    ServerFailed,
+    SourceError,
+    Throttled,
+    TooManyPoints,
+    Unreachable,
+)
+
+_LONGEST: Final = 300
+_POINTS: Final = re.compile(r"maximum resolution of ([\d,]+) points|maximum number of points is ([\d,]+)", re.I)
+_LIMIT: Final = re.compile(
+    r"too many samples|(series|samples|chunks|bytes|sample|resource)\S* limit|limit \d+ violated|err-mimir-max-"
+    r"|exceed(s|ed|ing)? .*(limit|maximum)|exceeds \d+|maximum number of|too large|message larger than",
+    re.IGNORECASE,
+)
+
+
+class _Error(msgspec.Struct):
+    error: str
+    errorType: str = ""  # noqa: N815  # the name in the JSON
+
+
+def clean(text: str) -> str:
+    """Make a server's text fit for one line of a log: printable, no runs of white space, at most 300 characters."""
+    text = " ".join("".join(char if char.isprintable() else " " for char in text[: 8 * _LONGEST]).split())
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+
+
+def rejected(kind: str, text: str) -> SourceError:
+    """Return the error for a query that the source refused with its own words.
+
+    Parameters
+    ----------
+    kind : str
+        Prometheus' `errorType`, "" if the source gave none.
+    text : str
+        Its message.
+    """
+    said = clean(text)
+    if match := _POINTS.search(text):
+        points = int((match[1] or match[2]).replace(",", ""))
+        return TooManyPoints(f"the source refuses so many points in one query: {said}", points)
+    if _LIMIT.search(text):
+        return LimitExceeded(f"a limit of the source is exceeded: {said}; narrow the query or raise that limit")
+    if kind == "timeout":
+        return LimitExceeded(f"the source gave up on the query: {said}; make it cheaper, or use a recording rule")
+    if kind in {"internal", "unavailable", "canceled"}:
+        return ServerFailed(f"the source failed: {said}")
+    return QueryRejected(f"the source rejects the query: {said}; correct its expression")
+
+
+def refusal(  # noqa: PLR0911  # a table: one return per group of statuses
+    status: int, headers: dict[str, str], body: bytes, url: str, secrets: Iterable[str] = ()
+) -> SourceError:
+    """Return the error that an answer with a status other than 200 stands for.
+
+    Parameters
+    ----------
+    status : int
+    headers : dict
+        Names in lower case.
+    body : bytes
+        The beginning of the body is enough.
+    url : str
+        `prometheus.url`, for the message.
+    secrets : iterable of str
+        What must not appear in the message even if the server repeats it.
+    """
+    kind, text = _words(body)
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    said = f": {clean(text)}" if text.strip() else ""
+    name = f"{status} {responses.get(status, '')}".strip()
+    if 300 <= status < 400:
+        target = urlsplit(clean(headers.get("location", ""))).netloc.rpartition("@")[2] or "another path"
+        return BadAnswer(
+            f"{url} redirects to {target}, which is not followed; set prometheus.url to the final address",
+            retryable=False,
+        )
+    if status in {401, 403, 407}:
+        return AccessDenied(f"{url} refuses our credentials ({name}){said}; check basic_auth, bearer and headers")
+    if status == 503 and kind == "timeout":
+        return rejected(kind, text)
+    if status in {429, 503}:
+        return Throttled(f"{url} asks to come back later ({name}){said}", retry_after(headers.get("retry-after")))
+    if _LIMIT.search(text) or _POINTS.search(text):
+        return rejected(kind, text)
+    if status == 408 or status >= 500:
+        return ServerFailed(f"{url} failed ({name}){said}")
+    if status in {404, 405}:
+        return BadAnswer(
+            f"{url} has no query API ({name}){said}; check the path prefix in prometheus.url", retryable=False
+        )
+    if status in {413, 414}:
+        return LimitExceeded(f"the query is too long for the source ({name}); shorten it or use a recording rule")
+    if status >= 400:
+        return rejected(kind, text or name)
+    return BadAnswer(f"{url} answers {name}, which Prometheus never does; check prometheus.url")
+
+
+def _words(body: bytes) -> tuple[str, str]:
+    try:
+        error = msgspec.json.decode(body, type=_Error)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        text = body.decode(errors="replace")
+        return "", "" if text.lstrip().startswith("<") else text
+    return error.errorType, error.error
+
+
+def retry_after(header: str | None) -> float | None:
+    """Return the seconds that a Retry-After header asks for, None when it asks for nothing that can be read."""
+    if header is None:
+        return None
+    try:
+        return max(Retry().parse_retry_after(header), 0.0)
+    except Exception:  # a date that cannot be read is none; urllib3 lets through whatever email.utils raises
+        return None
+
+
+def too_late(url: str, seconds: float) -> DeadlineExceeded:
+    """Return the error for a query whose `seconds` are over."""
+    return DeadlineExceeded(
+        f"{url} gave no complete answer within {format_duration(seconds)}; make the query cheaper or raise"
+        " prometheus.deadline"
+    )
+
+
+def no_answer(url: str, seconds: float, error: Exception) -> SourceError:
+    """Return the error for a failure before the answer began. `seconds` is the deadline, for the message."""
+    cause = root_cause(error)
+    if isinstance(cause, TimeoutError):
+        return too_late(url, seconds)
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return Unreachable(
+            f"{url}: its certificate is refused: {cause.verify_message}; check prometheus.tls", retryable=False
+        )
+    if isinstance(cause, ssl.SSLError):
+        return Unreachable(f"{url}: no TLS connection: {words(cause)}; check http or https and prometheus.tls")
+    if isinstance(cause, FileNotFoundError | PermissionError) or "TLS" in str(cause):
+        return Unreachable(f"{url} was not asked: {words(cause)}; check prometheus.tls", retryable=False)
+    return Unreachable(f"{url} does not answer: {words(cause)}; is it running, and is prometheus.url right?")
+
+
+def cut_off(url: str, seconds: float, error: Exception) -> SourceError:
+    """Return the error for a failure within the body. `seconds` is the deadline, for the message."""
+    cause = root_cause(error)
+    if isinstance(cause, TimeoutError):
+        return too_late(url, seconds)
+    return BadAnswer(f"{url} cut its answer off, or it was damaged on the way: {words(cause)}")
+
+
+def root_cause(error: BaseException) -> BaseException:
+    """Return the innermost of the exceptions that wrap each other."""
+    seen = [error]
+    while True:
+        error = seen[-1]
+        inner = [*error.args, getattr(error, "reason", None), error.__cause__, error.__context__]
+        cause = next((e for e in inner if isinstance(e, BaseException) and e not in seen), None)
+        if cause is None:
+            return error
+        seen.append(cause)
+
+
+def words(error: BaseException) -> str:
+    """Return what an error says, fit for one line of a log."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return clean(str(text))

@@ -1,0 +1,108 @@
+"""The answer to one range query as arrays, and how answers to neighbouring ranges are joined."""
+
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.types import Floats
+from exporter.source.decode import Limits, Part, fitting
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """Series of one range query, in the order of their label bytes.
+
+    Parameters
+    ----------
+    labels : list of bytes, length S
+        The JSON object of each series' labels as the server sent it: a cheap identity, parsed only when unseen
+        (`decode.key`). Each occurs once.
+    counts : int64 array, shape (S,)
+        Samples of each series.
+    times, values : Floats, shape (sum of counts,)
+        Unix seconds and values, series after series, times ascending. Values may be NaN, never infinite.
+    warnings : tuple of str
+        What the server said beside the data; not empty means that the answer may be partial.
+    notes : tuple of str
+        What the server said about the query itself ("metric might not be a counter"); the answer is whole.
+    series_dropped : dict of str to int
+        Series left out, by reason: `limit`, `histogram`, `duplicate`.
+    samples_dropped : dict of str to int
+        Samples left out, by reason: `infinite`, or `limit` for those of series over a limit.
+    body_bytes, retries : int
+        Decoded size of the answer; further attempts it took.
+    """
+
+    labels: list[bytes]
+    counts: NDArray[np.int64]
+    times: Floats
+    values: Floats
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    series_dropped: dict[str, int] = field(default_factory=dict)
+    samples_dropped: dict[str, int] = field(default_factory=dict)
+    body_bytes: int = 0
+    retries: int = 0
+
+
+class Source(Protocol):
+    """Where a window gets its samples from."""
+
+    def range(self, expr: str, start: float, end: float, step: float, max_series: int | None = None) -> Frame:
+        """Evaluate `expr` at start, start + step, … up to and including `end` (Unix seconds).
+
+        At most `max_series` series are kept (None: the configured limit). Raises SourceError.
+        """
+        ...
+
+    def metric_types(self, names: Iterable[str]) -> dict[str, str]:
+        """Return the type (`counter`, `gauge`, …) of each metric whose type is known. Raises SourceError."""
+        ...
+
+
+def merge(parts: Sequence[Part], limits: Limits) -> Frame:
+    """Join the parts of a range, in ascending order of time, into one frame. The limits apply to the union."""
+    labels, counts, fits, order = _union(parts, limits)
+    over = frozenset(map(hash, labels[fits:])).union(*(part.over for part in parts))
+    series_dropped = {
+        "limit": len(over),
+        "histogram": max(part.histograms for part in parts),
+        "duplicate": max(part.duplicates for part in parts),
+    }
+    samples_dropped = {
+        "limit": sum(part.over_samples for part in parts) + int(counts[fits:].sum()),
+        "infinite": sum(part.infinite for part in parts),
+    }
+    return Frame(
+        labels=labels[:fits],
+        counts=counts[:fits],
+        times=np.concatenate([part.times for part in parts])[order],
+        values=np.concatenate([part.values for part in parts])[order],
+        warnings=tuple(dict.fromkeys(chain.from_iterable(part.warnings for part in parts))),
+        notes=tuple(dict.fromkeys(chain.from_iterable(part.notes for part in parts))),
+        series_dropped={reason: count for reason, count in series_dropped.items() if count},
+        samples_dropped={reason: count for reason, count in samples_dropped.items() if count},
+        body_bytes=sum(part.body_bytes for part in parts),
+    )
+
+
+def _union(
+    parts: Sequence[Part], limits: Limits
+) -> tuple[list[bytes], NDArray[np.int64], int, slice | NDArray[np.int64]]:
+    """Return labels and counts of all parts, how many series stay, and where their samples are in the parts."""
+    if len(parts) == 1:  # in order and within the limits already
+        return parts[0].labels, parts[0].counts, len(parts[0].labels), slice(None)
+    labels = sorted(set().union(*(part.labels for part in parts)))
+    at = {label: row for row, label in enumerate(labels)}
+    row = np.concatenate([np.repeat([at[label] for label in p.labels], p.counts).astype(np.int64) for p in parts])
+    counts = np.bincount(row, minlength=len(labels))
+    fits = fitting(counts, limits)
+    for part in parts:
+        if part.first_dropped is not None:
+            fits = min(fits, bisect_left(labels, part.first_dropped))
+    return labels, counts, fits, np.argsort(row, kind="stable")[: counts[:fits].sum()]

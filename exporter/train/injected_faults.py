@@ -1,0 +1,107 @@
+"""Faults put into samples where nothing is known to have been wrong: they tell whether a model notices anything."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Final
+
+import numpy as np
+
+from detectors.types import Batch, Floats, Key
+from exporter.config.sections.job import JobConfig
+from exporter.labelled_incidents import Known
+from exporter.train.holdout import Held
+
+SIZE: Final = 3.0
+"""Ranges of the values in the held-back time by which a fault moves them: to where they never were."""
+LARGEST: Final = 1e300
+"""Most by which a fault moves a value, so that it stays finite."""
+LASTS: Final = 3600.0
+LEAST: Final = 3
+"""Seconds of a fault, less in a short held-back time; least samples, unless it takes more to open an incident."""
+ENTITIES: Final = 20
+EACH: Final = 5
+"""Most entities with faults, and most faults of each."""
+_APART: Final = 8
+"""Faults are at least so many times their own length, and the time an incident needs to close, apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """From the first to one before the last column (steps since 1970) the values of an entity are moved by `size`."""
+
+    first: int
+    last: int
+    size: Floats  # (C,)
+
+
+def plan(held: Held, job: JobConfig, known: Sequence[Known]) -> dict[Key, list[Fault]]:
+    """Choose entities, times and sizes of faults, the same for the same samples; never where an incident is known."""
+    length = max(min(math.ceil(LASTS / job.step), held.columns // _APART), LEAST, job.open_after + 1)
+    apart = _APART * (length + math.ceil(job.clear_after / job.step))
+    count = min(max((held.columns - 1) // apart, 1), EACH)
+    sizes = _sizes(held, job)
+    faults: dict[Key, list[Fault]] = {}
+    for row in sorted(range(len(held.keys)), key=lambda row: _digest(held.keys[row])):
+        key = held.keys[row]
+        places = [round(held.columns * (at + 1) / (count + 1)) for at in range(count)]
+        found = []
+        for number, at in enumerate(places):
+            first, last = at, min(at + length, held.columns)
+            free = held.bits["present"][row, max(first - 1, 0) : last].all() and last - first == length
+            busy = [each for each in known if each.concerns(key)]
+            begin, end = (held.step * (held.first + first - apart), held.step * (held.first + last + apart))
+            if free and not any(each.start <= end and each.end >= begin for each in busy):
+                sign = {"above": 1, "below": -1}.get(job.direction, 1 - 2 * (number % 2))
+                found.append(Fault(held.first + first, held.first + last, sign * sizes[row]))
+        if found:
+            faults[key] = found
+        if len(faults) == ENTITIES:
+            break
+    return faults
+
+
+def _sizes(held: Held, job: JobConfig) -> Floats:
+    """Return by how much each channel is moved, shape (E, C): what never moves, by its own size."""
+    lowest, highest = np.nan_to_num(held.lowest), np.nan_to_num(held.highest)
+    level = np.maximum(np.abs(lowest), np.abs(highest))
+    with np.errstate(over="ignore"):
+        reach = SIZE * (highest - lowest)
+    size = np.where(reach > 1e-9 * level, reach, np.maximum(level, 1.0))
+    return np.clip(size, 2 * job.least_deviation, LARGEST)
+
+
+class Inject:
+    """Edits the newest column as planned."""
+
+    def __init__(self, faults: dict[Key, list[Fault]], step: float) -> None:
+        self._faults, self._step = faults, step
+        self._last: tuple[tuple[Key, ...], list[tuple[int, Fault]]] = (), []
+
+    def __call__(self, batch: Batch) -> None:
+        """Move the values of the entities whose fault it is."""
+        if batch.keys is not self._last[0]:
+            rows = [(row, fault) for row, key in enumerate(batch.keys) for fault in self._faults.get(key, ())]
+            self._last = batch.keys, rows
+        at = round(float(batch.times[-1]) / self._step)
+        for row, fault in self._last[1]:  # a hundred at most
+            if fault.first <= at < fault.last:
+                batch.values[row, :, -1] += fault.size
+
+
+def noticed(held: Held, faults: dict[Key, list[Fault]]) -> tuple[int, int]:
+    """Return how many faults there were, and how many opened an incident that was not open before."""
+    row_of = {key: row for row, key in enumerate(held.keys)}
+    total = found = 0
+    for key, every in faults.items():
+        flag = held.bits["flag"][row_of[key]] if key in row_of else np.zeros(held.columns, np.bool_)
+        for fault in every:
+            first, last = fault.first - held.first, fault.last - held.first
+            total += 1
+            found += bool(flag[first:last].any() and not flag[first - 1])
+    return total, found
+
+
+def _digest(key: Key) -> bytes:
+    return blake2b(repr(key).encode(), digest_size=8).digest()

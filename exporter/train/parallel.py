@@ -1,0 +1,175 @@
+"""Fan independent tasks out over the cores of this machine (joblib's loky) or over a Dask cluster.
+
+Every task runs on one thread and from the same seeds, wherever it runs: the numbers do not depend on where that was,
+and tasks beside each other do not fight for the cores.
+"""
+
+import os
+import random
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from typing import Any, Final, Generic, Literal, TypeVar
+
+import joblib
+import numpy as np
+import structlog
+from joblib.externals.loky import get_reusable_executor
+from threadpoolctl import threadpool_limits
+
+from exporter.observe.progress import Bar
+
+Backend = Literal["loky", "dask", "sequential"]
+Task = TypeVar("Task")
+Value = TypeVar("Value")
+
+TOGETHER: Final = 2
+"""Times all tasks left are tried beside each other; from then on each is on its own, so that one which kills its
+process takes no other with it."""
+
+KILLED: Final = "its process was killed each time it ran; where memory is short, give each less to learn: --shards"
+
+log = structlog.get_logger()
+_one_at_a_time = threading.Lock()  # seeds and thread limits are the process's, and a Dask worker may have many threads
+
+
+class SpreadError(Exception):
+    """The tasks cannot be handed out, or not any longer. The message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result(Generic[Task, Value]):
+    """What became of one task: its value, or why there is none; `seconds` of wall time where it ran."""
+
+    task: Task
+    value: Value | None = None
+    error: str | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[Task, Value]):
+    """`function` as it is run everywhere: one thread, the same seeds, errors as results. It can be pickled."""
+
+    function: Callable[[Task], Value]
+
+    def __call__(self, task: Task) -> Result[Task, Value]:
+        """Run it with `task`."""
+        with _one_at_a_time, threadpool_limits(limits=1):
+            random.seed(0)
+            np.random.seed(0)
+            begun = time.perf_counter()
+            try:
+                value = self.function(task)
+            except Exception as error:
+                log.debug("task failed", task=repr(task), exc_info=True)
+                return Result(task, error=f"{type(error).__name__}: {error}", seconds=time.perf_counter() - begun)
+            return Result(task, value, seconds=time.perf_counter() - begun)
+
+
+def spread(
+    function: Callable[[Task], Value],
+    tasks: Sequence[Task],
+    backend: Backend = "loky",
+    scheduler: str | None = None,
+    workers: int | None = None,
+    progress: bool = True,
+) -> Iterator[Result[Task, Value]]:
+    """Call `function` with each of `tasks`, and yield the results as they finish.
+
+    `function` belongs to a module; tasks and values can be pickled. What it raises is the `error` of its result. A task
+    whose process died is run again; one that takes its process down every time has that as its `error`. Tasks of less
+    than 0.1 s travel together. Closing the iterator, or Ctrl-C, ends the processes started here; on a cluster nothing
+    new is begun, what runs at that moment comes to its end unheard.
+
+    Parameters
+    ----------
+    backend
+        `loky`: processes of this machine, where there is more than one task; `dask`: the cluster at `scheduler`, such
+        as tcp://host:8786; `sequential`: one after the other, in this process.
+    workers
+        Processes of loky; default: the cores this process may use. A cluster is used as it is.
+    progress
+        Show a bar, on a terminal.
+
+    Raises
+    ------
+    SpreadError
+        No cluster at `scheduler`, no worker or another version of this package there, or it went away. What was
+        yielded before holds.
+    """
+    if not tasks:
+        return  # no cluster has to be there for nothing
+    call = Call(function)
+    workers = min(workers or joblib.cpu_count(), len(tasks))
+    results: Any  # a generator, which Iterator does not say: closing() closes it when ours is
+    if backend == "dask":
+        from exporter.train.parallel_dask import on_cluster  # an optional dependency
+
+        results = on_cluster(call, tasks, scheduler)
+    elif backend == "loky" and workers > 1:
+        results = _in_processes(call, tasks, workers)
+    else:
+        results = (call(task) for task in tasks)
+    with ExitStack() as stack:
+        bar = stack.enter_context(Bar(len(tasks), "training")) if progress else None
+        for result in stack.enter_context(closing(results)):
+            if bar:
+                bar.add(1)
+            yield result
+
+
+def _in_processes(call: Call[Task, Value], tasks: Sequence[Task], workers: int) -> Iterator[Result[Task, Value]]:
+    left, attempt = dict(enumerate(tasks)), 0
+    try:
+        while left:
+            attempt += 1
+            share = dict(left) if attempt <= TOGETHER else dict([next(iter(left.items()))])
+            results = _parallel(call, share, workers)
+            try:
+                for number, result in results:
+                    del left[number]
+                    yield result
+            except BrokenExecutor:
+                log.warning("a training process died", tasks_to_run_again=len(left))
+                if attempt > TOGETHER:
+                    number, task = share.popitem()
+                    del left[number]
+                    attempt = 0  # that was it: the others may run beside each other again
+                    yield Result(task, error=KILLED)
+            finally:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", UserWarning)  # of joblib, that somebody ends before the last task
+                    results.close()
+    finally:
+        get_reusable_executor().shutdown(wait=True)  # else they stay for minutes, with what they have in memory
+
+
+def _parallel(call: Call[Task, Value], share: dict[int, Task], workers: int) -> Any:
+    with joblib.parallel_config(backend="loky", inner_max_num_threads=1, initializer=_settle):
+        # Never one worker: joblib would run that in this process. Arrays are passed as they are, not as read-only maps.
+        return joblib.Parallel(n_jobs=max(workers, 2), return_as="generator_unordered", max_nbytes=None)(
+            joblib.delayed(_numbered)(call, number, task) for number, task in share.items()
+        )
+
+
+def _numbered(call: Call[Task, Value], number: int, task: Task) -> tuple[int, Result[Task, Value]]:
+    return number, call(task)
+
+
+def _settle() -> None:
+    """Let a new process leave Ctrl-C and the terminal to the first one, and end with it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ["TTY_COMPATIBLE"] = "0"  # which is how rich is told to draw no bar of its own
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)

@@ -1,0 +1,1 @@
+"""Which alerts there are: expression, text, tests and runbook of each."""

@@ -1,0 +1,83 @@
+"""What the alerts of one job have in common."""
+
+import math
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Final
+
+from exporter.config.sections.alerting import AlertingConfig
+from exporter.config.sections.job import JobConfig
+from exporter.exposition import published_names
+from exporter.promql import selector
+from rules.alerts import hold_promql
+from rules.alerts.alert import labels, milliseconds
+from rules.alerts.templates import Text, literal
+
+RECENT: Final = 300.0
+"""Seconds for which the newest verdict counts while scrapes fail."""
+
+
+class AlertedJob:
+    """One job as its alerts see it.
+
+    Parameters
+    ----------
+    name : str
+        Name of the job; the label `query`.
+    config : JobConfig
+    alert_name : str
+        Name of its own alert.
+    alerting : AlertingConfig
+    """
+
+    def __init__(self, name: str, config: JobConfig, alert_name: str, alerting: AlertingConfig) -> None:
+        self.name, self.config, self.alert_name, self.alerting = name, config, alert_name, alerting
+        self.labels = {**config.alert.labels, **labels(config.alert, alerting)}
+        """Labels that its alerts set."""
+        self.ours = frozenset({"alertname", "alertstate", *self.labels})
+        """Labels that a series cannot bring along, because the alert or Prometheus sets them."""
+        self.recent = milliseconds(max(RECENT, config.alert.keep_firing_for))
+        self.detector = config.detector if isinstance(config.detector, str) else next(iter(config.detector))
+        self.channels = tuple(config.queries)
+        self.heard = hold_promql.all_heard(name, alerting.health.scrape_job)
+
+    def selector(self, metric: str) -> str:
+        """Return the selector of a metric of the job."""
+        return selector(metric, query=self.name)
+
+    def newest(self, metric: str) -> str:
+        """Return the newest verdict there is, though scrapes may fail."""
+        return hold_promql.recent(self.selector(metric), self.ours, self.recent)
+
+    def firing(self, alert: str) -> str:
+        """Return what of an alert is firing."""
+        return hold_promql.firing(alert, self.name, self.ours)
+
+    def held(self, alert: str, own: str, heard: str) -> str:
+        """Return what of an alert is firing though nothing is heard of it."""
+        return hold_promql.held(alert, self.name, self.ours, own, heard)
+
+    def entity(self, value: str) -> dict[str, str]:
+        """Return the labels of a series of the job for a test; those that make an entity have the given value."""
+        several = {"channel"} if len(self.channels) > 1 else set()
+        names = ("instance",) if self.config.entity is None else self.config.entity
+        shown = published_names(names, frozenset({"query", "detector"} | several))
+        return {**dict.fromkeys(shown, value), **self.judged}
+
+    def minutes_after(self, minute: int) -> int:
+        """Return the minute at which, in a test, an alert whose cause ended in `minute` is surely over."""
+        return minute + math.ceil(self.config.alert.keep_firing_for / 60) + 2
+
+    @property
+    def judged(self) -> dict[str, str]:
+        """The labels that we add to every judged series."""
+        return {"query": self.name, "detector": self.detector}
+
+    def known(self, series: Mapping[str, str]) -> dict[str, str]:
+        """Return the labels of a series that its alert has too."""
+        return {name: value for name, value in series.items() if name not in self.ours}
+
+    @cached_property
+    def annotations(self) -> dict[str, Text]:
+        """Annotations that the user asks for."""
+        return {name: literal(text) for name, text in self.config.alert.annotations.items()}

@@ -1,0 +1,98 @@
+"""The alerts on a job that has less to tell than it should: series that are gone, verdicts that do not come."""
+
+import math
+
+from exporter.config.values import format_duration
+from exporter.promql import quote
+from rules.alerts import names
+from rules.alerts.alert import Alert, Case, graph, labels, milliseconds, series
+from rules.alerts.job_context import RECENT, AlertedJob
+from rules.alerts.templates import Text, literal
+
+_SUCCESS = "anomaly_exporter_last_success_timestamp_seconds"
+
+
+def vanished(job: AlertedJob, share: float) -> Alert:
+    """Return the alert on `share` of the series being gone, while the job itself is in order."""
+    ready = job.selector("anomaly_exporter_series")[:-1] + ',state=~"ready|warming"}'
+    present = f"sum without (state, detector) ({ready})"
+    fresh = f"time() - {job.selector(_SUCCESS)} <= {job.config.withdraw_after:g}"
+    rest = literal(f" series are left, {share:.0%} fewer than in the middle of the last day, or less.")
+    known = {"query": job.name}
+    here, clock = series("anomaly_exporter_series", **job.judged, state="ready"), series(_SUCCESS, **known)
+    late = 40 + math.ceil(job.config.withdraw_after / 60)
+    return Alert(
+        name=names.VANISHED,
+        expr=(
+            f"1 - {present}\n  / quantile_over_time(0.5, ({present})[1d:5m]) >= {share:g}\n  and {fresh}\n"
+            f"or {job.held(names.VANISHED, f'({fresh})', fresh)}"
+        ),
+        labels=job.labels,
+        summary=literal(f"Series of {job.name} are gone"),
+        description=Text("{{ range query " + quote(f"sum({ready})") + " }}{{ .Value }}{{ end }}", "0") + rest,
+        graph=graph(job.selector("anomaly_exporter_series")),
+        series=known,
+        meaning="The query of the job returns far fewer series than in the middle of the last day, though the source "
+        "answers. What is not there is not judged: no other alert will tell.",
+        detail=f"when {share:.0%} are gone",
+        action="Are the targets still scraped, does the metric still have its name and labels? A number that changes "
+        "by design, as with autoscaling: set `alert.vanished` of the job to a larger share, or to null.",
+        cases=(
+            Case("fires", {here: "9x15 0x15", clock: "0+60x30"}, 23, fires=True),
+            Case("stays silent", {here: "9x30", clock: "0+60x30"}, 23, fires=False),
+            Case(
+                "stays while nothing is heard",
+                {here: "9x15 0x9 stale", clock: "0+60x24 stale"},
+                60,
+                fires=True,
+                description=rest.example,
+            ),
+            Case(
+                "stays while the job fails",
+                {here: f"9x15 0x{late}", clock: f"0+60x24 1440x{late}"},
+                late + 10,
+                fires=True,
+            ),
+            Case(
+                "stays silent while the job fails", {here: f"9x15 0x{late}", clock: f"0x{late + 15}"}, late, fires=False
+            ),
+        ),
+        for_=300.0,
+        annotations=job.annotations,
+    )
+
+
+def stale(job: AlertedJob) -> Alert:
+    """Return the alert on a job whose scores are withdrawn; it goes to those who look after the exporter."""
+    stamp, limit = job.selector(_SUCCESS), job.config.withdraw_after
+    known = {"query": job.name}
+    clock = series(_SUCCESS, **known)
+    late = math.ceil(limit / 60) + 10
+    every_second = " ".join("stale" if minute % 2 else f"{60 * minute}" for minute in range(late + 10))
+    return Alert(
+        name=names.STALE,
+        expr=(
+            f"time() - min by (query) (last_over_time({stamp}[5m])) > {limit:g}\n"
+            f"or absent_over_time({stamp}[{milliseconds(max(limit, RECENT))}])"
+        ),
+        labels={**job.config.alert.labels, **labels(job.alerting.health, job.alerting)},
+        summary=literal(f"No verdicts from {job.name}"),
+        description=literal(
+            f"No cycle has succeeded for {format_duration(limit)}: the scores are withdrawn, nothing is judged. What "
+            "was firing before stays until there is a verdict again."
+        ),
+        graph=graph(job.selector("anomaly_exporter_cycles_total")),
+        series=known,
+        meaning="No cycle of the job has succeeded for its `max_age`, or the exporter does not know the job.",
+        detail=f"after {format_duration(limit)}",
+        action="The exporter's log has a line `cycle_failed` with the reason; `anomaly_exporter_query_errors_total` "
+        "counts them. Does the source answer, is its token valid, was the configuration loaded that these rules were "
+        "made of?",
+        cases=(
+            Case("fires", {clock: f"0x{late}"}, late, fires=True),
+            Case("fires when the job was never heard of", {}, late, fires=True),
+            Case("stays silent", {clock: f"0+60x{late}"}, late, fires=False),
+            Case("stays silent though every second scrape fails", {clock: every_second}, late, fires=False),
+        ),
+        for_=120.0,
+    )

@@ -1,0 +1,35 @@
+"""All alerts of a configuration, in the groups in which they are evaluated."""
+
+from dataclasses import replace
+from typing import Final
+
+from exporter.config.sections.root import Config
+from rules.alerts.alert import Alert, Group, with_links
+from rules.alerts.anomaly import anomaly
+from rules.alerts.exporter_health import self_alerts
+from rules.alerts.group import storm
+from rules.alerts.job_context import AlertedJob
+from rules.alerts.missing_data import stale, vanished
+from rules.alerts.names import alert_names, slug
+
+SELF: Final = "exporter"
+
+
+def groups(config: Config) -> tuple[Group, ...]:
+    """Return the group on the exporter itself, then one for each job; each is a rule file of its own."""
+    made = [Group("anomaly-exporter", SELF, None, self_alerts(config.alerting, config.train))]
+    for job, name in alert_names(config.jobs).items():
+        alerts = job_alerts(AlertedJob(job, config.jobs[job], name, config.alerting))
+        made.append(Group(f"anomaly-exporter {job}", f"job-{slug(job)}", job, alerts))
+    links = config.alerting.links
+    return tuple(replace(group, alerts=tuple(with_links(alert, links) for alert in group.alerts)) for group in made)
+
+
+def job_alerts(job: AlertedJob) -> tuple[Alert, ...]:
+    """Return the alerts of one job; that of its group comes in the same evaluation as those it mutes."""
+    made = [anomaly(job)]
+    if job.config.group:
+        made.append(storm(job))
+    if job.config.alert.vanished is not None:
+        made.append(vanished(job, job.config.alert.vanished))
+    return (*made, stale(job))

@@ -1,0 +1,121 @@
+"""What the dashboard *Anomalies* shows: the fleet, one entity, groups and jobs."""
+
+from typing import Final
+
+from grafana_foundation_sdk.builders.dashboard import AnnotationPanelFilter, AnnotationQuery, QueryVariable
+
+from rules.dashboards.panels import (
+    AUTO,
+    FULL,
+    SOURCE,
+    Panel,
+    above,
+    banded,
+    choice,
+    graph,
+    heat,
+    number,
+    rows,
+    timeline,
+)
+
+_OF_JOBS: Final = '{query=~"$query"}'
+_CHOSEN: Final = '{query=~"$query", $label=~"$value"}'
+_ENTITY: Final = "{${entity:raw}}"
+_CHANNEL: Final = '{${entity:raw}, channel="$channel"}'
+_TOP: Final = f"topk(25, max_over_time(anomaly_score{_CHOSEN}[$__range] @ end()) >= 0)"
+"""The entities whose scores were highest in the time shown; those without any verdict are left out."""
+ENTITY: Final = "Entity $entity"
+_BOUNDS: Final = ("0.3", "0.6", "1", "2", "5", "+Inf")
+
+
+def variables() -> list[QueryVariable]:
+    """Return the choices that lead from the fleet to one entity and channel."""
+    found = f"query_result(topk(100, max_over_time(anomaly_score{_CHOSEN}[$__range]) >= 0))"
+    channels = '{__name__=~"anomaly_(value|expected|lower)", ${entity:raw}}'
+    return [
+        choice("label", "Label", f"label_names(anomaly_score{_OF_JOBS})", several=False, regex="/^(?!__name__$)(.+)$/"),
+        choice("value", "Value", f"label_values(anomaly_score{_OF_JOBS}, $label)"),
+        choice("entity", "Entity, most unusual first", found, several=False, regex=r"/\{(.*)\} /"),
+        choice("channel", "Channel", f"label_values({channels}, channel)", several=False),
+    ]
+
+
+def incidents(panels: list[Panel]) -> AnnotationQuery:
+    """Return the incidents of the chosen entity, as shaded times in these panels."""
+    made = AnnotationQuery().name("Incidents").datasource(SOURCE).enable(True).icon_color("red")
+    among = AnnotationPanelFilter().ids([panel.build().id_val or 0 for panel in panels])
+    return made.expr(f"anomaly_flag{_ENTITY} == 1").filter(among)
+
+
+def shown() -> dict[str, list[Panel]]:
+    """Return the panels by heading; the widths of a line add up to the whole."""
+    return {"Fleet": _fleet(), ENTITY: _entity(), "Groups and jobs": _jobs()}
+
+
+def _fleet() -> list[Panel]:
+    now = f"0 + anomaly_score{_CHOSEN} and {_TOP}"
+    severity = f"0 + anomaly_severity{_CHOSEN} and {_TOP}"
+    return [
+        number("Alerts", "Incidents rare enough for the budget.", (f"sum(anomaly_alert{_CHOSEN})", ""), bad=1),
+        number("Open incidents", "With an alert or without.", (f"sum(anomaly_flag{_CHOSEN})", "")),
+        number("Flapping", "Held open, because they come and go.", (_sum_or_none("anomaly_flapping"), "")),
+        number("Groups in trouble", "Groups that score above 1.", (f"sum(anomaly_group_score{_OF_JOBS} > bool 1)", "")),
+        number("Judged", "Entities with a verdict.", (f"count(anomaly_score{_CHOSEN} >= 0)", "")),
+        number("No verdict", "NaN: not the same as healthy.", (_without_verdict(), "")),
+        heat("Scores of the fleet", "Number of entities by score; above 1 is anomalous.", (_counts(), "{{le}}"),
+             buckets=True),
+        heat("Most unusual entities", "Red is anomalous.", (f"anomaly_score{_CHOSEN} and {_TOP}", AUTO), buckets=False),
+        rows("Top entities", "By the highest score of the time shown. Severity is that of an open incident.",
+             (_TOP, "Highest score"), (now, "Score now"), (severity, "Severity"), sort="Highest score"),
+        timeline("Incidents of the most unusual entities", "Red while an incident is open.",
+                 (f"anomaly_flag{_CHOSEN} and {_TOP}", AUTO), width=FULL),
+    ]  # fmt: skip
+
+
+def _entity() -> list[Panel]:
+    band = graph(
+        "Value and what is normal", "Shaded times are incidents. Observed values are there if `publish` has `value`.",
+        *((f"anomaly_{name}{_CHANNEL}", name) for name in ("value", "expected", "lower", "upper")), width=FULL,
+    )  # fmt: skip
+    states = ((f"anomaly_{name}{_ENTITY}", name) for name in ("flag", "alert", "flapping"))
+    return [
+        banded(band, "lower", "upper"),
+        above(graph("Score", "Above 1 is anomalous.", (f"anomaly_score{_ENTITY}", "score")), 1),
+        graph("Severity", "Accumulated while the incident is open.", (f"anomaly_severity{_ENTITY}", "severity")),
+        graph("Blame", "Share of the open incident by channel.", (f"anomaly_blame{_ENTITY}", "{{channel}}"),
+              stacked=True, unit="percentunit"),
+        timeline("Incident, alert, flapping", "Red while it holds.", *states, width=FULL),
+    ]  # fmt: skip
+
+
+def _jobs() -> list[Panel]:
+    opened = 'increase(anomaly_exporter_flag_changes_total{query=~"$query", to="open"}[1h])'
+    return [
+        above(graph("Group scores", "Above 1: more members are in trouble at once than chance explains.",
+                    (f"topk(20, anomaly_group_score{_OF_JOBS})", AUTO), width=12), 1),
+        graph("Share of entities with an incident", "Near 1: a common cause, or a job that does not suit its data.",
+              (f"max by (query) (anomaly_exporter_flagged_ratio{_OF_JOBS})", "{{query}}"), width=12,
+              unit="percentunit"),
+        graph("Incidents opened within an hour", "Many short ones: raise least_deviation or open_after.",
+              (f"sum by (query) ({opened})", "{{query}}")),
+        graph("Flapping by job", "Often there: the job is too nervous.",
+              (f"count by (query) (anomaly_flapping{_CHOSEN})", "{{query}}")),
+        graph("Blame by channel", "Open incidents by the channel that brought them in, one for a whole incident.",
+              (f"sum by (query, channel) (anomaly_blame{_CHOSEN})", "{{query}} {{channel}}"), stacked=True),
+    ]  # fmt: skip
+
+
+def _counts() -> str:
+    """Return cumulated counts by upper bound, as a histogram has them; those without a verdict are in none."""
+    counts = (f'label_replace(sum(anomaly_score{_CHOSEN} <= bool {at}), "le", "{at}", "", "")' for at in _BOUNDS)
+    return "\nor ".join(counts)
+
+
+def _sum_or_none(metric: str) -> str:
+    """Return the sum of a metric that only those have whom it concerns: 0 where nobody does, absent without a page."""
+    return f"sum({metric}{_CHOSEN}) or 0 * sum(anomaly_flag{_CHOSEN})"
+
+
+def _without_verdict() -> str:
+    return f"count(anomaly_score{_CHOSEN}) - (count(anomaly_score{_CHOSEN} >= 0) or 0 * count(anomaly_score{_CHOSEN}))"

@@ -1,0 +1,1 @@
+"""How rules, routes and runbook are written as files."""
