@@ -53,7 +53,7 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
-class Tails:
+class TailRates:
     """Tails of `streams` streams per row: decayed histograms of the maxima of blocks of an hour.
 
     The rate of values of at least q is (W0 Y q^-kappa + C(>=q)) / (W0 + W): the predictive rate of a Dirichlet process

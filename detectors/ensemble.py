@@ -71,9 +71,9 @@ class Ensemble:
             for mine, theirs in ((expected, other.expected), (lower, other.lower), (upper, other.upper)):
                 np.copyto(mine, theirs, where=better)
         score = _combined(np.stack([j.score for j in judgements]), self.combine)
-        blame = np.stack([j.blame for j in judgements])
-        counts = np.isfinite(blame) & np.isfinite([j.score for j in judgements])[:, :, None]
-        total = np.where(counts, blame, 0.0).sum(axis=0)
+        contribution = np.stack([j.contribution for j in judgements])
+        counts = np.isfinite(contribution) & np.isfinite([j.score for j in judgements])[:, :, None]
+        total = np.where(counts, contribution, 0.0).sum(axis=0)
         whole = total.sum(axis=1, keepdims=True)
         share = np.divide(total, whole, out=np.full_like(total, 1.0 / total.shape[1]), where=whole > 0)
         return Judgement(score, expected, lower, upper, np.where(np.isfinite(score)[:, None], share, np.nan))

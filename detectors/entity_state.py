@@ -26,7 +26,7 @@ class Column:
         return np.full((count, *self.shape), self.fill, self.dtype)
 
 
-class Roster:
+class EntityState:
     """State arrays with the entity as first axis, in the order of the keys last aligned to.
 
     The order of rows is the order of `keys`, so that in the steady state, where a job passes the same tuple again and

@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.entity_state import Column, Roster
+from detectors.entity_state import Column, EntityState
 from detectors.rolling_baseline import Baseline
 from detectors.types import Batch, Flags, Floats, Judgement, Key, State
 
@@ -77,7 +77,7 @@ class PerEntity:
         self._factory, self._span, self._warm_up, self._rate = factory, span, warm_up, false_alarm_rate
         self._baseline = Baseline(window, min_samples)
         self._models: dict[Key, Model] = {}
-        self._roster = Roster(
+        self._roster = EntityState(
             {
                 "raw": Column(-np.inf, (MEMORY,), np.float32),  # a ring
                 "count": Column(0, (), np.int64),  # raw scores there were
@@ -115,8 +115,8 @@ class PerEntity:
         share = np.abs(features - 0.5)
         total = share.sum(axis=1, keepdims=True)
         share = np.divide(share, total, out=np.full_like(share, 1.0 / share.shape[1]), where=total > 0)
-        blame = np.where(np.isfinite(score)[:, None], share, np.nan)
-        return Judgement(score, level.center, nothing, nothing, blame)
+        contribution = np.where(np.isfinite(score)[:, None], share, np.nan)
+        return Judgement(score, level.center, nothing, nothing, contribution)
 
     def _scale(self, known: Mapping[str, NDArray[Any]]) -> tuple[Floats, Floats]:
         """Return the raw scores, shape (E,), that become 0 and 1; NaN until the job has seen enough to tell."""

@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.entity_state import Column, Roster
+from detectors.entity_state import Column, EntityState
 from detectors.types import Batch, Flags, Floats, State
 
 MAD_TO_SIGMA: Final = 1.4826
@@ -95,13 +95,13 @@ class Baseline:
 
     def __init__(self, window: int, min_samples: int) -> None:
         self._window, self.min_samples = window, min(min_samples, max(window // 2, 1))
-        self._roster: Roster | None = None
+        self._roster: EntityState | None = None
         self._until = np.nan
         self._last: tuple[Batch, Level] | None = None
 
-    def _aligned(self, channels: int) -> Roster:
+    def _aligned(self, channels: int) -> EntityState:
         if self._roster is None:
-            self._roster = Roster(
+            self._roster = EntityState(
                 {
                     "center": Column(np.nan, (channels,)),
                     "scale": Column(np.nan, (channels,)),

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 
-from detectors.entity_state import Column, Roster
+from detectors.entity_state import Column, EntityState
 from detectors.rolling_baseline import MEAN_DEVIATION_TO_SIGMA
-from detectors.seasonality import Singles, Slots, Tick, average, learn_hour, time_zone
+from detectors.seasonality import SeasonalTime, Singles, SlotWeights, average, learn_hour, time_zone
 from detectors.types import Batch, Flags, Floats, Judgement, State
 
 Rows = Mapping[str, NDArray[Any]]
@@ -71,15 +71,15 @@ class Seasonal:
     min_samples: Annotated[int, Field(ge=2, description="samples before the first verdict")] = 10
 
     _zone: tzinfo = field(init=False, repr=False)
-    _roster: Roster | None = field(init=False, repr=False)
+    _roster: EntityState | None = field(init=False, repr=False)
     _step: float = field(init=False, repr=False)  # seconds between samples; update() may see only one
 
     def __post_init__(self) -> None:
         self._zone, self._roster, self._step = time_zone(self.time_zone), None, 60.0
 
-    def _aligned(self, channels: int) -> Roster:
+    def _aligned(self, channels: int) -> EntityState:
         if self._roster is None:
-            self._roster = Roster(
+            self._roster = EntityState(
                 {
                     "reference": Column(np.nan, (channels,)),  # first value; what is float32 is relative to it
                     **{
@@ -122,17 +122,17 @@ class Seasonal:
             middle = np.where(known, rows["reference"] + expected.of_best(expected.middle), np.nan)
             lower, upper = rows["reference"] + low - half, rows["reference"] + high + half
         score = np.fmax.reduce(ratio, axis=1, initial=np.nan)
-        return Judgement(score, middle, lower, upper, _blame(ratio))
+        return Judgement(score, middle, lower, upper, _contribution(ratio))
 
     @property
     def _per_hour(self) -> float:
         return max(HOUR / self._step, 1.0)
 
-    def _hours(self, time: float) -> tuple[Slots, Slots]:
-        tick = Tick.at(float(time), self._step, self._zone)
+    def _hours(self, time: float) -> tuple[SlotWeights, SlotWeights]:
+        tick = SeasonalTime.at(float(time), self._step, self._zone)
         return tick.day, tick.week
 
-    def _expected(self, rows: Rows, hours: tuple[Slots, Slots]) -> _Expected:
+    def _expected(self, rows: Rows, hours: tuple[SlotWeights, SlotWeights]) -> _Expected:
         """Return what is expected between the slots of day and week in `hours`."""
         level = rows["level"].astype(np.float64)
         middle, low, high = [level], [level], [level]
@@ -178,7 +178,7 @@ class Seasonal:
             self._learn(rows, fresh.values[:, :, sample], self._hours(time), held | adopted)
         self._adopt(rows, np.flatnonzero(adopted))
 
-    def _learn(self, rows: Rows, values: Floats, hours: tuple[Slots, Slots], held: Flags) -> None:
+    def _learn(self, rows: Rows, values: Floats, hours: tuple[SlotWeights, SlotWeights], held: Flags) -> None:
         """Learn one sample of every entity and channel, shape (E, C), in place."""
         there = np.abs(values) < LARGEST  # not NaN
         learns = there & ~held[:, None]
@@ -245,7 +245,7 @@ class Seasonal:
         return self
 
 
-def _blame(ratio: Floats) -> Floats:
+def _contribution(ratio: Floats) -> Floats:
     """Share the score out by the channels' distances (E, C); equally where none is off, NaN where none is known."""
     known = np.isfinite(ratio)
     total = np.nansum(ratio, axis=1, keepdims=True)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from detectors.types import Flags, Floats
 
 
-class Slots(NamedTuple):
+class SlotWeights(NamedTuple):
     """The two hours whose centres enclose a time, and how near it is to the second (0 to 1)."""
 
     before: int
@@ -21,14 +21,14 @@ class Slots(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Tick:
+class SeasonalTime:
     """One sample's time: Unix seconds, step in seconds, hour of day, place in the profiles of day and week."""
 
     time: float
     step: float
     hour: int
-    day: Slots
-    week: Slots
+    day: SlotWeights
+    week: SlotWeights
 
     @property
     def per_hour(self) -> float:
@@ -36,16 +36,16 @@ class Tick:
         return max(3600.0 / self.step, 1.0)
 
     @classmethod
-    def at(cls, time: float, step: float, zone: tzinfo) -> "Tick":
+    def at(cls, time: float, step: float, zone: tzinfo) -> "SeasonalTime":
         """Return the tick of the sample at `time` in the time zone `zone`."""
         local = datetime.fromtimestamp(time, zone)
         hours = local.hour + local.minute / 60 + local.second / 3600
         return cls(time, step, local.hour, _slots(hours, 24), _slots(24 * local.weekday() + hours, 168))
 
 
-def _slots(hours: float, count: int) -> Slots:
+def _slots(hours: float, count: int) -> SlotWeights:
     whole, share = divmod(hours - 0.5, 1.0)
-    return Slots(int(whole) % count, (int(whole) + 1) % count, share)
+    return SlotWeights(int(whole) % count, (int(whole) + 1) % count, share)
 
 
 Singles = NDArray[np.float32]

@@ -63,7 +63,7 @@ class Judgement:
         High is anomalous, above 1 is an anomaly, NaN means "cannot tell yet".
     expected, lower, upper : Floats, shape (E, C)
         Forecast and band in the unit of the channel, NaN where the detector has none.
-    blame : Floats, shape (E, C)
+    contribution : Floats, shape (E, C)
         Share of the score by channel, non-negative, rows sum to 1 (NaN rows where there is no score).
     """
 
@@ -71,7 +71,7 @@ class Judgement:
     expected: Floats
     lower: Floats
     upper: Floats
-    blame: Floats
+    contribution: Floats
 
 
 class Detector(Protocol):

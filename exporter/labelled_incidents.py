@@ -21,7 +21,7 @@ from exporter.source.errors import SourceError
 from exporter.source.prometheus import Prometheus
 
 
-class Known(Protocol):
+class LabelledIncident(Protocol):
     """Something that was wrong from `start` to `end` (Unix seconds)."""
 
     @property
@@ -85,7 +85,7 @@ def read_incidents(path: Path) -> list[Incident]:
     return incidents
 
 
-def label_of(key: Key, times: Floats, incidents: Sequence[Known]) -> tuple[Floats, Flags]:
+def label_of(key: Key, times: Floats, incidents: Sequence[LabelledIncident]) -> tuple[Floats, Flags]:
     """Return the label of each row of an entity, and which of the incidents cover a row of it."""
     label = np.zeros(len(times))
     used = np.zeros(len(incidents), np.bool_)

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from detectors import DETECTORS
+from exporter.config.renamed import RENAMED
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "docs" / "detectors.md").read_text()
@@ -42,3 +43,10 @@ def test_every_page_the_readme_links_to_is_there():
 
     for link in re.findall(r"\]\(([^)#:]+)\)", (ROOT / "README.md").read_text()):
         assert (ROOT / link).exists(), link
+
+
+def test_every_renamed_key_is_in_the_migration_table() -> None:
+    page = (ROOT / "docs" / "migration.md").read_text()
+    section = page.partition("## Configuration")[2].partition("\n## ")[0]
+    rows = [tuple(cell.strip(" `") for cell in line.split("|")[1:4]) for line in section.splitlines() if "`" in line]
+    assert rows == [(".".join(entry.old), entry.new, entry.note) for entry in RENAMED]

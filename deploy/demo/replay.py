@@ -21,8 +21,8 @@ from exporter.observe.stages import Telemetry
 from exporter.pipeline.job import Job
 from exporter.service.runner import Runner, Sinks
 from exporter.sinks.metrics_page import Page
-from exporter.source.samples import Frame
-from exporter.web.server import Hooks, Server
+from exporter.source.samples import RangeResult
+from exporter.web.server import Callbacks, Server
 
 MILESTONES: Final = ("anomaly_score above 1", "anomaly_flag 1", "anomaly_alert 1", "incident closed")
 BEGIN: Final = 1_767_600_000.0
@@ -36,13 +36,13 @@ PACE: Final = 0.2
 class ReplaySource:
     """Answers every question with the recorded latencies of the shop; the same in every run."""
 
-    def range(self, expr: str, start: float, end: float, step: float, max_series: int | None = None) -> Frame:
+    def range(self, expr: str, start: float, end: float, step: float, max_series: int | None = None) -> RangeResult:
         """Return the recorded samples from `start` to `end`; see `Source`."""
         del expr, max_series  # one recording, three series
         times: Floats = start + step * np.arange(round((end - start) / step) + 1, dtype=np.float64)
         values = np.concatenate([recorded(page, times) for page in PAGES])
         series = [json.dumps({"__name__": METRIC, **labels(page)}).encode() for page in PAGES]
-        return Frame(series, np.full(len(PAGES), len(times)), np.tile(times, len(PAGES)), values)
+        return RangeResult(series, np.full(len(PAGES), len(times)), np.tile(times, len(PAGES)), values)
 
     def metric_types(self, names: Iterable[str]) -> dict[str, str]:
         """Know no types: the recording has no counters."""
@@ -70,7 +70,7 @@ def run(console: Console, duration: float | None) -> int:
     job = Job(JOB, config.jobs[JOB], "", ReplaySource(), metrics, None)
     runner = Runner(job, sinks)
     server = Server(
-        config.web, page, Hooks(ready=lambda: runner.published, reload=lambda: "nothing to reload in a replay")
+        config.web, page, Callbacks(ready=lambda: runner.published, reload=lambda: "nothing to reload in a replay")
     )
     with Screen(console, "anomaly-exporter demo on recorded series, without servers") as screen:
         story = Story(MILESTONES, screen.say)

@@ -77,7 +77,7 @@ def alerting(webhook: Path) -> dict[str, Any]:
         "slack": slack,
         "group_by": ["alertname"],
         "group_wait": "0s",
-        "notices": {"most": 240, "window": "10m"},  # an interval of 5s, so that nobody has to wait for the end
+        "rate_limit": {"count": 240, "interval": "10m"},  # an interval of 5s, so that nobody has to wait for the end
     }
     return {"receivers": {"slack": receiver}, "routes": {"ticket": ["slack"], "page": ["slack"]}}
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from detectors.auto import evidence
 from detectors.auto.forecasts import READY
 from detectors.calibration import DAY, PRIOR_WEEKS, Rows
-from detectors.seasonality import Tick
+from detectors.seasonality import SeasonalTime
 from detectors.types import Floats
 
 MET: Final = 5
@@ -23,7 +23,7 @@ _SQUARES: Final = ("square", "hour_square", "quarter_square", "variance")
 _PROFILES: Final = ("day", "week")
 
 
-def inherit(rows: Rows, channels: int, tick: Tick) -> None:
+def inherit(rows: Rows, channels: int, tick: SeasonalTime) -> None:
     """Give the newcomers among the series `rows`, `channels` to an entity, what their siblings know.
 
     Everything is scaled by the newcomer's own level, which is told from its first samples and from how high its
@@ -42,7 +42,7 @@ def inherit(rows: Rows, channels: int, tick: Tick) -> None:
                 _take_over(rows, row, models, tick)
 
 
-def _take_over(rows: Rows, row: np.intp, models: NDArray[np.intp], tick: Tick) -> None:
+def _take_over(rows: Rows, row: np.intp, models: NDArray[np.intp], tick: SeasonalTime) -> None:
     evidence.TAILS.inherit(rows, row, models, _TAIL_WEEKS)
     reference = rows["reference"][models]
     level = reference + rows["mean"][models]

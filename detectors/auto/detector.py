@@ -16,8 +16,8 @@ from detectors.auto.forecasts import READY
 from detectors.auto.incident_memory import Turn
 from detectors.auto.multichannel import JointObservation
 from detectors.calibration import Rows, score_of
-from detectors.entity_state import Roster
-from detectors.seasonality import Tick
+from detectors.entity_state import EntityState
+from detectors.seasonality import SeasonalTime
 from detectors.types import Batch, Flags, Floats, Judgement, Key, State
 
 AGREEING: Final = 1.6
@@ -35,7 +35,7 @@ class _Block:
     entities: slice
     present: NDArray[np.intp]  # of the entities
     alive: NDArray[np.intp]  # of the series
-    tick: Tick
+    tick: SeasonalTime
     series: Observation
     together: JointObservation | None
     score: Floats  # before habit and grace
@@ -61,7 +61,7 @@ class Auto:
     window: Annotated[int, Field(ge=2, description="samples kept to fill gaps from; default: the job's window")] = 60
     time_zone: Annotated[str, Field(description="where hours of the day and of the week are counted")] = "UTC"
 
-    _roster: Roster | None = field(init=False, repr=False)
+    _roster: EntityState | None = field(init=False, repr=False)
     _zone: tzinfo = field(init=False, repr=False)
     _last: tuple[tuple[Key, ...], float, list[_Block]] | None = field(init=False, repr=False)
     _series: tuple[str, ...] = field(init=False, repr=False)
@@ -75,12 +75,12 @@ class Auto:
         except (ZoneInfoNotFoundError, ValueError) as error:
             raise ValueError(f"unknown time zone {self.time_zone!r}, use a name such as Europe/Berlin") from error
 
-    def _aligned(self, channels: int) -> Roster:
+    def _aligned(self, channels: int) -> EntityState:
         if self._roster is None:
             series = evidence.columns((channels,))
             entity = {**incident_memory.columns(), **(multichannel.columns(channels) if channels > 1 else {})}
             self._series, self._entity = tuple(series), tuple(entity)
-            self._roster = Roster({**series, **entity})
+            self._roster = EntityState({**series, **entity})
         return self._roster
 
     def fit(self, history: Batch) -> Self:  # noqa: ARG002 - it learns sample by sample, as the cycle replays them
@@ -92,7 +92,7 @@ class Auto:
         entities, channels = batch.values.shape[:2]
         arrays = self._aligned(channels).view(batch.keys)
         score = np.full(entities, np.nan)
-        expected, lower, upper, blame = (np.full((entities, channels), np.nan) for _ in range(4))
+        expected, lower, upper, contribution = (np.full((entities, channels), np.nan) for _ in range(4))
         blocks = []
         for block in self._blocks(batch, arrays):
             blocks.append(block)
@@ -100,21 +100,26 @@ class Auto:
             found = np.where(block.quiet, np.minimum(block.score, QUIET), block.score)
             score[rows] = np.where(block.ready, found, np.nan)
             seen = block.series
-            known = ((expected, seen.expected), (lower, seen.lower), (upper, seen.upper), (blame, seen.evidence.weeks))
+            known = (
+                (expected, seen.expected),
+                (lower, seen.lower),
+                (upper, seen.upper),
+                (contribution, seen.evidence.weeks),
+            )
             for target, values in known:
                 target[block.entities].reshape(-1)[block.alive] = values
             if block.together is not None:
-                blame[rows] = block.together.blame
+                contribution[rows] = block.together.contribution
         if len(batch.times):
             self._last = (batch.keys, float(batch.times[-1]), blocks)
-        total = np.nansum(blame, axis=1, keepdims=True)
-        share = np.where(total > 0, np.nan_to_num(blame) / np.where(total > 0, total, 1.0), 1.0 / channels)
+        total = np.nansum(contribution, axis=1, keepdims=True)
+        share = np.where(total > 0, np.nan_to_num(contribution) / np.where(total > 0, total, 1.0), 1.0 / channels)
         return Judgement(score, expected, lower, upper, np.where(np.isfinite(score)[:, None], share, np.nan))
 
     def _blocks(self, batch: Batch, arrays: dict[str, NDArray[Any]]) -> Iterator[_Block]:
         if len(batch.times) < 2:
             return
-        tick = Tick.at(float(batch.times[-1]), float(batch.times[-1] - batch.times[-2]), self._zone)
+        tick = SeasonalTime.at(float(batch.times[-1]), float(batch.times[-1] - batch.times[-2]), self._zone)
         channels = len(batch.channels)
         together_at = max(_ROWS // channels, 1)
         for first in range(0, len(batch.keys), together_at):
@@ -213,7 +218,7 @@ class Auto:
         return self
 
 
-def _together(rows: Rows, entity: Rows, seen: Observation, there: Flags, tick: Tick) -> JointObservation:
+def _together(rows: Rows, entity: Rows, seen: Observation, there: Flags, tick: SeasonalTime) -> JointObservation:
     """Lay the series out by entity and channel, and judge the channels together."""
 
     def spread(values: Floats) -> Floats:

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from detectors.auto import forecasts, novelty
 from detectors.auto.forecasts import PREDICTORS, READY, Residuals
 from detectors.auto.novelty import Novelty
-from detectors.calibration import DAY, HOUR, WEEK, Evidence, Rows, Tails
+from detectors.calibration import DAY, HOUR, WEEK, Evidence, Rows, TailRates
 from detectors.entity_state import Column
-from detectors.seasonality import Tick
+from detectors.seasonality import SeasonalTime
 from detectors.types import Flags, Floats
 
 DEVIATIONS: Final = 6.0
@@ -22,7 +22,7 @@ FLOOR: Final = 0.05
 """Smallest deviation of a residual, as a share of the series' own standard deviation."""
 _LARGEST: Final = 1e17  # its square still fits the float32 of the state
 _OWN: Final = 4  # streams that need no predictor: deviation, value, pair, dispersion
-TAILS: Final = Tails("stream_", _OWN + 3 * PREDICTORS)
+TAILS: Final = TailRates("stream_", _OWN + 3 * PREDICTORS)
 """Of the four streams without a predictor, then, for each predictor, of its residual now, of an hour, of six hours."""
 
 
@@ -72,7 +72,7 @@ class Observation:
     upper: Floats
 
 
-def observe(rows: Rows, raw: Floats, tick: Tick, held: Flags) -> Observation:
+def observe(rows: Rows, raw: Floats, tick: SeasonalTime, held: Flags) -> Observation:
     """Hold the samples `raw` against what is known of their series. Learns nothing."""
     reference = np.where(np.isnan(rows["reference"]), raw, rows["reference"])
     with np.errstate(over="ignore"):
@@ -206,7 +206,7 @@ def _youth(rows: Rows, best: NDArray[np.intp], step: float) -> Floats:
     return youth
 
 
-def learn(rows: Rows, raw: Floats, seen: Observation, tick: Tick, learn: Flags) -> NDArray[np.intp]:
+def learn(rows: Rows, raw: Floats, seen: Observation, tick: SeasonalTime, learn: Flags) -> NDArray[np.intp]:
     """Learn the samples: dictionaries all, the rest where `learn`. Returns the rows whose hour is complete."""
     novelty.learn(rows, seen.x, seen.previous, seen.novelty, tick.time)
     forecasts.learn(rows, seen.x, seen.residuals, tick, learn, FLOOR * seen.sd)
@@ -241,7 +241,7 @@ def close(rows: Rows, which: NDArray[np.intp], count: bool = True) -> None:
     rows["change_hour"][which] = rows["change_now"][which] = np.exp(rows["change"][which])
 
 
-def adopt(rows: Rows, which: NDArray[np.intp], seen: Observation, tick: Tick) -> None:
+def adopt(rows: Rows, which: NDArray[np.intp], seen: Observation, tick: SeasonalTime) -> None:
     """Make the level and the restlessness of the last hour the normal ones of the rows `which`."""
     level = rows["hour_mean"][which]
     forecasts.adopt(rows, which, level, tick)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from detectors.calibration import DAY, HOUR, WEEK, Rows
 from detectors.entity_state import Column
-from detectors.seasonality import Slots, Tick
+from detectors.seasonality import SeasonalTime, SlotWeights
 from detectors.types import Flags, Floats
 
 READY: Final = 30
@@ -59,7 +59,7 @@ class Residuals:
     quarter: Floats
 
 
-def observe(rows: Rows, x: Floats, tick: Tick, held: Flags, gap: Floats) -> Residuals:
+def observe(rows: Rows, x: Floats, tick: SeasonalTime, held: Flags, gap: Floats) -> Residuals:
     """Compare the samples `x`, `gap` seconds after the last ones, with what the predictors say. Learns nothing."""
     value, low, high = (np.empty((len(x), PREDICTORS)) for _ in range(3))
     usable = np.ones((len(x), PREDICTORS), np.bool_)
@@ -84,7 +84,7 @@ def observe(rows: Rows, x: Floats, tick: Tick, held: Flags, gap: Floats) -> Resi
     return Residuals(value, low, high, usable, residual, selected, *means)
 
 
-def _select(rows: Rows, usable: Flags, tick: Tick, held: Flags) -> NDArray[np.intp]:
+def _select(rows: Rows, usable: Flags, tick: SeasonalTime, held: Flags) -> NDArray[np.intp]:
     """Return the predictor to believe; it stays during an incident, and is the level where it has nothing to say."""
     each, present = np.arange(len(held)), rows["selected"].astype(np.intp)
     known = usable & (rows["compared"] * tick.step >= DAY)
@@ -96,7 +96,7 @@ def _select(rows: Rows, usable: Flags, tick: Tick, held: Flags) -> NDArray[np.in
     return np.where(usable[each, selected], selected, 0)
 
 
-def learn(rows: Rows, x: Floats, seen: Residuals, tick: Tick, learn: Flags, floor: Floats) -> None:
+def learn(rows: Rows, x: Floats, seen: Residuals, tick: SeasonalTime, learn: Flags, floor: Floats) -> None:
     """Learn the sample: level and errors where `learn`, slots also where they are visited for the first time.
 
     `floor`, shape (R,): smallest standard deviation of a residual.
@@ -133,7 +133,7 @@ def _learn_profile(
     profile: NDArray[np.float32],
     visits: NDArray[np.float32],
     x: Floats,
-    slots: Slots,
+    slots: SlotWeights,
     learn: Flags,
     per_hour: float,
     memory: float,
@@ -157,7 +157,7 @@ def close(rows: Rows, which: NDArray[np.intp]) -> None:
     rows["hour"][which] = rows["quarter"][which] = 0.0
 
 
-def adopt(rows: Rows, which: NDArray[np.intp], level: Floats, tick: Tick) -> None:
+def adopt(rows: Rows, which: NDArray[np.intp], level: Floats, tick: SeasonalTime) -> None:
     """Move the predictors of the series `which` to where the last hour was; `level`: its mean.
 
     A new level may have a new rhythm: the errors are learnt anew, and every slot as if it were in its first visit.

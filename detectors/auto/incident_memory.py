@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from detectors.auto import recurrence
 from detectors.calibration import DAY, HOUR, Rows
 from detectors.entity_state import Column
-from detectors.seasonality import Tick
+from detectors.seasonality import SeasonalTime
 from detectors.types import Flags, Floats
 
 GRACE: Final = 6 * HOUR
@@ -41,7 +41,7 @@ class Turn:
     adopted: Flags
 
     @classmethod
-    def of(cls, entity: Rows, held: Flags, adopted: Flags, tick: Tick) -> "Turn":
+    def of(cls, entity: Rows, held: Flags, adopted: Flags, tick: SeasonalTime) -> "Turn":
         """Compare with what was open before. In grace nothing is held: what is now shall become normal."""
         before = entity["held"]
         now = held & ~adopted & (tick.time >= entity["grace"])
@@ -58,7 +58,7 @@ class Turn:
         return ~self.held & ~self.closing
 
 
-def too_long(rows: Rows, entity: Rows, owner: NDArray[np.intp], tick: Tick) -> Flags:
+def too_long(rows: Rows, entity: Rows, owner: NDArray[np.intp], tick: SeasonalTime) -> Flags:
     """Return entities whose incident lasts too long for a first week: it may be their first weekend, shape (R,).
 
     `owner` is the entity of each series in `rows`.
@@ -72,7 +72,7 @@ def too_long(rows: Rows, entity: Rows, owner: NDArray[np.intp], tick: Tick) -> F
         return np.asarray(first & entity["held"] & (tick.time - entity["opened"] >= _FIRST_HOLD))
 
 
-def remember(entity: Rows, turn: Turn, size: Floats, unseen: Flags, tick: Tick) -> None:
+def remember(entity: Rows, turn: Turn, size: Floats, unseen: Flags, tick: SeasonalTime) -> None:
     """Take note of openings by their hour of the day, and of how large incidents of this size grew.
 
     `unseen`: something a grown-up series would have opened for; it counts as an opening as well, so that a habit that

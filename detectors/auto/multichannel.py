@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.auto.correlation import Correlation, clipped
-from detectors.calibration import DAY, WEEK, Evidence, Rows, Tails, score_of
+from detectors.calibration import DAY, WEEK, Evidence, Rows, TailRates, score_of
 from detectors.entity_state import Column
-from detectors.seasonality import Tick
+from detectors.seasonality import SeasonalTime
 from detectors.types import Flags, Floats
 
-TAILS: Final = Tails("joint_", 4)
+TAILS: Final = TailRates("joint_", 4)
 """Of the second largest channel, two Mahalanobis distances (residuals, short-term deviations), and restlessness."""
 _SCALES: Final = ((0.87, 0.33), (8.0, -0.25), (8.0, -0.25), (7.0, -0.3))
 """What clean noise of C channels reaches about once a week: factor and power of C."""
@@ -46,7 +46,7 @@ class JointObservation:
     short: Floats  # (R, C)
     q: Floats  # (R, streams)
     evidence: Evidence
-    blame: Floats  # (R, C), sums to the evidence
+    contribution: Floats  # (R, C), sums to the evidence
 
 
 def observe(rows: Rows, weeks: Floats, x: Floats, residual: Floats, sd: Floats, step: float) -> JointObservation:
@@ -73,8 +73,8 @@ def observe(rows: Rows, weeks: Floats, x: Floats, residual: Floats, sd: Floats, 
     evidence, each = _evidence(rows, q, 4.0 / np.maximum(rows["joint_samples"] * step / DAY, 0.05))
     shares = np.stack([known, by_residual, by_short, restless], axis=2)
     shares /= np.maximum(shares.sum(axis=1, keepdims=True), 1e-300)
-    blame = np.einsum("ecs,es->ec", shares, each)
-    return JointObservation(x, residual, short, q, evidence, blame)
+    contribution = np.einsum("ecs,es->ec", shares, each)
+    return JointObservation(x, residual, short, q, evidence, contribution)
 
 
 def _evidence(rows: Rows, q: Floats, youth: Floats) -> tuple[Evidence, Floats]:
@@ -89,7 +89,7 @@ def _evidence(rows: Rows, q: Floats, youth: Floats) -> tuple[Evidence, Floats]:
     return total, each
 
 
-def learn(rows: Rows, seen: JointObservation, tick: Tick, learn: Flags, ready: Flags) -> NDArray[np.intp]:
+def learn(rows: Rows, seen: JointObservation, tick: SeasonalTime, learn: Flags, ready: Flags) -> NDArray[np.intp]:
     """Learn the sample where `learn`; returns the rows whose hour is complete."""
     n = rows["joint_samples"]
     n += learn

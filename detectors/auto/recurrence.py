@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from detectors.calibration import HOUR, MEMORY, Rows
 from detectors.entity_state import Column
-from detectors.seasonality import Tick
+from detectors.seasonality import SeasonalTime
 from detectors.types import Flags, Floats
 
 TIMES: Final = 2.5
@@ -27,26 +27,26 @@ def columns() -> dict[str, Column]:
     }
 
 
-def known(rows: Rows, size: Floats, tick: Tick) -> Flags:
+def known(rows: Rows, size: Floats, tick: SeasonalTime) -> Flags:
     """Return where something of this size is usual at this hour of the day, shape (R,)."""
     around = [(tick.hour - 1) % 24, tick.hour, (tick.hour + 1) % 24]
     often = rows["habit_count"][:, around].sum(axis=1) >= TIMES
     return np.asarray(often & (size <= LARGER * rows["habit_size"][:, around].max(axis=1)))
 
 
-def decay(rows: Rows, tick: Tick) -> None:
+def decay(rows: Rows, tick: SeasonalTime) -> None:
     """Let all habits fade by one step."""
     factor = np.float32(np.exp(-tick.step / MEMORY))
     rows["habit_count"] *= factor
     rows["habit_size"] *= factor
 
 
-def apart(rows: Rows, tick: Tick) -> Flags:
+def apart(rows: Rows, tick: SeasonalTime) -> Flags:
     """Return where the last opening counted is long enough ago."""
     return np.asarray(tick.time - rows["habit_time"] >= APART)
 
 
-def count(rows: Rows, which: NDArray[np.intp], tick: Tick) -> None:
+def count(rows: Rows, which: NDArray[np.intp], tick: SeasonalTime) -> None:
     """Count an opening of the rows `which`."""
     rows["habit_count"][which, tick.hour] += 1
     rows["habit_time"][which] = tick.time

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 
-from detectors.entity_state import Column, Roster
+from detectors.entity_state import Column, EntityState
 from detectors.half_space_trees.trees import Counts, HalfSpaceTrees, count, path_weights, totals
 from detectors.rolling_baseline import Baseline, Level, median_and_scale
 from detectors.types import Batch, Flags, Floats, Judgement, State
@@ -61,14 +61,14 @@ class HalfSpaceTreesDetector:
 
     _baseline: Baseline = field(init=False, repr=False)
     _forest: HalfSpaceTrees | None = field(init=False, repr=False)
-    _roster: Roster = field(init=False, repr=False)
+    _roster: EntityState = field(init=False, repr=False)
     _last: _Scored | None = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._forest = self._last = None
         self._baseline = Baseline(self.window, self.min_samples)
         cells = (self.trees, 2**self.height)
-        self._roster = Roster(
+        self._roster = EntityState(
             {
                 "weights": Column(0, cells, self._weight_type),  # of the reference, see half_space.path_weights
                 "usual": Column(np.nan),  # mean total of the reference's samples; NaN where there is no reference
@@ -116,7 +116,7 @@ class HalfSpaceTreesDetector:
         edge = _noise_ratio(forest, self.window, self.mass_window, self.span, self.false_alarm_rate)
         score = ratio / edge
         nothing = np.full(points.shape, np.nan)
-        return Judgement(score, level.center, nothing, nothing, _blame(points, score))
+        return Judgement(score, level.center, nothing, nothing, _contribution(points, score))
 
     def update(self, fresh: Batch, held: Flags, adopted: Flags) -> None:
         """Learn the newest sample of entities without an incident; adopted ones take their reference anew.
@@ -214,7 +214,7 @@ def _newest(window: Floats, least: int, span: float) -> Floats:
     return _scaled(window[:, :, -1], Level(np.where(known, center, np.nan), scale), span)
 
 
-def _blame(points: Floats, score: Floats) -> Floats:
+def _contribution(points: Floats, score: Floats) -> Floats:
     """Share the score out by the channels' deviations; equally where none deviates."""
     deviation = np.abs(points - 0.5)
     total = deviation.sum(axis=1, keepdims=True)

@@ -146,12 +146,12 @@ def path_weights(mass: Counts, points: Counts, kind: DTypeLike) -> Counts:
     while levels[-1].shape[2] > 1:
         levels.append(levels[-1][..., 0::2] + levels[-1][..., 1::2])
     weight = levels.pop()
-    goes_on = weight >= limit
+    should_continue = weight >= limit
     for depth in range(1, len(levels) + 1):
         node = levels.pop()
-        goes_on = goes_on.repeat(2, axis=2)
-        weight = weight.repeat(2, axis=2) + (node << depth) * goes_on
-        goes_on &= node >= limit
+        should_continue = should_continue.repeat(2, axis=2)
+        weight = weight.repeat(2, axis=2) + (node << depth) * should_continue
+        should_continue &= node >= limit
     return weight
 
 

@@ -123,8 +123,8 @@ class IsolationForestDetector:
             lower, upper = level.center - half, level.center + half
             share = deviation / np.nansum(deviation, axis=1, keepdims=True)
         score = self._line / np.maximum(excess, 1e-9)
-        blame = np.where(np.isfinite(share), share, 0.0)
-        return Judgement(score, level.center, lower, upper, blame)
+        contribution = np.where(np.isfinite(share), share, 0.0)
+        return Judgement(score, level.center, lower, upper, contribution)
 
     def _own_path(self, batch: Batch, level: Level) -> Floats:
         """Return the path length of each entity's newest sample among its own normal ones, shape (E,)."""

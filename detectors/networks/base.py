@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Self
 import numpy as np
 from pydantic import ConfigDict, Field
 
-from detectors.calibration import DAY, Tails, score_of
-from detectors.entity_state import Roster
+from detectors.calibration import DAY, TailRates, score_of
+from detectors.entity_state import EntityState
 from detectors.networks import forecast_error, online_level
 from detectors.networks.training import on_one_core, require_torch, train
 from detectors.networks.windows import Windows, draw
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 LEAST_WINDOWS: Final = 30
 """Training windows below which a network would learn them by heart."""
-TAILS: Final = Tails("tail_", 1)
+TAILS: Final = TailRates("tail_", 1)
 _BLOCK: Final = 512
 _MULTIPLE: Final = 16
 """Windows are judged in blocks, the last filled up to a multiple: an odd size would change the last bit of a result."""
@@ -63,7 +63,7 @@ class NetworkDetector(ABC):
     min_samples: Annotated[int, Field(ge=2, description="samples before the first verdict")] = 10
     seed: Annotated[int, Field(ge=0, description="seed of draws and weights, for repeatable models")] = 0
 
-    _roster: Roster | None = field(init=False, repr=False)
+    _roster: EntityState | None = field(init=False, repr=False)
     _network: Network | None = field(init=False, repr=False)
     _usual: Floats = field(init=False, repr=False)  # (C,) errors of the pool, in deviations
     _line: float = field(init=False, repr=False)  # error, in usual ones, at which an entity without a past is anomalous
@@ -74,9 +74,9 @@ class NetworkDetector(ABC):
         self._roster, self._network, self._last = None, None, None
         self._usual, self._line = np.full(1, np.nan), float("nan")
 
-    def _aligned(self, channels: int) -> Roster:
+    def _aligned(self, channels: int) -> EntityState:
         if self._roster is None:
-            self._roster = Roster(
+            self._roster = EntityState(
                 {**online_level.columns(channels), **forecast_error.columns(channels), **TAILS.columns()}
             )
         for learnt in (self._roster["mean"].shape[1], len(self._usual) if self._network is not None else channels):

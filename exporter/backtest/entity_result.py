@@ -35,7 +35,7 @@ class Outcome:
         1 inside an event, 0 outside, NaN in the leading history.
     score, severity, expected, lower, upper : Floats
     flag, alert : Flags
-    blamed : sequence of str or None
+    top_channel : sequence of str or None
         Channel of `expected`, `lower` and `upper`; None where there is only one.
     speed : float
         Samples of an entity judged per second.
@@ -57,7 +57,7 @@ class Outcome:
     upper: Floats
     flag: Flags
     alert: Flags
-    blamed: Sequence[str] | None
+    top_channel: Sequence[str] | None
     speed: float
     channels: tuple[str, ...]
     values: Floats
@@ -117,7 +117,7 @@ def outcome(
         upper=record.upper[row, columns],
         flag=record.flag[row, columns],
         alert=record.alert[row, columns],
-        blamed=[record.channels[at] for at in record.channel[row, columns]] if several else None,
+        top_channel=[record.channels[at] for at in record.channel[row, columns]] if several else None,
         speed=speed,
         channels=record.channels,
         values=record.values[row][:, columns],
@@ -131,7 +131,7 @@ def write(outcomes: Sequence[Outcome], folder: Path) -> None:
         for each in outcomes:
             with (folder / f"{each.name}.csv").open("w", encoding="utf-8", newline="") as file:
                 rows = csv.writer(file, lineterminator="\n")
-                rows.writerow(_COLUMNS if each.blamed is None else (*_COLUMNS, "channel"))
+                rows.writerow(_COLUMNS if each.top_channel is None else (*_COLUMNS, "channel"))
                 rows.writerows(zip(*_cells(each), strict=True))
     except OSError as error:
         raise BacktestError(f"--out {folder}: {error.strerror}") from None
@@ -141,7 +141,7 @@ def _cells(each: Outcome) -> list[Sequence[object]]:
     cells: list[Sequence[object]] = [each.stamps, _numbers(each.score), each.flag.astype(int).tolist()]
     cells += [_numbers(each.severity), each.alert.astype(int).tolist()]
     cells += [_numbers(array) for array in (each.expected, each.lower, each.upper)]
-    return cells if each.blamed is None else [*cells, each.blamed]
+    return cells if each.top_channel is None else [*cells, each.top_channel]
 
 
 def _numbers(array: Floats) -> list[float | str]:

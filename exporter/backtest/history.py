@@ -15,9 +15,9 @@ _NUMBERS: Final = ("score", "severity", "expected", "lower", "upper", "deviation
 class Record:
     """Verdicts of entities (rows, in the order they were first seen) at grid points (columns).
 
-    Of several channels `expected`, `lower` and `upper` are those of the channel to blame most, whose number `channel`
-    holds. `deviation` is the largest over the channels of |value - expected|, of the signed distance where only one
-    direction counts, and infinite where there is a value and no forecast. 60 bytes per entity and grid point.
+    Of several channels `expected`, `lower` and `upper` are those of the channel that contributes most, whose number
+    `channel` holds. `deviation` is the largest over the channels of |value - expected|, of the signed distance where
+    only one direction counts, and infinite where there is a value and no forecast. 60 bytes per entity and grid point.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ class Record:
         if column is None:
             column = round((verdict.time - self._start) / self._step)
         self.channels = verdict.channels
-        worst = np.argmax(verdict.blame, axis=1) if len(verdict.channels) > 1 else np.zeros(len(rows), np.int64)
+        worst = np.argmax(verdict.contribution, axis=1) if len(verdict.channels) > 1 else np.zeros(len(rows), np.int64)
         entity = np.arange(len(rows))
         self.score[rows, column] = verdict.score
         self.severity[rows, column] = verdict.severity

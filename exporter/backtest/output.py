@@ -67,13 +67,13 @@ def as_table(every: Sequence[Figures], total: Figures, console: Console) -> None
 def as_trials(tried: Sequence[Trial], advice: str, console: Console) -> None:
     """Print what other settings would have cost and found, the run itself first, and the advice."""
     table = Table(title="other settings, from the same scores", title_justify="left")
-    for heading in ("line", "least deviation"):
+    for heading in ("false_alarms", "least deviation"):
         table.add_column(heading, justify="right")
     for heading, _, _ in _OF_A_TRIAL:
         table.add_column(heading, justify="right", no_wrap=True)
     for number, trial in enumerate(tried):
         cells = [form(getattr(trial.figures, field)) for _, field, form in _OF_A_TRIAL]
-        table.add_row(f"{trial.line:g} per week", f"{trial.least_deviation:g}", *cells, end_section=number == 0)
+        table.add_row(f"{trial.false_alarms:g} per week", f"{trial.least_deviation:g}", *cells, end_section=number == 0)
     console.print(table)
     console.print("The first row is the run itself. The others are approximate: they would have learnt other samples.")
     console.print(advice, highlight=False, soft_wrap=True)
@@ -83,7 +83,7 @@ def as_json(every: Sequence[Figures], total: Figures, tried: Sequence[Trial] = (
     """Return a JSON object with `overall` and `entities`, and `tune` and `advice`; what cannot be said is null."""
     found: dict[str, object] = {"overall": _object(total), "entities": [_object(each) for each in every]}
     if tried:
-        settings = ({"line": trial.line, "least_deviation": trial.least_deviation} for trial in tried)
+        settings = ({"false_alarms": trial.false_alarms, "least_deviation": trial.least_deviation} for trial in tried)
         rows = [setting | _object(trial.figures) for setting, trial in zip(settings, tried, strict=True)]
         found |= {"tune": rows, "advice": advice.removeprefix("advice: ")}
     return json.dumps(found, indent=1)

@@ -33,7 +33,7 @@ _SERIES, _BAND, _FLAG, _ALERT, _LABEL = "#1f3b57", "#9ec5e8", "#e8a33d", "#c8102
 def plot(outcomes: Sequence[Outcome], folder: Path, progress: Callable[[int], None]) -> None:
     """Write `<name>.png` for each entity into `folder`. Raises BacktestError.
 
-    Of several channels those are shown that were blamed most often while an incident was open.
+    Of several channels those are shown that were that contributed most, most often, while an incident was open.
     """
     try:
         import matplotlib
@@ -82,9 +82,9 @@ def _title(each: Outcome) -> str:
 
 def _channels(each: Outcome) -> list[int]:
     """Return the channels to draw, in their order."""
-    if each.blamed is None:
+    if each.top_channel is None:
         return [0]
-    flagged = [name for name, flag in zip(each.blamed, each.flag.tolist(), strict=True) if flag]
+    flagged = [name for name, flag in zip(each.top_channel, each.flag.tolist(), strict=True) if flag]
     often = sorted(range(len(each.channels)), key=lambda at: -flagged.count(each.channels[at]))
     return sorted(often[:_MOST_CHANNELS])
 
@@ -113,7 +113,9 @@ def _strip(axes: "Axes", each: Outcome, times: Floats) -> None:
 
 def _series(axes: "Axes", each: Outcome, times: Floats, channel: int) -> None:
     name = each.channels[channel] if each.channels else "value"
-    of_this = np.ones(len(times), np.bool_) if each.blamed is None else np.array([name == b for b in each.blamed])
+    of_this = (
+        np.ones(len(times), np.bool_) if each.top_channel is None else np.array([name == b for b in each.top_channel])
+    )
     lower, upper = np.where(of_this, each.lower, np.nan), np.where(of_this, each.upper, np.nan)
     at, low, high = envelope(times, lower, upper)
     axes.fill_between(at, low, high, color=_BAND, alpha=0.6, linewidth=0)

@@ -57,7 +57,7 @@ def publish(folder: Path, job: str, start: float, end: float, values: Mapping[st
     return file
 
 
-class Board:
+class BacktestMetrics:
     """Shows the figures published last as metrics; a file is read when it has changed."""
 
     def __init__(self, metrics: SelfMetrics) -> None:

@@ -17,7 +17,7 @@ from exporter.pipeline.cycle import evaluate, judge
 from exporter.pipeline.gap_filling import fill_gaps
 from exporter.pipeline.job import LONGEST_CATCH_UP, Job
 from exporter.pipeline.verdict import Verdict
-from exporter.source.samples import Frame, Source
+from exporter.source.samples import RangeResult, Source
 
 
 class Columns:
@@ -38,7 +38,7 @@ class Columns:
         self._names, self._values, self._first, self._step = names, values, first, step
         self._labels: dict[bytes, list[bytes]] = {}
 
-    def frame(self, start: float, end: float) -> Frame:
+    def frame(self, start: float, end: float) -> RangeResult:
         """Return the samples from `start` to `end` (Unix seconds)."""
         first = max(round(start / self._step) - self._first, 0)
         last = max(round(end / self._step) - self._first, first - 1)
@@ -50,7 +50,7 @@ class Columns:
         labels = self._labels.setdefault(  # the same list again tells the window that the series are the same
             some.tobytes(), [name for name, is_there in zip(self._names, some.tolist(), strict=True) if is_there]
         )
-        return Frame(labels, counts[some], np.broadcast_to(times, values.shape)[present], values[present])
+        return RangeResult(labels, counts[some], np.broadcast_to(times, values.shape)[present], values[present])
 
 
 class NoHold:
@@ -138,7 +138,7 @@ class GroupSource:
         channels = enumerate(group.series[0].channels)
         self._columns = {name: Columns(names, group.values[:, at], base, group.step) for at, name in channels}
 
-    def range(self, expr: str, start: float, end: float, step: float, max_series: int | None = None) -> Frame:
+    def range(self, expr: str, start: float, end: float, step: float, max_series: int | None = None) -> RangeResult:
         """Return the samples of one channel from `start` to `end` (Unix seconds)."""
         del step, max_series  # the job's step is the group's, and files are not limited
         return self._columns[expr].frame(start, end)

@@ -10,7 +10,7 @@ from detectors.types import Flags, Floats
 from exporter.backtest.entity_result import Run
 from exporter.backtest.quality import Figures, beginnings, bridge, figures, overall, uncounted
 from exporter.pipeline.alert_budget import KAPPA, Budget
-from exporter.pipeline.incidents import INVALID_SCORE, STAYS_OPEN, Incidents
+from exporter.pipeline.incidents import INVALID_SCORE, STAYS_OPEN, IncidentTracker
 
 LINES: Final = (0.1, 0.25, 0.5, 1.0, 2.0, 7.0)
 """Incidents per week and entity."""
@@ -24,7 +24,7 @@ _AT_ONCE: Final = 50_000_000
 class Trial:
     """A setting, and the figures of the whole job with it."""
 
-    line: float
+    false_alarms: float
     least_deviation: float
     figures: Figures
 
@@ -36,8 +36,8 @@ def trials(name: str, runs: Sequence[Run], made: Figures) -> list[Trial]:
     another setting other samples would have been held back from learning.
     """
     job = runs[0].config
-    others = [(line, job.least_deviation) for line in LINES if line != job.line]
-    others += [(job.line, least) for least in _least_deviations(runs)]
+    others = [(false_alarms, job.least_deviation) for false_alarms in LINES if false_alarms != job.false_alarms]
+    others += [(job.false_alarms, least) for least in _least_deviations(runs)]
     found: list[list[Figures]] = [[] for _ in others]
     for run in runs:
         for at, (flag, alert) in enumerate(decided(run, others)):
@@ -46,13 +46,13 @@ def trials(name: str, runs: Sequence[Run], made: Figures) -> list[Trial]:
                 found[at].append(figures(changed))
     total = [overall(name, every, np.nan) for every in found]
     return [
-        Trial(job.line, job.least_deviation, made),
+        Trial(job.false_alarms, job.least_deviation, made),
         *(Trial(*setting, each) for setting, each in zip(others, total, strict=True)),
     ]
 
 
 def decided(run: Run, settings: Sequence[tuple[float, float]]) -> Iterator[tuple[Flags, Flags]]:
-    """Yield flags and alerts, shape (E, N), of a run for each setting of line and least deviation."""
+    """Yield flags and alerts, shape (E, N), of a run for each setting of false_alarms and least deviation."""
     size = max(int(_AT_ONCE // max(run.record.score.size, 1)), 1)
     for first in range(0, len(settings), size):
         yield from _decided(run, settings[first : first + size])
@@ -62,10 +62,12 @@ def _decided(run: Run, settings: Sequence[tuple[float, float]]) -> Iterator[tupl
     """Decide the trials side by side, as if each had entities of its own in the same job."""
     job, record = run.config, run.record
     entities, columns = record.score.shape
-    scores = np.concatenate([_scores(run, line, least) for line, least in settings])
+    scores = np.concatenate([_scores(run, false_alarms, least) for false_alarms, least in settings])
     keys = tuple((*key, ("", str(trial))) for trial in range(len(settings)) for key in record.keys)
-    incidents = Incidents(job.step, job.open_after, job.clear_after, job.max_hold, job.flap_limit, job.flap_window)
-    budgets = [Budget(job.budget, line) for line, _ in settings]
+    incidents = IncidentTracker(
+        job.step, job.open_after, job.clear_after, job.max_hold, job.flap_limit, job.flap_window
+    )
+    budgets = [Budget(job.budget, false_alarms) for false_alarms, _ in settings]
     parts = [slice(trial * entities, (trial + 1) * entities) for trial in range(len(settings))]
     flags, alerts = np.zeros(scores.shape, np.bool_), np.zeros(scores.shape, np.bool_)
     for column in range(run.first, columns):
@@ -79,13 +81,13 @@ def _decided(run: Run, settings: Sequence[tuple[float, float]]) -> Iterator[tupl
         yield flags[part], alerts[part]
 
 
-def _scores(run: Run, line: float, least: float) -> Floats:
+def _scores(run: Run, false_alarms: float, least: float) -> Floats:
     """Return the scores that the policy would have made of the same judgements, shape (E, N)."""
     job, record = run.config, run.record
     with np.errstate(invalid="ignore"):
         counts = (record.deviation >= least) & ((record.deviation > 0) | (job.direction == "both"))
         invalid = (record.score >= INVALID_SCORE) & (job.valid_range is not None)
-    score = record.score * (line / job.line) ** (1 / KAPPA)
+    score = record.score * (false_alarms / job.false_alarms) ** (1 / KAPPA)
     score = np.where(counts, score, np.minimum(score, STAYS_OPEN))
     return np.asarray(np.where(invalid, np.maximum(score, INVALID_SCORE), score))
 
@@ -132,7 +134,11 @@ def _best(found: Sequence[Trial]) -> Trial:
     A looser setting must find more: with fewer, longer incidents it may look cheaper than it is.
     """
     now = found[0].figures
-    stricter = [each for each in found if each.line < found[0].line or each.least_deviation > found[0].least_deviation]
+    stricter = [
+        each
+        for each in found
+        if each.false_alarms < found[0].false_alarms or each.least_deviation > found[0].least_deviation
+    ]
     free = [each for each in stricter if each.figures.found >= now.found and each.figures.false < now.false]
     if free:
         return min(free, key=lambda trial: trial.figures.false)
@@ -142,8 +148,8 @@ def _best(found: Sequence[Trial]) -> Trial:
 
 
 def _change(trial: Trial, made: Trial) -> str:
-    if trial.line != made.line:
-        return f"line: {trial.line:g} per week"
+    if trial.false_alarms != made.false_alarms:
+        return f"false_alarms: {trial.false_alarms:g} per week"
     return f"least_deviation: {trial.least_deviation:g}"
 
 

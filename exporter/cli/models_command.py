@@ -12,7 +12,7 @@ from rich.console import Console
 from exporter.cli.models_output import described, differences, told
 from exporter.config.load import ConfigError, load
 from exporter.config.sections.service import LogConfig
-from exporter.models import Store, Stored, StoreError
+from exporter.models import ModelVersion, Store, StoreError
 from exporter.models.signed_records import Manifest
 from exporter.observe.logs import configure
 from exporter.redact import masked
@@ -27,7 +27,7 @@ class Answer:
     code: int = 0
 
 
-def run(config: Path, profile: str | None, as_json: bool, ask: Callable[["Shelf"], Answer]) -> int:
+def run(config: Path, profile: str | None, as_json: bool, ask: Callable[["ModelsCommand"], Answer]) -> int:
     """Ask the store of a configuration and print the answer; return the exit code: 2 configuration, 1 store."""
     configure(LogConfig(format="console", level="warning"))
     try:
@@ -35,7 +35,7 @@ def run(config: Path, profile: str | None, as_json: bool, ask: Callable[["Shelf"
         if settings.models is None:
             sys.stderr.write(f"{config}: no models are kept; add models: {{path: …}} or models: {{url: …}}\n")
             return 2
-        answer = ask(Shelf(Store(settings.models), tuple(settings.jobs)))
+        answer = ask(ModelsCommand(Store(settings.models), tuple(settings.jobs)))
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
         return 2
@@ -51,7 +51,7 @@ def run(config: Path, profile: str | None, as_json: bool, ask: Callable[["Shelf"
     return answer.code
 
 
-class Shelf:
+class ModelsCommand:
     """A store and the configured jobs. A job named without its shard stands for all its shards."""
 
     def __init__(self, store: Store, configured: Sequence[str]) -> None:
@@ -130,7 +130,7 @@ class Shelf:
         return found
 
     @staticmethod
-    def _one(job: str, versions: Sequence[Stored], version: str | None, which: str) -> Stored:
+    def _one(job: str, versions: Sequence[ModelVersion], version: str | None, which: str) -> ModelVersion:
         if version is None:
             found = [each for each in versions if each.in_service or which == "other"]
         else:
@@ -153,7 +153,7 @@ def _version_of(store: Store, job: str) -> str:
     return pointer.version if pointer else ""
 
 
-def _data(job: str, stored: Stored) -> dict[str, Any]:
+def _data(job: str, stored: ModelVersion) -> dict[str, Any]:
     manifest: Manifest | None = stored.manifest
     fields = {name: getattr(manifest, name) for name in Manifest.__slots__} if manifest else {}
     outcome = stored.outcome

@@ -9,13 +9,13 @@ from rich.table import Table
 from rich.text import Text
 
 from exporter.config.values import format_duration
-from exporter.models import Stored
+from exporter.models import ModelVersion
 
 _TIMES: Final = ("trained_from", "trained_to", "trained_at")
 _OWN: Final = ("job", "version", "generation", "sha256", "trained_at")  # differ between any two versions
 
 
-def told(found: Mapping[str, Sequence[Stored]]) -> list[Any]:
+def told(found: Mapping[str, Sequence[ModelVersion]]) -> list[Any]:
     """Return a table of the versions of jobs, then what there is to say of them."""
     table = Table()
     for heading in ("job", "version", "in service", "trained at", "on", "detector", "size", "gate"):
@@ -39,7 +39,7 @@ def told(found: Mapping[str, Sequence[Stored]]) -> list[Any]:
     return [*([table] if table.row_count else []), *notes]
 
 
-def described(job: str, stored: Stored, trained: Mapping[str, Any] | None) -> Iterator[str]:
+def described(job: str, stored: ModelVersion, trained: Mapping[str, Any] | None) -> Iterator[str]:
     """Yield lines with all that is known of a version, and how the last training ended."""
     yield f"{job} {stored.version}{' (in service)' if stored.in_service else ''}"
     if stored.manifest is None:
@@ -51,7 +51,7 @@ def described(job: str, stored: Stored, trained: Mapping[str, Any] | None) -> It
         yield f"  last training: {ended}: {trained.get('reason') or 'no reason given'}"
 
 
-def differences(one: Stored, other: Stored) -> dict[str, tuple[Any, Any]]:
+def differences(one: ModelVersion, other: ModelVersion) -> dict[str, tuple[Any, Any]]:
     """Return what is not the same of two versions, by name."""
     mine, theirs = facts(one), facts(other)
     names = dict.fromkeys([*mine, *theirs])
@@ -62,7 +62,7 @@ def differences(one: Stored, other: Stored) -> dict[str, tuple[Any, Any]]:
     }
 
 
-def facts(stored: Stored) -> dict[str, Any]:
+def facts(stored: ModelVersion) -> dict[str, Any]:
     """Return manifest and verdict of a version, flat, for people."""
     found: dict[str, Any] = {}
     for name, value in (asdict(stored.manifest) if stored.manifest else {}).items():
@@ -87,7 +87,7 @@ def _span(seconds: float) -> str:
     return format_duration(max(round(seconds), 0))
 
 
-def _gate(stored: Stored) -> str:
+def _gate(stored: ModelVersion) -> str:
     if stored.outcome is None:
         return "not judged"
     return f"{'passed' if stored.outcome.passed else 'rejected'}: {stored.outcome.reason}"

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 from exporter.config.errors import MOST, ConfigError, Mistake, nearest, unknown_key
 from exporter.config.known_keys import known_keys
 from exporter.config.nodes import Node, Place, follow, plain, without
+from exporter.config.renamed import renamed
 from exporter.config.section_base import Section
 from exporter.config.values import shown
 
@@ -121,7 +122,7 @@ def _mistake(place: Place, fault: Fault, tree: Node, model: type[BaseModel]) -> 
 def _message(place: Place, fault: Fault, model: type[BaseModel]) -> str:  # noqa: PLR0911 - one return for each kind
     kind, value, context = fault["type"], fault["input"], fault.get("ctx", {})
     if kind in _UNKNOWN:
-        return unknown_key(str(place[-1]), known_keys(model, place[:-1]))
+        return renamed(place) or unknown_key(str(place[-1]), known_keys(model, place[:-1]))
     if kind in _MISSING:
         return "is missing"
     if context.get("class_name") == "Secret":
@@ -137,7 +138,7 @@ def _message(place: Place, fault: Fault, model: type[BaseModel]) -> str:  # noqa
         near = nearest(
             str(value), known := [word.strip("'") for word in context["expected"].replace(" or ", ", ").split(", ")]
         )
-        return f"must be {', '.join(known[:-1])} or {known[-1]}, not {shown(value)}" + (
+        return renamed(place, value) or f"must be {', '.join(known[:-1])} or {known[-1]}, not {shown(value)}" + (
             f"; did you mean {near!r}?" if near else ""
         )
     if kind == "string_pattern_mismatch":

@@ -14,8 +14,8 @@ A refused model stays where it is, as evidence.
 """
 
 from exporter.models.errors import ModelMissing, ModelRefused, StoreError
-from exporter.models.maintenance import Stored
+from exporter.models.maintenance import ModelVersion
 from exporter.models.names import folder_name
 from exporter.models.store import KEPT, Store
 
-__all__ = ["KEPT", "ModelMissing", "ModelRefused", "Store", "StoreError", "Stored", "folder_name"]
+__all__ = ["KEPT", "ModelMissing", "ModelRefused", "ModelVersion", "Store", "StoreError", "folder_name"]

@@ -15,7 +15,7 @@ LOCK_WAIT: Final = 30.0
 """Seconds that a change of a job's models waits for another one to end."""
 
 
-class Place(Protocol):
+class Backend(Protocol):
     """Files by names such as `node-cpu/current`. All methods raise OSError, where the store cannot be reached too."""
 
     def where(self, name: str) -> str:
@@ -59,18 +59,18 @@ class Place(Protocol):
         ...
 
 
-def place_of(config: ModelsConfig) -> Place:
+def place_of(config: ModelsConfig) -> Backend:
     """Return where `config` keeps models. A `file://` URL is a folder as any other."""
     if config.path is not None:
-        return Folder(config.path)
+        return FolderBackend(config.path)
     if (config.url or "").startswith(("file://", "local://")):
-        return Folder(Path(unquote((config.url or "").partition("://")[2])))
-    from exporter.models.backend_fsspec import Objects  # fsspec and what it brings: only where it is needed
+        return FolderBackend(Path(unquote((config.url or "").partition("://")[2])))
+    from exporter.models.backend_fsspec import FsspecBackend  # fsspec and what it brings: only where it is needed
 
-    return Objects(config)
+    return FsspecBackend(config)
 
 
-class Folder:
+class FolderBackend:
     """A local folder: what is written is down on the disk, renamed into place, and under a lock of its job."""
 
     def __init__(self, path: Path) -> None:

@@ -28,7 +28,7 @@ STUCK: Final = 4
 _T = TypeVar("_T")
 
 
-class Objects:
+class FsspecBackend:
     """The objects below `config.url`.
 
     Every call ends within `config.timeout` seconds; after one without an answer the next ones fail at once for as long.

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from exporter.atomic_files import TooLarge
-from exporter.models.backend import Place
+from exporter.models.backend import Backend
 from exporter.models.errors import ModelMissing, ModelRefused
 from exporter.models.names import folder_name, newest_first, saved_at
 from exporter.models.reader import RECORD_LIMIT, Reader
@@ -19,7 +19,7 @@ _UNFINISHED: Final = 86_400.0  # seconds after which a version without a manifes
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class ModelVersion:
     """One version in the store: its manifest, or why it is refused; `outcome` is the gate's, if it was judged."""
 
     version: str
@@ -29,15 +29,15 @@ class Stored:
     outcome: Outcome | None = None
 
 
-def stored(reader: Reader, version: str, in_service: bool) -> Stored:
+def stored(reader: Reader, version: str, in_service: bool) -> ModelVersion:
     """Return what there is to know of a version without reading its model. Raises StoreError."""
     try:
-        return Stored(version, in_service, reader.manifest(version), outcome=reader.outcome(version))
+        return ModelVersion(version, in_service, reader.manifest(version), outcome=reader.outcome(version))
     except ModelMissing:
         why = f"job {reader.job}: version {version} was not saved to its end"
     except ModelRefused as error:
         why = str(error)
-    return Stored(version, in_service, None, refused=why)
+    return ModelVersion(version, in_service, None, refused=why)
 
 
 def damage(reader: Reader) -> dict[str, str]:
@@ -80,7 +80,7 @@ def tidy(reader: Reader, keep: int) -> tuple[str, ...]:
     return tuple(removed)
 
 
-def job_of(place: Place, folder: str) -> str | None:
+def job_of(place: Backend, folder: str) -> str | None:
     """Return whose models are in a folder, None if that cannot be made out. Raises OSError."""
     if folder_name(folder) == folder:
         return folder

@@ -11,7 +11,7 @@ import numpy as np
 
 from detectors.types import State
 from exporter.atomic_files import TooLarge
-from exporter.models.backend import Place
+from exporter.models.backend import Backend
 from exporter.models.errors import ModelMissing, ModelRefused, StoreError, Unreachable
 from exporter.models.names import folder_name, is_version, newest_first
 from exporter.models.signed_records import Manifest, Outcome, Pointer, SealError, as_json, libraries, unseal
@@ -26,7 +26,7 @@ _Content = TypeVar("_Content")
 class Reader:
     """Reads the records and models of one job; `keys` are those of the store, `most` is models.max_size in bytes."""
 
-    def __init__(self, place: Place, job: str, keys: Sequence[bytes], most: int) -> None:
+    def __init__(self, place: Backend, job: str, keys: Sequence[bytes], most: int) -> None:
         self.place, self.job, self._keys, self._most = place, job, keys, most
         self.folder = folder_name(job)
 

@@ -8,7 +8,7 @@ import structlog
 from exporter.atomic_files import TooLarge
 from exporter.config.sections.root import Config
 from exporter.models import folder_name
-from exporter.models.backend import Folder, Place, place_of
+from exporter.models.backend import Backend, FolderBackend, place_of
 
 log = structlog.get_logger()
 
@@ -45,7 +45,7 @@ class RetrainRequest(msgspec.Struct, frozen=True, kw_only=True):
 class RetrainFolder:
     """The requests beside models or states. A later request of a job takes the place of its earlier one."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Backend) -> None:
         self._place = place
 
     @classmethod
@@ -53,7 +53,7 @@ class RetrainFolder:
         """Return the folder of a configuration: beside the models, else beside the saved states; None without both."""
         if config.models:
             return cls(place_of(config.models))
-        return cls(Folder(config.state.path)) if config.state else None
+        return cls(FolderBackend(config.state.path)) if config.state else None
 
     def write(self, request: RetrainRequest) -> str:
         """Leave a request; return where it is. Raises OSError."""

@@ -17,7 +17,7 @@ from exporter.config.secrets import SecretUnavailable
 from exporter.config.sections.models import ModelsConfig
 from exporter.models.backend import place_of
 from exporter.models.errors import ModelMissing, ModelRefused, StoreError
-from exporter.models.maintenance import Stored, counted, damage, job_of, result_of, stored, tidy
+from exporter.models.maintenance import ModelVersion, counted, damage, job_of, result_of, stored, tidy
 from exporter.models.names import folder_name, generation_of, is_version, version_name
 from exporter.models.reader import RECORD_LIMIT, Reader
 from exporter.models.signed_records import (
@@ -220,7 +220,7 @@ class Store:
         """Return which version is in service, None if none is; cheap. Raises ModelRefused, StoreError."""
         return self._reader(job).current()
 
-    def versions(self, job: str) -> tuple[Stored, ...]:
+    def versions(self, job: str) -> tuple[ModelVersion, ...]:
         """Return what is stored of a job, the newest first; models are not read. Raises StoreError."""
         reader, (pointer, _) = self._reader(job), self._before(job)
         in_service = pointer.version if pointer else ""

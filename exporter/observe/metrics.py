@@ -86,8 +86,12 @@ class SelfMetrics:
         self.audit_rows = counter("audit_rows_total", "Rows written to the audit file")
         self.audit_errors = counter("audit_write_errors_total", "Failed writes to the audit file")
         self.audit_lost = counter("audit_rows_lost_total", "Rows given up because the audit file could not be written")
-        self.notices = counter("notices_total", "Notices by outcome: sent, failed or suppressed", "receiver", "outcome")
-        self.notices_pending = gauge("notices_pending", "Incidents of which a receiver has yet to be told", "receiver")
+        self.notifications = counter(
+            "notifications_total", "Notices by outcome: sent, failed or suppressed", "receiver", "outcome"
+        )
+        self.notifications_pending = gauge(
+            "notifications_pending", "Incidents of which a receiver has yet to be told", "receiver"
+        )
         self.reports = counter("reports_total", "Scheduled reports by outcome: made, empty or failed", "outcome")
         self.reload_ok = gauge(
             "config_last_reload_successful", "1 if the last attempt to load the configuration succeeded"

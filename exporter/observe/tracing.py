@@ -89,7 +89,7 @@ class _Patient(SpanExporter):
         if failed and not self._failing:
             log.warning("traces_not_sent", error=self._words.text, hint="dropped until the collector answers again")
         elif self._failing and not failed:
-            log.info("traces_sent_again")
+            log.info("traces_recovered")
         self._failing = failed
         return result
 

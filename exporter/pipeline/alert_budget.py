@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.entity_state import Column, Roster
+from detectors.entity_state import Column, EntityState
 from detectors.types import Flags, Floats, Key, State
 
 WEEK: Final = 604_800.0
@@ -59,15 +59,15 @@ class Budget:
     ----------
     per_week : float
         Alerts per week for the whole job.
-    line : float
+    false_alarms : float
         Incidents per week and entity that open by chance.
     """
 
-    def __init__(self, per_week: float, line: float) -> None:
-        self._per_week, self._line = per_week, line
+    def __init__(self, per_week: float, false_alarms: float) -> None:
+        self._per_week, self._false_alarms = per_week, false_alarms
         self._closed = np.zeros(len(_EDGES))
         self._entity_weeks = 0.0
-        self._roster = Roster(
+        self._roster = EntityState(
             {
                 "age": Column(0.0),
                 "alerting": Column(False, (), np.bool_),
@@ -138,7 +138,7 @@ class Budget:
         share = chance_share(_EDGES, step)
         chance = np.where(share > 0.5, at_least, faded)  # what most chance incidents reach tells no failure apart
         prior = PRIOR_WEEKS * entities
-        rate = entities * (prior * self._line * share + chance) / (prior + self._entity_weeks)
+        rate = entities * (prior * self._false_alarms * share + chance) / (prior + self._entity_weeks)
         least: Floats = np.minimum.accumulate(rate)
         return least
 

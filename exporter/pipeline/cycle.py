@@ -15,29 +15,29 @@ from exporter.pipeline.gap_filling import fill_gaps
 from exporter.pipeline.initial_fit import fitted_first
 from exporter.pipeline.job import Job
 from exporter.pipeline.verdict import Verdict
-from exporter.pipeline.window import Piece, Window
+from exporter.pipeline.window import Chunk, Window
 
 log = structlog.get_logger()
 
 
 def evaluate(
-    job: Job, now: float, telemetry: Telemetry, metrics: SelfMetrics, goes_on: Callable[[], bool] = lambda: True
+    job: Job, now: float, telemetry: Telemetry, metrics: SelfMetrics, should_continue: Callable[[], bool] = lambda: True
 ) -> Iterator[Verdict]:
     """Judge every sample of `job` not judged yet, the oldest first; of a warm-up only the last verdict is yielded.
 
-    What came in while we could not ask is judged as if we had: the same verdicts, later. `goes_on` is asked between two
-    samples; where it says no the cycle ends there, and the next one goes on. Raises SourceError when samples cannot be
-    had; what was judged until then stays judged.
+    What came in while we could not ask is judged as if we had: the same verdicts, later. `should_continue` is asked
+    between two samples; where it says no the cycle ends there, and the next one goes on. Raises SourceError when
+    samples cannot be had; what was judged until then stays judged.
     """
     until = now - job.config.lag
     measured = partial(telemetry.stage, job.name)
     read = partial(counted, job, metrics, partial(measured, "fetch"))
     pieces = read(job.window, job.first(until), until)
-    if job.owes_fit:
+    if job.needs_initial_fit:
         pieces = fitted_first(job, pieces, until, read)
     verdict = None
     for window, whole in unjudged(job, pieces, until):
-        if verdict is not None and not goes_on():
+        if verdict is not None and not should_continue():
             return
         if whole and not job.fitted and not job.warming:
             job.ensure_fitted(fill_gaps(window, job.config.fill))
@@ -53,7 +53,7 @@ def evaluate(
         yield job.last
 
 
-def unjudged(job: Job, pieces: Iterable[Piece], until: float) -> Iterator[tuple[Batch, bool]]:
+def unjudged(job: Job, pieces: Iterable[Chunk], until: float) -> Iterator[tuple[Batch, bool]]:
     """Yield the window of each sample not judged yet, and whether the answer it came with was a whole one.
 
     Half an answer is good enough to judge, not to learn a model from.
@@ -83,7 +83,9 @@ def judge(job: Job, window: Batch, stage: Callable[[Stage], AbstractContextManag
         score = job.policy.apply(judgement, batch)
     with stage("decide"):
         now = float(batch.times[-1])
-        decision = job.incidents.decide(batch.keys, score, now, step, judgement.blame, job.take_accepted(batch.keys))
+        decision = job.incidents.decide(
+            batch.keys, score, now, step, judgement.contribution, job.take_accepted(batch.keys)
+        )
         alert = job.budget.decide(batch.keys, decision.flag, decision.severity, decision.closed_severity, step)
         groups = job.groups.score(batch.keys, decision.flag, now, step)
         job.detector.update(batch.last(1), held=decision.flag, adopted=decision.adopted)
@@ -100,7 +102,7 @@ def judge(job: Job, window: Batch, stage: Callable[[Stage], AbstractContextManag
         expected=judgement.expected,
         lower=judgement.lower,
         upper=judgement.upper,
-        blame=np.where(np.isnan(decision.blame), judgement.blame, decision.blame),
+        contribution=np.where(np.isnan(decision.contribution), judgement.contribution, decision.contribution),
         score=score,
         severity=decision.severity,
         flag=decision.flag,
@@ -140,7 +142,7 @@ def counted(
     window: Window,
     first: float,
     until: float,
-) -> Iterator[Piece]:
+) -> Iterator[Chunk]:
     """Read what a window asks for, and add to the metrics what came in and what was left out."""
     for piece in window.read(job.source, first, until, measured):
         yield piece

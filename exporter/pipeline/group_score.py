@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from detectors.entity_state import Column, Roster
+from detectors.entity_state import Column, EntityState
 from detectors.types import Flags, Floats, Key, State
 from exporter.pipeline.alert_budget import KAPPA, MEMORY, WEEK
 
@@ -23,7 +23,7 @@ _IN_A_BLOCK: Final = 12
 _BINS: Final = 20  # powers of two, up to half a million entities
 
 
-class Groups:
+class GroupScorer:
     """Scores groups of entities by how rare their number of open incidents is; above 1 is rarer than once a week.
 
     The rate per week of at least k open at once is a posterior of independent chance incidents (a binomial tail, worth
@@ -34,15 +34,15 @@ class Groups:
     ----------
     labels : sequence of str
         Labels whose values make a group.
-    line : float
+    false_alarms : float
         Incidents per week and entity that open by chance.
     """
 
-    def __init__(self, labels: Sequence[str], line: float) -> None:
-        self._labels, self._line = tuple(labels), line
+    def __init__(self, labels: Sequence[str], false_alarms: float) -> None:
+        self._labels, self._false_alarms = tuple(labels), false_alarms
         self._keys: tuple[Key, ...] = ()
         self._group_of = np.empty(0, np.int64)
-        self._roster = Roster(
+        self._roster = EntityState(
             {"seen": Column(0.0, (_BINS,)), "weeks": Column(0.0), "most": Column(0.0), "block": Column(-math.inf)}
         )
 
@@ -86,7 +86,9 @@ class Groups:
         from scipy.special import betainc  # half a second of start-up, only for jobs with groups
 
         some = np.maximum(opened, 1.0)  # binomial tail P(X >= k) = I_p(k, n - k + 1)
-        tail: Floats = np.where(opened > 0, betainc(some, size - some + 1, min(CHANCE_OPEN * self._line, 0.5)), 1.0)
+        tail: Floats = np.where(
+            opened > 0, betainc(some, size - some + 1, min(CHANCE_OPEN * self._false_alarms, 0.5)), 1.0
+        )
         # k incidents of five minutes meet for a k-th of them: so many chances has an hour
         return WEEK / BLOCK * np.minimum(tail * np.where(opened > 0, _IN_A_BLOCK * some, 1.0), 1.0)
 

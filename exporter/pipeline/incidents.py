@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from detectors.entity_state import Column, Roster
+from detectors.entity_state import Column, EntityState
 from detectors.types import Batch, Flags, Floats, Judgement, Key, State
 from exporter.config.sections.job import JobConfig
 from exporter.pipeline.alert_budget import KAPPA
@@ -26,7 +26,7 @@ class Policy:
     least_deviation: float = 0.0
     lowest: float = -np.inf
     highest: float = np.inf
-    line: float = 1.0
+    false_alarms: float = 1.0
     """Incidents per week and entity that may open by chance; detectors score for one."""
 
     @classmethod
@@ -38,7 +38,7 @@ class Policy:
             job.least_deviation,
             -np.inf if lowest is None else lowest,
             np.inf if highest is None else highest,
-            job.line,
+            job.false_alarms,
         )
 
     def apply(self, judgement: Judgement, batch: Batch) -> Floats:
@@ -58,17 +58,17 @@ class Policy:
             invalid = ((newest < self.lowest) | (newest > self.highest)).any(axis=1)
         unknown = np.isnan(newest)
         counts = (~too_small & ~unknown).any(axis=1)
-        score: Floats = judgement.score * float(self.line ** (1 / KAPPA))
+        score: Floats = judgement.score * float(self.false_alarms ** (1 / KAPPA))
         score = np.where(counts, score, np.minimum(score, STAYS_OPEN))
         return np.where(invalid, np.fmax(score, INVALID_SCORE), score)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Decision:
+class IncidentUpdate:
     """Incidents after one cycle; arrays have shape (E,); `closed_severity` is 0 where none has just ended.
 
-    `blame`, shape (E, C), is the share of the severity by channel of the incidents that are open or just ended; NaN in
-    the other rows.
+    `contribution`, shape (E, C), is the share of the severity by channel of the incidents that are open or just ended;
+    NaN in the other rows.
     """
 
     flag: Flags
@@ -77,11 +77,11 @@ class Decision:
     flapping: Flags
     severity: Floats
     since: Floats
-    blame: Floats
+    contribution: Floats
     closed_severity: Floats
 
 
-class Incidents:
+class IncidentTracker:
     """Open incidents of a job's entities, with hysteresis.
 
     An incident opens after `open_after` scores above 1 in a row and closes when `clear_after` seconds have passed
@@ -97,7 +97,7 @@ class Incidents:
     step, open_after, clear_after, max_hold, flap_limit, flap_window
         As in the configuration of a job; times in seconds.
     channels : int
-        How many share the blame.
+        How many share the contribution.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class Incidents:
     ) -> None:
         self._step, self._open_after, self._clear_after, self._max_hold = step, open_after, clear_after, max_hold
         self._flap_window = flap_window
-        self._roster = Roster(
+        self._roster = EntityState(
             {
                 "open": Column(False, (), np.bool_),
                 "above": Column(0, (), np.int64),
@@ -120,7 +120,7 @@ class Incidents:
                 "silent": Column(0.0),
                 "since": Column(np.nan),
                 "severity": Column(0.0),
-                "blame": Column(0.0, (channels,)),
+                "contribution": Column(0.0, (channels,)),
                 "turns": Column(-np.inf, (flap_limit + 1,)),
                 "flapping": Column(False, (), np.bool_),
             }
@@ -145,13 +145,13 @@ class Incidents:
         score: Floats,
         now: float,
         elapsed: float,
-        blame: Floats | None = None,
+        contribution: Floats | None = None,
         accepted: Flags | None = None,
-    ) -> Decision:
+    ) -> IncidentUpdate:
         """Take in the scores of the sample at `now`, `elapsed` seconds after the last one decided on.
 
-        `blame` is the share of each score by channel, shape (E, C). Open incidents of entities in `accepted`, shape
-        (E,), end as if `max_hold` had passed; what is normal now tells nothing about how severe incidents are.
+        `contribution` is the share of each score by channel, shape (E, C). Open incidents of entities in `accepted`,
+        shape (E,), end as if `max_hold` had passed; what is normal now tells nothing about how severe incidents are.
         """
         r = self._roster
         r.align(keys)
@@ -170,8 +170,10 @@ class Incidents:
         r["since"] = np.where(opening & ~before, now, r["since"])
         gain = self._step / 60.0 * np.log(np.where(hot, np.clip(score, 1.0, 1e9), 1.0))
         r["severity"] = np.where(before | opening, r["severity"] + gain, 0.0)
-        if blame is not None:
-            r["blame"] = np.where((before | opening)[:, None], r["blame"] + gain[:, None] * np.nan_to_num(blame), 0.0)
+        if contribution is not None:
+            r["contribution"] = np.where(
+                (before | opening)[:, None], r["contribution"] + gain[:, None] * np.nan_to_num(contribution), 0.0
+            )
         r["open"] = (r["open"] | opening) & ~calmed & ~ended
         r["flapping"] = self._flaps(opening | calmed, ended, known, now, elapsed)
         flag = r["open"] | r["flapping"]
@@ -179,9 +181,9 @@ class Incidents:
         closed_severity, shares = np.where(closing & ~accepted, r["severity"], 0.0), self._shares()
         r["since"] = np.where(flag, r["since"], np.nan)
         r["severity"] = np.where(flag, r["severity"], 0.0)
-        r["blame"] = np.where(flag[:, None], r["blame"], 0.0)
+        r["contribution"] = np.where(flag[:, None], r["contribution"], 0.0)
         r["above"] = np.where(calmed | ended, 0, r["above"])
-        return Decision(
+        return IncidentUpdate(
             flag,
             flag != before,
             adopted,
@@ -205,7 +207,7 @@ class Incidents:
         return flapping
 
     def _shares(self) -> Floats:
-        blame = self._roster["blame"]
-        total = blame.sum(axis=1, keepdims=True)
-        shares: Floats = np.divide(blame, total, out=np.full(blame.shape, np.nan), where=total > 0)
+        contribution = self._roster["contribution"]
+        total = contribution.sum(axis=1, keepdims=True)
+        shares: Floats = np.divide(contribution, total, out=np.full(contribution.shape, np.nan), where=total > 0)
         return shares

@@ -6,16 +6,16 @@ from typing import Final
 
 from exporter.pipeline.gap_filling import fill_gaps
 from exporter.pipeline.job import Job
-from exporter.pipeline.window import Piece, Window
+from exporter.pipeline.window import Chunk, Window
 
-Read = Callable[[Window, float, float], Iterator[Piece]]
+Read = Callable[[Window, float, float], Iterator[Chunk]]
 """Reads what a window asks for from one time (Unix seconds) to another."""
 
 HELD: Final = 8_000_000
 """Samples a model is fitted on at a start, in whole columns; 64 MB. Of a longer history it is the newest part."""
 
 
-def fitted_first(job: Job, pieces: Iterator[Piece], until: float, read: Read) -> Iterator[Piece]:
+def fitted_first(job: Job, pieces: Iterator[Chunk], until: float, read: Read) -> Iterator[Chunk]:
     """Load the model of `job`, or fit one on the history up to `until` (Unix seconds); return the pieces to judge.
 
     At a start the pieces are the history. As long as there are few enough to hold, the model is fitted on all of them;
@@ -24,7 +24,7 @@ def fitted_first(job: Job, pieces: Iterator[Piece], until: float, read: Read) ->
     """
     if job.load_model():
         return pieces
-    held: deque[Piece] = deque()
+    held: deque[Chunk] = deque()
     size = 0 if job.judged == -float("inf") else HELD + 1
     while size <= HELD and (piece := next(pieces, None)) is not None:
         held.append(piece)
@@ -39,7 +39,7 @@ def fitted_first(job: Job, pieces: Iterator[Piece], until: float, read: Read) ->
     return _drained(held, pieces)
 
 
-def _newest(job: Job, until: float, read: Read) -> Iterator[Piece]:
+def _newest(job: Job, until: float, read: Read) -> Iterator[Chunk]:
     """Read as much of the history before `until` as may be held."""
     step = job.config.step
     now = next(read(job.new_window(1), until - step, until))
@@ -47,7 +47,7 @@ def _newest(job: Job, until: float, read: Read) -> Iterator[Piece]:
     return read(job.new_window(1), until - (min(columns, job.history) - 1) * step, until)
 
 
-def _drained(held: deque[Piece], pieces: Iterator[Piece]) -> Iterator[Piece]:
+def _drained(held: deque[Chunk], pieces: Iterator[Chunk]) -> Iterator[Chunk]:
     """Yield what is held, letting go of it, and then the rest."""
     while held:
         yield held.popleft()

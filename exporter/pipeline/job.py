@@ -17,8 +17,8 @@ from exporter.models.signed_records import Manifest
 from exporter.observe.metrics import SelfMetrics
 from exporter.pipeline.alert_budget import Budget
 from exporter.pipeline.drift import DriftWatch
-from exporter.pipeline.group_score import Groups
-from exporter.pipeline.incidents import Incidents, Policy
+from exporter.pipeline.group_score import GroupScorer
+from exporter.pipeline.incidents import IncidentTracker, Policy
 from exporter.pipeline.shard import Shard
 from exporter.pipeline.verdict import Verdict, restored_verdict, verdict_state
 from exporter.pipeline.window import Window
@@ -85,7 +85,7 @@ class Job:
         self.detector: Detector = make(config.detector, self.samples)
         self.detector_name = config.detector if isinstance(config.detector, str) else next(iter(config.detector))
         self.policy = Policy.of(config)
-        self.incidents = Incidents(
+        self.incidents = IncidentTracker(
             config.step,
             config.open_after,
             config.clear_after,
@@ -94,8 +94,8 @@ class Job:
             config.flap_window,
             len(config.queries),
         )
-        self.budget = Budget(config.budget / shard.count, config.line)
-        self.groups = Groups(config.group, config.line)
+        self.budget = Budget(config.budget / shard.count, config.false_alarms)
+        self.groups = GroupScorer(config.group, config.false_alarms)
         self.drift: DriftWatch | None = None
         """What watches the scores for lasting changes, if anything does."""
         self.judged = -math.inf
@@ -150,7 +150,7 @@ class Job:
     def _newest(self, until: float) -> float:
         return math.floor(until / self.config.step) * self.config.step
 
-    def warmed(self, until: float) -> float:
+    def backfill_progress(self, until: float) -> float:
         """Return which share of the history up to `until` (Unix seconds) was replayed, from 0 to 1."""
         if not self.warming:
             return float(self.judged > -math.inf)
@@ -194,7 +194,7 @@ class Job:
             # A counter that nobody scrapes right now has no metadata; the naming convention is the fallback.
             if types.get(metric, "counter" if _COUNTER_NAME.fullmatch(metric) else "gauge") == "counter":
                 rated[channel] = as_rate(queries[channel], span)
-                log.info("counter_rated", job=self.name, expr=queries[channel], judged=rated[channel])
+                log.info("counter_to_rate", job=self.name, expr=queries[channel], judged=rated[channel])
         return rated
 
     @property
@@ -203,7 +203,7 @@ class Job:
         return self._fitted
 
     @property
-    def owes_fit(self) -> bool:
+    def needs_initial_fit(self) -> bool:
         """Whether the detector still lacks a model, and the history has not been looked at for one."""
         return not self._fitted and not self._history_used
 
@@ -248,7 +248,7 @@ class Job:
         self._serve(manifest.version, manifest.trained_at)
 
     @property
-    def settled(self) -> bool:
+    def is_live(self) -> bool:
         """Whether the job judges samples as they come: neither a first model nor a warm-up is under way."""
         return self._fitted and not self.warming and self._window is not None
 

@@ -26,7 +26,7 @@ class Verdict:
     channels : tuple of str, length C
     values, expected, lower, upper : Floats, shape (E, C)
         NaN where there is none.
-    blame : Floats, shape (E, C)
+    contribution : Floats, shape (E, C)
         Share by channel of the severity of an incident that is open or just ended, of the score elsewhere; NaN where
         there is none.
     score, severity : Floats, shape (E,)
@@ -55,7 +55,7 @@ class Verdict:
     expected: Floats
     lower: Floats
     upper: Floats
-    blame: Floats
+    contribution: Floats
     score: Floats
     severity: Floats
     flag: Flags
@@ -70,7 +70,7 @@ class Verdict:
     drift: Drift | None = None
 
 
-_WIDE: Final = ("values", "expected", "lower", "upper", "blame")
+_WIDE: Final = ("values", "expected", "lower", "upper", "contribution")
 _NARROW: Final = ("score", "severity", "since")
 _FLAGS: Final = ("flag", "flapping", "alert")
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.types import Batch, Flags, Floats, Key
-from exporter.source.samples import Frame, Source
+from exporter.source.samples import RangeResult, Source
 
 Measured = AbstractContextManager[object]
 
@@ -33,7 +33,7 @@ _UNSEEN: Final = 10_000
 
 
 @dataclass(slots=True)
-class Intake:
+class FetchStats:
     """What one piece of samples brought in."""
 
     samples: int = 0
@@ -43,7 +43,7 @@ class Intake:
     series_dropped: dict[str, int] = field(default_factory=dict)
     samples_dropped: dict[str, int] = field(default_factory=dict)
 
-    def add(self, frame: Frame) -> None:
+    def add(self, frame: RangeResult) -> None:
         """Count one answer."""
         self.samples += len(frame.values)
         self.body_bytes += frame.body_bytes
@@ -58,7 +58,7 @@ class Intake:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Piece:
+class Chunk:
     """Samples as they were read, for `Window.take`.
 
     Parameters
@@ -68,14 +68,14 @@ class Piece:
     count : int
         Columns.
     answers : tuple, one for each channel
-        Labels of the series as in `Frame`, length S, and their values, shape (S, count).
-    intake : Intake
+        Labels of the series as in `RangeResult`, length S, and their values, shape (S, count).
+    intake : FetchStats
     """
 
     first: float
     count: int
     answers: tuple[tuple[list[bytes], Floats], ...]
-    intake: Intake
+    intake: FetchStats
 
     @property
     def size(self) -> int:
@@ -136,7 +136,7 @@ class Window:
 
     def read(
         self, source: Source, first: float, until: float, measured: Callable[[], Measured] = nullcontext
-    ) -> Iterator[Piece]:
+    ) -> Iterator[Chunk]:
         """Ask for the samples from `first` up to `until` (Unix seconds) that are newer than the window, oldest first.
 
         Each piece is asked for when the one before has been dealt with, and within `measured()`. Raises SourceError;
@@ -154,8 +154,8 @@ class Window:
             series, columns = sum(len(labels) for labels, _ in piece.answers), _GROWTH * columns
             start = last + self._step
 
-    def _piece(self, source: Source, first: float, last: float) -> Piece:
-        intake, answers, count = Intake(), [], round((last - first) / self._step) + 1
+    def _piece(self, source: Source, first: float, last: float) -> Chunk:
+        intake, answers, count = FetchStats(), [], round((last - first) / self._step) + 1
         for query in self.queries.values():
             frame = source.range(query, first, last, self._step, self._max_series)
             intake.add(frame)
@@ -165,9 +165,9 @@ class Window:
             inside = (column >= 0) & (column < count)
             values[row[inside], column[inside]] = frame.values[inside]
             answers.append((frame.labels, values))
-        return Piece(first, count, tuple(answers), intake)
+        return Chunk(first, count, tuple(answers), intake)
 
-    def take(self, piece: Piece) -> Iterator[Batch]:
+    def take(self, piece: Chunk) -> Iterator[Batch]:
         """Add the samples of `piece` one time after the other; yield the window as it stands after each.
 
         A window is good until the next one is asked for. Its entities are those that had a sample in it, in the order
@@ -190,7 +190,7 @@ class Window:
             self._forget(time)
             yield self.newest()
 
-    def _joined(self, piece: Piece) -> Floats | None:
+    def _joined(self, piece: Chunk) -> Floats | None:
         """Return the samples of a piece by entity, shape (E, C, count), None while a series has no row of its own.
 
         Forty channels then take no longer than one, a column at a time.

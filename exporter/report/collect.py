@@ -157,7 +157,7 @@ def _figures(found: Sequence[Series]) -> tuple[dict[str, tuple[float, float]], f
 
 
 def _curves(history: History, incident: Incident) -> Curves | None:
-    """Return what to draw of an incident: the channel that was blamed most; None where Prometheus has no values."""
+    """Return the curves of an incident's top channel; None where Prometheus has no values."""
     times, found = history.around(incident)
     if not len(times):
         return None
@@ -171,13 +171,13 @@ def _curves(history: History, incident: Incident) -> Curves | None:
     if not channels:
         return None
     nothing = np.full(len(times), np.nan)
-    blamed = max(channels, key=lambda channel: float(np.nansum(rows.get(("blame", channel), nothing))))
+    top_channel = max(channels, key=lambda channel: float(np.nansum(rows.get(("contribution", channel), nothing))))
     value, expected, lower, upper = (
-        rows.get((family, blamed), nothing) for family in ("value", "expected", "lower", "upper")
+        rows.get((family, top_channel), nothing) for family in ("value", "expected", "lower", "upper")
     )
     flags = [row == 1 for (family, _), row in rows.items() if family == "flag"]
     return Curves(
-        channel=blamed,
+        channel=top_channel,
         channels=len(channels),
         times=times,
         value=value,

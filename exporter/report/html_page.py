@@ -142,7 +142,9 @@ def _card(number: int, incident: Incident, curves: Curves | None) -> Html:
     else:
         drawn = charts.observed(curves, number)
         channel = (
-            f" Drawn is {curves.channel}, blamed most of {curves.channels} channels." if curves.channels > 1 else ""
+            f" Drawn is {curves.channel}, the one that contributed most of {curves.channels} channels."
+            if curves.channels > 1
+            else ""
         )
     return tag(
         "article",

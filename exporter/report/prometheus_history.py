@@ -100,14 +100,14 @@ class History:
         return self._ask(f'last_over_time({{__name__=~"anomaly_exporter_({names})",{self._jobs}}}[1d])', _DAY)
 
     def around(self, incident: Incident) -> tuple[Floats, list[Series]]:
-        """Return times, and value, expected, band, flag and blame of an entity around one of its incidents."""
+        """Return times, and value, expected, band, flag and contribution of an entity around one of its incidents."""
         margin = min(max(incident.seconds, _HOUR), _DAY)
         start, end = incident.start - margin, min(incident.end + margin, self._period.end)
         step = max(self._config.jobs[incident.job].step, (end - start) / _MOST_POINTS)
         times = np.arange(np.ceil(start / step), np.floor(end / step) + 1) * step
         matchers = ",".join(f"{name}={quote(value)}" for name, value in (("query", incident.job), *incident.key))
         span = format_duration(max(step, _LOOKBACK))
-        families = '__name__=~"anomaly_(value|expected|lower|upper|flag|blame)"'
+        families = '__name__=~"anomaly_(value|expected|lower|upper|flag|contribution)"'
         found = self._read(
             self._curves, f"last_over_time({{{families},{matchers}}}[{span}])", times[0], times[-1], step
         )

@@ -119,12 +119,12 @@ class Reporter:
         child.close()
         if child.code == 0:
             self._metrics.reports.labels("made").inc()
-            log.info("report_made", file=str(child.file))
+            log.info("report_written", file=str(child.file))
             child.prune()
         elif child.code == EMPTY:
             self._empty = child.slot
             self._metrics.reports.labels("empty").inc()
-            log.info("report_not_made", period=child.slot.name, why=child.said)
+            log.info("report_skipped", period=child.slot.name, why=child.said)
         else:
             self._failed(child.slot, child.said, now)
 

@@ -14,7 +14,7 @@ import structlog
 from pydantic import SecretStr
 
 from detectors.types import Key
-from exporter.backtest.quality_metrics import Board
+from exporter.backtest.quality_metrics import BacktestMetrics
 from exporter.config.digest import job_digest
 from exporter.config.load import ConfigError, Loaded, load
 from exporter.config.sections.job import DriftConfig, JobConfig, drift_settings
@@ -31,7 +31,7 @@ from exporter.pipeline.job import ALL, Job
 from exporter.pipeline.shard import Shard
 from exporter.redact import mask
 from exporter.report.schedule import Reporter
-from exporter.service.model_reload import ModelWatch
+from exporter.service.model_reload import ModelReloader
 from exporter.service.runner import Runner, Sinks
 from exporter.service.state_files import StateFolder
 from exporter.sinks.audit import Audit, AuditError
@@ -39,7 +39,7 @@ from exporter.sinks.latest import UnknownJob
 from exporter.sinks.metrics_page import Page
 from exporter.sinks.notify.notifier import Notifier
 from exporter.source.prometheus import Prometheus
-from exporter.web.server import Hooks, Server
+from exporter.web.server import Callbacks, Server
 
 log = structlog.get_logger()
 
@@ -76,22 +76,22 @@ class App:
             mask(config.notify.slack.get_secret_value())
         self.metrics = SelfMetrics()
         self.page = Page(self.metrics)
-        self._backtests = Board(self.metrics)
+        self._backtests = BacktestMetrics(self.metrics)
         self._reports = Reporter(path, profile, self.metrics)
         self._stop, self._hangup, self._dirty = threading.Event(), threading.Event(), threading.Event()
         self._reloading = threading.Lock()
         audit = Audit(config.audit, self.metrics) if config.audit else None
         self._sinks = Sinks(self.page, self.metrics, Telemetry(self.metrics), audit, None, self._dirty.set)
         self._keep_state(config)
-        self._notifier = self._sinks.notifier = Notifier(config, self.metrics, self._page_for_people)
+        self._notifier = self._sinks.notifier = Notifier(config, self.metrics, self._external_url)
         self._source = Prometheus(config.prometheus, config.limits)
         self._watcher = self._watch(self._loaded)
         self._store: Store | None = None
-        self._models = ModelWatch(self._jobs, lambda: self._store, self.metrics)
+        self._models = ModelReloader(self._jobs, lambda: self._store, self.metrics)
         self._runners = self._built(self._loaded, self._source, {})
         self._sinks.feed.expect({name: job.queries for name, job in config.jobs.items()})
         web = config.web if listen is None else config.web.model_copy(update={"listen": listen})
-        self.server = Server(web, self.page, Hooks(self._ready, self.reload, self._sinks.feed, self._accept))
+        self.server = Server(web, self.page, Callbacks(self._ready, self.reload, self._sinks.feed, self._accept))
         self.metrics.started.set_to_current_time()
         self.metrics.shard.labels(str(shard.index), str(shard.count)).set(1)
         self._note_load(True)
@@ -111,8 +111,8 @@ class App:
         self.server.start()
         log.info("started", url=self.server.url, jobs=len(self._runners), config=str(self._path))
         for note in self._loaded.notes:
-            log.warning("note", text=note)
-        threading.Thread(target=self._keep_house, name="house", daemon=True).start()
+            log.warning("config_warning", text=note)
+        threading.Thread(target=self._housekeeping_loop, name="house", daemon=True).start()
         for runner in self._runners.values():
             runner.start()
         self._models.start()
@@ -147,7 +147,7 @@ class App:
         # A file must look the same at two polls before it is read: it may be half written at the first.
         return Watcher(loaded.files, loaded.config.reload_poll / 2, loaded.content)
 
-    def _page_for_people(self) -> str:
+    def _external_url(self) -> str:
         """Return the address of the open incidents as seen from elsewhere, as far as we can know."""
         host, port = self.server.address
         name = socket.gethostname() if host in {"0.0.0.0", "::", ""} else host  # noqa: S104 - told apart, not bound
@@ -208,7 +208,7 @@ class App:
         self._sinks.retrain = RetrainFolder.of(config)
         self._sinks.state, self._sinks.save_every = folder, config.state.every if config.state else math.inf
 
-    def _keep_house(self) -> None:
+    def _housekeeping_loop(self) -> None:
         """Render the page when a cycle ended, withdraw old scores, notice changed files."""
         polled = time.monotonic()
         while not self._stop.is_set():

@@ -23,7 +23,7 @@ TRAINED: Final = ("promoted", "rejected", "failed")
 """How a training may end."""
 
 
-class Succession:
+class ModelReload:
     """Sees to it that a job is judged with the model which the store says is in service.
 
     The cycles go on with the old model until the new one has learnt all that they have judged. One that is refused, or
@@ -38,7 +38,7 @@ class Succession:
         self._up, self._ready = True, False
         self._shown: Mapping[str, Any] = {}
 
-    def look(self, goes_on: Callable[[], bool]) -> None:
+    def look(self, should_continue: Callable[[], bool]) -> None:
         """Ask the store when it is time to, and go on with what a new model has to catch up on. Never raises."""
         if time.monotonic() >= self._due:
             self._due = time.monotonic() + self._store.poll
@@ -57,10 +57,10 @@ class Succession:
             return
         try:
             new.source = job.source
-            for _ in evaluate(new, job.judged + job.config.lag, self._aside, self._metrics, goes_on):
+            for _ in evaluate(new, job.judged + job.config.lag, self._aside, self._metrics, should_continue):
                 pass
         except SourceError as error:
-            log.warning("model_waits", job=job.name, version=new.model_version, error=str(error))
+            log.warning("model_catch_up_interrupted", job=job.name, version=new.model_version, error=str(error))
         except Exception as error:  # what cannot judge the samples of today shall not try to in service
             self._refuse(error)
         else:
@@ -72,7 +72,7 @@ class Succession:
         try:
             self._show(self._store.recorded(name))
             pointer = self._store.current(name)
-            if pointer is None or not job.settled:  # the cycle itself loads or fits a first model
+            if pointer is None or not job.is_live:  # the cycle itself loads or fits a first model
                 return
             current = job.model_version == pointer.version
             self._metrics.model_current.labels(job.name).set(current)
@@ -125,7 +125,7 @@ class Succession:
         self._shown = found
 
 
-class ModelWatch:
+class ModelReloader:
     """Looks after the models of all jobs, in a thread of its own: a store without an answer holds up no cycle.
 
     Parameters
@@ -140,7 +140,7 @@ class ModelWatch:
     ) -> None:
         self._jobs, self._store, self._metrics = jobs, store, metrics
         self._stopping = threading.Event()
-        self._watched: dict[Job, Succession] = {}
+        self._watched: dict[Job, ModelReload] = {}
 
     def start(self) -> None:
         """Begin to look."""
@@ -159,7 +159,7 @@ class ModelWatch:
             if store is None:
                 continue
             for job in jobs:
-                self._watched[job] = before.get(job) or Succession(job, store, self._metrics)
+                self._watched[job] = before.get(job) or ModelReload(job, store, self._metrics)
                 self._watched[job].look(lambda: not self._stopping.is_set())
 
 

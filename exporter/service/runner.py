@@ -21,9 +21,9 @@ from exporter.pipeline.drift import Drift
 from exporter.pipeline.job import Job
 from exporter.pipeline.verdict import Verdict
 from exporter.service.state_files import StateFolder
-from exporter.service.ticker import Clockwork
+from exporter.service.ticker import Ticker
 from exporter.sinks.audit import Audit
-from exporter.sinks.latest import Feed
+from exporter.sinks.latest import LatestVerdicts
 from exporter.sinks.metrics_page import Page
 from exporter.sinks.notify.notifier import Notifier
 from exporter.source.errors import SourceError
@@ -52,7 +52,7 @@ class Sinks:
     done: Callable[[], None]
     save_every: float = math.inf
     notifier: Notifier | None = None
-    feed: Feed = field(default_factory=Feed)
+    feed: LatestVerdicts = field(default_factory=LatestVerdicts)
     retrain: RetrainFolder | None = None
 
 
@@ -61,7 +61,7 @@ class Runner:
 
     def __init__(self, job: Job, sinks: Sinks) -> None:
         self.job, self._sinks = job, sinks
-        self._clock = Clockwork(job.name, job.config.step, self.cycle, sinks.metrics)
+        self._clock = Ticker(job.name, job.config.step, self.cycle, sinks.metrics)
         self._succeeded = self._saved = self._shown = time.monotonic()
         self._logged = -math.inf
         self._publishing = threading.Lock()
@@ -129,13 +129,13 @@ class Runner:
     def cycle(self, now: float) -> bool:
         """Run one cycle at `now` (Unix seconds); return whether it was a warm-up. Never raises."""
         name, metrics, telemetry = self.job.name, self._sinks.metrics, self._sinks.telemetry
-        warm_up = self.job.warmed(now) < 1
+        warm_up = self.job.backfill_progress(now) < 1
         began = time.monotonic()
         self.job.take_over()
         try:
             with telemetry.cycle(name) as span:
                 verdict = None
-                for verdict in evaluate(self.job, now, telemetry, metrics, partial(self._goes_on, now)):
+                for verdict in evaluate(self.job, now, telemetry, metrics, partial(self._should_continue, now)):
                     self._record(verdict)
                 if verdict is not None:
                     span.set_attribute("entities", len(verdict.keys))
@@ -156,11 +156,11 @@ class Runner:
             metrics.last_success.labels(name).set_to_current_time()
             if time.monotonic() - self._saved >= self._sinks.save_every:
                 self.save()
-        metrics.warm_up.labels(name).set(self.job.warmed(now))
+        metrics.warm_up.labels(name).set(self.job.backfill_progress(now))
         self._sinks.done()
         return warm_up
 
-    def _goes_on(self, now: float) -> bool:
+    def _should_continue(self, now: float) -> bool:
         """Between two samples of the past: save the state when it is time to, show how far a warm-up is.
 
         Return whether the cycle goes on.
@@ -176,7 +176,7 @@ class Runner:
         return True
 
     def _show_warm_up(self, now: float) -> None:
-        job, done = self.job, self.job.warmed(now)
+        job, done = self.job, self.job.backfill_progress(now)
         self._sinks.metrics.warm_up.labels(job.name).set(done)
         with self._publishing:
             if not (self._retired or self._published):
@@ -234,19 +234,19 @@ class Runner:
         try:
             file = self._sinks.retrain.write(request)
         except OSError as error:
-            log.error("retrain_not_asked_for", job=verdict.job, error=str(error), hint="train the job by hand")
+            log.error("retrain_request_failed", job=verdict.job, error=str(error), hint="train the job by hand")
         else:
-            log.info("retrain_asked_for", job=verdict.job, file=str(file))
+            log.info("retrain_requested", job=verdict.job, file=str(file))
 
 
 def log_flags(verdict: Verdict) -> None:
     """Write one line for each flag that changed."""
     rows = np.flatnonzero(verdict.changed)
     for row in rows[:MOST_FLAG_LINES]:
-        channel = int(np.argmax(verdict.blame[row])) if len(verdict.channels) > 1 else 0
+        channel = int(np.argmax(verdict.contribution[row])) if len(verdict.channels) > 1 else 0
         opened = bool(verdict.flag[row])
         numbers = {name: getattr(verdict, name)[row, channel] for name in ("expected", "lower", "upper")}
-        shares = dict(zip(verdict.channels, map(_short, verdict.blame[row]), strict=True))
+        shares = dict(zip(verdict.channels, map(_short, verdict.contribution[row]), strict=True))
         (log.warning if opened else log.info)(
             "flag",
             job=verdict.job,
@@ -256,7 +256,7 @@ def log_flags(verdict: Verdict) -> None:
             observed=_short(verdict.values[row, channel]),
             **{name: _short(number) for name, number in numbers.items()},
             score=_short(verdict.score[row]),
-            **({"blame": shares} if len(shares) > 1 else {}),
+            **({"contribution": shares} if len(shares) > 1 else {}),
             **({"flapping": True} if verdict.flapping[row] else {}),
         )
     if len(rows) > MOST_FLAG_LINES:

@@ -11,7 +11,7 @@ CLOCK_JUMP: Final = 1800.0
 """Seconds. No run takes longer (queries have deadlines): more missed time than this is a clock set forward."""
 
 
-class Clockwork:
+class Ticker:
     """Calls `run(now)` at once and then at every multiple of `step` on the wall clock, until stopped.
 
     The next boundary is computed anew from the clock each time, so that nothing drifts; waiting itself is monotonic.

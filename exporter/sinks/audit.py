@@ -10,7 +10,7 @@ from exporter.atomic_files import Lock, LockHeld
 from exporter.config.sections.service import AuditConfig
 from exporter.observe.metrics import SelfMetrics
 from exporter.pipeline.verdict import Verdict
-from exporter.sinks.audit_rows import HEADER, Rows
+from exporter.sinks.audit_rows import HEADER, AuditRowFormatter
 from exporter.sinks.rotating_csv import CsvFile
 
 PENDING_LIMIT = 64 * 2**20
@@ -39,7 +39,7 @@ class Audit:
 
     def __init__(self, config: AuditConfig, metrics: SelfMetrics) -> None:
         self._metrics = metrics
-        self._rows = Rows(config.all_samples)
+        self._rows = AuditRowFormatter(config.all_samples)
         self._file = CsvFile(config.path, HEADER, config.max_size, config.keep)
         self._lock = Lock(config.path.with_name(config.path.name + ".lock"))
         self._pending: deque[bytes] = deque()
@@ -129,7 +129,7 @@ class Audit:
             self._pending_bytes -= size
         self._metrics.audit_rows.inc(rows)
         if self._trouble:
-            log.info("audit_written_again", path=str(self._file.path), after=self._trouble)
+            log.info("audit_recovered", path=str(self._file.path), after=self._trouble)
             self._trouble, self._losing = "", False
 
     def _failed(self, error: Exception) -> None:

@@ -16,7 +16,7 @@ from detectors.types import Floats, Key
 from exporter.pipeline.verdict import Verdict
 
 COLUMNS: Final = (
-    *("time", "job", "labels", "channel", "value", "expected", "lower", "upper", "blame"),
+    *("time", "job", "labels", "channel", "value", "expected", "lower", "upper", "contribution"),
     *("score", "flag", "detector", "model_version", "config_hash"),
 )
 HEADER: Final = ",".join(COLUMNS).encode() + b"\n"
@@ -28,7 +28,7 @@ _LIVE = re.compile(
 _NEEDS_QUOTES = re.compile(r"[\s\",;']")
 
 
-class Rows:
+class AuditRowFormatter:
     """Turns verdicts into rows; remembers the label texts of each job while its entities stay the same."""
 
     def __init__(self, all_samples: bool) -> None:
@@ -51,12 +51,12 @@ class Rows:
         by_channel = []
         for c, channel in enumerate(verdict.channels):
             name = _cell(_escaped(channel))
-            figures = (verdict.values, verdict.expected, verdict.lower, verdict.upper, verdict.blame)
+            figures = (verdict.values, verdict.expected, verdict.lower, verdict.upper, verdict.contribution)
             columns = zip(labels, *(_numbers(each[entities, c]) for each in figures), scores, flags, strict=True)
             by_channel.append(
                 [
-                    f"{start}{label},{name},{value},{expected},{lower},{upper},{blame},{score},{flag:d}{end}"
-                    for label, value, expected, lower, upper, blame, score, flag in columns
+                    f"{start}{label},{name},{value},{expected},{lower},{upper},{contribution},{score},{flag:d}{end}"
+                    for label, value, expected, lower, upper, contribution, score, flag in columns
                 ]
             )
         # A lone surrogate cannot be UTF-8; as a backslash escape it is what JSON wants.

@@ -102,7 +102,7 @@ def entity_json(verdict: Verdict, row: int, queries: Mapping[str, Mapping[str, s
                 "expected": _number(verdict.expected[row, at]),
                 "lower": _number(verdict.lower[row, at]),
                 "upper": _number(verdict.upper[row, at]),
-                "blame": _number(verdict.blame[row, at]),
+                "contribution": _number(verdict.contribution[row, at]),
             }
             for at, channel in enumerate(verdict.channels)
         ],
@@ -138,7 +138,7 @@ class _Table:
     order: Rows
 
 
-class Feed:
+class LatestVerdicts:
     """Keeps the newest verdict of every job and answers what is asked about them. Safe to use from any thread.
 
     The worst come first: alerts, other open incidents, then the rest by score, those without a verdict last; where all

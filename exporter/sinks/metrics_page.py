@@ -25,7 +25,7 @@ FAMILIES: Final[Mapping[str, str]] = {
     "anomaly_lower": "Lower end of the band that counts as normal",
     "anomaly_upper": "Upper end of the band that counts as normal",
     "anomaly_flapping": "1 while an incident is held open because it comes and goes",
-    "anomaly_blame": "Share of the open incident by channel, of those with an equal share or more",
+    "anomaly_contribution": "Share of the open incident by channel, of those with an equal share or more",
     "anomaly_group_score": "How unusual a group of entities is as a whole",
 }
 """The judged families with their help texts, in the order of the page."""
@@ -136,7 +136,7 @@ class Page:
         verdict : Verdict
             Replaces the job's verdict before.
         fields : collection of str
-            What to show beside score and flag: value, expected, lower, upper, severity, alert, blame, flapping.
+            What to show beside score and flag: value, expected, lower, upper, severity, alert, contribution, flapping.
         """
         job, detector = verdict.job, verdict.detector
         before = self._jobs.get(job)
@@ -238,8 +238,8 @@ def _blocks(verdict: Verdict, fields: Collection[str], labels: _Labels, groups: 
     if "flapping" in fields:
         held = [texts[at] for at in np.flatnonzero(verdict.flapping[rows]).tolist()]
         blocks["anomaly_flapping"] = exposition.lines(b"anomaly_flapping{", held, [b"1"] * len(held))
-    if "blame" in fields and len(verdict.channels) > 1:
-        blocks["anomaly_blame"] = _blame(verdict, labels)
+    if "contribution" in fields and len(verdict.channels) > 1:
+        blocks["anomaly_contribution"] = _contribution(verdict, labels)
     group_scores = np.fromiter(verdict.groups.values(), float, len(verdict.groups))[groups.rows]
     blocks["anomaly_group_score"] = exposition.lines(
         b"anomaly_group_score{", groups.texts, exposition.numbers(group_scores)
@@ -247,14 +247,14 @@ def _blocks(verdict: Verdict, fields: Collection[str], labels: _Labels, groups: 
     return blocks
 
 
-def _blame(verdict: Verdict, labels: _Labels) -> bytes:
-    """Return the lines of the channels to blame for open incidents; the others would cost series and tell nothing."""
+def _contribution(verdict: Verdict, labels: _Labels) -> bytes:
+    """Return the lines of the channels that contribute most to open incidents; the others are not worth a series."""
     flagged = np.flatnonzero(verdict.flag[labels.rows])
     texts = [labels.texts[at] for at in flagged.tolist()]
-    shares = verdict.blame[labels.rows][flagged]
+    shares = verdict.contribution[labels.rows][flagged]
     shares = np.where(shares >= (1 - 1e-9) / len(verdict.channels), shares, np.nan)
     return b"".join(
-        exposition.present_lines(_channel_head("anomaly_blame", verdict.channels, at), texts, shares[:, at])
+        exposition.present_lines(_channel_head("anomaly_contribution", verdict.channels, at), texts, shares[:, at])
         for at in range(len(verdict.channels))
     )
 

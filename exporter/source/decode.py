@@ -61,7 +61,7 @@ _SAMPLES: Final = msgspec.json.Decoder(list[list[tuple[float, float]]], strict=F
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Part:
+class DecodedChunk:
     """The decoded answer to one of the queries that a range was split into.
 
     Beside the fields of `Frame`: `first_dropped`, the smallest label left out by a limit, and `over`, hashes of all
@@ -83,7 +83,7 @@ class Part:
     body_bytes: int
 
 
-def decode(body: bytes, limits: Limits, known: Sequence[bytes] = ()) -> Part:
+def decode(body: bytes, limits: Limits, known: Sequence[bytes] = ()) -> DecodedChunk:
     """Decode the body of a `query_range` answer.
 
     Over a limit, series are taken in the order of their label bytes until it is reached and the rest is dropped and
@@ -117,7 +117,9 @@ def _refuse(body: bytes, error: Exception) -> NoReturn:
     raise BadAnswer(f"the source sent {what}; check that prometheus.url leads to the query API") from None
 
 
-def _part(answer: _Answer, series: list[_Series], limits: Limits, body_bytes: int, known: Sequence[bytes]) -> Part:
+def _part(
+    answer: _Answer, series: list[_Series], limits: Limits, body_bytes: int, known: Sequence[bytes]
+) -> DecodedChunk:
     floats = [s for s in series if s.histograms is _ABSENT]
     if any(s.values is _ABSENT for s in floats):
         raise msgspec.ValidationError("a series without values")
@@ -143,7 +145,7 @@ def _part(answer: _Answer, series: list[_Series], limits: Limits, body_bytes: in
     counts, times, values, infinite = _finite(counts, times, values)
     said = [clean(text) for text in (answer.warnings or [])]
     partial = ["the answer is partial"] if answer.isPartial else []
-    return Part(
+    return DecodedChunk(
         labels=labels,
         counts=counts,
         times=times,

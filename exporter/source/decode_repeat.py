@@ -12,20 +12,20 @@ from numpy.typing import NDArray
 
 from detectors.types import Floats
 from exporter.source.decode import Limits
-from exporter.source.samples import Frame
+from exporter.source.samples import RangeResult
 
 _HEAD: Final = b'{"status":"success","data":{"resultType":"matrix","result":[{"metric":'
 _NEXT: Final = b'"]]},{"metric":'
 _TAIL: Final = b'"]]}]}}'
 
 
-class Steady:
+class RepeatDecoder:
     """Remembers the label sets of the last answer to each query and decodes the next one with their help."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, int], tuple[list[bytes], NDArray[np.int64]]] = {}
 
-    def remember(self, expr: str, limits: Limits, frame: Frame) -> None:
+    def remember(self, expr: str, limits: Limits, frame: RangeResult) -> None:
         """Keep the label sets of an answer in which nothing was left out."""
         if frame.series_dropped or not frame.labels:
             self._known.pop((expr, limits.series), None)
@@ -36,7 +36,7 @@ class Steady:
         """Return the label sets of the last answer, none where there was none or it was cut."""
         return self._known.get((expr, limits.series), ([], None))[0]
 
-    def decode(self, expr: str, limits: Limits, body: bytes, time: float) -> Frame | None:
+    def decode(self, expr: str, limits: Limits, body: bytes, time: float) -> RangeResult | None:
         """Return the frame of a query for the one sample at `time` (Unix seconds), None for an answer of another form.
 
         The labels are the same list as the last time.
@@ -54,4 +54,4 @@ class Steady:
             return None
         if np.isinf(values).any():
             return None
-        return Frame(labels, counts, np.full(len(labels), time), values, body_bytes=len(body))
+        return RangeResult(labels, counts, np.full(len(labels), time), values, body_bytes=len(body))

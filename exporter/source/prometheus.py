@@ -10,11 +10,11 @@ import numpy as np
 from prometheus_api_client import PrometheusConnect
 
 from exporter.config.sections.source import LimitsConfig, PrometheusConfig
-from exporter.source.decode import Limits, Part, decode
-from exporter.source.decode_repeat import Steady
+from exporter.source.decode import DecodedChunk, Limits, decode
+from exporter.source.decode_repeat import RepeatDecoder
 from exporter.source.errors import BadAnswer, SourceError, TooManyPoints
 from exporter.source.http_session import Session
-from exporter.source.samples import Frame, merge
+from exporter.source.samples import RangeResult, merge
 
 T = TypeVar("T")
 
@@ -36,9 +36,9 @@ class Prometheus:
         self._config, self._limits = config, limits
         self._session = Session(config)
         self._connect = PrometheusConnect(config.url, session=self._session)
-        self._steady = Steady()
+        self._steady = RepeatDecoder()
 
-    def range(self, expr: str, start: float, end: float, step: float, max_series: int | None = None) -> Frame:
+    def range(self, expr: str, start: float, end: float, step: float, max_series: int | None = None) -> RangeResult:
         """Evaluate `expr` at start, start + step, … up to and including `end` (Unix seconds).
 
         A range of more points than `max_points`, or than the source accepts, is split; each query has the whole
@@ -46,23 +46,23 @@ class Prometheus:
         """
         points = math.floor((end - start) / step + 1e-6) + 1
         if points < 1:
-            return Frame([], np.empty(0, np.int64), np.empty(0), np.empty(0))
+            return RangeResult([], np.empty(0, np.int64), np.empty(0), np.empty(0))
         limits = Limits(max_series or self._limits.series, self._limits.samples, points)
         frame = self._newest(expr, start, step, limits) if points == 1 else self._history(expr, start, step, limits)
         self._steady.remember(expr, limits, frame)
         return frame
 
-    def _newest(self, expr: str, time: float, step: float, limits: Limits) -> Frame:
-        def read(body: bytes) -> Frame:
+    def _newest(self, expr: str, time: float, step: float, limits: Limits) -> RangeResult:
+        def read(body: bytes) -> RangeResult:
             known = self._steady.decode(expr, limits, body, time)
             return known or merge([_part(body, time, step, limits, self._steady.labels(expr, limits))], limits)
 
         frame, retries = self._ask(expr, time, time, step, read)
         return replace(frame, retries=retries)
 
-    def _history(self, expr: str, start: float, step: float, limits: Limits) -> Frame:
+    def _history(self, expr: str, start: float, step: float, limits: Limits) -> RangeResult:
         most = self._config.max_points
-        parts: list[Part] = []
+        parts: list[DecodedChunk] = []
         retries = done = 0
         try:
             while done < limits.points:
@@ -113,7 +113,7 @@ class Prometheus:
         self._session.close()
 
 
-def _part(body: bytes, start: float, step: float, limits: Limits, known: list[bytes]) -> Part:
+def _part(body: bytes, start: float, step: float, limits: Limits, known: list[bytes]) -> DecodedChunk:
     part = decode(body, limits, known)
     end = start + (limits.points - 1) * step
     if part.times.size and not start - step <= part.times.min() <= part.times.max() <= end + step:

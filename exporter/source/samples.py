@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.types import Floats
-from exporter.source.decode import Limits, Part, fitting
+from exporter.source.decode import DecodedChunk, Limits, fitting
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Frame:
+class RangeResult:
     """Series of one range query, in the order of their label bytes.
 
     Parameters
@@ -53,7 +53,7 @@ class Frame:
 class Source(Protocol):
     """Where a window gets its samples from."""
 
-    def range(self, expr: str, start: float, end: float, step: float, max_series: int | None = None) -> Frame:
+    def range(self, expr: str, start: float, end: float, step: float, max_series: int | None = None) -> RangeResult:
         """Evaluate `expr` at start, start + step, … up to and including `end` (Unix seconds).
 
         At most `max_series` series are kept (None: the configured limit). Raises SourceError.
@@ -65,7 +65,7 @@ class Source(Protocol):
         ...
 
 
-def merge(parts: Sequence[Part], limits: Limits) -> Frame:
+def merge(parts: Sequence[DecodedChunk], limits: Limits) -> RangeResult:
     """Join the parts of a range, in ascending order of time, into one frame. The limits apply to the union."""
     labels, counts, fits, order = _union(parts, limits)
     over = frozenset(map(hash, labels[fits:])).union(*(part.over for part in parts))
@@ -78,7 +78,7 @@ def merge(parts: Sequence[Part], limits: Limits) -> Frame:
         "limit": sum(part.over_samples for part in parts) + int(counts[fits:].sum()),
         "infinite": sum(part.infinite for part in parts),
     }
-    return Frame(
+    return RangeResult(
         labels=labels[:fits],
         counts=counts[:fits],
         times=np.concatenate([part.times for part in parts])[order],
@@ -92,7 +92,7 @@ def merge(parts: Sequence[Part], limits: Limits) -> Frame:
 
 
 def _union(
-    parts: Sequence[Part], limits: Limits
+    parts: Sequence[DecodedChunk], limits: Limits
 ) -> tuple[list[bytes], NDArray[np.int64], int, slice | NDArray[np.int64]]:
     """Return labels and counts of all parts, how many series stay, and where their samples are in the parts."""
     if len(parts) == 1:  # in order and within the limits already

@@ -216,7 +216,7 @@ def _consume(folder: RetrainFolder, plan: Plan) -> None:
                 folder.consume(request)
             except OSError as error:
                 hint = "the next run trains the job once more; make the folder writable"
-                log.warning("retrain_request_stays", job=job, error=str(error), hint=hint)
+                log.warning("retrain_request_kept", job=job, error=str(error), hint=hint)
 
 
 def _print(outcome: TrainOutcome, as_json: bool) -> None:

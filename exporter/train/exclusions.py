@@ -12,7 +12,7 @@ from detectors.types import Key
 from exporter.config.sections.job import JobConfig
 from exporter.config.sections.root import Config
 from exporter.config.sections.train import Endpoint
-from exporter.labelled_incidents import Known, find_alerts, read_incidents
+from exporter.labelled_incidents import LabelledIncident, find_alerts, read_incidents
 from exporter.source.errors import SourceError
 from exporter.train.errors import TrainError
 from exporter.train.http_endpoint import session_to
@@ -25,8 +25,8 @@ _QUERY: Final = "query"
 class Knowledge:
     """`events` are left out and to be found, `silences` are left out and count for nothing."""
 
-    events: Sequence[Known]
-    silences: Sequence[Known]
+    events: Sequence[LabelledIncident]
+    silences: Sequence[LabelledIncident]
 
 
 class Matcher(msgspec.Struct, frozen=True, rename="camel"):
@@ -71,7 +71,7 @@ class Silence:
 def read_known(config: Config, job: str, settings: JobConfig, start: float, end: float) -> Knowledge:
     """Return all that is known of a job from `start` to `end` (Unix seconds). Raises BacktestError, TrainError."""
     train = config.train
-    events: list[Known] = [] if train.incidents is None else [*read_incidents(train.incidents)]
+    events: list[LabelledIncident] = [] if train.incidents is None else [*read_incidents(train.incidents)]
     if train.alerts is not None:
         try:
             events += find_alerts(config, train.alerts, start, end, settings.step)
@@ -97,5 +97,5 @@ def read_silences(endpoint: Endpoint, job: str) -> list[Silence]:
         raise TrainError(f"{what}; look at train.alertmanager") from None
 
 
-def _within(every: Sequence[Known], start: float, end: float) -> list[Known]:
+def _within(every: Sequence[LabelledIncident], start: float, end: float) -> list[LabelledIncident]:
     return [each for each in every if each.end >= start and each.start <= end]

@@ -16,7 +16,7 @@ LEAST_JUDGED: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Ruling:
+class GateDecision:
     """What the gate says: every reason against, or one for, and the figures of both models."""
 
     passed: bool
@@ -24,23 +24,23 @@ class Ruling:
     figures: dict[str, float]
 
 
-def rule(new: Trial, old: Trial | None, line: float, config: GateConfig) -> Ruling:
+def rule(new: Trial, old: Trial | None, false_alarms: float, config: GateConfig) -> GateDecision:
     """Compare a new model with the one in service on the same samples, or with what is asked of a first one.
 
     Parameters
     ----------
-    line : float
+    false_alarms : float
         Incidents per week and entity that the job allows by chance.
     """
-    against = list(_against_none(new, line, config) if old is None else _against_old(new, old, config))
+    against = list(_against_none(new, false_alarms, config) if old is None else _against_old(new, old, config))
     figures = new.numbers() | ({} if old is None else {f"old_{name}": x for name, x in old.numbers().items()})
     if against:
-        return Ruling(False, "; ".join(against), figures)
+        return GateDecision(False, "; ".join(against), figures)
     seen = f"{new.figures.found} of {new.figures.events} known incidents found, {new.figures.false} false ones"
     if new.faults:
         seen += f", {new.faults_found} of {new.faults} injected faults found"
     compared = "as the first model" if old is None else f"against {_seen(old)} of the model in service"
-    return Ruling(True, f"{seen}, {compared}", figures)
+    return GateDecision(True, f"{seen}, {compared}", figures)
 
 
 def _seen(old: Trial) -> str:
@@ -85,10 +85,10 @@ def _against_old(new: Trial, old: Trial, config: GateConfig) -> Iterator[str]:
         )
 
 
-def _against_none(new: Trial, line: float, config: GateConfig) -> Iterator[str]:
-    expected = config.most_false * line * new.figures.series_weeks
+def _against_none(new: Trial, false_alarms: float, config: GateConfig) -> Iterator[str]:
+    expected = config.most_false * false_alarms * new.figures.series_weeks
     if new.figures.false > (allowed := most_false(expected, 0.0)):
-        times = f"{config.most_false:g} times the line"
+        times = f"{config.most_false:g} times what `false_alarms` allows"
         yield f"{new.figures.false} false incidents, at most {allowed:.0f} are allowed ({times})"
     if new.flagged > config.most_flagged:
         yield f"incidents open {_share(new.flagged)} of the time for nothing, at most {_share(config.most_flagged)}"

@@ -11,15 +11,15 @@ from detectors.types import Flags, Floats, Key, State
 from exporter.backtest.entity_result import Outcome
 from exporter.backtest.quality import Figures, figures, overall
 from exporter.backtest.replay import Progress, replay
-from exporter.labelled_incidents import Known, label_of
+from exporter.labelled_incidents import LabelledIncident, label_of
 from exporter.pipeline.verdict import Verdict
-from exporter.train.training_job import LeaveOut, TrainingJob
+from exporter.train.training_job import Exclusions, TrainingJob
 
 _BITS: Final = ("flag", "alert", "ready", "present", "counted")
 _EMPTY: Final = np.empty(0)
 
 
-class Held:
+class HoldoutVerdicts:
     """Verdicts on the held-back time as bits, 5 bytes per entity and column, and between what the values lay.
 
     `lowest` and `highest`, shape (E, C), are those outside incidents; NaN where there were none.
@@ -31,11 +31,11 @@ class Held:
     last : int
     step : float
         Seconds.
-    silenced : LeaveOut
+    silenced : Exclusions
         What counts for nothing, neither as an event nor as a false incident.
     """
 
-    def __init__(self, first: int, last: int, step: float, silenced: LeaveOut) -> None:
+    def __init__(self, first: int, last: int, step: float, silenced: Exclusions) -> None:
         self.first, self.columns, self.step = first, last - first + 1, step
         self._silenced = silenced
         self._row: dict[Key, int] = {}
@@ -131,7 +131,7 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Course:
+class HoldoutReplay:
     """The held-back time of a job, and what is known of it.
 
     Parameters
@@ -140,7 +140,7 @@ class Course:
         Makes the job anew; it is given what edits its samples.
     first, last : int
         Steps since 1970 of the last sample trained on and of the newest one.
-    events, silences : sequence of Known
+    events, silences : sequence of LabelledIncident
         What should be found; what counts for nothing.
     progress : callable
         Told how many samples were replayed.
@@ -149,15 +149,15 @@ class Course:
     make: Callable[[Callable[..., None]], TrainingJob]
     first: int
     last: int
-    events: Sequence[Known] = ()
-    silences: Sequence[Known] = ()
+    events: Sequence[LabelledIncident] = ()
+    silences: Sequence[LabelledIncident] = ()
     progress: Progress = field(default=lambda _: None)
 
-    def run(self, state: State, begin: int, edit: Callable[..., None]) -> Held:
+    def run(self, state: State, begin: int, edit: Callable[..., None]) -> HoldoutVerdicts:
         """Let a model that has learnt up to step `begin` judge what followed. Raises SourceError, TrainError."""
         job = self.make(edit)
         step = job.config.step
-        held = Held(self.first, self.last, step, LeaveOut(self.silences))
+        held = HoldoutVerdicts(self.first, self.last, step, Exclusions(self.silences))
         job.go_on(state, begin * step)
         for verdict in replay(job, begin + 1, self.last, self.progress):
             if round(verdict.time / step) >= self.first:
@@ -165,7 +165,7 @@ class Course:
         return held
 
 
-def counted(name: str, held: Held, events: Sequence[Known]) -> Trial:
+def counted(name: str, held: HoldoutVerdicts, events: Sequence[LabelledIncident]) -> Trial:
     """Count what a model found against what is known."""
     every, times, judged, present, flagged, outside = [], held.times, 0, 0, 0, 0
     for row, key in enumerate(held.keys):
@@ -198,7 +198,7 @@ def _outcome(key: Key, times: Floats, step: float, label: Floats, flag: Flags, a
         upper=_EMPTY,
         flag=flag,
         alert=alert,
-        blamed=None,
+        top_channel=None,
         speed=np.nan,
         channels=(),
         values=_EMPTY,

@@ -10,8 +10,8 @@ import numpy as np
 
 from detectors.types import Batch, Floats, Key
 from exporter.config.sections.job import JobConfig
-from exporter.labelled_incidents import Known
-from exporter.train.holdout import Held
+from exporter.labelled_incidents import LabelledIncident
+from exporter.train.holdout import HoldoutVerdicts
 
 SIZE: Final = 3.0
 """Ranges of the values in the held-back time by which a fault moves them: to where they never were."""
@@ -36,7 +36,7 @@ class Fault:
     size: Floats  # (C,)
 
 
-def plan(held: Held, job: JobConfig, known: Sequence[Known]) -> dict[Key, list[Fault]]:
+def plan(held: HoldoutVerdicts, job: JobConfig, known: Sequence[LabelledIncident]) -> dict[Key, list[Fault]]:
     """Choose entities, times and sizes of faults, the same for the same samples; never where an incident is known."""
     length = max(min(math.ceil(LASTS / job.step), held.columns // _APART), LEAST, job.open_after + 1)
     apart = _APART * (length + math.ceil(job.clear_after / job.step))
@@ -62,7 +62,7 @@ def plan(held: Held, job: JobConfig, known: Sequence[Known]) -> dict[Key, list[F
     return faults
 
 
-def _sizes(held: Held, job: JobConfig) -> Floats:
+def _sizes(held: HoldoutVerdicts, job: JobConfig) -> Floats:
     """Return by how much each channel is moved, shape (E, C): what never moves, by its own size."""
     lowest, highest = np.nan_to_num(held.lowest), np.nan_to_num(held.highest)
     level = np.maximum(np.abs(lowest), np.abs(highest))
@@ -90,7 +90,7 @@ class Inject:
                 batch.values[row, :, -1] += fault.size
 
 
-def noticed(held: Held, faults: dict[Key, list[Fault]]) -> tuple[int, int]:
+def noticed(held: HoldoutVerdicts, faults: dict[Key, list[Fault]]) -> tuple[int, int]:
     """Return how many faults there were, and how many opened an incident that was not open before."""
     row_of = {key: row for row, key in enumerate(held.keys)}
     total = found = 0

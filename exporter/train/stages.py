@@ -19,12 +19,12 @@ from exporter.pipeline.shard import Shard
 from exporter.source.prometheus import Prometheus
 from exporter.train.errors import TrainError, Unneeded, explained
 from exporter.train.exclusions import Knowledge, read_known
-from exporter.train.gate import Ruling, rule
-from exporter.train.holdout import Course, Trial, counted
+from exporter.train.gate import GateDecision, rule
+from exporter.train.holdout import HoldoutReplay, Trial, counted
 from exporter.train.injected_faults import Inject, noticed, plan
 from exporter.train.time_split import beginning
 from exporter.train.time_split import split as split_at
-from exporter.train.training_job import Edit, EditedWindow, LeaveOut, TrainingJob, unedited
+from exporter.train.training_job import Edit, EditedWindow, Exclusions, TrainingJob, unedited
 
 SHORT: Final = 172_800.0
 """Seconds of training in which a detector may not have seen enough of the rhythm of a day to tell a fault from it."""
@@ -84,11 +84,15 @@ class Training:
             step = self.job.step
             first = beginning(self._make(unedited), self.first, self.last)
             split = split_at(first, self.last, step, self.known.events, self.config.train)
-            left_out = LeaveOut([*self.known.events, *self.known.silences])
+            left_out = Exclusions([*self.known.events, *self.known.silences])
             job = self._make(left_out, history=(split - first + 1) * step)
             metrics = SelfMetrics()
             for _ in evaluate(
-                job, (split + 0.5) * step + self.job.lag, Telemetry(metrics, {}), metrics, goes_on=self._one_more
+                job,
+                (split + 0.5) * step + self.job.lag,
+                Telemetry(metrics, {}),
+                metrics,
+                should_continue=self._one_more,
             ):
                 pass
             self._something_was_learnt(job)
@@ -122,7 +126,7 @@ class Training:
         """Return what the gate has said about the candidate. Raises StoreError."""
         return self.store.outcome(self.model, self.version)
 
-    def judge(self) -> Ruling:
+    def judge(self) -> GateDecision:
         """Let the gate judge the candidate, and leave beside it what it says. Raises TrainError, StoreError."""
         with explained():
             state, manifest = self._load(self.version)
@@ -131,7 +135,7 @@ class Training:
             if self.last <= split:
                 raise TrainError("there is no sample after those it was trained on: nothing to judge it by")
             new, against, old = self._trials(state, split)
-            ruling = rule(new, old, self.job.line, self.config.train.gate)
+            ruling = rule(new, old, self.job.false_alarms, self.config.train.gate)
             ruling = replace(ruling, figures={**manifest_figures(manifest), **ruling.figures, AGAINST: against})
             learnt = manifest.trained_to - manifest.trained_from
             if not ruling.passed and learnt < SHORT:
@@ -160,7 +164,7 @@ class Training:
 
     def _trials(self, state: State, split: int) -> tuple[Trial, int, Trial | None]:
         """Return what the new model and the old one, if there is one, make of the held-back time."""
-        course = Course(
+        course = HoldoutReplay(
             self._make,
             split,
             self.last,

@@ -92,7 +92,7 @@ def _done(task: TrainTask, began: float) -> TrainOutcome:
             stack.enter_context(training)
             if task.bar:
                 columns = training.last - training.first + 1
-                bar = stack.enter_context(Bar(round(columns * (1 + 4 * task.config.train.held_back)), task.job))
+                bar = stack.enter_context(Bar(round(columns * (1 + 4 * task.config.train.holdout)), task.job))
                 training.progress = bar.add
             return _staged(task, training, began)
     except Unneeded as error:

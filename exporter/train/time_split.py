@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from exporter.config.sections.train import TrainConfig
-from exporter.labelled_incidents import Known
+from exporter.labelled_incidents import LabelledIncident
 from exporter.train.errors import TrainError
 from exporter.train.training_job import TrainingJob
 
@@ -31,16 +31,16 @@ def beginning(job: TrainingJob, first: int, last: int) -> int:
     return max(min(begins) - coarse + 1, first)
 
 
-def split(first: int, last: int, step: float, events: Sequence[Known], config: TrainConfig) -> int:
+def split(first: int, last: int, step: float, events: Sequence[LabelledIncident], config: TrainConfig) -> int:
     """Return the last step to train on: more is held back where that gives enough known incidents to judge by.
 
     Raises TrainError.
     """
     total = last - first + 1
-    at = last - max(round(config.held_back * total), 1)
+    at = last - max(round(config.holdout * total), 1)
     starts = sorted((each.start for each in events), reverse=True)[: config.gate.least_events]
     if starts and (wanted := math.floor(starts[-1] / step) - 1) < at:
-        at = max(wanted, last - round(max(LONGEST_HELD, config.held_back) * total))
+        at = max(wanted, last - round(max(LONGEST_HELD, config.holdout) * total))
     if at <= first:
         raise TrainError("there are too few samples to hold some back; train when there are more")
     return at

@@ -8,11 +8,11 @@ import numpy as np
 
 from detectors.types import Batch, Flags, Key, State
 from exporter.config.sections.job import JobConfig
-from exporter.labelled_incidents import Known
+from exporter.labelled_incidents import LabelledIncident
 from exporter.observe.metrics import SelfMetrics
 from exporter.pipeline.job import Job
 from exporter.pipeline.shard import Shard
-from exporter.pipeline.window import Piece, Window
+from exporter.pipeline.window import Chunk, Window
 from exporter.source.samples import Source
 from exporter.train.errors import TrainError
 
@@ -34,7 +34,7 @@ class EditedWindow(Window):
         self.series = 0
         """Most series that an answer held, those of other replicas included."""
 
-    def take(self, piece: Piece) -> Iterator[Batch]:
+    def take(self, piece: Chunk) -> Iterator[Batch]:
         """Add the samples of `piece` as `Window.take` does, each edited."""
         if piece.intake.partial:
             raise TrainError(
@@ -87,15 +87,15 @@ class TrainingJob(Job):
         return self._parameters
 
 
-class LeaveOut:
+class Exclusions:
     """Makes gaps of the samples of known incidents and silences, and counts them.
 
     Parameters
     ----------
-    known : sequence of Known
+    known : sequence of LabelledIncident
     """
 
-    def __init__(self, known: Sequence[Known]) -> None:
+    def __init__(self, known: Sequence[LabelledIncident]) -> None:
         self._known = known
         self._start = np.array([each.start for each in known])
         self._end = np.array([each.end for each in known])

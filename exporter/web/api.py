@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from detectors.types import Key
-from exporter.sinks.latest import Feed, Matcher, Selection, UnknownJob
+from exporter.sinks.latest import LatestVerdicts, Matcher, Selection, UnknownJob
 
 MOST: Final = 1000
 """Entities in one answer."""
@@ -86,7 +86,7 @@ def _matchers(text: str) -> list[Matcher]:
         at += 1
 
 
-async def anomalies(feed: Feed, request: Request) -> Response:
+async def anomalies(feed: LatestVerdicts, request: Request) -> Response:
     """Answer what is asked for, 304 to those who have it, 400 with one sentence where it cannot be understood."""
     tag = feed.tag
     if tag in {each.strip().removeprefix("W/") for each in request.headers.get("if-none-match", "").split(",")}:
@@ -116,7 +116,7 @@ def nothing_to_accept(_job: str, _keys: Sequence[Key]) -> float:
     raise UnknownJob
 
 
-async def accepted(feed: Feed, accept: Accept, request: Request) -> Response:
+async def accepted(feed: LatestVerdicts, accept: Accept, request: Request) -> Response:
     """Accept the open incidents of the one `job` that `match` names, all of them without `match`."""
     parameters = request.query_params.multi_items()
     try:

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from exporter import __version__
 from exporter.exposition import CONTENT_TYPE
-from exporter.sinks.latest import Feed
+from exporter.sinks.latest import LatestVerdicts
 from exporter.sinks.metrics_page import Page, Snapshot
 from exporter.web.api import Accept, accepted, anomalies, nothing_to_accept
 
@@ -49,7 +49,7 @@ _INDEX: Final = """<!DOCTYPE html>
 
 
 @dataclass(frozen=True, slots=True)
-class Hooks:
+class Callbacks:
     """What the pages ask of the exporter.
 
     Parameters
@@ -58,7 +58,7 @@ class Hooks:
         Whether something was judged. Called on the event loop, so it must not wait for anything.
     reload : callable returning str or None
         Reads the configuration anew; None when that worked, else what is wrong. Called in a thread, one at a time.
-    feed : Feed
+    feed : LatestVerdicts
         The newest verdicts.
     accept : callable taking the name of a job and entities
         Makes the level of their incidents normal; returns the seconds between two cycles. Raises UnknownJob.
@@ -66,7 +66,7 @@ class Hooks:
 
     ready: Callable[[], bool]
     reload: Callable[[], str | None]
-    feed: Feed = field(default_factory=Feed)
+    feed: LatestVerdicts = field(default_factory=LatestVerdicts)
     accept: Accept = nothing_to_accept
 
 
@@ -105,10 +105,10 @@ class _Coalesced:
             return await asyncio.to_thread(self._call)
 
 
-class Pages:
+class Routes:
     """The endpoints."""
 
-    def __init__(self, page: Page, hooks: Hooks, enable_reload: bool) -> None:
+    def __init__(self, page: Page, hooks: Callbacks, enable_reload: bool) -> None:
         self._page = page
         self._hooks = hooks
         self._enable_reload = enable_reload
@@ -207,7 +207,7 @@ async def _broken(_request: Request, error: Exception) -> Response:
     return PlainTextResponse("This page failed; the exporter's log says why.\n", 500, headers={"Connection": "close"})
 
 
-def build(page: Page, hooks: Hooks, enable_reload: bool, protect: Callable[[ASGIApp], ASGIApp]) -> ASGIApp:
+def build(page: Page, hooks: Callbacks, enable_reload: bool, protect: Callable[[ASGIApp], ASGIApp]) -> ASGIApp:
     """Return the application.
 
     Parameters
@@ -215,7 +215,7 @@ def build(page: Page, hooks: Hooks, enable_reload: bool, protect: Callable[[ASGI
     protect : callable
         Wraps what needs a login.
     """
-    pages = Pages(page, hooks, enable_reload)
+    pages = Routes(page, hooks, enable_reload)
     endpoint = Callable[[Request], Awaitable[Response]]
     gets: dict[str, endpoint] = {
         "/": pages.index,

@@ -17,10 +17,10 @@ from exporter.config.sections.service import WebConfig
 from exporter.sinks.metrics_page import Page
 from exporter.web.basic_auth import BasicAuth, UnusableHash
 from exporter.web.connection_limits import HEADER_SECONDS, GuardedProtocol
-from exporter.web.routes import Hooks, build
+from exporter.web.routes import Callbacks, build
 from exporter.web.tls import BadTLSFile, RenewingContext
 
-__all__ = ["Hooks", "Server", "ServerError"]
+__all__ = ["Callbacks", "Server", "ServerError"]
 
 log = structlog.get_logger()
 
@@ -103,10 +103,10 @@ class Server:
     ----------
     config : WebConfig
     page : Page
-    hooks : Hooks
+    hooks : Callbacks
     """
 
-    def __init__(self, config: WebConfig, page: Page, hooks: Hooks) -> None:
+    def __init__(self, config: WebConfig, page: Page, hooks: Callbacks) -> None:
         self._config = config
         self._page = page
         self._hooks = hooks

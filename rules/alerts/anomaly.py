@@ -104,9 +104,9 @@ def _description(job: AlertedJob, at: int, *, heard: bool) -> Text:
                 after = " " if field == "lower" else ", "
                 number = _NUMBERS[field] if heard else None
                 parts.append(picked(word, f"anomaly_{field}", channel if several else None, number, after))
-    if several and "blame" in published:
-        blame = "{{ .Labels.channel }} has {{ .Value | humanizePercentage }} of the blame, "
-        parts.append(found("sort_desc(anomaly_blame{%s})", blame, ""))
+    if several and "contribution" in published:
+        contribution = "{{ .Labels.channel }} has {{ .Value | humanizePercentage }} of the deviation, "
+        parts.append(found("sort_desc(anomaly_contribution{%s})", contribution, ""))
     if "flapping" in published:
         flapping = '{{ if eq .Labels.__name__ "anomaly_flapping" }}comes and goes, {{ end }}'
         parts.append(Text("{{ range $r }}" + flapping + "{{ end }}", ""))

@@ -32,7 +32,8 @@ def _not_taken(common: dict[str, str]) -> Alert:
         meaning="The model store names another model than the one that judges, and that one is refused or cannot catch "
         "up; or the store does not answer.",
         action="`anomaly-exporter models verify` says what is wrong, and so does the log: `model_refused`, "
-        "`model_waits`, `model_store_down`. `anomaly-exporter models rollback` goes back to the model before.",
+        "`model_catch_up_interrupted`, `model_store_down`. "
+        "`anomaly-exporter models rollback` goes back to the model before.",
         cases=(
             Case("fires for a refused model", {current: "0x60", up: "1x60"}, 20, fires=True),
             Case("fires without the store", {current: "1x60", up: "0x60"}, 20, fires=True),

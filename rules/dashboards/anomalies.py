@@ -83,7 +83,8 @@ def _entity() -> list[Panel]:
         banded(band, "lower", "upper"),
         above(graph("Score", "Above 1 is anomalous.", (f"anomaly_score{_ENTITY}", "score")), 1),
         graph("Severity", "Accumulated while the incident is open.", (f"anomaly_severity{_ENTITY}", "severity")),
-        graph("Blame", "Share of the open incident by channel.", (f"anomaly_blame{_ENTITY}", "{{channel}}"),
+        graph("Contribution", "Share of the open incident by channel.",
+              (f"anomaly_contribution{_ENTITY}", "{{channel}}"),
               stacked=True, unit="percentunit"),
         timeline("Incident, alert, flapping", "Red while it holds.", *states, width=FULL),
     ]  # fmt: skip
@@ -101,8 +102,8 @@ def _jobs() -> list[Panel]:
               (f"sum by (query) ({opened})", "{{query}}")),
         graph("Flapping by job", "Often there: the job is too nervous.",
               (f"count by (query) (anomaly_flapping{_CHOSEN})", "{{query}}")),
-        graph("Blame by channel", "Open incidents by the channel that brought them in, one for a whole incident.",
-              (f"sum by (query, channel) (anomaly_blame{_CHOSEN})", "{{query}} {{channel}}"), stacked=True),
+        graph("Contribution by channel", "Open incidents by the channel that opened them; 1 is one whole incident.",
+              (f"sum by (query, channel) (anomaly_contribution{_CHOSEN})", "{{query}} {{channel}}"), stacked=True),
     ]  # fmt: skip
 
 

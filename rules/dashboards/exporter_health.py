@@ -129,10 +129,10 @@ def _backtests() -> list[Panel]:
 def _notices() -> list[Panel]:
     return [
         graph("Notices", "failed ones are repeated; suppressed: the limit held them back until they were over.",
-              (f"sum by (receiver, outcome) (increase(anomaly_exporter_notices_total{_RATE}))",
+              (f"sum by (receiver, outcome) (increase(anomaly_exporter_notifications_total{_RATE}))",
                "{{receiver}} {{outcome}}")),
         graph("Notices pending", "Above 0 for long: the receiver does not answer, or the limit holds them back.",
-              ("sum by (receiver) (anomaly_exporter_notices_pending)", "{{receiver}}")),
+              ("sum by (receiver) (anomaly_exporter_notifications_pending)", "{{receiver}}")),
         graph("Audit file", "errors: disk full, or the file is not writable. lost: the audit has a gap.",
               *((f"sum(rate(anomaly_exporter_audit_{name}_total{_RATE}))", name)
                 for name in ("rows", "write_errors", "rows_lost")), unit="cps"),

@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 
-from exporter.backtest.quality_metrics import Board, place, publish
+from exporter.backtest.quality_metrics import BacktestMetrics, place, publish
 from exporter.config.sections.root import Config
 from exporter.observe.metrics import SelfMetrics
 from tests.support.command import backtest
@@ -18,7 +18,7 @@ def config(tmp_path, **sections):
 @pytest.fixture
 def board():
     metrics = SelfMetrics()
-    board = Board(metrics)
+    board = BacktestMetrics(metrics)
     board.registry = metrics.registry
     return board
 

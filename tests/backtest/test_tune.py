@@ -49,14 +49,14 @@ def figures_of(run):
     [
         {},
         {"direction": "below", "least_deviation": 3.0},
-        {"open_after": 2, "line": "2 per week"},
+        {"open_after": 2, "false_alarms": "2 per week"},
         {"valid_range": [0, None]},
         {"budget": "100 per week"},
     ],
 )
 def test_the_setting_of_the_run_gives_the_flags_and_alerts_of_the_run(changes):
     run = run_of(**changes)
-    ((flag, alert),) = decided(run, [(run.config.line, run.config.least_deviation)])
+    ((flag, alert),) = decided(run, [(run.config.false_alarms, run.config.least_deviation)])
     np.testing.assert_array_equal(flag, run.record.flag)
     np.testing.assert_array_equal(alert, run.record.alert)
     assert flag.any()
@@ -70,7 +70,7 @@ def test_a_least_deviation_gives_the_flags_of_a_run_made_with_it_where_nothing_i
 def test_trials_cover_lines_and_the_deviations_of_false_incidents_and_the_advice_names_the_best():
     run = run_of()
     found = trials("job", [run], figures_of(run))
-    assert [(trial.line, trial.least_deviation) for trial in found[:6]] == [
+    assert [(trial.false_alarms, trial.least_deviation) for trial in found[:6]] == [
         (1, 0), (0.1, 0), (0.25, 0), (0.5, 0), (2, 0), (7, 0)
     ]  # fmt: skip
     assert all(10 < trial.least_deviation < 18 for trial in found[6:])
@@ -90,10 +90,13 @@ def trial(line, found, false, events=10):
 @pytest.mark.parametrize(
     ("others", "wanted"),
     [
-        ([trial(0.5, 6, 37), trial(0.25, 5, 2)], "set line: 0.5 per week: 3 of 40 false incidents less, no event lost"),
-        ([trial(0.25, 5, 2)], "set line: 0.25 per week: 38 of 40 false incidents less, 1 of 10 events less"),
+        (
+            [trial(0.5, 6, 37), trial(0.25, 5, 2)],
+            "set false_alarms: 0.5 per week: 3 of 40 false incidents less, no event lost",
+        ),
+        ([trial(0.25, 5, 2)], "set false_alarms: 0.25 per week: 38 of 40 false incidents less, 1 of 10 events less"),
         ([trial(2.0, 6, 20)], "keep the settings"),  # looser and no more found: only fewer, longer incidents
-        ([trial(2.0, 10, 42)], "set line: 2 per week: 2 of 40 false incidents more, 4 of 10 events more"),
+        ([trial(2.0, 10, 42)], "set false_alarms: 2 per week: 2 of 40 false incidents more, 4 of 10 events more"),
         ([trial(0.5, 1, 39)], "keep the settings"),
     ],
 )
@@ -105,7 +108,9 @@ def test_advice_prefers_what_loses_nothing_and_says_what_is_lost(others, wanted)
 def test_without_labels_only_the_cost_is_told():
     made = Trial(1.0, 0.0, Figures("job", openings=9, alerts=5, weeks=1.0))
     calm = Trial(0.1, 0.0, Figures("job", openings=2, alerts=1, weeks=1.0))
-    assert "set line: 0.1 per week: 1 alerts a week at a budget of 1; nothing says what" in advice([made, calm], 1.0)
+    assert "set false_alarms: 0.1 per week: 1 alerts a week at a budget of 1; nothing says what" in advice(
+        [made, calm], 1.0
+    )
     assert "keep the settings" in advice([calm, made], 1.0)
 
 
@@ -116,6 +121,6 @@ def test_the_command_prints_the_table_and_the_advice_and_has_both_as_json(put, n
     assert "0.25 per week" in text
     assert "advice: " in text
     found = json.loads(backtest("--data", path, "--tune", "--json").stdout)
-    assert found["tune"][0]["line"] == 1.0
+    assert found["tune"][0]["false_alarms"] == 1.0
     assert found["tune"][0]["false"] == found["overall"]["false"]
     assert not found["advice"].startswith("advice")

@@ -18,7 +18,7 @@ from exporter.observe.metrics import SelfMetrics
 from exporter.pipeline.verdict import Verdict
 from exporter.sinks.metrics_page import Page
 from exporter.source.decode import Limits, decode
-from exporter.source.decode_repeat import Steady
+from exporter.source.decode_repeat import RepeatDecoder
 from exporter.source.samples import merge
 from tests.bench.cycles import Plan, metric
 from tests.bench.history import STEP, labels
@@ -52,7 +52,7 @@ def decoding(server: PrometheusServer, plan: Plan) -> Row:
     expr = metric(plan.large)
     one = answer(server, expr, plan.first, plan.first)
     known = merge([decode(one, limits)], limits)
-    steady = Steady()
+    steady = RepeatDecoder()
     steady.remember(expr, limits, known)
 
     def short() -> Any:
@@ -108,7 +108,7 @@ class _Collector:
 
 def _verdict(keys: tuple[Key, ...], seed: int) -> Verdict:
     rng, count = np.random.default_rng(seed), len(keys)
-    wide = {name: rng.normal(100, 3, (count, 1)) for name in ("values", "expected", "lower", "upper", "blame")}
+    wide = {name: rng.normal(100, 3, (count, 1)) for name in ("values", "expected", "lower", "upper", "contribution")}
     narrow = {name: rng.exponential(0.3, count) for name in ("score", "severity", "since")}
     flags = {name: rng.random(count) < 0.01 for name in ("flag", "changed", "flapping", "alert")}
     return Verdict("bench", "robust", 0.0, keys, ("value",), **wide, **narrow, **flags, states={"ready": count})

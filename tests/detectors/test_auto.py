@@ -7,7 +7,7 @@ import pytest
 
 from detectors import Batch, Floats
 from detectors.auto import Auto
-from detectors.seasonality import Tick
+from detectors.seasonality import SeasonalTime
 from tests.support.batches import keys, noise
 from tests.support.replay import openings, replay
 
@@ -202,7 +202,7 @@ def test_an_update_without_its_score_is_refused():
 def test_hours_are_counted_in_the_time_zone_asked_for():
     berlin = Auto(time_zone="Europe/Berlin")
     summer = datetime(2026, 7, 6, 22, 30, tzinfo=UTC).timestamp()  # Tuesday, half past midnight there
-    tick = Tick.at(summer, 60.0, berlin._zone)
+    tick = SeasonalTime.at(summer, 60.0, berlin._zone)
     assert (tick.hour, tick.day.before, tick.day.share) == (0, 0, 0.0)
     assert tick.week.before == 24
     with pytest.raises(ValueError, match="Europe/Berlin"):

@@ -51,8 +51,8 @@ class TestBlame:
             values[:, GUILTY, -1] += 60
 
         judged, _ = learnt(far)
-        assert judged.blame[0].argmax() == GUILTY
-        assert judged.blame[0, GUILTY] > 0.5
+        assert judged.contribution[0].argmax() == GUILTY
+        assert judged.contribution[0, GUILTY] > 0.5
 
     def test_two_channels_far_away_share_the_blame(self, learnt):
         def far(values):
@@ -60,7 +60,7 @@ class TestBlame:
 
         judged, _ = learnt(far)
         assert judged.score[0] > 1
-        assert set(np.argsort(judged.blame[0])[-2:]) == {1, 2}
+        assert set(np.argsort(judged.contribution[0])[-2:]) == {1, 2}
 
     def test_the_channel_that_breaks_the_correlation_is_blamed_not_those_that_follow_it(self, learnt):
         def broken(values):
@@ -69,8 +69,8 @@ class TestBlame:
 
         judged, seen = learnt(broken)
         assert judged.score[0] > 1
-        assert judged.blame[0].argmax() == GUILTY
-        assert judged.blame[0, GUILTY] > 0.5
+        assert judged.contribution[0].argmax() == GUILTY
+        assert judged.contribution[0, GUILTY] > 0.5
         assert seen.q[0, 1:3].min() > 1
 
     @pytest.mark.parametrize("stream", range(multichannel.TAILS.streams))
@@ -81,15 +81,15 @@ class TestBlame:
         scales = tuple(scale if n == stream else (1e9, 0.0) for n, scale in enumerate(multichannel._SCALES))
         monkeypatch.setattr(multichannel, "_SCALES", scales)
         judged, _ = learnt(fault)
-        assert judged.blame[0].argmax() == GUILTY
+        assert judged.contribution[0].argmax() == GUILTY
 
     def test_shares_sum_to_one_and_a_missing_channel_has_none(self, learnt):
         def gone(values):
             values[:, 0, -1] = np.nan
 
         judged, _ = learnt(gone)
-        assert judged.blame[0, 0] == 0
-        np.testing.assert_allclose(judged.blame.sum(), 1.0)
+        assert judged.contribution[0, 0] == 0
+        np.testing.assert_allclose(judged.contribution.sum(), 1.0)
 
     def test_a_missing_channel_breaks_no_correlation(self, learnt):
         def gone(values):

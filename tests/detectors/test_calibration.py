@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from detectors.calibration import BINS, EDGES, HOUR, KAPPA, MEMORY, PRIOR_WEEKS, WEEK, Rows, Tails, score_of
+from detectors.calibration import BINS, EDGES, HOUR, KAPPA, MEMORY, PRIOR_WEEKS, WEEK, Rows, TailRates, score_of
 
-TAILS = Tails("t_", 2)
+TAILS = TailRates("t_", 2)
 STEP = 900.0
 BLOCKS = int(HOUR / STEP)
 

@@ -51,7 +51,7 @@ def verdict(detector: Detector, values: np.ndarray):
 def test_every_array_has_its_shape(name, channels):
     j = verdict(fitted(name, channels), noise(5, channels, WINDOW))
     assert j.score.shape == (5,)
-    assert j.expected.shape == j.lower.shape == j.upper.shape == j.blame.shape == (5, channels)
+    assert j.expected.shape == j.lower.shape == j.upper.shape == j.contribution.shape == (5, channels)
 
 
 def test_score_learns_nothing(name):
@@ -206,8 +206,8 @@ def test_the_channel_at_fault_is_named(name):
     values = noise(4, 3, WINDOW)
     values[2, 1, -1] += 60.0
     j = verdict(fitted(name, channels=3), values)
-    assert np.argmax(j.blame[2]) == 1
-    np.testing.assert_allclose(j.blame[2].sum(), 1.0)
+    assert np.argmax(j.contribution[2]) == 1
+    np.testing.assert_allclose(j.contribution[2].sum(), 1.0)
 
 
 def test_unknown_names_and_parameters_are_refused_with_the_nearest_known_one(name):

@@ -14,12 +14,12 @@ NAN = np.nan
 class Says:
     """A member with a fixed verdict for each of its entities."""
 
-    def __init__(self, score, blame=((0.5, 0.5),), expected=NAN, half=NAN, window=60):
+    def __init__(self, score, contribution=((0.5, 0.5),), expected=NAN, half=NAN, window=60):
         self.window = window
         score = np.array(score, float)
         shape = (len(score), 2)
         middle, edge = np.full(shape, expected), np.full(shape, half)
-        self.judgement = Judgement(score, middle, middle - edge, middle + edge, np.broadcast_to(blame, shape))
+        self.judgement = Judgement(score, middle, middle - edge, middle + edge, np.broadcast_to(contribution, shape))
 
     def score(self, batch):
         return self.judgement
@@ -59,8 +59,8 @@ def test_forecast_and_band_are_those_of_the_first_member_that_has_a_band():
 
 def test_blame_is_the_mean_over_the_members_with_a_verdict():
     j = together(Says([1, NAN], [(0.9, 0.1)]), Says([2, NAN], [(0.5, 0.5)]), Says([NAN, NAN], [(0.0, 1.0)]))
-    np.testing.assert_allclose(j.blame[0], [0.7, 0.3])
-    assert np.isnan(j.blame[1]).all()
+    np.testing.assert_allclose(j.contribution[0], [0.7, 0.3])
+    assert np.isnan(j.contribution[1]).all()
 
 
 def test_members_learn_and_remember_each_for_itself():

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detectors.entity_state import Column, Roster
+from detectors.entity_state import Column, EntityState
 
 NAMES = st.lists(st.sampled_from("abcdefgh"), unique=True, max_size=8)
 
@@ -16,7 +16,7 @@ def as_keys(names):
 
 @given(st.lists(NAMES, max_size=12))
 def test_state_stays_with_its_entity_and_newcomers_start_fresh(generations):
-    roster, truth = Roster({"seen": Column(0.0), "pair": Column(-1.0, (2,))}), {}
+    roster, truth = EntityState({"seen": Column(0.0), "pair": Column(-1.0, (2,))}), {}
     for names in generations:
         roster.align(as_keys(names))
         truth = {name: truth.get(name, 0) for name in names}
@@ -27,7 +27,7 @@ def test_state_stays_with_its_entity_and_newcomers_start_fresh(generations):
 
 
 def test_a_view_leaves_the_state_as_it_is():
-    roster = Roster({"level": Column(0.0)})
+    roster = EntityState({"level": Column(0.0)})
     roster.align(as_keys("ab"))
     roster["level"] = np.array([1.0, 2.0])
     np.testing.assert_array_equal(roster.view(as_keys("bc"))["level"], [2.0, 0.0])
@@ -35,10 +35,10 @@ def test_a_view_leaves_the_state_as_it_is():
 
 
 def test_restore_gives_back_what_state_gave():
-    roster = Roster({"level": Column(0.0)})
+    roster = EntityState({"level": Column(0.0)})
     roster.align((((("a"), "ü\n"), ("b", '"')), (("a", "x"),)))
     roster["level"] = np.array([1.0, 2.0])
-    other = Roster({"level": Column(0.0)})
+    other = EntityState({"level": Column(0.0)})
     other.restore(roster.state())
     assert other.keys == roster.keys
     np.testing.assert_array_equal(other["level"], [1.0, 2.0])
@@ -46,4 +46,4 @@ def test_restore_gives_back_what_state_gave():
 
 def test_a_state_without_a_column_is_refused():
     with pytest.raises(ValueError, match="lacks level"):
-        Roster({"level": Column(0.0)}).restore(Roster({}).state())
+        EntityState({"level": Column(0.0)}).restore(EntityState({}).state())

@@ -60,7 +60,7 @@ def test_one_channel_of_several_missing_means_no_verdict():
     values[1, 0, -1] = np.nan
     judgement = make("half_space_trees", WINDOW).score(batch(values))
     assert np.isnan(judgement.score).tolist() == [False, True, False]
-    assert np.isnan(judgement.blame[1]).all()
+    assert np.isnan(judgement.contribution[1]).all()
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -162,14 +162,14 @@ def _judged(detector, history):
 
 
 def test_only_the_channel_at_fault_is_held(name):
-    """What the others do is judged as ever: a second fault in one of them is blamed on it."""
+    """What the others do is judged as ever: a second fault in one of them is named on it."""
     values = noise(4, 3, 420, seed=5)
     values[1, 0, 300:] += 30.0
     values[1, 2, 400:] += 60.0
     judged = walk(fresh(name).fit(batch(noise(10, 3, 240))), batch(values), 60)
-    assert np.argmax(judged[335].blame[1]) == 0
+    assert np.argmax(judged[335].contribution[1]) == 0
     assert judged[335].expected[1, 0] == pytest.approx(100, abs=4)  # not where the incident has taken it
-    assert np.argmax(judged[400 - 59].blame[1]) == 2
+    assert np.argmax(judged[400 - 59].contribution[1]) == 2
 
 
 def test_an_unlabelled_outage_in_the_training_history_costs_no_more_than_a_tenth_of_the_recall(name):

@@ -78,7 +78,7 @@ def test_any_detector_of_river_judges(model):
     values[3, 1, -1] += 40.0
     last = walk(d, batch(values), 60)[-1]
     assert np.isfinite(last.score).all()
-    assert np.argmax(last.blame[3]) == 1
+    assert np.argmax(last.contribution[3]) == 1
     if model in {"HalfSpaceTrees", "LocalOutlierFactor"}:  # the score of LODA has an end, the SVM draws a line
         assert last.score[3] > 1
         assert np.argmax(last.score) == 3

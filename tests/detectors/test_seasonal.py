@@ -185,8 +185,8 @@ def test_a_missing_channel_takes_no_part():
     part[0, 1, -1] = part[1, :, -1] = np.nan
     judgement = detector.score(batch(part, until=60.0))
     assert np.isnan(judgement.score).tolist() == [False, True, False]
-    assert judgement.blame[0].tolist() == [1.0, 0.0]
-    assert np.isnan(judgement.blame[1]).all()
+    assert judgement.contribution[0].tolist() == [1.0, 0.0]
+    assert np.isnan(judgement.contribution[1]).all()
 
 
 @pytest.mark.parametrize(("zone", "hint"), [("Europe/Berln", "did you mean 'Europe/Berlin'"), ("../etc", "IANA")])

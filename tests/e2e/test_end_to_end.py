@@ -221,7 +221,7 @@ def test_raw_counters_of_the_original_file_are_judged_as_rates(prometheus, expor
     ours = exporter(flat | {"contamination": 0.01}, ready=False)
 
     def rated():
-        return [e for e in map(json.loads, ours.log.read_text().splitlines()) if e["event"] == "counter_rated"]
+        return [e for e in map(json.loads, ours.log.read_text().splitlines()) if e["event"] == "counter_to_rate"]
 
     [event] = eventually(rated)
     assert event["judged"].startswith("rate(work_total[")

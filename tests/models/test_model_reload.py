@@ -14,7 +14,7 @@ from exporter.models.signed_records import libraries
 from exporter.pipeline.cycle import evaluate
 from exporter.pipeline.job import Job
 from exporter.pipeline.shard import Shard
-from exporter.service.model_reload import ModelWatch, Succession
+from exporter.service.model_reload import ModelReload, ModelReloader
 from exporter.service.runner import Runner, Sinks
 from exporter.source.errors import Unreachable
 from tests.pipeline.test_cycle import Bench
@@ -31,7 +31,7 @@ class Served(Bench):
         self.store = store
         self.job = Job("job", self.config, "digest", self.source, self.metrics, store)
         self.runner = Runner(self.job, Sinks(self.page, self.metrics, self.telemetry, None, None, lambda: None))
-        self.succession = Succession(self.job, store, self.metrics)
+        self.succession = ModelReload(self.job, store, self.metrics)
         rng = np.random.default_rng(3)
         for name in "abcdefgh":
             self.put(name, (), None)
@@ -295,7 +295,7 @@ def test_a_store_that_hangs_holds_up_no_cycle(tmp_path):
         hanging = Store(ModelsConfig(url="s3://bucket/models", options=options, timeout="4s"))
         bench = Served(Store(ModelsConfig(path=tmp_path)))
         bench.cycles(500, 501)
-        watch = ModelWatch(lambda: [bench.job], lambda: hanging, bench.metrics)
+        watch = ModelReloader(lambda: [bench.job], lambda: hanging, bench.metrics)
         watch.start()
         connection, _ = silent.accept()  # it has asked, and waits
         bench.cycles(501, 511)

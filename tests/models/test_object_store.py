@@ -28,8 +28,8 @@ ASKED = ("api", "robust", {"window": 60}, ("value",))
 SAVER = """
 import json, sys
 import numpy as np
-from exporter.config.models import ModelsConfig
-from exporter.store import Store
+from exporter.config.sections.models import ModelsConfig
+from exporter.models.store import Store
 
 config, start, count, size = ModelsConfig.model_validate(json.loads(sys.argv[1])), *map(int, sys.argv[2:])
 store = Store(config)

@@ -14,7 +14,7 @@ from exporter.config.load import ConfigError, load
 from exporter.config.sections.job import DriftConfig, drift_settings
 from exporter.config.sections.models import ModelsConfig
 from exporter.config.sections.root import Config
-from exporter.models.backend import Folder, place_of
+from exporter.models.backend import FolderBackend, place_of
 from exporter.models.retrain_requests import RetrainFolder, RetrainRequest
 from exporter.pipeline.drift import Drift
 from exporter.service.runner import Runner, Sinks
@@ -26,7 +26,7 @@ def request(job="cpu", time=1.0):
 
 
 def test_a_request_is_read_as_written_and_taken_once(tmp_path):
-    folder = RetrainFolder(Folder(tmp_path / "not there yet"))
+    folder = RetrainFolder(FolderBackend(tmp_path / "not there yet"))
     assert folder.read("cpu") is None
     file = folder.write(request())
     assert json.loads(Path(file).read_text())["reason"] == "why"
@@ -48,7 +48,7 @@ def test_a_request_reaches_a_training_elsewhere_through_an_object_store():
 
 
 def test_a_newer_request_takes_the_place_of_the_older_and_is_not_taken_for_it(tmp_path):
-    folder = RetrainFolder(Folder(tmp_path))
+    folder = RetrainFolder(FolderBackend(tmp_path))
     folder.write(request(time=1.0))
     taken = folder.read("cpu")
     folder.write(request(time=2.0))  # while the training runs
@@ -58,7 +58,7 @@ def test_a_newer_request_takes_the_place_of_the_older_and_is_not_taken_for_it(tm
 
 
 def test_jobs_with_odd_names_do_not_share_a_file(tmp_path):
-    folder, names = RetrainFolder(Folder(tmp_path)), ["a:b", "a.b", "A", "a"]
+    folder, names = RetrainFolder(FolderBackend(tmp_path)), ["a:b", "a.b", "A", "a"]
     for name in names:
         folder.write(request(job=name))
     assert [folder.read(name).job for name in names] == names
@@ -67,7 +67,7 @@ def test_jobs_with_odd_names_do_not_share_a_file(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"job": 1}', b"\xff", b"{}" + b" " * 70_000])
 def test_a_damaged_request_is_said_and_left_alone(tmp_path, content):
     """Row 25."""
-    folder = RetrainFolder(Folder(tmp_path))
+    folder = RetrainFolder(FolderBackend(tmp_path))
     folder.write(request())
     (file,) = tmp_path.glob(".retrain/*")
     file.write_bytes(content)
@@ -80,7 +80,7 @@ def test_a_damaged_request_is_said_and_left_alone(tmp_path, content):
 
 def test_a_reader_never_sees_half_a_request(tmp_path):
     """Row 24."""
-    folder, stop = RetrainFolder(Folder(tmp_path)), threading.Event()
+    folder, stop = RetrainFolder(FolderBackend(tmp_path)), threading.Event()
     folder.write(request())
 
     def rewrite():
@@ -114,9 +114,9 @@ def judged_with_drift(bench, **sinks):
 def test_drift_is_counted_logged_and_asked_about_but_nothing_is_fitted(tmp_path):
     bench = Bench(detector="robust")
     bench.put("a", range(100))
-    logs = judged_with_drift(bench, retrain=RetrainFolder(Folder(tmp_path)))
+    logs = judged_with_drift(bench, retrain=RetrainFolder(FolderBackend(tmp_path)))
     assert bench.sample("drift_events_total", detector="robust", method="adwin") == 1
-    found = RetrainFolder(Folder(tmp_path)).read("job")
+    found = RetrainFolder(FolderBackend(tmp_path)).read("job")
     assert (found.job, found.detector, found.method, found.time) == ("job", "robust", "adwin", 51 * 60.0)
     assert found.statistics == {"before": 0.2, "now": 0.4, "hours": 400.0}
     [line] = [line for line in logs if line["event"] == "drift"]
@@ -127,8 +127,8 @@ def test_a_folder_that_cannot_be_written_is_said_and_stops_nothing(tmp_path):
     (tmp_path / "file").write_text("")
     bench = Bench(detector="robust")
     bench.put("a", range(100))
-    logs = judged_with_drift(bench, retrain=RetrainFolder(Folder(tmp_path / "file" / "x")))
-    assert [line["job"] for line in logs if line["event"] == "retrain_not_asked_for"] == ["job"]
+    logs = judged_with_drift(bench, retrain=RetrainFolder(FolderBackend(tmp_path / "file" / "x")))
+    assert [line["job"] for line in logs if line["event"] == "retrain_request_failed"] == ["job"]
     assert bench.sample("cycles_total", outcome="success") == 2
     assert np.isfinite(bench.job.judged)
 
@@ -190,7 +190,7 @@ def test_without_river_the_mistake_names_the_extra(tmp_path, monkeypatch, text):
 
 
 def test_river_is_not_imported_before_a_job_is_watched():
-    code = "import sys, exporter.app; from exporter.config.sections import Config; "
+    code = "import sys, exporter.service.app; from exporter.config.sections.root import Config; "
     code += "Config.model_validate({'jobs': {'a': {'expr': 'up'}}, 'drift_detection': True}); "
     code += "sys.exit('river' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -12,8 +12,8 @@ TMPFS = """
 import subprocess, sys
 from pathlib import Path
 import numpy as np
-from exporter.config.models import ModelsConfig
-from exporter.store import Store, StoreError
+from exporter.config.sections.models import ModelsConfig
+from exporter.models.store import Store; from exporter.models.errors import StoreError
 
 folder = Path(sys.argv[1])
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", folder], check=True)

@@ -10,8 +10,8 @@ SCRIPT = f"""
 import os, random, signal, sys, time
 from pathlib import Path
 import numpy as np
-from exporter.config.models import ModelsConfig
-from exporter.store import Store
+from exporter.config.sections.models import ModelsConfig
+from exporter.models.store import Store
 
 config = ModelsConfig(path=Path(sys.argv[1]))
 args = ("job", "robust", {{}}, ("value",))

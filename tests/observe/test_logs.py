@@ -316,7 +316,8 @@ def test_a_secret_never_shows_whatever_way_it_goes_through_libraries(
 
 def test_nothing_is_imported_for_a_trace_that_nobody_asked_for() -> None:
     code = (
-        "import sys, structlog; from exporter import logs; from exporter.config.sections import LogConfig\n"
+        "import sys, structlog; from exporter.observe import logs\n"
+        "from exporter.config.sections.service import LogConfig\n"
         "from exporter.observe.metrics import SelfMetrics; from exporter.observe.stages import Telemetry\n"
         "logs.configure(LogConfig()); telemetry = Telemetry(SelfMetrics(), {})\n"
         "with telemetry.cycle('a'), telemetry.stage('a', 'fetch') as span:\n"

@@ -54,7 +54,7 @@ def test_every_judged_family_is_documented_and_nothing_else_is() -> None:
         assert kind == "gauge"
         assert {"query", "detector"} <= labels
         assert ("channel" in labels) == (
-            name in {"anomaly_value", "anomaly_expected", "anomaly_lower", "anomaly_upper", "anomaly_blame"}
+            name in {"anomaly_value", "anomaly_expected", "anomaly_lower", "anomaly_upper", "anomaly_contribution"}
         )
 
 

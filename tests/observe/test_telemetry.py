@@ -266,7 +266,7 @@ def test_a_refusing_collector_is_one_warning_and_its_return_one_line(
                 with telemetry.cycle("a"):
                     time.sleep(0.01)
         telemetry.close()
-    assert [line["event"] for line in logged] == ["traces_not_sent", "traces_sent_again"]
+    assert [line["event"] for line in logged] == ["traces_not_sent", "traces_recovered"]
 
 
 def test_a_hanging_collector_does_not_make_closing_hang(start: Callable[..., Telemetry]) -> None:

@@ -20,7 +20,7 @@ def aged(budget, names, age=3 * WEEK, weeks=0.0):
 
 def grown(entities, per_week=1.0, weeks=0.0):
     names = keys(entities)
-    return aged(Budget(per_week, line=1.0), names, weeks=weeks), names
+    return aged(Budget(per_week, false_alarms=1.0), names, weeks=weeks), names
 
 
 def incident(budget, names, row, severity):
@@ -35,7 +35,7 @@ def line(budget, names, row=0, per_week=1.0):
     """Return the severity at which an incident of the entity becomes an alert, to a twentieth."""
     at, state = np.arange(len(names)) == row, budget.state()
     for severity in np.geomspace(0.1, 5000, 220):
-        probe = Budget(per_week, line=1.0)
+        probe = Budget(per_week, false_alarms=1.0)
         probe.restore(state)
         if probe.decide(names, at, at * severity, np.zeros(len(names)), STEP)[row]:
             return severity

@@ -15,7 +15,7 @@ from exporter.pipeline.job import Job
 from exporter.service.runner import Runner, Sinks, log_flags
 from exporter.sinks.metrics_page import Page
 from exporter.source.errors import Unreachable
-from exporter.source.samples import Frame
+from exporter.source.samples import RangeResult
 from tests.support.fake import FakeSource
 from tests.support.verdicts import key, verdict
 
@@ -119,7 +119,7 @@ def test_ten_times_the_series_are_cut_to_the_limit_counted_and_said_once():
 
     def limited(expr, start, end, step, max_series=None):
         frame = whole(expr, start, end, step, max_series)
-        return Frame(frame.labels, frame.counts, frame.times, frame.values, series_dropped={"limit": 9})
+        return RangeResult(frame.labels, frame.counts, frame.times, frame.values, series_dropped={"limit": 9})
 
     bench.source.range = limited
     with structlog.testing.capture_logs() as logs:
@@ -159,19 +159,21 @@ def test_several_channels_are_one_entity_with_one_score():
     verdict = bench.cycle(50)
     assert verdict.keys == ((("svc", "a"),), (("svc", "b"),))
     assert verdict.flag.tolist() == [False, True]
-    assert verdict.blame[1].argmax() == 1
+    assert verdict.contribution[1].argmax() == 1
     assert b'anomaly_upper{channel="rps",svc="b"' in bench.page.current.body
-    assert b'anomaly_blame{channel="rps",svc="b"' in bench.page.current.body
-    assert b'anomaly_blame{channel="p99",svc="b"' not in bench.page.current.body
+    assert b'anomaly_contribution{channel="rps",svc="b"' in bench.page.current.body
+    assert b'anomaly_contribution{channel="p99",svc="b"' not in bench.page.current.body
 
 
-def test_the_log_names_the_channels_to_blame():
+def test_the_log_names_the_channels_that_contribute_most():
     with structlog.testing.capture_logs() as logs:
         log_flags(
-            verdict((key(i="a"), key(i="b")), channels=("p99", "rps"), blame=[[0.25, 0.75], [1, 0]], changed=[1, 0])
+            verdict(
+                (key(i="a"), key(i="b")), channels=("p99", "rps"), contribution=[[0.25, 0.75], [1, 0]], changed=[1, 0]
+            )
         )
         log_flags(verdict((key(i="a"),), changed=[True]))
-    assert [(line["channel"], line.get("blame")) for line in logs] == [
+    assert [(line["channel"], line.get("contribution")) for line in logs] == [
         ("rps", {"p99": 0.25, "rps": 0.75}),
         ("value", None),
     ]

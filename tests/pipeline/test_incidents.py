@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from detectors import Judgement
-from exporter.pipeline.incidents import INVALID_SCORE, STAYS_OPEN, Incidents, Policy
+from exporter.pipeline.incidents import INVALID_SCORE, STAYS_OPEN, IncidentTracker, Policy
 from tests.support.batches import batch, keys
 
 N = np.nan
@@ -14,7 +14,7 @@ NAMES = keys(1)
 def run(scores, **options):
     """Return the decisions for one entity's scores, a minute apart."""
     settings = {"open_after": 1, "clear_after": 300.0, "max_hold": 86400.0} | options
-    incidents = Incidents(60.0, **settings)
+    incidents = IncidentTracker(60.0, **settings)
     return [incidents.decide(NAMES, np.array([s], float), 60.0 * n, 60.0) for n, s in enumerate(scores)]
 
 
@@ -119,11 +119,11 @@ def test_flapping_does_not_end_for_want_of_data_but_is_not_held_for_ever():
 
 def test_entities_flap_each_for_itself_and_keep_it_over_a_restart():
     settings = {"open_after": 1, "clear_after": 60.0, "max_hold": 86400.0, "flap_limit": 3, "flap_window": 600.0}
-    one, names = Incidents(60.0, **settings), keys(3)
+    one, names = IncidentTracker(60.0, **settings), keys(3)
     for n in range(5):
         last = one.decide(names, np.array([2.0, 2.0 * (n % 2), 0.0]), 60.0 * n, 60.0)
     assert last.flapping.tolist() == [False, True, False]
-    other = Incidents(60.0, **settings)
+    other = IncidentTracker(60.0, **settings)
     other.restore(one.state())
     for n in range(5, 20):
         score = np.array([0.0, 0.0, 2.0 * (n % 3 == 0)])
@@ -131,17 +131,17 @@ def test_entities_flap_each_for_itself_and_keep_it_over_a_restart():
         assert (a.flag.tolist(), a.flapping.tolist()) == (b.flag.tolist(), b.flapping.tolist())
 
 
-def test_the_blame_of_an_incident_is_weighted_by_its_severity_and_told_at_its_end():
-    incidents, nobody = Incidents(60.0, 1, 120.0, 86400.0, channels=2), [[N, N]]
+def test_the_contribution_to_an_incident_is_weighted_by_its_severity_and_told_at_its_end():
+    incidents, nobody = IncidentTracker(60.0, 1, 120.0, 86400.0, channels=2), [[N, N]]
     shares = [[[1, 0]], [[0, 1]], [[0, 1]], [[0, 1]], [[1, 0]]]
     scores = [np.e**3, np.e, 0.5, 0.5, 0.5]
     decisions = [
-        incidents.decide(NAMES, np.array([score]), 60.0 * n, 60.0, np.array(blame, float))
-        for n, (score, blame) in enumerate(zip(scores, shares, strict=True))
+        incidents.decide(NAMES, np.array([score]), 60.0 * n, 60.0, np.array(contribution, float))
+        for n, (score, contribution) in enumerate(zip(scores, shares, strict=True))
     ]
     assert [bool(d.flag[0]) for d in decisions] == [True, True, True, False, False]
     expected = [[[1.0, 0.0]], *[[[0.75, 0.25]]] * 3, nobody]
-    np.testing.assert_allclose([d.blame for d in decisions], expected)
+    np.testing.assert_allclose([d.contribution for d in decisions], expected)
 
 
 def policy_score(policy, value, score=2.0, expected=10.0):
@@ -161,8 +161,8 @@ def policy_score(policy, value, score=2.0, expected=10.0):
         (Policy(least_deviation=6), 15, STAYS_OPEN),
         (Policy(least_deviation=5), 15, 2.0),
         (Policy(least_deviation=5, direction="below"), 5, 2.0),
-        (Policy(line=2.0**2.4), 15, 4.0),
-        (Policy(line=2.0**-2.4), 15, 1.0),
+        (Policy(false_alarms=2.0**2.4), 15, 4.0),
+        (Policy(false_alarms=2.0**-2.4), 15, 1.0),
         (Policy(highest=14), 15, INVALID_SCORE),
         (Policy(lowest=0), -1, INVALID_SCORE),
     ],

@@ -83,17 +83,17 @@ def test_read_piece_by_piece_the_history_teaches_the_same_to_the_bit(detector, m
 
 @pytest.mark.parametrize("detector", ["auto", "robust", "seasonal"])
 def test_after_the_warm_up_a_job_is_where_a_live_one_would_be(detector):
-    live, warmed = churning(detector=detector), churning(detector=detector)
-    warmed.cycle(END)
+    live, backfill_progress = churning(detector=detector), churning(detector=detector)
+    backfill_progress.cycle(END)
     live.job.config = live.config.model_copy(update={"history": None})
     first = END - 8 * 60 + 1
     live.job.begin(first * STEP, first * STEP)
     live.job.judged, live.job.warming = (first - 1) * STEP, False
     for minute in range(first, END + 1):
         live.cycle(minute)
-    same_state(warmed.job, live.job)
-    assert warmed.verdicts[0].flag.any()
-    np.testing.assert_array_equal(warmed.verdicts[0].score, live.verdicts[-1].score)
+    same_state(backfill_progress.job, live.job)
+    assert backfill_progress.verdicts[0].flag.any()
+    np.testing.assert_array_equal(backfill_progress.verdicts[0].score, live.verdicts[-1].score)
 
 
 @pytest.mark.parametrize("detector", ["auto", "isolation_forest", "robust"])
@@ -125,8 +125,8 @@ def test_a_restart_in_the_middle_of_the_warm_up_goes_on_there(detector, stopped_
     never, stopped = churning(detector=detector), churning(detector=detector)
     never.cycle(END)
     left = iter(range(stopped_after))
-    goes_on = lambda: next(left, None) is not None  # noqa: E731 - one line says it
-    assert not list(evaluate(stopped.job, END * STEP, stopped.telemetry, stopped.metrics, goes_on))
+    should_continue = lambda: next(left, None) is not None  # noqa: E731 - one line says it
+    assert not list(evaluate(stopped.job, END * STEP, stopped.telemetry, stopped.metrics, should_continue))
     assert stopped.job.warming
     folder = StateFolder(tmp_path, list)
     folder.save(stopped.job)
@@ -157,7 +157,7 @@ def test_a_source_that_fails_in_the_middle_costs_what_was_not_read_yet(monkeypat
     failed.source.range = breaks
     with pytest.raises(Unreachable):
         failed.cycle(END)
-    assert 0.5 < failed.job.warmed(END * STEP) < 0.7
+    assert 0.5 < failed.job.backfill_progress(END * STEP) < 0.7
     failed.source.range = answer
     failed.cycle(END)
     same(failed.verdicts, never.verdicts)
@@ -264,8 +264,8 @@ def test_memory_is_a_window_and_a_piece_however_long_the_history(monkeypatch):
     for name, values in enumerate(noise):
         bench.source.put("q", {"i": str(name)}, {STEP * m: value for m, value in enumerate(values)})
     sizes = []
-    goes_on = lambda: sizes.append(bench.job.window._values.size) or True  # noqa: E731 - one line says it
-    list(evaluate(bench.job, 1440 * STEP, bench.telemetry, bench.metrics, goes_on))
+    should_continue = lambda: sizes.append(bench.job.window._values.size) or True  # noqa: E731 - one line says it
+    list(evaluate(bench.job, 1440 * STEP, bench.telemetry, bench.metrics, should_continue))
     assert len(sizes) > 1000
     assert max(sizes) <= 20 * (30 + 30 // 4 + 16)
 

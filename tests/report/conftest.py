@@ -82,7 +82,7 @@ class _History:
             self.put("anomaly_lower", named, level - 0.1, ~np.asarray(silent))
             self.put("anomaly_upper", named, level + 0.1, ~np.asarray(silent))
         for channel in channels:
-            self.put("anomaly_blame", own | {"channel": channel}, 0.9 if channel == "p99" else 0.1, flag)
+            self.put("anomaly_contribution", own | {"channel": channel}, 0.9 if channel == "p99" else 0.1, flag)
 
 
 def _lines(end: float) -> list[str]:

@@ -59,7 +59,7 @@ def test_incidents_alerts_and_budgets_are_those_of_the_week(page):
     ]  # fmt: skip
     assert "2 h 25 min" in longest.split("still open")[0]
     assert "Highest score 6.5" in longest
-    assert "Drawn is p99, blamed most of 2 channels" in longest
+    assert "Drawn is p99, the one that contributed most of 2 channels" in longest
 
 
 def test_the_audit_file_adds_what_prometheus_did_not_scrape_and_tells_times_to_the_minute(page, week):

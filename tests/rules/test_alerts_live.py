@@ -86,7 +86,7 @@ def chain(
                 "webhook": {"url": f"{inbox.url}/webhook", "max_alerts": 20},
                 "group_by": ["alertname"],
                 "group_wait": "500ms",
-                "notices": {"most": 1000, "window": "500s"},
+                "rate_limit": {"count": 1000, "interval": "500s"},
                 "repeat_interval": "1h",
             }
             alerting = {"receivers": {"chat": receiver}, "routes": {"ticket": ["chat"]}}

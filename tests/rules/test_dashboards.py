@@ -58,7 +58,7 @@ def pages() -> Iterator[tuple[float, str]]:
     metrics = SelfMetrics()
     page = Page(metrics)
     end = time.time() - 2
-    fields = ["value", "expected", "lower", "upper", "severity", "alert", "blame", "flapping"]
+    fields = ["value", "expected", "lower", "upper", "severity", "alert", "contribution", "flapping"]
     entities = tuple(key(instance=name) for name in "abc")
     groups = {key(rack="r1"): 2.5}
     score, odd = np.array([4.0, 0.2, np.nan]), np.array([True, False, False])

@@ -178,7 +178,13 @@ def cluster() -> Iterator[Cluster]:
 
 
 RARE = {
-    *("Blame", "Blame by channel", "Incident, alert, flapping", "Flapping by job", "annotation Incidents"),
+    *(
+        "Contribution",
+        "Contribution by channel",
+        "Incident, alert, flapping",
+        "Flapping by job",
+        "annotation Incidents",
+    ),
     *("Query errors", "Series and samples dropped", "Notices", "Notices pending"),
     *(
         "Age of the model",

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from deploy.demo.servers import AlertmanagerServer, free_port
 from exporter.config.load import load
-from exporter.config.sections.alerting import NoticesConfig, ReceiverConfig
+from exporter.config.sections.alerting import RateLimitConfig, ReceiverConfig
 from exporter.config.sections.root import Config
 from rules.generate import generate
 from tests.support.generated import tool, written
@@ -28,7 +28,7 @@ from tests.support.target import eventually
 pytestmark = pytest.mark.servers
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "alerting.yml"
-QUICK = {"group_wait": "0s", "notices": {"most": 1000, "window": "1000s"}}  # a message every two seconds
+QUICK = {"group_wait": "0s", "rate_limit": {"count": 1000, "interval": "1000s"}}  # a message every two seconds
 
 
 @pytest.fixture
@@ -264,7 +264,7 @@ def test_no_receiver_is_told_more_often_than_it_wants(
     most, window = 3, 8.0
     to = {
         "webhook": {"url": f"{inbox.url}/chat"},
-        "notices": {"most": most, "window": f"{window:g}s"},
+        "rate_limit": {"count": most, "interval": f"{window:g}s"},
         "group_wait": "500ms",
     }
     server = started(alertmanager, {"receivers": {"chat": to}, "routes": {"ticket": ["chat"]}})
@@ -285,7 +285,7 @@ def test_no_receiver_is_told_more_often_than_it_wants(
 @given(most=st.integers(2, 40), window=st.floats(1, 86_400))
 def test_the_interval_keeps_to_the_limit_even_when_groups_begin_anew(most: int, window: float) -> None:
     """The densest row of notices: end, anew at once, end after group_interval, anew at once, …"""
-    notices = NoticesConfig.model_construct(most=most, window=window)
-    receiver = ReceiverConfig.model_construct(notices=notices, group_interval=None)
+    notices = RateLimitConfig.model_construct(count=most, interval=window)
+    receiver = ReceiverConfig.model_construct(rate_limit=notices, group_interval=None)
     gaps = itertools.islice(itertools.cycle([0.0, receiver.interval]), most)
     assert sum(gaps) >= window

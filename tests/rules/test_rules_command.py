@@ -271,7 +271,7 @@ def test_a_secret_that_is_not_there_is_said_and_no_secret_is_ever_written(tmp_pa
         ("{receivers: {'a b': {webhook: {url: 'http://x'}}}}", "{}", "is no name of a receiver"),
         ("{receivers: {nobody: {webhook: {url: 'http://x'}}}}", "{}", "and not 'nobody'"),
         ("{receivers: {chat: {webhook: {url: 'http://x'}, group_interval: 1m}}}", "{}",
-         "lets more than 3 notices in 10m through: at least 10m"),
+         "lets through more than 3 messages in 10m: at least 10m"),
         ("{receivers: {chat: {webhook: {url: 'http://x'}, mute: [nihgt]}}, "
          "time_intervals: {night: {times: ['22:00-06:00']}}}",
          "{}", "chat: mute: there is no time interval 'nihgt'; did you mean 'night'?"),

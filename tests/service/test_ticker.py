@@ -4,7 +4,7 @@ import threading
 import time
 
 from exporter.observe.metrics import SelfMetrics
-from exporter.service.ticker import Clockwork
+from exporter.service.ticker import Ticker
 
 
 def ran(step, run, seconds):
@@ -14,7 +14,7 @@ def ran(step, run, seconds):
         times.append(now)
         run()
 
-    clock = Clockwork("job", step, record, metrics)
+    clock = Ticker("job", step, record, metrics)
     clock.start()
     time.sleep(seconds)
     clock.stop()

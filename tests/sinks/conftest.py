@@ -48,10 +48,10 @@ class Desk:
 
     def count(self, outcome: str, receiver: str = "slack") -> float:
         labels = {"receiver": receiver, "outcome": outcome}
-        return self.metrics.registry.get_sample_value("anomaly_exporter_notices_total", labels) or 0.0
+        return self.metrics.registry.get_sample_value("anomaly_exporter_notifications_total", labels) or 0.0
 
     def pending(self, receiver: str = "slack") -> float | None:
-        return self.metrics.registry.get_sample_value("anomaly_exporter_notices_pending", {"receiver": receiver})
+        return self.metrics.registry.get_sample_value("anomaly_exporter_notifications_pending", {"receiver": receiver})
 
 
 def texts(stub: Stub) -> list[str]:

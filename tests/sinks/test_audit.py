@@ -234,7 +234,7 @@ def test_rows_wait_until_the_file_can_be_written_and_one_line_says_so(
     assert values(path) == list(range(20))
     assert value(metrics, "rows_lost") == 0
     events = [line["event"] for line in logged]
-    assert events == ["audit_write_failed", "audit_written_again"]
+    assert events == ["audit_write_failed", "audit_recovered"]
     assert str(path) in logged[0]["path"]
     assert not (tmp_path / "elsewhere").exists()
 
@@ -323,9 +323,9 @@ def test_a_short_write_keeps_whole_rows_only(open_audit: Open, tmp_path: Path, m
 
 HOLD = """
 import sys, time
-from exporter.audit import Audit
-from exporter.config.models import AuditConfig
-from exporter.metrics import SelfMetrics
+from exporter.sinks.audit import Audit
+from exporter.config.sections.service import AuditConfig
+from exporter.observe.metrics import SelfMetrics
 Audit(AuditConfig(path=sys.argv[1]), SelfMetrics())
 print("held", flush=True)
 time.sleep(60)

@@ -14,11 +14,11 @@ from dataclasses import replace
 from pathlib import Path
 import mmap
 import structlog
-import exporter.audit as audits
-from exporter.audit import Audit
-from exporter.config.models import AuditConfig
-from exporter.csv_text import HEADER
-from exporter.metrics import SelfMetrics
+import exporter.sinks.audit as audits
+from exporter.sinks.audit import Audit
+from exporter.config.sections.service import AuditConfig
+from exporter.sinks.audit_rows import HEADER
+from exporter.observe.metrics import SelfMetrics
 from tests.support.verdicts import key, verdict
 
 structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detectors.types import Key
-from exporter.sinks.audit_rows import COLUMNS, HEADER, Rows
+from exporter.sinks.audit_rows import COLUMNS, HEADER, AuditRowFormatter
 from tests.support.verdicts import key, verdict
 
 ATTACKS = [
@@ -47,7 +47,7 @@ labels = st.dictionaries(text | nasty, text | nasty | st.sampled_from(ATTACKS), 
 
 
 def rows(*entities: Key, **options: object) -> list[bytes]:
-    return Rows(all_samples=True).of(verdict(entities, **options))  # type: ignore[arg-type]
+    return AuditRowFormatter(all_samples=True).of(verdict(entities, **options))  # type: ignore[arg-type]
 
 
 def read(written: list[bytes]) -> list[dict[str, str]]:
@@ -99,7 +99,7 @@ def test_no_cell_is_live(given_labels: dict[str, str], job: str) -> None:
 def test_a_known_attack_stays_dead_and_comes_back(attack: str) -> None:
     """Row 21."""
     odd = replace(verdict((key(pod=attack),), job=attack), detector=attack, model_version=attack, config_hash=attack)
-    written = Rows(all_samples=True).of(odd)
+    written = AuditRowFormatter(all_samples=True).of(odd)
     assert live_cells(written) == []
     (row,) = read(written)
     assert json.loads(row["labels"]) == {"pod": attack}
@@ -126,7 +126,7 @@ def test_a_row_reads_as_documented() -> None:
         model_version="000003-20260105T100000Z",
         config_hash="0123abcd",
     )
-    (row,) = Rows(all_samples=False).of(judged)
+    (row,) = AuditRowFormatter(all_samples=False).of(judged)
     assert HEADER.decode() == ",".join(COLUMNS) + "\n"
     assert row.decode() == (
         '2026-01-05T10:00:00.250Z,node-cpu,"{""instance"": ""a:9100"", ""job"": ""node""}",value,'
@@ -137,9 +137,15 @@ def test_a_row_reads_as_documented() -> None:
 def test_flagged_entities_and_changed_flags_are_written_and_nothing_else() -> None:
     keys = tuple(key(pod=str(n)) for n in range(5))
     options = {"flag": [0, 1, 0, 1, 0], "changed": [0, 1, 1, 0, 0], "score": [0.1, 2, 0.5, 3, np.nan]}
-    pods = [json.loads(row["labels"])["pod"] for row in read(Rows(all_samples=False).of(verdict(keys, **options)))]
+    pods = [
+        json.loads(row["labels"])["pod"]
+        for row in read(AuditRowFormatter(all_samples=False).of(verdict(keys, **options)))
+    ]
     assert pods == ["1", "2", "3"]
-    pods = [json.loads(row["labels"])["pod"] for row in read(Rows(all_samples=True).of(verdict(keys, **options)))]
+    pods = [
+        json.loads(row["labels"])["pod"]
+        for row in read(AuditRowFormatter(all_samples=True).of(verdict(keys, **options)))
+    ]
     assert pods == ["0", "1", "2", "3"], "an entity without a verdict has no row"
 
 
@@ -152,7 +158,7 @@ def test_each_channel_of_an_entity_has_its_row() -> None:
 
 
 def test_labels_follow_entities_that_come_and_go() -> None:
-    writer = Rows(all_samples=True)
+    writer = AuditRowFormatter(all_samples=True)
     for keys in ((key(pod="a"), key(pod="b")), (key(pod="b"),), (key(pod="b"),), (key(pod="c"), key(pod="a"))):
         found = read(writer.of(verdict(keys)))
         assert [json.loads(row["labels"]) for row in found] == [dict(each) for each in keys]

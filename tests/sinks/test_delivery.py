@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.sinks.notify import delivery as ledger_module
-from exporter.sinks.notify.delivery import Ledger
+from exporter.sinks.notify.delivery import DeliveryState
 from tests.support.verdicts import key, verdict
 
 N = np.nan
@@ -35,7 +35,7 @@ NOTHING = ([], [], 0)
 
 
 def test_an_incident_is_told_once_when_it_opens_and_once_when_it_is_over():
-    ledger = Ledger()
+    ledger = DeliveryState()
     for minute in range(3):
         ledger.take(judged([True, False], at=minute), "alert")
         assert told(ledger) == ((["a"], [], 0) if minute == 0 else NOTHING)
@@ -48,7 +48,7 @@ def test_an_incident_is_told_once_when_it_opens_and_once_when_it_is_over():
 
 def test_no_verdict_is_not_over_until_an_hour_has_passed():
     """Rows 45 and 46."""
-    ledger = Ledger()
+    ledger = DeliveryState()
     ledger.take(judged([True, True]), "alert")
     told(ledger)
     for minute in (1, 30, 59):
@@ -60,7 +60,7 @@ def test_no_verdict_is_not_over_until_an_hour_has_passed():
 
 def test_an_alert_that_is_gone_while_its_flag_stays_is_not_over():
     """After a restart without saved state the severity begins anew."""
-    ledger = Ledger()
+    ledger = DeliveryState()
     ledger.take(judged([True, False]), "alert")
     told(ledger)
     ledger.take(judged([False, False], flag=[True, False], at=1), "alert")
@@ -68,7 +68,7 @@ def test_an_alert_that_is_gone_while_its_flag_stays_is_not_over():
 
 
 def test_what_was_adopted_is_told_as_that():
-    ledger = Ledger()
+    ledger = DeliveryState()
     ledger.take(judged([True, False]), "alert")
     told(ledger)
     ledger.take(judged([False, False], [3.0, 0.1], at=1), "alert")
@@ -76,7 +76,7 @@ def test_what_was_adopted_is_told_as_that():
 
 
 def test_what_comes_back_before_its_end_was_told_is_the_same_incident():
-    ledger = Ledger()
+    ledger = DeliveryState()
     ledger.take(judged([True, False]), "alert")
     told(ledger)
     ledger.take(judged([False, False], [0.1, 0.1], at=1), "alert")
@@ -85,7 +85,7 @@ def test_what_comes_back_before_its_end_was_told_is_the_same_incident():
 
 
 def test_what_was_over_before_it_could_be_told_is_counted():
-    ledger = Ledger()
+    ledger = DeliveryState()
     ledger.take(judged([True, True]), "alert")
     assert ledger.take(judged([False, False], [0.1, 0.1], at=1), "alert") == 2
     assert ledger.pending() == 2
@@ -94,13 +94,13 @@ def test_what_was_over_before_it_could_be_told_is_counted():
 
 
 def test_a_job_may_have_every_flag_told():
-    ledger = Ledger()
+    ledger = DeliveryState()
     ledger.take(judged([False, False], flag=[True, False]), "flag")
     assert told(ledger)[0] == ["a"]
 
 
 def test_the_incidents_of_a_job_that_is_gone_are_ended():
-    ledger = Ledger()
+    ledger = DeliveryState()
     ledger.take(judged([True, False], job="old"), "alert")
     ledger.take(judged([True, True], job="new"), "alert")
     told(ledger)
@@ -111,17 +111,17 @@ def test_the_incidents_of_a_job_that_is_gone_are_ended():
 def test_it_never_grows_beyond_its_bound(monkeypatch):
     """Row 48: those beyond are counted, once."""
     monkeypatch.setattr(ledger_module, "MOST", 10)
-    ledger, many = Ledger(), tuple(key(instance=str(n)) for n in range(25))
+    ledger, many = DeliveryState(), tuple(key(instance=str(n)) for n in range(25))
     assert [ledger.take(judged([True] * 25, keys=many, at=n), "alert") for n in range(3)] == [15, 0, 0]
     assert ledger.size == 10
 
 
 def test_a_restart_repeats_nothing_and_forgets_no_end():
-    before = Ledger()
+    before = DeliveryState()
     before.take(judged([True, True]), "alert")
     told(before)
     before.sent = [1.0, 2.0]
-    after = Ledger.decode(before.encode())
+    after = DeliveryState.decode(before.encode())
     assert after.sent == [1.0, 2.0]
     after.take(judged([True, False], [2.0, N], at=600), "alert")  # ten hours down; b is warming up
     assert told(after) == NOTHING
@@ -131,13 +131,13 @@ def test_a_restart_repeats_nothing_and_forgets_no_end():
 
 def test_a_damaged_file_is_refused_whatever_byte_it_is():
     """Row 25."""
-    ledger = Ledger()
+    ledger = DeliveryState()
     ledger.take(judged([True, True]), "alert")
     good = ledger.encode()
     for at in range(len(good)):
         for data in (good[:at], good[:at] + bytes([good[at] ^ 1]) + good[at + 1 :]):
             with pytest.raises(ValueError, match="does not match its checksum"):
-                Ledger.decode(data)
+                DeliveryState.decode(data)
 
 
 @settings(deadline=None, max_examples=200)
@@ -155,12 +155,12 @@ def test_a_damaged_file_is_refused_whatever_byte_it_is():
 def test_whatever_happens_openings_and_ends_alternate(steps, label):
     """Also with restarts and silence in between, and labels of any text: never two openings without an end between."""
     keys = (key(instance="a" + label), key(instance="b" + label))
-    ledger, is_open = Ledger(), dict.fromkeys((dict(k)["instance"] for k in keys), False)
+    ledger, is_open = DeliveryState(), dict.fromkeys((dict(k)["instance"] for k in keys), False)
     for minute, (entities, speak, restart) in enumerate(steps):
         alert = [flag and np.isfinite(score) for flag, score in entities]
         ledger.take(judged(alert, [score for _, score in entities], at=minute, keys=keys), "alert")
         if restart:
-            ledger = Ledger.decode(ledger.encode())
+            ledger = DeliveryState.decode(ledger.encode())
         if speak:
             opened, over, _ = told(ledger)
             for name, _ in over:

@@ -16,7 +16,7 @@ from exporter.sinks import metrics_page as page_module
 from exporter.sinks.metrics_page import FAMILIES, Page, Snapshot
 from tests.support.verdicts import key, verdict
 
-ALL_FIELDS = ("value", "expected", "lower", "upper", "severity", "alert", "blame", "flapping")
+ALL_FIELDS = ("value", "expected", "lower", "upper", "severity", "alert", "contribution", "flapping")
 A, B = key(instance="a", job="node"), key(instance="b", job="node")
 
 
@@ -109,22 +109,23 @@ def test_several_channels_are_told_apart_and_an_entity_keeps_its_labels_in_all_f
     assert 'anomaly_lower{channel="p99"' not in text
 
 
-def test_only_open_incidents_have_blame_and_only_channels_with_an_equal_share_or_more(page: Page) -> None:
+def test_only_open_incidents_have_a_contribution_and_only_channels_with_an_equal_share_or_more(page: Page) -> None:
     shares = [[0.7, 0.2, 0.1], [0.2, 0.4, 0.4], [0.2, 0.4, 0.4], [np.nan] * 3]
     names = tuple(key(i=str(n)) for n in range(4))
     page.publish(
-        verdict(names, channels=("p99", "rps", "errors"), blame=shares, flag=[True, True, False, True]), ("blame",)
+        verdict(names, channels=("p99", "rps", "errors"), contribution=shares, flag=[True, True, False, True]),
+        ("contribution",),
     )
-    found = {labels: value for (name, labels), value in samples(page).items() if name == "anomaly_blame"}
+    found = {labels: value for (name, labels), value in samples(page).items() if name == "anomaly_contribution"}
     shown = {(dict(labels)["i"], dict(labels)["channel"]): value for labels, value in found.items()}
     assert shown == {("0", "p99"): 0.7, ("1", "rps"): 0.4, ("1", "errors"): 0.4}
 
 
-def test_two_channels_that_share_alike_are_both_to_blame_and_one_alone_never_is(page: Page) -> None:
-    page.publish(verdict((A,), channels=("p99", "rps"), blame=[[0.5, 0.5]], flag=[True]), ("blame",))
-    assert judged(page).count("\nanomaly_blame{") == 2
-    page.publish(verdict((A,), blame=[[1.0]], flag=[True]), ("blame",))
-    assert "anomaly_blame" not in judged(page)
+def test_two_channels_that_share_alike_are_both_listed_and_one_alone_never_is(page: Page) -> None:
+    page.publish(verdict((A,), channels=("p99", "rps"), contribution=[[0.5, 0.5]], flag=[True]), ("contribution",))
+    assert judged(page).count("\nanomaly_contribution{") == 2
+    page.publish(verdict((A,), contribution=[[1.0]], flag=[True]), ("contribution",))
+    assert "anomaly_contribution" not in judged(page)
 
 
 def test_a_job_with_one_channel_leaves_a_source_label_of_that_name_alone(page: Page) -> None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from exporter.sinks.notify.delivery import Ledger
+from exporter.sinks.notify.delivery import DeliveryState
 from exporter.sinks.notify.message import compose
 from tests.sinks.test_delivery import judged
 from tests.support.verdicts import key
@@ -12,7 +12,7 @@ NOW = 1_800_000_000.0  # 08:00 UTC
 
 
 def text(*verdicts, now=NOW, told=False):
-    ledger = Ledger()
+    ledger = DeliveryState()
     for each in verdicts:
         ledger.take(each, "alert")
     if told:
@@ -32,13 +32,13 @@ def test_one_incident_says_what_where_how_much_and_since_when():
     )
 
 
-def test_the_channels_to_blame_are_named_the_worst_first_and_what_is_unknown_is_left_out():
+def test_the_channels_that_contribute_most_are_named_the_worst_first_and_what_is_unknown_is_left_out():
     found = judged(
-        [True], keys=(key(svc="a"),), channels=("p99", "rps"), blame=[[0.2, 0.8]], values=[[4.0, N]],
+        [True], keys=(key(svc="a"),), channels=("p99", "rps"), contribution=[[0.2, 0.8]], values=[[4.0, N]],
         expected=[[N, 3.0]], lower=[[N, -np.inf]], upper=[[5.0, N]], severity=[N], since=[NOW - 90_000],
     )  # fmt: skip
     assert text(found).splitlines()[1] == (
-        "rps is without a value, expected 3, 80% of the blame; p99 is 4 (normal: at most 5), 20% of the blame;"
+        "rps is without a value, expected 3, 80% of the deviation; p99 is 4 (normal: at most 5), 20% of the deviation;"
         " since 2027-01-14 07:00 UTC, score 2"
     )
 

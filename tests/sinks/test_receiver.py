@@ -64,8 +64,8 @@ def test_what_does_not_arrive_is_sent_again_until_it_does(desk, broken):
     bodies = {request.body for request in slack.requests}
     assert len(bodies) == 1
     assert [line["event"] for line in logs if line.get("receiver") == "slack"] == [
-        "notice_not_sent",
-        "notices_arrive_again",
+        "notification_not_sent",
+        "notifications_recovered",
     ]
 
 
@@ -115,7 +115,7 @@ def test_a_redirect_is_not_followed(desk):
         desk.open(desk.config(slack)).take(ON)
         eventually(lambda: desk.count("failed") == 1)
     assert not elsewhere.requests
-    [line] = [line for line in logs if line["event"] == "notice_not_sent"]
+    [line] = [line for line in logs if line["event"] == "notification_not_sent"]
     assert "a redirect is not followed, set the final address" in line["error"]
     assert line["pause"] >= 100  # it will not get better soon
 
@@ -145,7 +145,7 @@ def test_no_proxy_and_no_password_of_the_environment_is_used(desk, tmp_path):
 def test_at_most_so_many_messages_in_the_window_and_the_rest_in_the_next(desk):
     """Row 48: what comes beyond the limit waits, and is told together."""
     slack = desk.stub()
-    notifier = desk.open(desk.config(slack, notices={"most": 3, "window": "3s"}))
+    notifier = desk.open(desk.config(slack, rate_limit={"count": 3, "interval": "3s"}))
     for n in range(3):
         notifier.take(many(n + 1))
         arrived(slack, n + 1)
@@ -160,7 +160,7 @@ def test_at_most_so_many_messages_in_the_window_and_the_rest_in_the_next(desk):
 
 def test_a_flapping_entity_gives_at_most_three_messages_in_the_window(desk):
     slack = desk.stub()
-    notifier = desk.open(desk.config(slack, notices={"most": 3, "window": "10m"}))
+    notifier = desk.open(desk.config(slack, rate_limit={"count": 3, "interval": "10m"}))
     for _ in range(12):
         for each in (ON, OFF):
             notifier.take(each)
@@ -210,7 +210,7 @@ def test_a_restart_repeats_nothing_and_forgets_no_end(desk):
 
 def test_the_limit_holds_over_a_restart(desk):
     slack = desk.stub()
-    config = desk.config(slack, notices={"most": 2, "window": "10m"})
+    config = desk.config(slack, rate_limit={"count": 2, "interval": "10m"})
     for n in range(4):
         notifier = desk.open(config)
         notifier.take(many(n + 1))
@@ -223,7 +223,7 @@ def test_the_limit_holds_over_a_restart(desk):
 def test_a_clock_set_back_does_not_silence_us(desk):
     """Row 40."""
     slack = desk.stub()
-    notifier = desk.open(desk.config(slack, notices={"most": 2, "window": "10m"}))
+    notifier = desk.open(desk.config(slack, rate_limit={"count": 2, "interval": "10m"}))
     ledger = notifier._receivers["slack"]._ledger
     ledger.sent = [time.time() + 3600, time.time() + 3601]
     notifier.take(ON)
@@ -234,11 +234,11 @@ def test_a_damaged_memory_is_refused_and_said(desk):
     """Row 25."""
     slack = desk.stub()
     desk.folder.mkdir()
-    (desk.folder / "notices-slack.json").write_bytes(b"{}")
+    (desk.folder / "notifications-slack.json").write_bytes(b"{}")
     with structlog.testing.capture_logs() as logs:
         desk.open(desk.config(slack)).take(ON)
         arrived(slack, 1)
-    [line] = [line for line in logs if line["event"] == "notices_refused"]
+    [line] = [line for line in logs if line["event"] == "notifications_refused"]
     assert line["hint"] == "incidents that are open are told anew"
 
 
@@ -252,7 +252,7 @@ def test_a_disk_that_is_full_or_read_only_does_not_silence_us(desk):
         arrived(slack, 1)
         notifier.take(OFF)
         arrived(slack, 2)
-    assert "notices_not_saved" in {line["event"] for line in logs}
+    assert "notifications_not_saved" in {line["event"] for line in logs}
 
 
 def test_the_address_is_in_no_log_and_no_message(desk, capsys):
@@ -272,7 +272,7 @@ def test_the_address_is_in_no_log_and_no_message(desk, capsys):
     finally:
         structlog.reset_defaults()
     out = "".join(capsys.readouterr())
-    assert "notice_not_sent" in out
+    assert "notification_not_sent" in out
     assert "CANARY" not in out.upper().replace("***", "")
     assert all("CANARY" not in file.read_text().upper() for file in desk.folder.iterdir())
 
@@ -287,7 +287,9 @@ def test_a_secret_that_cannot_be_read_is_said_and_tried_again(desk):
         eventually(lambda: desk.count("failed") == 1)
         desk.monkeypatch.setenv("HOOK", slack.url)
         arrived(slack, 1)
-    assert "environment variable HOOK is not set" in next(x["error"] for x in logs if x["event"] == "notice_not_sent")
+    assert "environment variable HOOK is not set" in next(
+        x["error"] for x in logs if x["event"] == "notification_not_sent"
+    )
 
 
 def test_the_log_always_carries_it(desk):
@@ -297,7 +299,7 @@ def test_the_log_always_carries_it(desk):
         eventually(lambda: desk.count("sent", "log") == 1)
         notifier.take(OFF)
         eventually(lambda: desk.count("sent", "log") == 2)
-    told = [(line["log_level"], line["text"].split("\n")[0]) for line in logs if line["event"] == "notice"]
+    told = [(line["log_level"], line["text"].split("\n")[0]) for line in logs if line["event"] == "notification"]
     assert told[0] == ("warning", "ANOMALY in cpu: instance=a")
     assert told[1][0] == "info"
 
@@ -321,7 +323,7 @@ def test_a_webhook_gets_what_a_program_needs(desk):
     notifier.take(
         verdict(
             (key(svc="a\ud800"),), job="api", channels=("p99", "rps"), alert=[True], flag=[True],
-            upper=[[9.0, np.inf]], blame=[[0.25, 0.75]], since=[60.0],
+            upper=[[9.0, np.inf]], contribution=[[0.25, 0.75]], since=[60.0],
         )
     )  # fmt: skip
     eventually(lambda: hook.requests)
@@ -329,7 +331,7 @@ def test_a_webhook_gets_what_a_program_needs(desk):
     assert (got["version"], got["opened_count"], got["over_count"], got["over"], got["passed"]) == (1, 1, 0, [], {})
     [incident] = got["opened"]
     assert (incident["job"], incident["labels"], incident["since"]) == ("api", {"svc": "a\ud800"}, 60.0)
-    assert [(each["name"], each["upper"], each["blame"]) for each in incident["channels"]] == [
+    assert [(each["name"], each["upper"], each["contribution"]) for each in incident["channels"]] == [
         ("rps", None, 0.75),
         ("p99", 9.0, 0.25),
     ]

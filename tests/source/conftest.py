@@ -10,7 +10,7 @@ from hypothesis import settings
 from deploy.demo.servers import PrometheusServer, backfill, openmetrics
 from exporter.config.sections.source import LimitsConfig, PrometheusConfig
 from exporter.source.prometheus import Prometheus
-from exporter.source.samples import Frame
+from exporter.source.samples import RangeResult
 
 # a busy machine is no failure
 settings.register_profile("no deadline", deadline=None)
@@ -20,7 +20,7 @@ settings.load_profile("no deadline")
 class Asked(Prometheus):
     """A source with a short way to ask for one sample at 60 s, which is what the stub's answer holds."""
 
-    def once(self, expr: str = "up") -> Frame:
+    def once(self, expr: str = "up") -> RangeResult:
         return self.range(expr, 60.0, 60.0, 60.0)
 
 

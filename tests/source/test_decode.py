@@ -296,7 +296,7 @@ def test_warnings_mark_a_partial_answer_and_remarks_on_the_query_do_not():
 MILLION = """
 from pathlib import Path
 from exporter.source.decode import Limits, decode
-from exporter.source.merge import merge
+from exporter.source.samples import merge
 head, tail = b'{"status":"success","data":{"resultType":"matrix","result":[', b']}}'
 series = b'{"metric":{"__name__":"bomb","instance":"10.0.0.1:9100","id":"%07d"},"values":[[1700000000,"1"]]}'
 body = head + b",".join([series % n for n in range(1_000_000)]) + tail

@@ -15,7 +15,7 @@ from exporter.config.sections.job import JobConfig
 from exporter.observe.metrics import SelfMetrics
 from exporter.pipeline.job import Job
 from exporter.pipeline.verdict import Verdict
-from exporter.source.samples import Frame
+from exporter.source.samples import RangeResult
 
 STEP = 60.0
 HOUR, DAY = 60, 1440
@@ -36,7 +36,7 @@ class Recorded:
         channels = enumerate(values.transpose(1, 0, 2))
         self._columns = {f"c{at}": Columns(labels, each, round(start / step), step) for at, each in channels}
 
-    def range(self, expr: str, start: float, end: float, step: float, max_series: int | None = None) -> Frame:
+    def range(self, expr: str, start: float, end: float, step: float, max_series: int | None = None) -> RangeResult:
         return self._columns[expr].frame(start, end)
 
     def metric_types(self, names: Iterable[str]) -> dict[str, str]:

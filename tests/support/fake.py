@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from exporter.source.samples import Frame
+from exporter.source.samples import RangeResult
 
 Samples = dict[float, float]
 
@@ -24,7 +24,7 @@ class FakeSource:
         """Add samples to a series."""
         self.series.setdefault(expr, {}).setdefault(json.dumps(labels), {}).update(samples)
 
-    def range(self, expr, start, end, step, max_series=None) -> Frame:
+    def range(self, expr, start, end, step, max_series=None) -> RangeResult:
         self.asked.append((expr, start, end))
         if self.error is not None:
             raise self.error
@@ -36,7 +36,9 @@ class FakeSource:
                 counts.append(len(inside))
                 times += inside.keys()
                 values += inside.values()
-        return Frame(labels, np.array(counts, np.int64), np.array(times, float), np.array(values, float), self.warnings)
+        return RangeResult(
+            labels, np.array(counts, np.int64), np.array(times, float), np.array(values, float), self.warnings
+        )
 
     def metric_types(self, names) -> dict[str, str]:
         return {name: self.types[name] for name in names if name in self.types}

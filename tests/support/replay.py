@@ -3,14 +3,14 @@
 import numpy as np
 
 from detectors import Batch, Detector, Flags, Floats
-from exporter.pipeline.incidents import Incidents
+from exporter.pipeline.incidents import IncidentTracker
 
 
 def replay(detector: Detector, history: Batch) -> tuple[Floats, Flags]:
     """Return scores and flags, shape (E, T); an incident clears after 5 minutes and is adopted after a day."""
     entities, _, samples = history.values.shape
     step = float(history.times[1] - history.times[0])
-    incidents = Incidents(step, open_after=1, clear_after=300.0, max_hold=86_400.0)
+    incidents = IncidentTracker(step, open_after=1, clear_after=300.0, max_hold=86_400.0)
     score, flag = np.full((entities, samples), np.nan), np.zeros((entities, samples), np.bool_)
     for end in range(1, samples + 1):
         first = max(end - 2, 0)

@@ -24,7 +24,10 @@ def verdict(
 ) -> Verdict:
     """Return a verdict on `keys` in which every number is 1.5 and nothing is flagged, but for what is `changed`."""
     entities = len(keys)
-    wide = {name: np.full((entities, len(channels)), 1.5) for name in ("values", "expected", "lower", "upper", "blame")}
+    wide = {
+        name: np.full((entities, len(channels)), 1.5)
+        for name in ("values", "expected", "lower", "upper", "contribution")
+    }
     narrow = {name: np.full(entities, 1.5) for name in ("score", "severity", "since")}
     flags = {name: np.zeros(entities, np.bool_) for name in ("flag", "changed", "flapping", "alert")}
     states = {"ready": entities}

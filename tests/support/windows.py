@@ -3,11 +3,11 @@
 import numpy as np
 
 from detectors import Batch
-from exporter.pipeline.window import Intake, Window
+from exporter.pipeline.window import FetchStats, Window
 from exporter.source.samples import Source
 
 
-def extend(window: Window, source: Source, until: float, span: int = 0) -> tuple[Batch, list[Intake]]:
+def extend(window: Window, source: Source, until: float, span: int = 0) -> tuple[Batch, list[FetchStats]]:
     """Bring a window of one-minute samples up to `until`; the first fill is of `span` samples, at least a window.
 
     Return the window as it stands then, and what each piece brought in.

@@ -12,14 +12,14 @@ from exporter.config.sections.root import Config
 from exporter.config.sections.train import TrainConfig
 from exporter.labelled_incidents import Incident
 from exporter.pipeline.shard import Shard
-from exporter.pipeline.window import Intake, Piece
+from exporter.pipeline.window import Chunk, FetchStats
 from exporter.source.prometheus import Prometheus
-from exporter.source.samples import Frame
+from exporter.source.samples import RangeResult
 from exporter.train.errors import TrainError
-from exporter.train.holdout import Course
+from exporter.train.holdout import HoldoutReplay
 from exporter.train.stages import Training
 from exporter.train.time_split import PROBES, split
-from exporter.train.training_job import EditedWindow, LeaveOut, unedited
+from exporter.train.training_job import EditedWindow, Exclusions, unedited
 from tests.train.conftest import STEP as STEP_OF_THE_PAST
 
 STEP = 60.0
@@ -31,8 +31,8 @@ def incident(first, last, instance):
 
 def test_what_is_left_out_is_a_gap_of_an_entity_that_stays():
     labels = [json.dumps({"i": name}).encode() for name in "ab"]
-    piece = Piece(STEP, 20, ((labels, np.ones((2, 20))),), Intake())
-    left_out = LeaveOut([incident(5, 15, "a"), incident(90, 95, "b")])
+    piece = Chunk(STEP, 20, ((labels, np.ones((2, 20))),), FetchStats())
+    left_out = Exclusions([incident(5, 15, "a"), incident(90, 95, "b")])
     window = EditedWindow(left_out, {"value": "q"}, STEP, 4)  # the incident is longer than the window
     newest = []
     for batch in window.take(piece):
@@ -48,8 +48,10 @@ def test_the_fingerprint_tells_what_was_learnt_from():
     labels = [b'{"i":"a"}']
 
     def fingerprint(values, known=()):
-        left_out = LeaveOut(known)
-        for _ in EditedWindow(left_out, {"value": "q"}, STEP, 4).take(Piece(STEP, 5, ((labels, values),), Intake())):
+        left_out = Exclusions(known)
+        for _ in EditedWindow(left_out, {"value": "q"}, STEP, 4).take(
+            Chunk(STEP, 5, ((labels, values),), FetchStats())
+        ):
             pass
         return left_out.fingerprint
 
@@ -82,7 +84,7 @@ def test_a_stored_candidate_judges_as_the_job_that_learnt_it_would_have_gone_on(
         version = train.store.versions("load")[0].manifest
         first = round(version.trained_to / STEP_OF_THE_PAST)
         state, _ = training._load(version.version)
-        held = Course(training._make, first, training.last).run(state, first, unedited)
+        held = HoldoutReplay(training._make, first, training.last).run(state, first, unedited)
     history = {"history": (first - training.first + 1) * STEP_OF_THE_PAST}
     source = Prometheus(config.prometheus, config.limits)
     never_stopped = make_job("load", config.jobs["load"].model_copy(update=history), source, hold=True)
@@ -105,7 +107,7 @@ class Endless:
         times = np.arange(start, end + step / 2, step)
         asked.append(len(self.labels) * len(times))
         values = np.sin(np.arange(len(self.labels) * len(times)) % 17.3)
-        return Frame(self.labels, np.full(300, len(times)), np.tile(times, 300), values)
+        return RangeResult(self.labels, np.full(300, len(times)), np.tile(times, 300), values)
 
     def close(self):
         pass

@@ -13,9 +13,9 @@ from exporter.config.sections.job import JobConfig
 from exporter.config.sections.train import GateConfig
 from exporter.train.exclusions import Matcher, Silence
 from exporter.train.gate import most_false, rule
-from exporter.train.holdout import Held, Trial, counted
+from exporter.train.holdout import HoldoutVerdicts, Trial, counted
 from exporter.train.injected_faults import Inject, noticed, plan
-from exporter.train.training_job import LeaveOut
+from exporter.train.training_job import Exclusions
 from tests.support.verdicts import verdict
 
 GATE = GateConfig()
@@ -84,7 +84,10 @@ def test_a_model_that_notices_less_of_the_injected_faults_is_blind():
 @pytest.mark.parametrize(
     ("new", "reason"),
     [
-        (trial(events=0, found=0, false=600, faults=10, faults_found=9), "at most 545 are allowed (10 times the line)"),
+        (
+            trial(events=0, found=0, false=600, faults=10, faults_found=9),
+            "at most 545 are allowed (10 times what `false_alarms` allows)",
+        ),
         (trial(flagged=0.2), "incidents open 20% of the time for nothing, at most 10%"),
         (trial(judged=0.3), "a verdict for only 30%"),
         (trial(found=4), "only 4 of 10 known incidents found"),
@@ -108,7 +111,7 @@ KEYS = ((("i", "a"),), (("i", "b"),))
 
 
 def held(columns=500, first=1000, flags=(), silenced=()):
-    made = Held(first, first + columns - 1, STEP, LeaveOut(silenced))
+    made = HoldoutVerdicts(first, first + columns - 1, STEP, Exclusions(silenced))
     rng = np.random.default_rng(0)
     for column in range(columns):
         time = (first + column) * STEP
@@ -159,7 +162,7 @@ def test_faults_are_where_nothing_is_known_and_as_large_as_the_values_vary():
     [((5.0, 5.0), 5.0), ((0.0, 0.0), 1.0), ((-1.7e308, 1.7e308), 1e300), ((1e12, 1e12 + 8), 1e12 + 8)],
 )
 def test_what_never_moves_is_moved_by_its_own_size_and_the_largest_stays_finite(values, size):
-    made = Held(1000, 1099, STEP, LeaveOut([]))
+    made = HoldoutVerdicts(1000, 1099, STEP, Exclusions([]))
     for column in range(100):
         value = np.full((2, 1), values[column % 2])
         made.add(replace(verdict(KEYS, values=value), time=(1000 + column) * STEP))

@@ -34,8 +34,8 @@ def test_what_is_learnt_is_judged_by_what_was_held_back_and_put_in_service(train
     assert stored.in_service
     assert stored.version == ran.only["version"]
     assert stored.outcome.passed
-    held_back = past.end - stored.manifest.trained_to
-    assert 0.2 * (past.end - past.begin) <= held_back
+    holdout = past.end - stored.manifest.trained_to
+    assert 0.2 * (past.end - past.begin) <= holdout
     assert past.at(OUTAGES[2][0]) > stored.manifest.trained_to, "the incidents it is judged by are held back"
     job = _job(train)
     assert job.load_model()
@@ -76,7 +76,7 @@ def test_silences_made_with_amtool_are_left_out_of_the_training(trainer, past, a
     silence("instance=c", "query=another_job")
     every = read_silences(Endpoint(url=server.url), "load")
     assert sorted(sum(each.concerns((("instance", name),)) for each in every) for name in "abc") == [0, 1, 1]
-    train = trainer(alertmanager={"url": server.url}, held_back=0.04)
+    train = trainer(alertmanager={"url": server.url}, holdout=0.04)
     ran = train(f"--to={past.end}", f"--from={past.begin}", "--stage=fit")
     assert ran.only["outcome"] == "candidate", ran
     samples = ran.only["figures"]["samples"]

@@ -12,7 +12,7 @@ import pytest
 import structlog
 import yaml
 
-from exporter.pipeline.window import Intake, Piece
+from exporter.pipeline.window import Chunk, FetchStats
 from exporter.train.command import Options, UsageError, _print, run
 from exporter.train.errors import TrainError
 from exporter.train.result import TrainOutcome, exit_code
@@ -71,7 +71,7 @@ def test_a_source_that_trickles_or_hangs_fails_the_training_within_its_deadline(
 
 def test_half_an_answer_is_not_learnt_from():
     """Row 6."""
-    piece = Piece(60.0, 1, (([b'{"i":"a"}'], np.ones((1, 1))),), Intake(partial=True))
+    piece = Chunk(60.0, 1, (([b'{"i":"a"}'], np.ones((1, 1))),), FetchStats(partial=True))
     window = EditedWindow(unedited, {"value": "up"}, 60.0, 10)
     with pytest.raises(TrainError, match="only part of an answer"):
         list(window.take(piece))

@@ -81,7 +81,7 @@ BOTH = {"url": "http://p", "username": "u", "password": SECRET, "bearer": SECRET
         ({"backend": "dask"}, "needs the scheduler's address"),
         ({"pushgateway": {"url": "http://p", "username": "u"}}, "go together"),
         ({"alertmanager": BOTH}, "exclude each other"),
-        ({"held_back": 1.0}, "less than 1"),
+        ({"holdout": 1.0}, "less than 1"),
         ({"incident": "x.yml"}, "Extra inputs"),
     ],
 )

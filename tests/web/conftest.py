@@ -8,9 +8,9 @@ import pytest
 
 from exporter.config.sections.service import WebConfig
 from exporter.observe.metrics import SelfMetrics
-from exporter.sinks.latest import Feed
+from exporter.sinks.latest import LatestVerdicts
 from exporter.sinks.metrics_page import Page
-from exporter.web.server import Hooks, Server
+from exporter.web.server import Callbacks, Server
 
 Serve = Callable[..., Server]
 
@@ -21,19 +21,19 @@ def page() -> Page:
 
 
 @pytest.fixture
-def feed() -> Feed:
-    return Feed()
+def feed() -> LatestVerdicts:
+    return LatestVerdicts()
 
 
 @pytest.fixture
-def serve(page: Page, feed: Feed) -> Iterator[Serve]:
+def serve(page: Page, feed: LatestVerdicts) -> Iterator[Serve]:
     """Start servers on free ports: `serve(ready=…, reload=…, **WebConfig fields)`."""
     with ExitStack() as stack:
 
         def start(
             ready: Callable[[], bool] = lambda: True, reload: Callable[[], str | None] = lambda: None, **config: Any
         ) -> Server:
-            server = Server(WebConfig(listen="127.0.0.1:0", **config), page, Hooks(ready, reload, feed=feed))
+            server = Server(WebConfig(listen="127.0.0.1:0", **config), page, Callbacks(ready, reload, feed=feed))
             server.start()
             stack.callback(server.stop)
             return server

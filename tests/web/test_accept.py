@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 
 from exporter.cli.main import cli
 from exporter.config.sections.service import WebConfig
-from exporter.sinks.latest import Feed, UnknownJob
+from exporter.sinks.latest import LatestVerdicts, UnknownJob
 from exporter.sinks.metrics_page import Page
-from exporter.web.server import Hooks, Server
+from exporter.web.server import Callbacks, Server
 from tests.support.verdicts import key, verdict
 
 KEYS = (key(instance="a", dev="x"), key(instance="b", dev="x"), key(instance="c", dev="y"))
@@ -39,7 +39,7 @@ def jobs() -> Jobs:
 
 
 @pytest.fixture
-def serve(page: Page, feed: Feed, jobs: Jobs):
+def serve(page: Page, feed: LatestVerdicts, jobs: Jobs):
     feed.expect({"cpu": {"value": "q"}, "quiet": {"value": "q"}, "gone": {"value": "q"}})
     feed.publish(verdict(KEYS, flag=[True, True, False]))
     feed.publish(verdict(KEYS, job="quiet"))
@@ -48,7 +48,7 @@ def serve(page: Page, feed: Feed, jobs: Jobs):
 
     def start(**config) -> Server:
         settings = {"listen": "127.0.0.1:0", "enable_reload": True, **config}
-        server = Server(WebConfig(**settings), page, Hooks(lambda: True, lambda: None, feed, jobs.accept))
+        server = Server(WebConfig(**settings), page, Callbacks(lambda: True, lambda: None, feed, jobs.accept))
         server.start()
         servers.append(server)
         return server

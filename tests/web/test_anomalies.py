@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from exporter.config.secrets import Secret
 from exporter.service.runner import Runner, Sinks
 from exporter.sinks import latest
-from exporter.sinks.latest import Feed, Matcher
+from exporter.sinks.latest import LatestVerdicts, Matcher
 from exporter.sinks.metrics_page import Page
 from exporter.web.api import BadParameter, selection
 from exporter.web.server import Server
@@ -27,7 +27,7 @@ Ask = Callable[..., Any]
 
 
 @pytest.fixture
-def ask(serve: Callable[..., Server], feed: Feed) -> Iterator[Ask]:
+def ask(serve: Callable[..., Server], feed: LatestVerdicts) -> Iterator[Ask]:
     """Ask the feed: `ask(limit=3)`, or `ask("limit=3&limit=4")`, for its JSON."""
     server = serve()
 
@@ -42,7 +42,7 @@ def ask(serve: Callable[..., Server], feed: Feed) -> Iterator[Ask]:
         yield get
 
 
-def filled(feed: Feed) -> None:
+def filled(feed: LatestVerdicts) -> None:
     """Fill the feed: c alerts, b is flagged, d is merely unusual, a has no verdict; of job api there is none yet."""
     feed.expect({"cpu": {"value": "rate(x[5m])"}, "api": {"p99": "q", "rps": "r"}})
     feed.publish(
@@ -61,13 +61,13 @@ def shown(answer: Any) -> str:
     return "".join(each["labels"]["instance"] for each in answer["anomalies"])
 
 
-def test_an_entity_reads_exactly_like_this(feed: Feed, ask: Ask) -> None:
+def test_an_entity_reads_exactly_like_this(feed: LatestVerdicts, ask: Ask) -> None:
     feed.expect({"api": {"p99": "q{}", "rps": "r"}})
     feed.publish(
         verdict(
             (key(svc="shop"),), job="api", detector="auto", channels=("p99", "rps"), score=[7.5], flag=[True],
             alert=[True], flapping=[True], severity=[12.5], since=[1767607200.25], values=[[4.2, N]],
-            expected=[[0.3, N]], lower=[[-np.inf, 1.0]], upper=[[0.5, np.inf]], blame=[[0.8, 0.2]],
+            expected=[[0.3, N]], lower=[[-np.inf, 1.0]], upper=[[0.5, np.inf]], contribution=[[0.8, 0.2]],
         )
     )  # fmt: skip
     answer = ask()
@@ -101,11 +101,11 @@ def test_an_entity_reads_exactly_like_this(feed: Feed, ask: Ask) -> None:
                 "channels": [
                     {
                         "channel": "p99", "expr": "q{}", "observed": 4.2, "expected": 0.3,
-                        "lower": None, "upper": 0.5, "blame": 0.8,
+                        "lower": None, "upper": 0.5, "contribution": 0.8,
                     },
                     {
                         "channel": "rps", "expr": "r", "observed": None, "expected": None,
-                        "lower": 1.0, "upper": None, "blame": 0.2,
+                        "lower": 1.0, "upper": None, "contribution": 0.2,
                     },
                 ],
             }
@@ -113,12 +113,12 @@ def test_an_entity_reads_exactly_like_this(feed: Feed, ask: Ask) -> None:
     }  # fmt: skip
 
 
-def test_the_worst_come_first_and_those_without_a_verdict_last(feed: Feed, ask: Ask) -> None:
+def test_the_worst_come_first_and_those_without_a_verdict_last(feed: LatestVerdicts, ask: Ask) -> None:
     filled(feed)
     assert shown(ask()) == "cbda"
 
 
-def test_no_verdict_is_null_and_never_zero(feed: Feed, ask: Ask) -> None:
+def test_no_verdict_is_null_and_never_zero(feed: LatestVerdicts, ask: Ask) -> None:
     filled(feed)
     last = ask()["anomalies"][-1]
     assert (last["score"], last["severity"], last["since"], last["state"]) == (None, None, None, "warming")
@@ -127,14 +127,14 @@ def test_no_verdict_is_null_and_never_zero(feed: Feed, ask: Ask) -> None:
     assert ask()["jobs"]["api"] is None, "a job without a verdict is listed, so that nobody takes it for healthy"
 
 
-def test_a_withdrawn_job_is_null_too(feed: Feed, ask: Ask) -> None:
+def test_a_withdrawn_job_is_null_too(feed: LatestVerdicts, ask: Ask) -> None:
     filled(feed)
     feed.withdraw("cpu")
     answer = ask()
     assert (answer["jobs"], answer["anomalies"], answer["total"]) == ({"cpu": None, "api": None}, [], 0)
 
 
-def test_what_leaves_the_page_leaves_the_feed(feed: Feed, ask: Ask) -> None:
+def test_what_leaves_the_page_leaves_the_feed(feed: LatestVerdicts, ask: Ask) -> None:
     """Row 46: a runner whose cycles fail, or that a reload retires."""
     bench = Bench()
     bench.put("a", range(100))
@@ -172,12 +172,12 @@ def test_what_leaves_the_page_leaves_the_feed(feed: Feed, ask: Ask) -> None:
         ('match=job="db"&flag=true&limit=1', "c"),
     ],
 )
-def test_it_shows_what_is_asked_for(feed: Feed, ask: Ask, query: str, found: str) -> None:
+def test_it_shows_what_is_asked_for(feed: LatestVerdicts, ask: Ask, query: str, found: str) -> None:
     filled(feed)
     assert shown(ask(query)) == found
 
 
-def test_labels_are_matched_whatever_they_hold(feed: Feed, ask: Ask) -> None:
+def test_labels_are_matched_whatever_they_hold(feed: LatestVerdicts, ask: Ask) -> None:
     values = ('a"b', "a\\b", "a\nb", "a,b", "}", "é")
     feed.expect({"cpu": {}})
     feed.publish(verdict(tuple(key(instance=value) for value in values)))
@@ -188,14 +188,14 @@ def test_labels_are_matched_whatever_they_hold(feed: Feed, ask: Ask) -> None:
         ]
 
 
-def test_half_a_surrogate_pair_in_a_label_is_no_obstacle(feed: Feed, ask: Ask) -> None:
+def test_half_a_surrogate_pair_in_a_label_is_no_obstacle(feed: LatestVerdicts, ask: Ask) -> None:
     """Row 14."""
     feed.expect({"cpu": {}})
     feed.publish(verdict((key(instance="\ud800"),)))
     assert ask()["anomalies"][0]["labels"] == {"instance": "\ud800"}
 
 
-def test_pages_follow_each_other_and_lose_nothing(feed: Feed, ask: Ask) -> None:
+def test_pages_follow_each_other_and_lose_nothing(feed: LatestVerdicts, ask: Ask) -> None:
     feed.expect({"one": {}, "two": {}})
     for job, count in (("one", 150), ("two", 137)):
         score = np.random.default_rng(1).integers(0, 5, count).astype(float)  # many are equal
@@ -240,7 +240,9 @@ def test_pages_follow_each_other_and_lose_nothing(feed: Feed, ask: Ask) -> None:
         ("&".join(["match=a=%22%22"] * 21), "match may name 20 labels at most."),
     ],
 )
-def test_a_bad_parameter_is_answered_with_one_clear_sentence(feed: Feed, ask: Ask, query: str, sentence: str) -> None:
+def test_a_bad_parameter_is_answered_with_one_clear_sentence(
+    feed: LatestVerdicts, ask: Ask, query: str, sentence: str
+) -> None:
     """Rows 19 and 35."""
     filled(feed)
     assert ask(query, status=400) == {"error": sentence}
@@ -265,7 +267,7 @@ def test_every_value_can_be_written_as_a_matcher(value: str, equal: bool) -> Non
     assert selection([("match", text)]).labels == (Matcher("a", value, equal),)
 
 
-def test_what_has_not_changed_is_not_sent_again(feed: Feed, serve: Callable[..., Server]) -> None:
+def test_what_has_not_changed_is_not_sent_again(feed: LatestVerdicts, serve: Callable[..., Server]) -> None:
     filled(feed)
     address = f"{serve().url}/api/v1/anomalies"
     with httpx.Client(trust_env=False) as client:
@@ -275,11 +277,11 @@ def test_what_has_not_changed_is_not_sent_again(feed: Feed, serve: Callable[...,
             assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
         feed.publish(verdict(NAMES))
         assert client.get(address, headers={"If-None-Match": tag}).status_code == 200
-    assert Feed().tag != Feed().tag, "another process counts anew"
+    assert LatestVerdicts().tag != LatestVerdicts().tag, "another process counts anew"
 
 
 def test_it_asks_for_a_login_where_the_other_pages_do(
-    feed: Feed, serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+    feed: LatestVerdicts, serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import bcrypt
 
@@ -290,7 +292,9 @@ def test_it_asks_for_a_login_where_the_other_pages_do(
         assert client.get(address, auth=("us", "password")).status_code == 200
 
 
-def test_a_hundred_thousand_series_cost_what_is_shown(feed: Feed, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hundred_thousand_series_cost_what_is_shown(
+    feed: LatestVerdicts, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Counted, not timed: neither a cycle nor a request makes an object of each entity."""
     made = []
     entity = latest.entity_json
@@ -306,7 +310,9 @@ def test_a_hundred_thousand_series_cost_what_is_shown(feed: Feed, ask: Ask, monk
     assert len(made) == 10
 
 
-def test_scrapes_go_on_while_large_answers_are_made(feed: Feed, page: Page, serve: Callable[..., Server]) -> None:
+def test_scrapes_go_on_while_large_answers_are_made(
+    feed: LatestVerdicts, page: Page, serve: Callable[..., Server]
+) -> None:
     """Row 36: many at once take turns, beside the event loop."""
     names = tuple(key(instance=f"i{n}", rack=f"r{n % 40}") for n in range(50_000))
     feed.expect({"cpu": {}})
@@ -330,7 +336,7 @@ def test_scrapes_go_on_while_large_answers_are_made(feed: Feed, page: Page, serv
     assert len(waits) > 5
 
 
-def test_jobs_may_publish_and_leave_while_others_ask(feed: Feed, ask: Ask) -> None:
+def test_jobs_may_publish_and_leave_while_others_ask(feed: LatestVerdicts, ask: Ask) -> None:
     """Row 37: one answer is of one moment."""
     jobs = {f"j{n}": {} for n in range(5)}
     feed.expect(jobs)

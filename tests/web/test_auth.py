@@ -12,7 +12,7 @@ import pytest
 
 from exporter.config.sections.service import WebConfig
 from exporter.sinks.metrics_page import Page
-from exporter.web.server import Hooks, Server, ServerError
+from exporter.web.server import Callbacks, Server, ServerError
 
 Serve = Callable[..., Server]
 COST = 4
@@ -163,5 +163,5 @@ def test_a_hash_that_is_none_is_refused_at_start_without_being_shown(
     path.write_text(text)
     config = WebConfig(listen="127.0.0.1:0", users={"scraper": {"file": path}})
     with pytest.raises(ServerError, match=cause) as caught:
-        Server(config, page, Hooks(lambda: True, lambda: None)).start()
+        Server(config, page, Callbacks(lambda: True, lambda: None)).start()
     assert not text or text not in str(caught.value)

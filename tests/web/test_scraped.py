@@ -18,7 +18,7 @@ from tests.support.verdicts import key, verdict
 
 pytestmark = pytest.mark.servers
 
-ALL_FIELDS = ("value", "expected", "lower", "upper", "severity", "alert", "blame", "flapping")
+ALL_FIELDS = ("value", "expected", "lower", "upper", "severity", "alert", "contribution", "flapping")
 
 nasty = st.text(alphabet=st.sampled_from('a"\\\n\r\t\0 {},=#\u202e\u2028\ud800é😀'), max_size=12)
 label_names = (

@@ -18,7 +18,7 @@ import pytest
 from exporter.config.sections.service import WebConfig
 from exporter.exposition import CONTENT_TYPE
 from exporter.sinks.metrics_page import Page
-from exporter.web.server import Hooks, Server, ServerError
+from exporter.web.server import Callbacks, Server, ServerError
 from tests.support.verdicts import key, verdict
 
 Serve = Callable[..., Server]
@@ -309,7 +309,7 @@ def test_a_port_in_use_is_one_clear_error_and_starts_nothing(page: Page) -> None
         listen = f"127.0.0.1:{other.getsockname()[1]}"
         before = threading.active_count()
         with pytest.raises(ServerError, match=f"web.listen: cannot listen on {listen}: another process has this port"):
-            Server(WebConfig(listen=listen), page, Hooks(lambda: True, lambda: None)).start()
+            Server(WebConfig(listen=listen), page, Callbacks(lambda: True, lambda: None)).start()
         assert threading.active_count() == before
 
 
@@ -323,12 +323,12 @@ def test_a_port_in_use_is_one_clear_error_and_starts_nothing(page: Page) -> None
 )
 def test_an_address_that_cannot_be_had_names_itself_and_the_cause(page: Page, listen: str, cause: str) -> None:
     with pytest.raises(ServerError, match=cause):
-        Server(WebConfig(listen=listen), page, Hooks(lambda: True, lambda: None)).start()
+        Server(WebConfig(listen=listen), page, Callbacks(lambda: True, lambda: None)).start()
 
 
 @pytest.mark.parametrize("listen", ["127.0.0.1:0", "localhost:0", ":0", "[::1]:0", "[::]:0"])
 def test_the_address_says_what_is_really_bound(page: Page, client: httpx.Client, listen: str) -> None:
-    server = Server(WebConfig(listen=listen), page, Hooks(lambda: True, lambda: None))
+    server = Server(WebConfig(listen=listen), page, Callbacks(lambda: True, lambda: None))
     server.start()
     port = server.address[1]
     assert port > 0
@@ -342,7 +342,7 @@ def test_stop_frees_the_port_and_leaves_no_thread(page: Page) -> None:
     before = threading.active_count()
     config = WebConfig(listen="127.0.0.1:0")
     for _ in range(3):
-        server = Server(config, page, Hooks(lambda: True, lambda: None))
+        server = Server(config, page, Callbacks(lambda: True, lambda: None))
         server.start()
         config = WebConfig(listen=f"127.0.0.1:{server.address[1]}")
         idle = http.client.HTTPConnection(*server.address, timeout=5)
@@ -359,7 +359,7 @@ def test_stop_frees_the_port_and_leaves_no_thread(page: Page) -> None:
 def test_stop_lets_a_running_answer_finish(page: Page) -> None:
     page.publish(verdict(tuple(key(pod="x" * 1_000, n=str(n)) for n in range(20_000))), ())
     page.render()
-    server = Server(WebConfig(listen="127.0.0.1:0"), page, Hooks(lambda: True, lambda: None))
+    server = Server(WebConfig(listen="127.0.0.1:0"), page, Callbacks(lambda: True, lambda: None))
     server.start()
     with socket.create_connection(server.address, timeout=10) as slow:
         slow.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -375,7 +375,7 @@ def test_stop_lets_a_running_answer_finish(page: Page) -> None:
 def test_stop_does_not_wait_for_one_who_does_not_read(page: Page) -> None:
     page.publish(verdict(tuple(key(pod="x" * 1_000, n=str(n)) for n in range(20_000))), ())
     page.render()
-    server = Server(WebConfig(listen="127.0.0.1:0"), page, Hooks(lambda: True, lambda: None))
+    server = Server(WebConfig(listen="127.0.0.1:0"), page, Callbacks(lambda: True, lambda: None))
     server.start()
     with socket.create_connection(server.address, timeout=10) as deaf:
         deaf.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")

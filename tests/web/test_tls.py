@@ -13,7 +13,7 @@ import trustme
 
 from exporter.config.sections.service import WebConfig, WebTLS
 from exporter.sinks.metrics_page import Page
-from exporter.web.server import Hooks, Server, ServerError
+from exporter.web.server import Callbacks, Server, ServerError
 
 Serve = Callable[..., Server]
 
@@ -156,7 +156,9 @@ def test_a_bad_tls_file_is_one_clear_error_and_starts_nothing(page: Page, files:
     before = threading.active_count()
     for _ in range(2):
         with pytest.raises(ServerError, match=r"web\.tls: cannot use") as caught:
-            Server(WebConfig(listen="127.0.0.1:0", tls=files.config()), page, Hooks(lambda: True, lambda: None)).start()
+            Server(
+                WebConfig(listen="127.0.0.1:0", tls=files.config()), page, Callbacks(lambda: True, lambda: None)
+            ).start()
         assert str(path) in str(caught.value)
         path.unlink(missing_ok=True)
     assert threading.active_count() == before

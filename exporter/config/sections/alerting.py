@@ -116,11 +116,11 @@ class WebhookConfig(Section):
     max_alerts: PositiveInt = Field(100, description="most alerts in one post; the number left out goes with it")
 
 
-class NoticesConfig(Section):
-    """How often a receiver may be told something."""
+class RateLimitConfig(Section):
+    """How many messages a receiver may get."""
 
-    most: int = Field(3, ge=2, le=1000, description="notices within the window")
-    window: PositiveDuration = Field(600.0, description="the window")
+    count: int = Field(3, ge=2, le=1000, description="most messages in one interval")
+    interval: PositiveDuration = Field(600.0, description="the interval")
 
 
 class ReceiverConfig(Section):
@@ -134,10 +134,10 @@ class ReceiverConfig(Section):
         None,
         description="labels that tell messages apart; default: all in one message, but for PagerDuty [query, severity]",
     )
-    notices: NoticesConfig = Field(NoticesConfig(), description="most notices, for each group of group_by")
+    rate_limit: RateLimitConfig = Field(RateLimitConfig(), description="most messages, for each group of group_by")
     group_wait: Duration = Field(10.0, description="how long the first message waits for others to join it")
     group_interval: PositiveDuration | None = Field(
-        None, description="least time between messages of a group; default: what notices asks for"
+        None, description="least time between messages of a group; default: follows from rate_limit"
     )
     repeat_interval: PositiveDuration = Field(14_400.0, description="how often an alert that goes on is said again")
     resolved: bool = Field(True, description="tell the end of an alert too")
@@ -156,12 +156,12 @@ class ReceiverConfig(Section):
 
     @property
     def least_interval(self) -> float:
-        """Seconds between messages of a group that keep to `notices`.
+        """Seconds between messages of a group that keep to `rate_limit`.
 
         A group whose alerts are all over is forgotten, and the next alert is told of at once: in the densest row every
         second gap is none. N + 1 notices must still take as long as the window, so N // 2 intervals must.
         """
-        return max(math.ceil(self.notices.window / (self.notices.most // 2)), 1.0)
+        return max(math.ceil(self.rate_limit.interval / (self.rate_limit.count // 2)), 1.0)
 
     @property
     def interval(self) -> float:
@@ -174,9 +174,10 @@ class ReceiverConfig(Section):
             yield ("slack",), "reaches nobody: give at least one of slack, pagerduty, email or webhook"
         if self.interval < self.least_interval:
             yield (
-                ("group_interval", "notices"),
-                f"lets more than {self.notices.most} notices in {format_duration(self.notices.window)} through: "
-                f"at least {format_duration(self.least_interval)}, or raise notices.most",
+                ("group_interval", "rate_limit"),
+                f"lets through more than {self.rate_limit.count} messages "
+                f"in {format_duration(self.rate_limit.interval)}: "
+                f"at least {format_duration(self.least_interval)}, or raise rate_limit.count",
             )
         if not self.interval <= self.repeat_interval <= RETENTION:
             yield (
@@ -287,8 +288,8 @@ class NotifyConfig(Section):
     """Notices sent by the exporter itself, as long as `alerting.receivers` names nobody for Alertmanager to tell."""
 
     slack: HeldSecret | None = Field(None, description="address of a Slack webhook")
-    webhook: Secret | None = Field(None, description="address that gets the same as JSON (docs/notices.md)")
-    notices: NoticesConfig = Field(NoticesConfig(), description="most messages to one receiver")
+    webhook: Secret | None = Field(None, description="address that gets the same as JSON (docs/notifications.md)")
+    rate_limit: RateLimitConfig = Field(RateLimitConfig(), description="most messages to one receiver")
     resolved: bool = Field(True, description="tell the end of an incident too")
     link: SourceUrl | None = Field(
         None, description="address at the end of every message, such as a dashboard; default: our own page"

@@ -23,7 +23,7 @@ from exporter.config.section_base import Conflict, LabelName, PositiveDuration, 
 from exporter.config.sections.alerting import AlertConfig
 from exporter.config.values import Duration, RatePerWeek, balanced
 
-Publishable = Literal["value", "expected", "lower", "upper", "severity", "alert", "blame", "flapping"]
+Publishable = Literal["value", "expected", "lower", "upper", "severity", "alert", "contribution", "flapping"]
 JobName = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_][a-zA-Z0-9_.:-]{0,99}$")]
 PromQL = Annotated[str, AfterValidator(balanced)]
 
@@ -112,10 +112,12 @@ class JobConfig(Section):
         3600.0, description="flapping ends when nothing has opened or closed for this long"
     )
     max_hold: PositiveDuration = Field(86_400.0, description="after this the incident's level becomes the new normal")
-    line: RatePerWeek = Field(1.0, gt=0, description="incidents per week and entity by chance at score 1")
+    false_alarms: RatePerWeek = Field(
+        1.0, gt=0, description="incidents per week and entity that open by chance: what a score of 1 stands for"
+    )
     budget: RatePerWeek = Field(1.0, gt=0, description="alerts per week for the whole job")
     publish: frozenset[Publishable] = Field(
-        frozenset({"value", "severity", "alert", "expected", "lower", "upper", "blame", "flapping"}),
+        frozenset({"value", "severity", "alert", "expected", "lower", "upper", "contribution", "flapping"}),
         description="gauges beside anomaly_score and anomaly_flag",
     )
     max_age: PositiveDuration | None = Field(

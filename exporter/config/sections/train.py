@@ -38,7 +38,7 @@ class GateConfig(Section):
         0.2, ge=0, description="share of false incidents more than the old model's, beside two standard deviations"
     )
     most_false: float = Field(
-        10.0, gt=0, description="without an old model: most false incidents, as a multiple of the job's line"
+        10.0, gt=0, description="without an old model: most false incidents, as a multiple of the job's false_alarms"
     )
     most_flagged: float = Field(
         0.1, gt=0, le=1, description="without an old model: most of the time with an incident outside known ones"
@@ -55,7 +55,7 @@ class TrainConfig(Section):
     """What `anomaly-exporter train` learns from, when, and what a new model must show."""
 
     window: PositiveDuration = Field(1_209_600.0, description="time the training looks back")
-    held_back: float = Field(
+    holdout: float = Field(
         0.2, gt=0, lt=1, description="share of that, the newest, kept from the training to judge the new model by"
     )
     every: Duration = Field(604_800.0, description="train when the last training is this long ago; 0s never")

@@ -16,7 +16,7 @@ from detectors.types import Key
 from exporter.atomic_files import TooLarge, read_once, write_atomically
 from exporter.pipeline.incidents import NO_DATA_CLOSES
 from exporter.pipeline.verdict import Verdict
-from exporter.sinks.notify.notification import Ending, Incident, News, incident_of
+from exporter.sinks.notify.notification import Ending, Incident, PendingNotifications, incident_of
 
 MOST: Final = 10_000
 """Incidents one receiver keeps track of; those beyond it are only counted."""
@@ -36,7 +36,7 @@ class _OfJob:
     entities: int = 0
 
 
-class Ledger:
+class DeliveryState:
     """Compares verdicts with what was told. What counts is how things stand, not how often they changed meanwhile."""
 
     def __init__(self) -> None:
@@ -104,7 +104,7 @@ class Ledger:
         """How many incidents there are."""
         return sum(len(mine.incidents) for mine in self._jobs.values())
 
-    def news(self) -> News:
+    def news(self) -> PendingNotifications:
         """Return what has yet to be told, the most severe first."""
         opened, over, open_now = {}, {}, {}
         for job, mine in self._jobs.items():
@@ -115,7 +115,7 @@ class Ledger:
                 over[job] = ended
             open_now[job] = sum(each.over is None for each in every)
         entities = {job: mine.entities for job, mine in self._jobs.items()}
-        return News(opened, over, dict(self._passed), open_now, entities)
+        return PendingNotifications(opened, over, dict(self._passed), open_now, entities)
 
     def pending(self) -> int:
         """Return how many incidents have something to be told."""
@@ -124,7 +124,7 @@ class Ledger:
         )
         return waiting + sum(self._passed.values())
 
-    def told(self, news: News) -> None:
+    def told(self, news: PendingNotifications) -> None:
         """Note that the receiver has got `news`."""
         for incident in _each(news.opened):
             incident.told = True
@@ -143,7 +143,7 @@ class Ledger:
         return hashlib.sha256(text).hexdigest().encode() + b"\n" + text
 
     @classmethod
-    def decode(cls, data: bytes) -> "Ledger":
+    def decode(cls, data: bytes) -> "DeliveryState":
         """Read what `encode` wrote. Raises ValueError when it is anything else."""
         digest, _, text = data.partition(b"\n")
         if digest.decode("ascii", "replace") != hashlib.sha256(text).hexdigest():
@@ -168,23 +168,23 @@ log = structlog.get_logger()
 _LARGEST: Final = 256 * 2**20
 
 
-def save(file: Path, ledger: Ledger, receiver: str) -> None:
+def save(file: Path, ledger: DeliveryState, receiver: str) -> None:
     """Write what `receiver` was told; where that fails the log says so, and telling goes on."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(file, ledger.encode())
     except OSError as error:
         hint = "a restart may repeat a notice or forget an end; make room or the folder writable"
-        log.error("notices_not_saved", receiver=receiver, file=str(file), error=str(error), hint=hint)
+        log.error("notifications_not_saved", receiver=receiver, file=str(file), error=str(error), hint=hint)
 
 
-def load(file: Path, receiver: str) -> Ledger:
+def load(file: Path, receiver: str) -> DeliveryState:
     """Read what `receiver` was told; nothing where there is no file, or it is damaged, which the log says."""
     try:
-        return Ledger.decode(read_once(file, _LARGEST))
+        return DeliveryState.decode(read_once(file, _LARGEST))
     except FileNotFoundError:
         pass
     except (OSError, TooLarge, ValueError) as error:
         hint = "incidents that are open are told anew"
-        log.warning("notices_refused", receiver=receiver, file=str(file), error=str(error), hint=hint)
-    return Ledger()
+        log.warning("notifications_refused", receiver=receiver, file=str(file), error=str(error), hint=hint)
+    return DeliveryState()

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from exporter.config.values import format_duration
-from exporter.sinks.notify.notification import Channel, Incident, News
+from exporter.sinks.notify.notification import Channel, Incident, PendingNotifications
 
 LISTED: Final = 5
 """Incidents of one job told one by one; more of them are one line, and the worst."""
@@ -21,7 +21,7 @@ _ENDINGS: Final = {
 }
 
 
-def compose(news: News, link: str, now: float) -> str:
+def compose(news: PendingNotifications, link: str, now: float) -> str:
     """Return the text of a message on `news`; `now` in Unix seconds, `link` an address to look at."""
     lines: list[str] = []
     for job, incidents in news.opened.items():
@@ -35,7 +35,7 @@ def compose(news: News, link: str, now: float) -> str:
     return "\n".join([*lines, link] if link else lines)
 
 
-def _opened(job: str, incidents: list[Incident], news: News, now: float) -> Iterator[str]:
+def _opened(job: str, incidents: list[Incident], news: PendingNotifications, now: float) -> Iterator[str]:
     if len(incidents) <= LISTED:
         for incident in incidents:
             yield f"ANOMALY in {job}: {_labels(incident)}"
@@ -81,8 +81,8 @@ def _channel(channel: Channel, several: bool) -> str:
         )
         band = f"{low} to {high}" if low and high else f"at least {low}" if low else f"at most {high}"
         text += f" (normal: {band})"
-    if several and channel.blame is not None:
-        text += f", {channel.blame:.0%} of the blame"
+    if several and channel.contribution is not None:
+        text += f", {channel.contribution:.0%} of the deviation"
     return text
 
 

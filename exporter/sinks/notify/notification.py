@@ -20,7 +20,7 @@ class Channel(msgspec.Struct, frozen=True):
     expected: float | None
     lower: float | None
     upper: float | None
-    blame: float | None
+    contribution: float | None
 
 
 class Incident(msgspec.Struct):
@@ -32,7 +32,7 @@ class Incident(msgspec.Struct):
     score: float | None
     severity: float | None
     channels: list[Channel]
-    """The one to blame most comes first."""
+    """The one that contributes most comes first."""
     told: bool = False
     over: float | None = None
     ending: Ending = "recovered"
@@ -44,7 +44,7 @@ class Incident(msgspec.Struct):
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class PendingNotifications:
     """What has yet to be told: incidents by job, and how many came and went before they could be told."""
 
     opened: dict[str, list[Incident]]
@@ -58,11 +58,11 @@ class News:
 
 def incident_of(verdict: Verdict, row: int) -> Incident:
     """Return the incident of one entity of a verdict."""
-    figures = (verdict.values, verdict.expected, verdict.lower, verdict.upper, verdict.blame)
+    figures = (verdict.values, verdict.expected, verdict.lower, verdict.upper, verdict.contribution)
     channels = [
         Channel(name, *(_finite(each[row, at]) for each in figures)) for at, name in enumerate(verdict.channels)
     ]
-    channels.sort(key=lambda channel: -(channel.blame or 0.0))
+    channels.sort(key=lambda channel: -(channel.contribution or 0.0))
     return Incident(
         verdict.job,
         dict(verdict.keys[row]),

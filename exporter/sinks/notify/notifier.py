@@ -14,11 +14,13 @@ from exporter.config.sections.root import Config
 from exporter.observe.metrics import SelfMetrics
 from exporter.pipeline.verdict import Verdict
 from exporter.sinks.notify.http_post import post
-from exporter.sinks.notify.notification import Incident, News
+from exporter.sinks.notify.notification import Incident, PendingNotifications
 from exporter.sinks.notify.receiver import Receiver, Settings
 
 log = structlog.get_logger()
 
+Shape = Callable[[PendingNotifications, str], Any]
+"""Makes the body of a message of what is pending and its text."""
 _LISTED: Final = 100
 """Incidents in one message to a webhook."""
 
@@ -75,14 +77,14 @@ def _settings(config: Config) -> dict[str, Settings]:
     """Return how each receiver is told."""
     notify = config.notify
     found = {"log": Settings(_say, float("inf"), 0.0, True, None)}
-    for name, (address, shape) in notices_of(config).items():
-        file = config.state.path / f"notices-{name}.json" if config.state else None
+    for name, (address, shape) in receivers_of(config).items():
+        file = config.state.path / f"notifications-{name}.json" if config.state else None
         send = partial(_post, address, shape, notify.proxy_from_environment)
-        found[name] = Settings(send, notify.notices.most, notify.notices.window, notify.resolved, file)
+        found[name] = Settings(send, notify.rate_limit.count, notify.rate_limit.interval, notify.resolved, file)
     return found
 
 
-def notices_of(config: Config) -> dict[str, tuple[Secret | SecretStr, Callable[[News, str], Any]]]:
+def receivers_of(config: Config) -> dict[str, tuple[Secret | SecretStr, Shape]]:
     """Return address and form of message by receiver; none where Alertmanager has receivers, who are told by it."""
     if config.alerting.receivers:
         return {}
@@ -91,21 +93,27 @@ def notices_of(config: Config) -> dict[str, tuple[Secret | SecretStr, Callable[[
     return {name: (address, shape) for name, (address, shape) in every.items() if address is not None}
 
 
-def _post(address: Secret | SecretStr, shape: Callable[[News, str], Any], proxies: bool, news: News, text: str) -> None:
+def _post(
+    address: Secret | SecretStr,
+    shape: Shape,
+    proxies: bool,
+    news: PendingNotifications,
+    text: str,
+) -> None:
     post(address, shape(news, text), proxies)
 
 
-def _say(news: News, text: str) -> None:
-    (log.warning if news.opened else log.info)("notice", text=text)
+def _say(news: PendingNotifications, text: str) -> None:
+    (log.warning if news.opened else log.info)("notification", text=text)
 
 
-def _slack(_news: News, text: str) -> Any:
+def _slack(_news: PendingNotifications, text: str) -> Any:
     # Slack reads <…> as a link, or as a call to everybody.
     escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return {"text": escaped, "mrkdwn": False, "unfurl_links": False}
 
 
-def _webhook(news: News, text: str) -> Any:
+def _webhook(news: PendingNotifications, text: str) -> Any:
     def listed(by_job: dict[str, list[Incident]]) -> list[Incident]:
         return [incident for incidents in by_job.values() for incident in incidents][:_LISTED]
 

@@ -14,10 +14,10 @@ import structlog
 from exporter.observe.metrics import SelfMetrics
 from exporter.pipeline.verdict import Verdict
 from exporter.sinks.notify import delivery
-from exporter.sinks.notify.delivery import Ledger
+from exporter.sinks.notify.delivery import DeliveryState
 from exporter.sinks.notify.http_post import PostFailed
 from exporter.sinks.notify.message import compose
-from exporter.sinks.notify.notification import News
+from exporter.sinks.notify.notification import PendingNotifications
 
 log = structlog.get_logger()
 
@@ -44,7 +44,7 @@ class Settings:
         What was told is kept here over a restart.
     """
 
-    send: Callable[[News, str], None]
+    send: Callable[[PendingNotifications, str], None]
     most: float
     window: float
     resolved: bool
@@ -70,7 +70,7 @@ class Receiver:
     def __init__(self, name: str, settings: Settings, link: Callable[[], str], metrics: SelfMetrics) -> None:
         self.settings = settings
         self._name, self._link, self._metrics = name, link, metrics
-        self._ledger = delivery.load(settings.file, name) if settings.file else Ledger()
+        self._ledger = delivery.load(settings.file, name) if settings.file else DeliveryState()
         self._inbox: dict[str, tuple[Verdict, Literal["alert", "flag"]]] = {}
         self._jobs: Collection[str] | None = None
         self._guard = threading.Lock()  # of the inbox; never held for long
@@ -114,7 +114,7 @@ class Receiver:
                 if going and self._pause() == 0:
                     self._tell()
             except Exception as error:  # whatever it is: this thread must live, or nobody is told anything any more
-                log.error("notice_failed", receiver=self._name, exc_info=error)
+                log.error("notification_failed", receiver=self._name, exc_info=error)
                 self._not_before = time.monotonic() + LONGEST_PAUSE
 
     def _pause(self) -> float | None:
@@ -141,7 +141,7 @@ class Receiver:
         if jobs is not None:
             lost += ledger.keep(jobs, time.time())
         if not self.settings.resolved:
-            ledger.told(News({}, ledger.news().over, {}, {}, {}))
+            ledger.told(PendingNotifications({}, ledger.news().over, {}, {}, {}))
         if lost:
             self._count("suppressed", lost)
         if (pending := ledger.pending()) != before:
@@ -160,7 +160,7 @@ class Receiver:
         else:
             self._count("sent")
             if self._trouble:
-                log.info("notices_arrive_again", receiver=self._name, after=self._trouble)
+                log.info("notifications_recovered", receiver=self._name, after=self._trouble)
             self._failures, self._trouble = 0, ""
         now = time.time()
         if math.isfinite(settings.most):
@@ -181,12 +181,14 @@ class Receiver:
             hint = (
                 "given up: the receiver does not want this message" if error.unwanted else "tried again until it does"
             )
-            log.warning("notice_not_sent", receiver=self._name, error=self._trouble, hint=hint, pause=round(pause, 1))
+            log.warning(
+                "notification_not_sent", receiver=self._name, error=self._trouble, hint=hint, pause=round(pause, 1)
+            )
 
     def _count(self, outcome: Literal["sent", "failed", "suppressed"], count: int = 1) -> None:
-        self._metrics.notices.labels(self._name, outcome).inc(count)
+        self._metrics.notifications.labels(self._name, outcome).inc(count)
 
     def _save(self, pending: int) -> None:
-        self._metrics.notices_pending.labels(self._name).set(pending)
+        self._metrics.notifications_pending.labels(self._name).set(pending)
         if self.settings.file is not None:
             delivery.save(self.settings.file, self._ledger, self._name)

@@ -8,7 +8,7 @@ from scipy.signal import lfilter
 
 from detectors import Batch, Floats
 from detectors.auto import Auto
-from exporter.pipeline.incidents import Incidents, Policy
+from exporter.pipeline.incidents import IncidentTracker, Policy
 from tests.support.batches import keys
 from tests.support.replay import openings
 
@@ -38,8 +38,8 @@ def opened_per_week() -> dict[float, float]:
     """Openings per series-week by line; the three jobs run side by side as rows of one detector."""
     times, values = clean(seed=2026)
     values = np.tile(values, (len(LINES), 1))
-    names, policies = keys(len(values)), [Policy(line=line) for line in LINES]
-    auto, incidents = Auto(), Incidents(STEP, open_after=1, clear_after=300.0, max_hold=86_400.0)
+    names, policies = keys(len(values)), [Policy(false_alarms=line) for line in LINES]
+    auto, incidents = Auto(), IncidentTracker(STEP, open_after=1, clear_after=300.0, max_hold=86_400.0)
     flag = np.zeros(values.shape, np.bool_)
     for end in range(2, values.shape[1] + 1):
         batch = Batch(names, ("value",), times[end - 2 : end], values[:, None, end - 2 : end])
@@ -66,7 +66,7 @@ def thirds() -> list[slice]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("line", LINES)
+@pytest.mark.parametrize("false_alarms", LINES)
 def test_clean_series_open_as_many_incidents_as_the_line_says_within_a_factor_of_two(
     opened_per_week: dict[float, float], line: float
 ) -> None:
