@@ -66,7 +66,7 @@ def thirds() -> list[slice]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("false_alarms", LINES)
+@pytest.mark.parametrize("line", LINES)
 def test_clean_series_open_as_many_incidents_as_the_line_says_within_a_factor_of_two(
     opened_per_week: dict[float, float], line: float
 ) -> None:
