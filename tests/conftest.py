@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from deploy.demo import process
 from deploy.demo.servers import (
     ITSELF,
     AlertmanagerServer,
@@ -15,9 +16,19 @@ from deploy.demo.servers import (
     backfill,
     missing_servers,
 )
+from tests.support.waiting import PATIENCE
 
 StartPrometheus = Callable[..., PrometheusServer]
 StartAlertmanager = Callable[..., AlertmanagerServer]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patience() -> Iterator[None]:
+    """Servers may take longer to start and to stop on a busy machine than the demo would wait for them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(process, "READY_WITHIN", PATIENCE)
+        patch.setattr(process, "STOP_WITHIN", PATIENCE)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -5,13 +5,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from deploy.demo.replay import PAGES, ReplaySource, recorded
+from tests.support.waiting import PATIENCE, eventually
 
 
 class RunningDemo:
@@ -34,17 +35,17 @@ class RunningDemo:
                     found["exporter" if "-m exporter run" in command else Path(command.split()[0]).name] = int(pid)
         return found
 
-    def wait_until(self, condition: Callable[[], bool], within: float) -> None:
-        end = time.monotonic() + within
-        while not condition():
+    def wait_until_said(self, text: str) -> None:
+        def said() -> bool:
             assert self.process.poll() is None, f"the demo has ended early:\n{self.said}"
-            assert time.monotonic() < end, f"not within {within}s:\n{self.said}"
-            time.sleep(0.1)
+            return text in self.said
 
-    def ends_with(self, within: float) -> int:
+        eventually(said)
+
+    def end(self) -> int:
         """Wait for the end; nothing may be left behind."""
         children = self.children() if self.process.poll() is None else {}
-        code = self.process.wait(within)
+        code = self.process.wait(2 * PATIENCE)
         assert not list(self.temporary.iterdir()), "a temporary folder is left behind"
         left = [name for name, pid in children.items() if Path(f"/proc/{pid}/exe").exists()]
         assert not left, f"processes are left behind: {left}"
@@ -74,14 +75,14 @@ def demo(folder: Path, *arguments: str, **environment: str) -> Iterator[RunningD
 @pytest.mark.slow
 def test_demo_sees_score_flag_alert_and_message_and_leaves_nothing_behind(tmp_path: Path, servers: None) -> None:
     with demo(tmp_path, "--for", "60s") as running:
-        running.wait_until(lambda: "becomes 4 times slower" in running.said, within=40)
+        running.wait_until_said("becomes 4 times slower")
         assert set(running.children()) >= {
             "prometheus",
             "prometheus-alertmanager",
             "prometheus-node-exporter",
             "exporter",
         }
-        code = running.ends_with(within=90)
+        code = running.end()
         assert code == 0, running.said
         assert "[FIRING:1] AnomalyShopLatency" in running.said
         assert "Anomaly in shop-latency instance=shop job=shop page=checkout, since" in running.said
@@ -94,14 +95,12 @@ def test_demo_sees_score_flag_alert_and_message_and_leaves_nothing_behind(tmp_pa
 def test_interrupted_demo_ends_everything_it_started(tmp_path: Path, servers: None, number: signal.Signals) -> None:
     with demo(tmp_path) as running:
         # SIGTERM comes while servers are being started, Ctrl-C when all of them run.
-        running.wait_until(
-            lambda: ("becomes" if number == signal.SIGINT else "starting exporter") in running.said, within=40
-        )
+        running.wait_until_said("becomes" if number == signal.SIGINT else "starting exporter")
         assert "prometheus" in running.children()
         for _ in range(5):  # impatience must not keep it from cleaning up
             running.process.send_signal(number)
             time.sleep(0.05)
-        assert running.ends_with(within=30) == 128 + number
+        assert running.end() == 128 + number
         assert "Traceback" not in running.said
 
 
@@ -109,9 +108,9 @@ def test_interrupted_demo_ends_everything_it_started(tmp_path: Path, servers: No
 @pytest.mark.slow
 def test_demo_whose_exporter_dies_fails_and_says_what_was_not_seen(tmp_path: Path, servers: None) -> None:
     with demo(tmp_path, "--for", "60s") as running:
-        running.wait_until(lambda: "becomes" in running.said, within=40)
+        running.wait_until_said("becomes")
         os.kill(running.children()["exporter"], signal.SIGKILL)
-        assert running.ends_with(within=30) == 1
+        assert running.end() == 1
         assert "exporter has ended" in running.said
         assert "not seen: anomaly_score above 1, anomaly_flag 1, alert firing" in running.said
         assert "--- exporter.log" in running.said
@@ -122,7 +121,7 @@ def test_demo_whose_exporter_dies_fails_and_says_what_was_not_seen(tmp_path: Pat
 @pytest.mark.slow
 def test_demo_too_short_for_its_story_does_not_claim_success(tmp_path: Path, servers: None) -> None:
     with demo(tmp_path, "--for", "5s") as running:
-        assert running.ends_with(within=60) == 1
+        assert running.end() == 1
         assert "not seen:" in running.said
 
 
@@ -130,7 +129,7 @@ def test_demo_without_servers_names_the_packages_and_the_replay(tmp_path: Path) 
     nothing = tmp_path / "no-commands"
     nothing.mkdir()
     with demo(tmp_path, PATH=str(nothing)) as running:
-        assert running.ends_with(within=30) == 1
+        assert running.end() == 1
         assert "prometheus prometheus-alertmanager prometheus-node-exporter" in running.said
         assert "demo --replay" in running.said
 
@@ -139,7 +138,7 @@ def test_replay_shows_the_whole_cycle_without_any_server(tmp_path: Path) -> None
     nothing = tmp_path / "no-commands"
     nothing.mkdir()
     with demo(tmp_path, "--replay", "--for", "5s", PATH=str(nothing)) as running:
-        assert running.ends_with(within=60) == 0, running.said
+        assert running.end() == 0, running.said
         for seen in ("anomaly_score above 1", "anomaly_flag 1", "anomaly_alert 1", "incident closed"):
             assert seen in running.said
         assert 'anomaly_score{instance="shop",job="shop",page="checkout"' in running.said

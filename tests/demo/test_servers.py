@@ -22,6 +22,7 @@ from deploy.demo.servers import (
     openmetrics,
 )
 from tests.conftest import StartAlertmanager, StartPrometheus
+from tests.support.waiting import PATIENCE, eventually
 
 pytestmark = pytest.mark.servers
 
@@ -56,11 +57,11 @@ def test_paused_server_accepts_and_never_answers(prometheus: StartPrometheus) ->
     with pytest.raises(requests.ReadTimeout):
         get(f"{server.url}/-/ready", timeout=0.5)
     server.resume()
-    assert get(f"{server.url}/-/ready").ok
+    assert get(f"{server.url}/-/ready", timeout=PATIENCE).ok
     server.pause()
-    begun = time.monotonic()
     server.stop()
-    assert time.monotonic() - begun < 5, "a paused server is woken so that SIGTERM reaches it"
+    assert server._process is not None
+    assert server._process.returncode == 0, "a paused server is woken so that SIGTERM reaches it, before SIGKILL has to"
 
 
 def test_reload_takes_new_targets_and_refuses_a_bad_file(prometheus: StartPrometheus) -> None:
@@ -104,17 +105,14 @@ def test_servers_die_with_a_killed_parent(tmp_path: Path) -> None:
         from pathlib import Path
         from deploy.demo.servers import NodeExporterServer
         print(NodeExporterServer(Path({str(tmp_path)!r})).start().pid, flush=True)
-        time.sleep(60)
+        time.sleep(600)
     """
     with subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())
         assert Path(f"/proc/{pid}").exists()
         parent.send_signal(signal.SIGKILL)
-    end = time.monotonic() + 5
-    while Path(f"/proc/{pid}/exe").exists() and time.monotonic() < end:
-        time.sleep(0.02)
-    assert not Path(f"/proc/{pid}/exe").exists()
+    eventually(lambda: not Path(f"/proc/{pid}/exe").exists())
 
 
 def test_missing_servers_are_named_by_their_debian_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

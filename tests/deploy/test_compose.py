@@ -15,6 +15,7 @@ from deploy.demo.servers import AlertmanagerServer, NodeExporterServer, Promethe
 from deploy.kubernetes.settings import CONFIG, DATA
 from exporter.config.load import load
 from tests.support.generated import passes, written
+from tests.support.waiting import PATIENCE
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "compose"
 STACK = yaml.safe_load((FOLDER / "compose.yaml").read_text())
@@ -146,10 +147,10 @@ def stack(servers: None, generated: Path, tmp_path: Path) -> Iterator[tuple[Prom
 def test_the_stack_scrapes_judges_and_alerts(stack: tuple[PrometheusServer, AlertmanagerServer]) -> None:
     prometheus, alertmanager = stack
     for job in ("prometheus", "node", "anomaly-exporter"):
-        prometheus.wait_for(f'up{{job="{job}"}} == 1', 20)
-    judged = prometheus.wait_for('anomaly_exporter_series{query="prometheus-targets"} > 0', 30)
+        prometheus.wait_for(f'up{{job="{job}"}} == 1')
+    judged = prometheus.wait_for('anomaly_exporter_series{query="prometheus-targets"} > 0')
     assert {one["metric"]["job"] for one in judged} == {"anomaly-exporter"}
-    prometheus.wait_for('ALERTS{alertname="Watchdog"}', 20)
-    prometheus.wait_for("prometheus_notifications_sent_total > 0", 20)
-    told = get(f"{alertmanager.url}/api/v2/alerts", timeout=5).json()
+    prometheus.wait_for('ALERTS{alertname="Watchdog"}')
+    prometheus.wait_for("prometheus_notifications_sent_total > 0")
+    told = get(f"{alertmanager.url}/api/v2/alerts", timeout=PATIENCE).json()
     assert "Watchdog" in {alert["labels"]["alertname"] for alert in told}

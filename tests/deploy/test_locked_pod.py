@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ import pytest
 from deploy.demo.process import free_port, get
 from deploy.kubernetes import objects
 from tests.support.sandbox import Sandbox, missing
+from tests.support.waiting import PATIENCE, eventually
 
 pytestmark = [
     pytest.mark.servers,
@@ -62,8 +62,8 @@ def sandbox(planned, tmp_path, shared_prometheus):
     return sandbox
 
 
-def done(process, within=60.0):
-    output, error = process.communicate(timeout=within)
+def done(process):
+    output, error = process.communicate(timeout=2 * PATIENCE)
     assert process.returncode == 0, error
     return output
 
@@ -84,21 +84,22 @@ class Running:
 
     def __exit__(self, *_):
         self.process.terminate()
-        assert self.process.wait(30) == 0, self.log.read_text()
+        assert self.process.wait(PATIENCE) == 0, self.log.read_text()
         assert '"level": "error"' not in self.log.read_text()
         assert KEY["MODEL_STORE_KEY"] not in self.log.read_text()
 
     def get(self, path):
-        return get(f"http://127.0.0.1:{self.port}{path}")
+        return get(f"http://127.0.0.1:{self.port}{path}", timeout=PATIENCE)
 
     def wait_for(self, ask):
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and self.process.poll() is None:
-            with suppress(OSError):
-                if ask():
-                    return
-            time.sleep(0.2)
-        pytest.fail(self.log.read_text())
+        def asked():
+            assert self.process.poll() is None, self.log.read_text()
+            try:
+                return ask()
+            except OSError:  # it does not listen yet, or the file is not there yet
+                return None
+
+        eventually(asked)
 
 
 def test_the_exporter_judges_saves_and_stops_where_only_its_volumes_can_be_written__row_52(sandbox, tmp_path):
@@ -139,7 +140,7 @@ def test_what_the_training_pod_puts_in_service_the_exporter_pod_takes_over__row_
     pods = {each["kind"]: each.get("spec", {}) for each in objects(planned(text))}
     train = Sandbox(tmp_path / "train", pods["CronJob"]["jobTemplate"]["spec"]["template"]["spec"])
     (train.volume("config") / "anomaly.yml").write_text(text)
-    output = done(train.popen(secrets=KEY, stdout=subprocess.PIPE, stderr=subprocess.PIPE), within=120)
+    output = done(train.popen(secrets=KEY, stdout=subprocess.PIPE, stderr=subprocess.PIPE))
     (told,) = map(json.loads, output.splitlines())
     assert told["outcome"] == "promoted", told
     sandbox = Sandbox(tmp_path / "exporter", pods["Deployment"]["template"]["spec"])

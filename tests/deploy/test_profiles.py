@@ -2,7 +2,6 @@
 
 import re
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from deploy.helm.chart import FOLDER
 from exporter.cli.main import cli
 from exporter.config.load import load
 from tests.support.generated import passes
+from tests.support.waiting import PATIENCE, eventually
 
 ROOT = Path(__file__).parents[2]
 BASE = ROOT / "examples" / "anomaly.yml"
@@ -171,26 +171,25 @@ class ProfileServer(Server):
 
 def queries(server: Server) -> set[str]:
     """Return the jobs on the page."""
-    return set(re.findall(r'anomaly_exporter_series{.*query="([^"]+)"', get(f"{server.url}/metrics").text))
+    return set(
+        re.findall(r'anomaly_exporter_series{.*query="([^"]+)"', get(f"{server.url}/metrics", timeout=PATIENCE).text)
+    )
 
 
 @pytest.mark.servers
-def test_the_same_command_runs_every_profile(shared_prometheus: PrometheusServer, tmp_path: Path) -> None:
+@pytest.mark.parametrize("profile", ["dev", "stage"])
+def test_the_same_command_runs_every_profile(profile: str, shared_prometheus: PrometheusServer, tmp_path: Path) -> None:
     """Jobs, log and state are those of the profile's file."""
-    for profile in ("dev", "stage"):
-        server = ProfileServer(tmp_path / profile)
-        server.environment = {
-            "ANOMALY_EXPORTER_PROFILE": profile,
-            "ANOMALY_EXPORTER__PROMETHEUS__URL": shared_prometheus.url,
-            "ANOMALY_EXPORTER__JOBS__NODE_CPU__EXPR": "up",
-            "ANOMALY_EXPORTER__JOBS__NODE_CPU__STEP": "1s",
-            "ANOMALY_EXPORTER__JOBS__NODE_CPU__WINDOW": "5s",
-        }
-        jobs = {"node-cpu"} | ({"api"} if profile == "stage" else set())
-        with server:
-            end = time.monotonic() + 30
-            while (found := queries(server)) != jobs and time.monotonic() < end:
-                time.sleep(0.1)
-        assert found == jobs
-        assert ("[debug" in server.log.read_text()) == (profile == "dev")
-        assert (tmp_path / profile / "state").exists() == (profile == "stage")
+    server = ProfileServer(tmp_path / profile)
+    server.environment = {
+        "ANOMALY_EXPORTER_PROFILE": profile,
+        "ANOMALY_EXPORTER__PROMETHEUS__URL": shared_prometheus.url,
+        "ANOMALY_EXPORTER__JOBS__NODE_CPU__EXPR": "up",
+        "ANOMALY_EXPORTER__JOBS__NODE_CPU__STEP": "1s",
+        "ANOMALY_EXPORTER__JOBS__NODE_CPU__WINDOW": "5s",
+    }
+    jobs = {"node-cpu"} | ({"api"} if profile == "stage" else set())
+    with server:
+        eventually(lambda: queries(server) == jobs)
+    assert ("[debug" in server.log.read_text()) == (profile == "dev")
+    assert (tmp_path / profile / "state").exists() == (profile == "stage")

@@ -1,5 +1,6 @@
 """The whole exporter as a process beside real servers."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.demo.exporter import ExporterServer
 from tests.support.target import Target
+from tests.support.waiting import PATIENCE, eventually
 
 
 class Page:
@@ -19,7 +21,7 @@ class Page:
     def __init__(self, url: str) -> None:
         with requests.Session() as session:
             session.trust_env = False
-            self.text = session.get(f"{url}/metrics", timeout=5).text
+            self.text = session.get(f"{url}/metrics", timeout=PATIENCE).text
         self._samples: dict[str, list[Any]] = {}
         for family in text_string_to_metric_families(self.text):
             for sample in family.samples:
@@ -33,11 +35,32 @@ class Page:
             if labels.items() <= s.labels.items()
         }
 
+    def cycles(self, job: str) -> float:
+        """Return how many cycles of a job have succeeded: the time that has passed as the exporter sees it."""
+        return self.one("anomaly_exporter_cycles_total", query=job, outcome="success") or 0.0
+
     def one(self, name: str, /, **labels: str) -> float | None:
         """Return the only value, None where there is none."""
         found = self.get(name, **labels)
         assert len(found) <= 1, found
         return next(iter(found.values()), None)
+
+
+def soon(url: str, job: str, condition: Callable[[], Any], most: int = 15) -> None:
+    """Wait for `condition`, which has to come true within `most` cycles of a job."""
+    begun = Page(url).cycles(job)
+    eventually(condition)
+    assert Page(url).cycles(job) - begun <= most
+
+
+def during(url: str, job: str, cycles: int) -> Iterator[Page]:
+    """Yield the page again and again, until so many more cycles of a job have succeeded."""
+    page = Page(url)
+    end = page.cycles(job) + cycles
+    while page.cycles(job) < end:
+        time.sleep(0.5)
+        page = Page(url)
+        yield page
 
 
 @pytest.fixture

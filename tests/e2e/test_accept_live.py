@@ -2,13 +2,12 @@
 
 import subprocess
 import sys
-import time
 
 import pytest
 
-from tests.e2e.conftest import Page
+from tests.e2e.conftest import Page, during, soon
 from tests.e2e.test_end_to_end import QUICK, config, history, watching
-from tests.support.target import eventually
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.servers
 
@@ -21,7 +20,7 @@ def test_an_accepted_level_is_normal_while_the_other_incident_stays_open(prometh
     eventually(lambda: (Page(ours.url).one("anomaly_score", name="a") or 9) < 1)
     target.series = {"a": 40.0, "b": 40.0}
     eventually(lambda: sum(Page(ours.url).get("anomaly_flag").values()) == 2)
-    time.sleep(3)
+    list(during(ours.url, "level", 3))
     done = subprocess.run(
         [
             *(sys.executable, "-m", "exporter", "accept", "--config", str(ours.directory / "anomaly.yml")),
@@ -33,11 +32,9 @@ def test_an_accepted_level_is_normal_while_the_other_incident_stays_open(prometh
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "The level of one incident of job level will be normal" in done.stdout
-    eventually(lambda: Page(ours.url).one("anomaly_flag", name="a") == 0, within=5)
-    for _ in range(10):
-        page = Page(ours.url)
+    soon(ours.url, "level", lambda: Page(ours.url).one("anomaly_flag", name="a") == 0)
+    for page in during(ours.url, "level", 10):
         assert page.one("anomaly_flag", name="b") == 1
-        time.sleep(1)
     assert page.one("anomaly_flag", name="a") == 0
     assert page.one("anomaly_exporter_incidents_accepted_total", query="level") == 1
     assert "incident_accepted" in ours.log.read_text()

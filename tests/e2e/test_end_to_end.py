@@ -9,16 +9,17 @@ import pytest
 import requests
 
 from deploy.demo.servers import command, openmetrics
-from tests.e2e.conftest import Page
-from tests.support.target import eventually
+from tests.e2e.conftest import Page, during, soon
+from tests.support.waiting import PATIENCE, eventually
 
 pytestmark = pytest.mark.servers
 
-QUICK = {"step": "1s", "window": "30s", "max_age": "5s", "clear_after": "2s"}
+QUICK = {"step": "1s", "window": "30s", "max_age": "10s", "clear_after": "2s"}
 
 
-def config(prometheus, jobs, **more):
-    return {"prometheus": {"url": prometheus.url, "deadline": "2s"}, "log": {"format": "json"}, "jobs": jobs, **more}
+def config(prometheus, jobs, deadline="30s", **more):
+    source = {"url": prometheus.url, "deadline": deadline}
+    return {"prometheus": source, "log": {"format": "json"}, "jobs": jobs, **more}
 
 
 def history(names, seconds=60):
@@ -37,7 +38,7 @@ def watching(target):
 def post(url):
     with requests.Session() as session:
         session.trust_env = False
-        return session.post(url, timeout=10)
+        return session.post(url, timeout=PATIENCE)
 
 
 def test_node_exporter_is_judged_and_scraped_back(prometheus, node_exporter, exporter):
@@ -54,7 +55,7 @@ def test_node_exporter_is_judged_and_scraped_back(prometheus, node_exporter, exp
         "anomaly": {"honor_labels": True, "static_configs": [{"targets": [ours.address]}]},
     }
     source.reload()
-    found = source.wait_for('anomaly_score{query="modes", mode="idle"} >= 0', within=40)
+    found = source.wait_for('anomaly_score{query="modes", mode="idle"} >= 0')
     assert found[0]["metric"] == {
         "__name__": "anomaly_score",
         "instance": node_exporter.address,
@@ -82,14 +83,10 @@ def test_a_fault_is_flagged_while_it_lasts_and_cleared_after_it(prometheus, expo
     ours = exporter(config(source, {"level": {"expr": "level", **QUICK}}))
     eventually(lambda: (Page(ours.url).one("anomaly_score", name="a") or 9) < 1)
     target.series["a"] = 40.0
-    began = time.time()
-    eventually(lambda: Page(ours.url).one("anomaly_flag", name="a") == 1)
-    detected = time.time() - began
-    for _ in range(40):  # longer than the window of 30 s: the outage does not become normal
-        page = Page(ours.url)
+    soon(ours.url, "level", lambda: Page(ours.url).one("anomaly_flag", name="a") == 1, most=10)
+    for page in during(ours.url, "level", 40):  # longer than the window of 30 s: the outage does not become normal
         assert page.one("anomaly_flag", name="a") == 1
         assert page.one("anomaly_score", name="a") > 1
-        time.sleep(1)
     assert page.one("anomaly_flag", name="b") == 0
     assert page.one("anomaly_severity", name="a") > 0
     target.series["a"] = 10.0
@@ -99,7 +96,6 @@ def test_a_fault_is_flagged_while_it_lasts_and_cleared_after_it(prometheus, expo
     assert (opened["incident"], closed["incident"]) == ("opened", "closed")
     assert opened["observed"] > opened["upper"] > opened["expected"]
     assert opened["job"] == "level"
-    assert detected < 10
 
 
 def test_series_appear_and_vanish_while_running(prometheus, exporter, target):
@@ -117,11 +113,12 @@ def test_series_appear_and_vanish_while_running(prometheus, exporter, target):
     target.series["b"] = None
     eventually(lambda: Page(ours.url).one("anomaly_exporter_series", query="level", state="stale") == 1)
     assert str(Page(ours.url).one("anomaly_score", name="b")) == "nan"
-    eventually(lambda: len(Page(ours.url).get("anomaly_score")) == 2, within=45)  # forgotten after a window
+    eventually(lambda: len(Page(ours.url).get("anomaly_score")) == 2)  # forgotten after a window
     assert Page(ours.url).one("anomaly_exporter_series", query="level", state="stale") == 0
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_an_outage_of_two_minutes_withdraws_the_scores_and_is_not_flagged(prometheus, exporter, target, tmp_path):
     """Item (c), rows 1 and 46: kill -9, two minutes, start again."""
     target.series = {"a": 10.0, "b": 10.0}
@@ -144,11 +141,9 @@ def test_an_outage_of_two_minutes_withdraws_the_scores_and_is_not_flagged(promet
         time.sleep(2)
     source.start()
     eventually(lambda: len(Page(ours.url).get("anomaly_score")) == 2)
-    end = time.monotonic() + 20
-    while time.monotonic() < end:
-        assert not any(Page(ours.url).get("anomaly_flag").values())
-        time.sleep(1)
-    assert withdrawn < 20
+    for page in during(ours.url, "level", 10):
+        assert not any(page.get("anomaly_flag").values())
+    assert withdrawn < 60, "max_age is 10 s"
     assert Page(ours.url).get("anomaly_exporter_query_errors_total", query="level", reason="unreachable")
     assert not audit.exists()  # no flag ever changed
 
@@ -159,7 +154,7 @@ def test_a_frozen_source_costs_one_cycle_at_a_time_and_no_other_job(prometheus, 
     source = prometheus(scrape={"target": watching(target)}, history=history("a"))
     source.wait_for("level")
     jobs = {"level": {"expr": "level", **QUICK}, "bad": {"expr": "rate(level)", **QUICK}}
-    ours = exporter(config(source, jobs))
+    ours = exporter(config(source, jobs, deadline="5s"))
     eventually(lambda: Page(ours.url).get("anomaly_score", query="level"))
     page = Page(ours.url)
     assert page.get("anomaly_exporter_query_errors_total", query="bad", reason="query_rejected")
@@ -170,7 +165,7 @@ def test_a_frozen_source_costs_one_cycle_at_a_time_and_no_other_job(prometheus, 
     source.resume()
     eventually(lambda: Page(ours.url).get("anomaly_score", query="level"))
     longest = [e["seconds"] for e in map(json.loads, ours.log.read_text().splitlines()) if e["event"] == "cycle"]
-    assert max(longest) < 3
+    assert max(longest) < 10, "a cycle waited for more than one deadline"
 
 
 def test_a_bad_file_keeps_the_old_configuration_and_says_so(prometheus, exporter, target):
@@ -208,8 +203,8 @@ def test_a_reload_keeps_the_state_of_jobs_that_did_not_change(prometheus, export
     file = ours.directory / "anomaly.yml"
     file.write_text(file.read_text() + "limits: {series: 999}\n")
     assert post(f"{ours.url}/-/reload").ok
-    time.sleep(2)
-    assert Page(ours.url).one("anomaly_flag", name="a") == 1
+    for page in during(ours.url, "level", 3):
+        assert page.one("anomaly_flag", name="a") == 1
 
 
 def test_raw_counters_of_the_original_file_are_judged_as_rates(prometheus, exporter, target):
@@ -238,7 +233,7 @@ def test_a_stop_signal_writes_what_is_pending_and_ends_with_zero(prometheus, exp
     eventually(lambda: audit.exists() and audit.read_text().count("\n") > 30)
     first._signal(signal.SIGTERM)
     first._signal(signal.SIGTERM)
-    assert first._process.wait(15) == 0
+    assert first._process.wait(PATIENCE) == 0
     rows = audit.read_text()
     second = exporter(settings)
     for _ in range(3):
@@ -282,7 +277,7 @@ def test_a_start_that_cannot_work_says_why_in_one_message(tmp_path, change, mess
             [sys.executable, "-m", "exporter", "run", "--config", str(file)],
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=PATIENCE,
             check=False,
         )
     assert done.returncode in {1, 2}

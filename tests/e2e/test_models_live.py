@@ -10,10 +10,10 @@ import pytest
 from detectors import Batch, make
 from exporter.config.sections.models import ModelsConfig
 from exporter.models import Store
-from tests.e2e.conftest import Page
+from tests.e2e.conftest import Page, soon
 from tests.e2e.test_end_to_end import QUICK, config, history, watching
 from tests.support.object_store import s3_address, s3_models
-from tests.support.target import eventually
+from tests.support.waiting import eventually
 
 __all__ = ["s3_address", "s3_models"]
 pytestmark = pytest.mark.servers
@@ -72,18 +72,20 @@ def test_a_promoted_model_is_in_service_a_cycle_later_and_a_rollback_too_and_a_t
     store.judge("level", candidate.version, passed=True, reason="as good", figures={"f1": 1.0})
     store.promote("level", candidate.version)
     store.record("level", {"outcome": "promoted", "version": candidate.version, "seconds": 3.0})
-    eventually(lambda: version(ours.url) == candidate.version, within=5)
-    eventually(lambda: Page(ours.url).one("anomaly_exporter_model_current", query="level") == 1, within=3)
+    soon(ours.url, "level", lambda: version(ours.url) == candidate.version)
+    soon(ours.url, "level", lambda: Page(ours.url).one("anomaly_exporter_model_current", query="level") == 1)
     assert Page(ours.url).one("anomaly_exporter_retrains_total", query="level", outcome="promoted") == 1
 
     done = rollback(ours.directory)
     assert (done.returncode, done.stderr) == (0, "")
-    eventually(lambda: version(ours.url) == first, within=5)
+    soon(ours.url, "level", lambda: version(ours.url) == first)
 
     torn = store.save(*JOB, {"x": np.zeros(1)}, trained_from=0, trained_to=1, fingerprint="")
     (tmp_path / "models" / "level" / torn.version / "model.joblib").write_bytes(b"\x80")
-    eventually(
-        lambda: Page(ours.url).one("anomaly_exporter_model_loads_total", query="level", outcome="refused"), within=5
+    soon(
+        ours.url,
+        "level",
+        lambda: Page(ours.url).one("anomaly_exporter_model_loads_total", query="level", outcome="refused"),
     )
     page = Page(ours.url)
     assert page.one("anomaly_exporter_model_current", query="level") == 0
@@ -110,10 +112,10 @@ def test_a_model_promoted_in_an_object_store_reaches_the_running_exporter(
     eventually(lambda: (Page(ours.url).one("anomaly_score", name="a") or 9) < 1)
     assert version(ours.url) is None
     first, second = (store.save(*JOB, state, **trained).version for _ in range(2))
-    eventually(lambda: version(ours.url) == second, within=10)
+    soon(ours.url, "level", lambda: version(ours.url) == second)
     done = rollback(ours.directory)
     assert (done.returncode, done.stderr) == (0, "")
-    eventually(lambda: version(ours.url) == first, within=10)
+    soon(ours.url, "level", lambda: version(ours.url) == first)
     assert Page(ours.url).one("anomaly_exporter_cycles_total", query="level", outcome="error") is None
     said = ours.log.read_text() + Page(ours.url).text + done.stdout
     for secret in ("the-key-of-the-models", "the-secret-of-the-store", "AKIA-of-the-store"):

@@ -8,7 +8,7 @@ import requests
 from tests.e2e.test_end_to_end import QUICK, config, history, watching
 from tests.sinks.conftest import HOOK, arrived
 from tests.support.stub import Reply, serve
-from tests.support.target import eventually
+from tests.support.waiting import PATIENCE, eventually
 
 pytestmark = pytest.mark.servers
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.servers
 def feed(server, **parameters):
     with requests.Session() as session:
         session.trust_env = False
-        return session.get(f"{server.url}/api/v1/anomalies", params=parameters, timeout=5).json()
+        return session.get(f"{server.url}/api/v1/anomalies", params=parameters, timeout=PATIENCE).json()
 
 
 def test_one_message_one_end_and_a_kill_between_them_repeats_nothing(prometheus, exporter, target, tmp_path):
@@ -34,7 +34,7 @@ def test_one_message_one_end_and_a_kill_between_them_repeats_nothing(prometheus,
         first = exporter(settings)
         eventually(lambda: feed(first, match='name="b"', flag="false")["total"] == 1)
         target.series["b"] = 100.0
-        [opened] = arrived(slack, 1, within=30)
+        [opened] = arrived(slack, 1, within=PATIENCE)
         assert opened.startswith("ANOMALY in level: instance=target, job=target, name=b\n")
         assert "expected 10." in opened
         assert opened.endswith("/api/v1/anomalies?flag=true")
@@ -44,9 +44,12 @@ def test_one_message_one_end_and_a_kill_between_them_repeats_nothing(prometheus,
         first.kill()
         first.start()
         eventually(lambda: feed(first, flag="true")["total"] == 1)
-        arrived(slack, 1)
+        arrived(slack, 1, within=PATIENCE)
         target.series["b"] = 10.0
-        assert "OVER in level: instance=target, job=target, name=b: back to normal" in arrived(slack, 2, within=30)[1]
+        assert (
+            "OVER in level: instance=target, job=target, name=b: back to normal"
+            in arrived(slack, 2, within=PATIENCE)[1]
+        )
         assert all(HOOK not in file.read_text(errors="replace") for file in tmp_path.glob("exporter-*/*.log"))
 
 
@@ -65,5 +68,5 @@ def test_the_original_flat_file_posts_to_its_webhook(prometheus, exporter, targe
         )
         eventually(lambda: feed(ours)["jobs"]["level"]["states"]["ready"] == 1)
         target.series["a"] = 1000.0
-        eventually(lambda: slack.requests, within=30)
+        eventually(lambda: slack.requests)
         assert json.loads(slack.requests[0].body)["text"].startswith("ANOMALY in level: instance=target")

@@ -10,7 +10,7 @@ import yaml
 
 from tests.e2e.conftest import Page
 from tests.e2e.test_end_to_end import QUICK, config
-from tests.support.target import eventually
+from tests.support.waiting import PATIENCE, eventually
 
 pytestmark = pytest.mark.servers
 STEP, MINUTES = 60, 300
@@ -43,7 +43,10 @@ def test_the_page_of_the_running_exporter_shows_what_the_backtest_found(promethe
     for minutely in ("step=1m", "window=1h", "max_age=5m", "clear_after=5m"):
         command += ["--set", minutely]
     command += ["--labels-from-alerts", 'alertname="NodeBusy"']
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False, timeout=60)
+    began = time.time()
+    done = subprocess.run(
+        [str(word) for word in command], capture_output=True, text=True, check=False, timeout=2 * PATIENCE
+    )
     assert done.returncode == 0, done.stderr
 
     def shown():
@@ -54,5 +57,4 @@ def test_the_page_of_the_running_exporter_shows_what_the_backtest_found(promethe
     assert page.one("anomaly_exporter_backtest_recall", query="load") == 1.0
     assert page.one("anomaly_exporter_backtest_precision", query="load") == 1.0
     assert page.one("anomaly_exporter_backtest_events", query="load") == 1
-    age = time.time() - page.one("anomaly_exporter_backtest_timestamp_seconds", query="load")
-    assert 0 <= age < 60
+    assert began <= page.one("anomaly_exporter_backtest_timestamp_seconds", query="load") <= time.time()

@@ -4,7 +4,7 @@ import pytest
 
 from tests.e2e.conftest import Page
 from tests.e2e.test_end_to_end import QUICK, config, history, watching
-from tests.support.target import eventually
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.servers
 

@@ -8,9 +8,9 @@ import time
 import pytest
 
 from deploy.demo.servers import openmetrics
-from tests.e2e.conftest import Page
+from tests.e2e.conftest import Page, soon
 from tests.e2e.test_end_to_end import QUICK, config, watching
-from tests.support.target import eventually
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.servers
 
@@ -49,11 +49,11 @@ def test_a_trained_model_is_in_service_without_a_restart_and_one_command_takes_i
         line = json.loads(done.stdout)
         assert line["outcome"] == "promoted"
         assert line["figures"]["faults"] == line["figures"]["faults_found"] > 0
-        eventually(lambda wanted=line["version"]: _version(ours) == wanted, within=10)
+        soon(ours.url, "level", lambda wanted=line["version"]: _version(ours) == wanted)
         promoted.append(line["version"])
     page = Page(ours.url)
     assert page.one("anomaly_exporter_train_outcome", query="level", outcome="promoted") == 1
     assert page.one("anomaly_score", name="a") < 1
     assert _command(ours, "models", "rollback", "--job", "level").returncode == 0
-    eventually(lambda: _version(ours) == promoted[0], within=10)
+    soon(ours.url, "level", lambda: _version(ours) == promoted[0])
     assert "Traceback" not in ours.log.read_text()

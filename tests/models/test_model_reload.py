@@ -18,7 +18,7 @@ from exporter.service.model_reload import ModelReload, ModelReloader
 from exporter.service.runner import Runner, Sinks
 from exporter.source.errors import Unreachable
 from tests.pipeline.test_cycle import Bench
-from tests.support.target import eventually
+from tests.support.waiting import eventually
 
 STEP = 60.0
 
@@ -292,7 +292,7 @@ def test_every_replica_has_a_model_of_its_own(local):
 def test_a_store_that_hangs_holds_up_no_cycle(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         options = {"endpoint_url": f"http://127.0.0.1:{silent.getsockname()[1]}", "anon": True}
-        hanging = Store(ModelsConfig(url="s3://bucket/models", options=options, timeout="4s"))
+        hanging = Store(ModelsConfig(url="s3://bucket/models", options=options, timeout="10s"))
         bench = Served(Store(ModelsConfig(path=tmp_path)))
         bench.cycles(500, 501)
         watch = ModelReloader(lambda: [bench.job], lambda: hanging, bench.metrics)

@@ -24,6 +24,7 @@ from exporter.config.sections.models import ModelsConfig
 from exporter.models import KEPT, ModelMissing, ModelRefused, Store, StoreError, folder_name
 from exporter.models import signed_records as manifests
 from exporter.models.signed_records import Manifest, Pointer, seal
+from tests.support.waiting import PATIENCE
 
 JOB, DETECTOR, PARAMETERS, CHANNELS = "node-cpu", "robust", {"window": 60, "band": (1.0, 2.0)}, ("value",)
 STATE = {"center": np.arange(12.0).reshape(3, 4), "keys": np.array(["a", "b", "ü"])}
@@ -405,13 +406,22 @@ def test_a_failed_save_leaves_the_model_in_service_and_no_rubbish(
 def test_a_save_waits_for_the_one_before_and_gives_up_in_the_end(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Row 49: two trainings of one job at once."""
     save(store)
+    asked = threading.Event()
+
+    def lock(path: Path, wait: float) -> Lock:
+        asked.set()
+        return Lock(path, wait)
+
     with Lock(files(store)[0].with_name("lock")):
+        with monkeypatch.context() as patch:
+            patch.setattr("exporter.models.backend.LOCK_WAIT", 0.05)
+            with pytest.raises(StoreError, match=f"process {os.getpid()} holds .*another training"):
+                save(store)
+        monkeypatch.setattr("exporter.models.backend.Lock", lock)
         thread = threading.Thread(target=save, args=(store,))
         thread.start()
+        assert asked.wait(PATIENCE)
         thread.join(0.1)
         assert thread.is_alive()
-        monkeypatch.setattr("exporter.models.backend.LOCK_WAIT", 0.05)
-        with pytest.raises(StoreError, match=f"process {os.getpid()} holds .*another training"):
-            save(store)
-    thread.join(10)
+    thread.join(PATIENCE)
     assert load(store)[1].generation == 2

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.waiting import PATIENCE
+
 TMPFS = """
 import subprocess, sys
 from pathlib import Path
@@ -57,7 +59,7 @@ assert [each.version for each in store.versions("api")] == [second, first]
 def test_a_full_or_read_only_disk_leaves_the_model_in_service(tmp_path: Path) -> None:
     done = subprocess.run(
         ["unshare", "-m", sys.executable, "-c", TMPFS, str(tmp_path)],
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=PATIENCE, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     hint = "what was in service stays so: make room, or make the store writable"

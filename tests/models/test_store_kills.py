@@ -27,13 +27,16 @@ for _ in range(5):
 each = (time.perf_counter() - start) / 5
 chance = random.Random(5)
 at_least, killed_inside = 1, 0
+begun, begins = os.pipe()
 for kill in range({KILLS}):
     child = os.fork()
     if not child:
         store = Store(config)
+        os.write(begins, b".")
         while True:
             at_least += 1
             save(store, float(at_least))
+    os.read(begun, 1)
     time.sleep(chance.uniform(0, 3 * each))
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
@@ -48,7 +51,7 @@ print(killed_inside, at_least)
 
 def test_sixty_kills_leave_a_model_to_load_each_time(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(tmp_path)], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", SCRIPT, str(tmp_path)], capture_output=True, text=True, timeout=240, check=False
     )
     assert done.returncode == 0, done.stderr
     killed_inside, _ = done.stdout.split()

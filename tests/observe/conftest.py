@@ -4,6 +4,8 @@ import threading
 
 import pytest
 
+from tests.support.waiting import PATIENCE
+
 
 @pytest.fixture(autouse=True)
 def _no_thread_left():
@@ -11,5 +13,5 @@ def _no_thread_left():
     before = set(threading.enumerate())
     yield
     for thread in set(threading.enumerate()) - before:
-        thread.join(timeout=40)
+        thread.join(PATIENCE)
         assert not thread.is_alive(), thread.name

@@ -25,6 +25,8 @@ from exporter.config.secrets import Secret
 from exporter.config.sections.service import LogConfig
 from exporter.observe import logs
 from exporter.redact import MASK, mask, masked
+from tests.support.sockets import refusing
+from tests.support.waiting import PATIENCE
 
 CANARY = "canary/S3cret+Of=These&Tests"
 Format = Literal["json", "console"]
@@ -291,7 +293,7 @@ def test_a_secret_never_shows_whatever_way_it_goes_through_libraries(
                 f"http://user:{quoted}@{host}/{quoted}-path?x={quoted}",
                 data={"password": CANARY},
                 headers={"X-Api-Key": CANARY, "Authorization": f"Bearer {CANARY}"},
-                timeout=10,
+                timeout=PATIENCE,
             )
             log.warning("refused", answer=answer.text, request=repr(answer.request.headers), url=answer.url)
             try:
@@ -299,9 +301,10 @@ def test_a_secret_never_shows_whatever_way_it_goes_through_libraries(
             except requests.HTTPError as error:
                 log.exception("failed", url=answer.url, why=str(error), list=[CANARY, (CANARY,)])
         server.shutdown()
-    with requests.Session() as session:
+    with refusing() as nobody, requests.Session() as session:
+        host = nobody.removeprefix("http://")
         try:
-            session.get(f"http://user:{quoted}@{host}/{CANARY}?token={quoted}", timeout=2)
+            session.get(f"http://user:{quoted}@{host}/{CANARY}?token={quoted}", timeout=PATIENCE)
         except requests.ConnectionError:
             log.exception("unreachable", headers={"Authorization": f"Bearer {CANARY}"}, raw=CANARY.encode())
             logging.getLogger("any.library").exception("it failed with %r", {"k": CANARY})
@@ -324,7 +327,7 @@ def test_nothing_is_imported_for_a_trace_that_nobody_asked_for() -> None:
         "    span.set_attribute('series', 1); structlog.get_logger().info('cycle')\n"
         "print([name for name in sys.modules if name.startswith('opentelemetry')])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE, check=True)
     assert done.stdout.strip() == "[]"
     assert '"event": "cycle"' in done.stderr
     assert "trace_id" not in done.stderr

@@ -1,7 +1,7 @@
 """A new job replays the past through its own cycle; whatever the pieces, it ends where a live run would have been."""
 
+import itertools
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -14,6 +14,7 @@ from exporter.service.runner import Runner, Sinks
 from exporter.service.state_files import StateFolder
 from exporter.source.errors import Unreachable
 from tests.pipeline.test_cycle import STEP, Bench
+from tests.support.waiting import PATIENCE
 
 END = 600
 FAST = ("auto", "half_space_trees", "isolation_forest", "robust", "seasonal")
@@ -308,11 +309,12 @@ def test_progress_is_shown_and_nothing_looks_judged_before_the_end(monkeypatch):
 
 def test_a_stop_ends_a_warm_up_at_once_and_saves_what_was_learnt(tmp_path):
     bench = churning()
-    score, begun = bench.job.detector.score, threading.Event()
+    score, begun, stopped, seen = bench.job.detector.score, threading.Event(), threading.Event(), itertools.count()
 
     def slow(batch):
-        begun.set()
-        time.sleep(0.02)
+        if next(seen) == 20:
+            begun.set()
+            stopped.wait(PATIENCE)
         return score(batch)
 
     bench.job.detector.score = slow
@@ -320,9 +322,10 @@ def test_a_stop_ends_a_warm_up_at_once_and_saves_what_was_learnt(tmp_path):
     runner._sinks.state = StateFolder(tmp_path, list)
     thread = threading.Thread(target=runner.cycle, args=(END * STEP,))
     thread.start()
-    assert begun.wait(10)
+    assert begun.wait(PATIENCE)
     runner.stop()
-    thread.join(5)
+    stopped.set()
+    thread.join(PATIENCE)
     assert not thread.is_alive()
     runner.save()
     assert bench.job.warming
@@ -337,25 +340,27 @@ def test_another_job_is_judged_while_one_warms_up():
     other.put("a", range(100))
     other.page, other.metrics, other.telemetry = slow.page, slow.metrics, slow.telemetry
     other.job = Job("other", other.config, "digest", other.source, slow.metrics, None)
-    score, begun = slow.job.detector.score, threading.Event()
+    score, begun, judged_other = slow.job.detector.score, threading.Event(), threading.Event()
 
     def slowly(batch):
         begun.set()
-        time.sleep(0.02)
+        judged_other.wait(PATIENCE)
         return score(batch)
 
     slow.job.detector.score = slowly
     warming, judged = started(slow)[0], started(other)[0]
     thread = threading.Thread(target=warming.cycle, args=(END * STEP,))
     thread.start()
-    assert begun.wait(10)
+    assert begun.wait(PATIENCE)
     for minute in range(50, 55):
         judged.cycle(minute * STEP)
     assert judged.published
     assert not warming.published
     assert thread.is_alive()
     warming.stop()
-    thread.join(5)
+    judged_other.set()
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
 
 
 def test_the_state_is_saved_while_the_warm_up_goes_on(tmp_path):

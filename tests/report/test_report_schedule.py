@@ -16,6 +16,7 @@ from exporter.observe.metrics import SelfMetrics
 from exporter.report import schedule
 from exporter.report.data import Period
 from exporter.report.schedule import Reporter, Slot
+from tests.support.waiting import PATIENCE, eventually
 
 WEDNESDAY = datetime(2026, 3, 4, 12, tzinfo=UTC).timestamp()
 _WRITES = "import sys; open(sys.argv[sys.argv.index('--out') + 1], 'w').write(' '.join(sys.argv[1:]))"
@@ -47,12 +48,11 @@ def reporter(metrics, tmp_path, monkeypatch):
 
 
 def until_done(reporter: Reporter, config: ReportConfig) -> None:
-    reporter.tick(config)
-    end = time.monotonic() + 20
-    while reporter._child is not None and time.monotonic() < end:
-        time.sleep(0.02)
+    def ended() -> bool:
         reporter.tick(config)
-    assert reporter._child is None
+        return reporter._child is None
+
+    eventually(ended)
 
 
 def outcomes(metrics: SelfMetrics) -> dict[str, float]:
@@ -129,7 +129,7 @@ def test_without_history_there_is_no_report_and_no_second_attempt(reporter, metr
 
 
 def test_a_child_that_hangs_is_ended_and_a_stop_leaves_none_behind(reporter, metrics, tmp_path):
-    made = reporter("import time; time.sleep(60)")
+    made = reporter("import time; time.sleep(600)")
     made.tick(ReportConfig(path=tmp_path))
     reporter.later(3600)
     until_done(made, ReportConfig(path=tmp_path))
@@ -178,10 +178,12 @@ def test_a_running_exporter_makes_the_report_of_the_last_week_and_goes_on_judgin
         PrometheusServer(tmp_path / "prometheus") as source,
         ExporterServer(tmp_path / "exporter", config | {"prometheus": {"url": source.url}}) as server,
     ):
-        end = time.monotonic() + 60
-        while 'reports_total{outcome="made"} 1.0' not in (page := get(f"{server.url}/metrics").text):
-            assert time.monotonic() < end, server.log_tail()
-            time.sleep(0.2)
+
+        def reported() -> str | None:
+            page = get(f"{server.url}/metrics", timeout=PATIENCE).text
+            return page if 'reports_total{outcome="made"} 1.0' in page else print(server.log_tail(3))
+
+        page = eventually(reported, every=1)
     assert 'cycles_total{outcome="success",query="a"}' in page
     [report] = folder.iterdir()
     assert report.name == Slot.last("weekly", now).name

@@ -14,7 +14,7 @@ from deploy.demo.servers import AlertmanagerServer, PrometheusServer, get
 from exporter.config.sections.root import Config
 from rules.generate import generate
 from tests.support.receivers import Inbox
-from tests.support.target import eventually
+from tests.support.waiting import PATIENCE, eventually
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 
@@ -111,20 +111,20 @@ def test_no_false_end_and_no_second_page_when_we_die_or_prometheus_restarts(chai
     """Row 45: the alert stays while nothing is heard, our death has its own alert, the end is told once it is known."""
     run = chain()
     run.page.pods = {"a": 1, "b": 0}
-    eventually(lambda: run.told("firing"), within=30)
+    eventually(lambda: run.told("firing"))
     assert "observed 5, " in run.told("firing")[0]["annotations"]["description"]
     run.page.broken = True
-    eventually(lambda: run.told("firing", "AnomalyExporterDown"), within=30)
+    eventually(lambda: run.told("firing", "AnomalyExporterDown"))
     time.sleep(6)  # longer than the span in which the newest verdict counts, and than keep_firing_for
     assert run.firing() == 1
     run.prometheus.restart()
-    eventually(lambda: run.firing() == 1, within=30)
+    eventually(lambda: run.firing() == 1)
     run.page.broken = False
-    eventually(lambda: run.told("resolved", "AnomalyExporterDown"), within=30)
+    eventually(lambda: run.told("resolved", "AnomalyExporterDown"))
     assert run.firing() == 1
     assert (len(run.told("firing")), run.told("resolved")) == (1, []), "neither a second page nor a false end"
     run.page.pods["a"] = 0
-    eventually(lambda: run.told("resolved"), within=30)
+    eventually(lambda: run.told("resolved"))
     assert len(run.told("firing")) == 1
 
 
@@ -132,14 +132,14 @@ def test_no_false_end_when_the_source_dies(chain: Callable[..., Chain]) -> None:
     """Row 46: the scores are withdrawn, the alert stays, and the silence has an alert of its own."""
     run = chain()
     run.page.pods = {"a": 1, "b": 0}
-    eventually(lambda: run.told("firing"), within=30)
+    eventually(lambda: run.told("firing"))
     run.page.silent = True
-    eventually(lambda: run.told("firing", "AnomalyScoresStale"), within=30)
+    eventually(lambda: run.told("firing", "AnomalyScoresStale"))
     time.sleep(5)
     assert (run.firing(), run.told("resolved"), run.firing("AnomalySeriesVanished")) == (1, [], 0)
     run.page.silent = False
     del run.page.pods["a"]
-    eventually(lambda: run.told("resolved"), within=30)
+    eventually(lambda: run.told("resolved"))
 
 
 def test_an_alert_fires_though_every_second_scrape_fails(chain: Callable[..., Chain]) -> None:
@@ -147,7 +147,7 @@ def test_an_alert_fires_though_every_second_scrape_fails(chain: Callable[..., Ch
     run = chain(**{"for": "4s"})
     run.page.stammers = True
     run.page.pods = {"a": 1}
-    eventually(lambda: run.told("firing"), within=40)
+    eventually(lambda: run.told("firing"))
     assert run.firing("AnomalyExporterDown") == 0
 
 
@@ -155,9 +155,9 @@ def test_ten_thousand_entities_at_once_are_told_in_few_notices(chain: Callable[.
     """Row 48: readings are left out of so many texts, so that the evaluation keeps its pace."""
     run = chain()
     run.page.pods = {f"p{n}": 1 for n in range(10_000)}
-    eventually(lambda: run.firing() == 10_000, within=90, every=1)
+    eventually(lambda: run.firing() == 10_000, within=2 * PATIENCE, every=1)
     time.sleep(5)
-    own = get(f"{run.prometheus.url}/metrics").text
+    own = get(f"{run.prometheus.url}/metrics", timeout=PATIENCE).text
     spent = [float(line.split()[-1]) for line in own.splitlines() if line.startswith("prometheus_rule_group_last_dur")]
     print(f"evaluating the rules of 10,000 firing alerts took {max(spent):.2f}s")
     assert len(run.inbox.posts) <= 20

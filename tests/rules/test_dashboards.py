@@ -23,6 +23,7 @@ from exporter.sinks.metrics_page import Page
 from rules.generate import generate
 from tests.support.dashboards import SHOWN, asked, dashboard, targets
 from tests.support.verdicts import key, verdict
+from tests.support.waiting import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 MINUTES = 90
@@ -96,7 +97,7 @@ def numbers(server: PrometheusServer, expr: str, *, instant: bool) -> list[float
         return [float(series["value"][1]) for series in server.query(expr)]
     end = time.time()
     span = {"start": f"{end - 3600:.3f}", "end": f"{end:.3f}", "step": "60"}
-    body = json.loads(get(f"{server.url}/api/v1/query_range", timeout=10, query=expr, **span).text)
+    body = json.loads(get(f"{server.url}/api/v1/query_range", timeout=PATIENCE, query=expr, **span).text)
     assert body["status"] == "success", f"{body['error']}: {expr}"
     return [float(value) for series in body["data"]["result"] for _, value in series["values"]]
 

@@ -23,7 +23,7 @@ from rules.init import PRESETS, compose
 from tests.conftest import StartPrometheus
 from tests.e2e.conftest import Page
 from tests.support.dashboards import SHOWN, asked, dashboard, targets
-from tests.support.target import eventually
+from tests.support.waiting import eventually
 
 ALL = ["node", "kubernetes", "http", "self"]
 URL = "http://localhost:9090"
@@ -217,7 +217,7 @@ def test_the_node_preset_judges_a_live_node_exporter_every_other_query_finds_ser
         for preset in ALL:
             for name, job in jobs(preset).items():
                 for channel, expr in job.queries.items():
-                    found = source.wait_for(expr, within=20)
+                    found = source.wait_for(expr)
                     labels = {label for series in found for label in series["metric"]}
                     assert set(job.group) <= labels, (name, channel, labels)
 
@@ -225,9 +225,7 @@ def test_the_node_preset_judges_a_live_node_exporter_every_other_query_finds_ser
             states = Page(ours.url).get("anomaly_exporter_series", state="ready")
             return {dict(labels)["query"] for labels, count in states.items() if count}
 
-        eventually(
-            lambda: not (missing := set(quick) - judged()) or print(missing, ours.log_tail(5)), within=40, every=1
-        )
+        eventually(lambda: not (missing := set(quick) - judged()) or print(missing, ours.log_tail(5)), every=1)
         assert Page(ours.url).get("anomaly_exporter_query_errors_total") == {}
         chosen = {"entity:raw": 'query="node-cpu"', "channel": ""}
 

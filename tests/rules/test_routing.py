@@ -23,7 +23,7 @@ from exporter.config.sections.root import Config
 from rules.generate import generate
 from tests.support.generated import tool, written
 from tests.support.receivers import Inbox, Letters, tell
-from tests.support.target import eventually
+from tests.support.waiting import PATIENCE, eventually
 
 pytestmark = pytest.mark.servers
 
@@ -90,8 +90,9 @@ def test_slack_pagerduty_mail_and_webhook_are_told_the_beginning_and_the_end(
         },
     }
     alerting = {"receivers": {"all": {**to, **QUICK}}, "routes": {"ticket": ["all"]}}
-    with contextlib.closing(Controller(letters, hostname="127.0.0.1", port=port)) as controller:
-        controller.close = controller.stop  # type: ignore[attr-defined] # closing() calls it so
+    controller = Controller(letters, hostname="127.0.0.1", port=port, ready_timeout=PATIENCE)
+    with contextlib.ExitStack() as stack:
+        stack.callback(controller.stop)
         controller.start()
         server = started(alertmanager, alerting)
         assert "hunter2" not in str(server.config)
@@ -159,7 +160,7 @@ def test_ten_thousand_entities_at_once_are_one_short_message(
     to = {
         "slack": {"webhook": secret(f"{inbox.url}/slack"), "channel": "#alerts"},
         "webhook": {"url": f"{inbox.url}/webhook"},
-        "group_wait": "2s",
+        "group_wait": "10s",  # on a busy machine too all of them are there by then
     }
     server = started(alertmanager, {"receivers": {"chat": to}, "routes": {"ticket": ["chat"]}})
     for begin in range(0, 10_000, 1000):
@@ -249,7 +250,7 @@ def test_a_restarted_alertmanager_tells_nothing_twice(
     server = started(alertmanager, {"receivers": {"chat": to}, "routes": {"ticket": ["chat"]}})
     tell(server, labels())
     eventually(lambda: inbox.posts)
-    time.sleep(1)  # what was sent in the very moment of the stop is not yet written down, and may come twice
+    time.sleep(3)  # what was sent in the very moment of the stop is not yet written down, and may come twice
     server.restart()
     tell(server, labels())
     time.sleep(4)
@@ -278,7 +279,8 @@ def test_no_receiver_is_told_more_often_than_it_wants(
         time.sleep(0.3)
     times = [post.at for post in inbox.posts]
     assert len(times) >= 4, "something was told"
-    busiest = max(sum(first <= at < first + window for at in times) for first in times)
+    late = 3.0  # what a busy machine may add to the way of one message and not to that of another
+    busiest = max(sum(first <= at < first + window - late for at in times) for first in times)
     assert busiest <= most, [round(at - times[0], 1) for at in times]
 
 

@@ -14,7 +14,7 @@ from exporter.observe.metrics import SelfMetrics
 from exporter.sinks.notify import http_post, receiver
 from exporter.sinks.notify.notifier import Notifier
 from tests.support.stub import Reply, Stub, serve
-from tests.support.target import eventually
+from tests.support.waiting import eventually
 
 HOOK = "/services/T0CANARY/B0CANARY/canarycanary"
 

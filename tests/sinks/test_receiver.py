@@ -14,8 +14,8 @@ from exporter.sinks.notify import receiver as receiver_module
 from tests.sinks.conftest import HOOK, arrived
 from tests.sinks.test_delivery import judged
 from tests.support.stub import Reply
-from tests.support.target import eventually
 from tests.support.verdicts import key, verdict
+from tests.support.waiting import eventually
 
 ON, OFF = judged([True, False]), judged([False, False], [0.2, 0.2], at=30)
 

@@ -11,6 +11,7 @@ from deploy.demo.servers import PrometheusServer, backfill, openmetrics
 from exporter.config.sections.source import LimitsConfig, PrometheusConfig
 from exporter.source.prometheus import Prometheus
 from exporter.source.samples import RangeResult
+from tests.support.waiting import PATIENCE
 
 # a busy machine is no failure
 settings.register_profile("no deadline", deadline=None)
@@ -23,6 +24,10 @@ class Asked(Prometheus):
     def once(self, expr: str = "up") -> RangeResult:
         return self.range(expr, 60.0, 60.0, 60.0)
 
+    def allow(self, seconds: float = PATIENCE) -> None:
+        """Change the deadline: a short one is for what hangs, and a busy machine needs a long one for what works."""
+        self._session._config = self._session._config.model_copy(update={"deadline": seconds})
+
 
 Connect = Callable[..., Asked]
 
@@ -33,7 +38,7 @@ def connect() -> Iterator[Connect]:
     with ExitStack() as stack:
 
         def make(url: str, limits: dict[str, int] | None = None, **config: Any) -> Asked:
-            settings = PrometheusConfig.model_validate({"url": url, "deadline": 5.0} | config)
+            settings = PrometheusConfig.model_validate({"url": url, "deadline": PATIENCE} | config)
             return stack.enter_context(closing(Asked(settings, LimitsConfig(**(limits or {})))))
 
         yield make

@@ -15,6 +15,7 @@ from kubernetes.client import ApiClient, Configuration
 
 from deploy.kubernetes.cluster import Cluster
 from deploy.kubernetes.kinds import KINDS
+from tests.support.waiting import PATIENCE
 
 NAMESPACE = "anomaly-exporter"
 CONFIG = """
@@ -199,13 +200,13 @@ def emulated(unknown: tuple[str, ...] = ()) -> Iterator[tuple[Emulator, str]]:
         await server.__aexit__(None, None, None)
         await emulator.__aexit__(None, None, None)
 
-    emulator, url = asyncio.run_coroutine_threadsafe(start(), loop).result(30)
+    emulator, url = asyncio.run_coroutine_threadsafe(start(), loop).result(PATIENCE)
     try:
         yield emulator, url
     finally:
-        asyncio.run_coroutine_threadsafe(stop(), loop).result(30)
+        asyncio.run_coroutine_threadsafe(stop(), loop).result(PATIENCE)
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
+        thread.join(PATIENCE)
         loop.close()
 
 

@@ -4,7 +4,6 @@ import random
 import socket
 import struct
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -35,6 +34,7 @@ class Proxy:
         self.random = random.Random(1)
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         self._open: set[socket.socket] = set()
+        self._closing = threading.Event()
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self._acceptor = threading.Thread(target=self._accept, daemon=True)
         self._acceptor.start()
@@ -70,13 +70,13 @@ class Proxy:
         left = fault.cut_after
         with suppress(OSError):
             while data := server.recv(65536):
-                time.sleep(fault.latency)
+                self._closing.wait(fault.latency)
                 if fault.black_hole:
                     continue
                 if fault.trickle:
                     for byte in data:
                         client.sendall(bytes([byte]))
-                        time.sleep(fault.trickle)
+                        self._closing.wait(fault.trickle)
                     continue
                 client.sendall(data if left is None else data[:left])
                 if left is not None and (left := left - len(data)) <= 0:
@@ -95,7 +95,8 @@ class Proxy:
                 end.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Stop listening and close everything."""
+        """Stop listening and close everything; nothing is held back any longer."""
+        self._closing.set()
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()

@@ -11,6 +11,7 @@ from typing import Any
 import requests
 
 from deploy.demo.servers import AlertmanagerServer
+from tests.support.waiting import PATIENCE
 
 
 @dataclass(frozen=True)
@@ -80,5 +81,5 @@ def tell(server: AlertmanagerServer, *alerts: dict[str, str], over: bool = False
     body = [{"labels": labels, "annotations": texts, "startsAt": stamp(now - over), **ends} for labels in alerts]
     with requests.Session() as session:
         session.trust_env = False
-        answer = session.post(f"{server.url}/api/v2/alerts", json=body, timeout=30)
+        answer = session.post(f"{server.url}/api/v2/alerts", json=body, timeout=PATIENCE)
     assert answer.ok, answer.text

@@ -57,6 +57,7 @@ class Stub:
         self.requests: list[Request] = []
         self.connections = 0
         self.url = ""
+        self.closing = threading.Event()
         self._lock = threading.Lock()
 
     def reply(self, request: Request) -> Reply:
@@ -79,7 +80,9 @@ def _handler(stub: Stub) -> type[BaseHTTPRequestHandler]:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             headers = {name.lower(): value for name, value in self.headers.items()}
             reply = stub.reply(Request(self.command, self.path, headers, body, time.monotonic()))
-            time.sleep(reply.delay)
+            if reply.delay and stub.closing.wait(reply.delay):
+                self.close_connection = True  # nobody waits for it any more
+                return
             try:
                 if reply.raw is not None:
                     self.wfile.write(reply.raw)
@@ -122,6 +125,7 @@ def serve(*script: Reply | Callable[[Request], Reply], tls: ssl.SSLContext | Non
     try:
         yield stub
     finally:
+        stub.closing.set()
         server.shutdown()
         server.server_close()
         thread.join()

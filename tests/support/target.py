@@ -25,15 +25,3 @@ class Target(LocalServer):
                 lines.append(f'level{{name="{name}"}} {value * (1 + 0.01 * self._random.gauss(0, 1))!r}')
         lines += ["# TYPE work_total counter", f"work_total {math.floor(time.time() * 10)}"]
         return "\n".join(lines) + "\n"
-
-
-def eventually(condition, within: float = 20.0, every: float = 0.1):
-    """Return the first true result of `condition`; fail with its last one after `within` seconds."""
-    end = time.monotonic() + within
-    while True:
-        result = condition()
-        if result:
-            return result
-        if time.monotonic() > end:
-            raise AssertionError(f"not within {within:g}s; last: {result!r}")
-        time.sleep(every)

@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_info
 
 from detectors import Batch, State, make
 from tests.support.batches import batch, noise
+from tests.support.waiting import PATIENCE, eventually
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,21 @@ def leave_trace(task: Trace) -> int:
     return task.number
 
 
+def killed_once(task: Trace) -> int:
+    """Leave a trace; number 1 then waits for the signal that kills it, the first time that it runs."""
+    leave_trace(task)
+    if task.number == 1 and len(task.runs) == 1:
+        time.sleep(10 * PATIENCE)
+    return task.number
+
+
+def held(task: Trace) -> int:
+    """Leave a trace; all but number 0 then wait for a file `go` in the folder."""
+    leave_trace(task)
+    eventually(lambda: task.number == 0 or (task.folder / "go").exists())
+    return task.number
+
+
 def deadly(task: Trace) -> int:
     leave_trace(task)
     if task.number == 1:
@@ -91,14 +107,14 @@ class DaskCluster:
 
     @property
     def address(self) -> str:
-        for _ in range(300):
-            if self._file.exists() and (text := self._file.read_text()):
-                return str(json.loads(text)["address"])
-            time.sleep(0.1)
-        raise AssertionError((self._folder / "scheduler.log").read_text())
+        def written() -> str:
+            assert self.scheduler.poll() is None, (self._folder / "scheduler.log").read_text()
+            return self._file.read_text() if self._file.exists() else ""
+
+        return str(json.loads(eventually(written))["address"])
 
     def add_worker(self, *flags: str) -> None:
-        flags = ("--nthreads", "1", "--memory-limit", "0", "--death-timeout", "60", *flags)
+        flags = ("--nthreads", "1", "--memory-limit", "0", "--death-timeout", "120", *flags)
         self._processes.append(self._start("worker", self.address, "--local-directory", self._folder, *flags))
 
     def stop(self) -> None:

@@ -6,9 +6,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,11 +23,14 @@ from tests.support.training import (
     dask_cluster,
     deadly,
     fit,
+    held,
     key_of_dask,
+    killed_once,
     leave_trace,
     refuse_two,
     threads,
 )
+from tests.support.waiting import PATIENCE, eventually
 
 FITS = [
     Fit("isolation_forest", {}, 1, 0),
@@ -45,13 +49,6 @@ def dask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskCluster]:
 
 def everywhere(function, tasks, backend: Backend, parallel_dask: DaskCluster) -> list[Result]:
     return list(spread(function, tasks, backend, parallel_dask.address, workers=2, progress=False))
-
-
-def until(true: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 60
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")
@@ -79,15 +76,15 @@ def test_models_are_the_same_wherever_they_are_trained(
 def test_a_task_whose_worker_was_killed_runs_again_and_nothing_is_lost(
     backend: Backend, dask: DaskCluster, tmp_path: Path
 ) -> None:
-    tasks = [Trace(tmp_path, number, seconds=1.0) for number in range(4)]
+    tasks = [Trace(tmp_path, number) for number in range(4)]
 
     def kill_the_second() -> None:
-        until(lambda: tasks[1].runs)
+        eventually(lambda: tasks[1].runs)
         os.kill(tasks[1].runs[0], signal.SIGKILL)
 
     killer = threading.Thread(target=kill_the_second)
     killer.start()
-    results = everywhere(leave_trace, tasks, backend, dask)
+    results = everywhere(killed_once, tasks, backend, dask)
     killer.join()
 
     assert sorted(result.value for result in results) == [0, 1, 2, 3]
@@ -135,7 +132,7 @@ def test_the_workers_end_with_the_process_that_started_them(end: signal.Signals,
         "from exporter.train.parallel import spread\n"
         "from tests.support.training import Trace, leave_trace\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # which what a shell runs with & has switched off
-        f"for _ in spread(leave_trace, [Trace(Path({str(tmp_path)!r}), n, 60.0) for n in range(4)], workers=2):\n"
+        f"for _ in spread(leave_trace, [Trace(Path({str(tmp_path)!r}), n, 600.0) for n in range(4)], workers=2):\n"
         "    pass\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
@@ -144,14 +141,14 @@ def test_the_workers_end_with_the_process_that_started_them(end: signal.Signals,
     )
     try:
         first, second = (Trace(tmp_path, number) for number in range(2))
-        until(lambda: first.runs and second.runs)
+        eventually(lambda: first.runs and second.runs)
         if end == signal.SIGINT:  # Ctrl-C reaches all processes of a terminal
             os.killpg(process.pid, end)
         else:
             process.send_signal(end)
-        _, errors = process.communicate(timeout=20)  # the workers hold it open as long as they live
+        _, errors = process.communicate(timeout=PATIENCE)  # the workers hold it open as long as they live
         assert errors.decode().count("Traceback") <= 1, errors.decode()
-        until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in first.runs + second.runs))
+        eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in first.runs + second.runs))
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -159,15 +156,16 @@ def test_the_workers_end_with_the_process_that_started_them(end: signal.Signals,
 
 
 def test_a_scheduler_that_does_not_answer_is_an_error_in_bounded_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    import distributed  # noqa: F401 - which takes its time
+
     monkeypatch.setattr(parallel_dask, "ANSWER", 1.0)
     begun = time.monotonic()
     with pytest.raises(SpreadError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9 .*check --scheduler"):
         list(spread(refuse_two, range(3), "dask", "tcp://127.0.0.1:9", progress=False))
-    assert time.monotonic() - begun < 20
+    assert time.monotonic() - begun < 20, "Dask's own limit is half a minute"
 
 
-def test_a_cluster_without_workers_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(parallel_dask, "ANSWER", 3.0)
+def test_a_cluster_without_workers_is_an_error(tmp_path: Path) -> None:
     with dask_cluster(tmp_path, workers=0) as empty, pytest.raises(SpreadError, match="has no worker: start some with"):
         list(spread(refuse_two, range(3), "dask", empty.address, progress=False))
 
@@ -184,15 +182,25 @@ def test_when_the_scheduler_dies_the_results_that_were_there_hold(tmp_path: Path
 
 
 def test_who_stops_listening_leaves_the_cluster_nothing_to_begin(dask: DaskCluster, tmp_path: Path) -> None:
-    tasks = [Trace(tmp_path, number, seconds=0.5) for number in range(20)]
-    results = spread(leave_trace, tasks, "dask", dask.address, progress=False)
-    next(results)
-    results.close()
-    begun = sum(bool(task.runs) for task in tasks)
-    time.sleep(2)
+    """Two workers are held by a task each; what was sent to be their next is taken back."""
+    from distributed import Client
 
-    assert begun < 10
-    assert sum(bool(task.runs) for task in tasks) <= begun + 1  # one may have been on its way
+    tasks = [Trace(tmp_path, number) for number in range(20)]
+    results = spread(held, tasks, "dask", dask.address, progress=False)
+    assert next(results).value == 0
+    eventually(lambda: sum(bool(task.runs) for task in tasks) == 3)
+    results.close()
+    with Client(dask.address, set_as_default=False) as client:
+        eventually(lambda: client.run_on_scheduler(known_tasks) == 0)
+    time.sleep(1)  # and the workers have forgotten them too
+    (tmp_path / "go").touch()
+    everywhere(leave_trace, [Trace(tmp_path, number) for number in range(100, 104)], "dask", dask)
+
+    assert sum(bool(task.runs) for task in tasks) == 3
+
+
+def known_tasks(dask_scheduler: Any) -> int:
+    return len(dask_scheduler.tasks)
 
 
 def test_workers_of_another_version_are_refused(dask: DaskCluster, monkeypatch: pytest.MonkeyPatch) -> None:

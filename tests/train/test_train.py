@@ -12,6 +12,7 @@ from exporter.models.retrain_requests import RetrainFolder, RetrainRequest
 from exporter.observe.metrics import SelfMetrics
 from exporter.pipeline.job import Job
 from exporter.train.exclusions import read_silences
+from tests.support.waiting import PATIENCE
 from tests.train.conftest import DAY, GARBAGE, LASTS, OUTAGES, STEP, TOLD
 
 pytestmark = pytest.mark.servers
@@ -236,7 +237,7 @@ def test_two_processes_that_train_at_once_leave_a_whole_store(trainer, past):
     train(f"--to={past.end}", "--stage=report")  # writes the configuration
     command = [sys.executable, "-m", "exporter", "train", f"--config={train.file}", f"--to={past.end}", "--force"]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    lines = [process.communicate(timeout=120)[0] for process in both]
+    lines = [process.communicate(timeout=2 * PATIENCE)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], lines
     assert train.store.verify("load") == {}
     assert len(train.store.versions("load")) == 2

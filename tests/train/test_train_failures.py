@@ -66,7 +66,7 @@ def test_a_source_that_trickles_or_hangs_fails_the_training_within_its_deadline(
             train.config["prometheus"]["url"] = proxy.url
             ran = train("--force", f"--to={past.end}")
         assert (ran.code, ran.only["outcome"]) == (1, "failed")
-        assert ran.only["seconds"] < 10
+        assert ran.only["seconds"] < 60, "to trickle takes hours"
 
 
 def test_half_an_answer_is_not_learnt_from():
