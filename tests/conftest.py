@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from deploy.demo import process
 from deploy.demo.servers import (
@@ -17,6 +18,10 @@ from deploy.demo.servers import (
     missing_servers,
 )
 from tests.support.waiting import PATIENCE
+
+# A busy machine makes no example wrong, however long it takes.
+settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy machine")
 
 StartPrometheus = Callable[..., PrometheusServer]
 StartAlertmanager = Callable[..., AlertmanagerServer]

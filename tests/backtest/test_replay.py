@@ -99,7 +99,7 @@ def test_a_start_with_history_equals_a_live_start_at_that_moment(detector, lead)
     assert not record.flag[:, : lead - 1].any()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 1000), st.integers(1, 149), st.sampled_from(["robust", "isolation_forest", "auto"]))
 def test_what_comes_later_never_changes_an_earlier_verdict(seed, cut, detector):
     values, job = example(seed), config(detector=detector)

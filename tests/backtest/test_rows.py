@@ -85,7 +85,7 @@ def test_rows_on_a_grid_get_the_verdicts_they_get_on_it(detector, channels, lead
     assert np.isnan(other.score[0, : lead - 1]).all()
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.integers(0, 1000), st.integers(1, ROWS - 1), st.sampled_from(["robust", "isolation_forest", "auto"]))
 def test_later_rows_never_change_an_earlier_verdict(seed, cut, detector):
     times, job = times_of(seed), config(detector=detector)

@@ -72,13 +72,13 @@ def attempt(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 @given(st.binary(max_size=300))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_bytes_give_a_configuration_or_mistakes(data: bytes) -> None:
     outcome(data)
 
 
 @given(st.text(alphabet="{}[]:,-#&*!|>'\"%@`?<=~ \n\tab01.e", max_size=60))
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @example("&a a: *a")
 @example("? \n")
 @example("<<: {a: 1}")
@@ -89,7 +89,7 @@ def test_any_yaml_gives_a_configuration_or_mistakes(text: str) -> None:
 
 
 @given(TREES, TREES, JOBS)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_any_tree_gives_a_configuration_or_mistakes(tree: Any, profile: Any, jobs: Any) -> None:
     if isinstance(tree, dict):
         tree.setdefault("jobs", jobs)
@@ -97,7 +97,7 @@ def test_any_tree_gives_a_configuration_or_mistakes(tree: Any, profile: Any, job
 
 
 @given(st.dictionaries(VARIABLES, st.text(max_size=20), max_size=4))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_environment_gives_a_configuration_or_mistakes(variables: dict[str, str]) -> None:
     environ = {f"ANOMALY_EXPORTER__{name}": value for name, value in variables.items()}
     outcome(b"jobs: {a: {expr: up}, b: {channels: {x: up}, detector: {robust: {}}}}\n", None, environ)
@@ -118,7 +118,7 @@ def test_durations_and_sizes_survive_being_written(number: int) -> None:
 
 
 @given(SCALARS | TREES)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_units_raise_nothing_but_value_error(value: Any) -> None:
     for unit in (duration, size):
         result = attempt(unit, value)
@@ -126,7 +126,6 @@ def test_units_raise_nothing_but_value_error(value: Any) -> None:
 
 
 @given(JSON)
-@settings(deadline=None)
 def test_json_is_read_as_json_reads_it(value: Any) -> None:
     root, mistakes = parse(json.dumps({"x": value}, ensure_ascii=False), "text")
     assert root is not None

@@ -117,7 +117,7 @@ def test_two_series_of_one_entity_are_one_and_the_other_is_counted_every_time():
 PRESENCE = st.lists(st.lists(st.booleans(), min_size=24, max_size=24), min_size=1, max_size=5)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(PRESENCE, st.lists(st.integers(1, 9), min_size=1, max_size=8))
 def test_any_sequence_of_reads_equals_one_full_read(presence, hops):
     """Entities come, go and return at any time; the window never mixes their samples (row 12)."""

@@ -128,7 +128,6 @@ def test_names_of_files_are_names_in_kubernetes_too() -> None:
 )
 @settings(
     max_examples=4,
-    deadline=None,
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )

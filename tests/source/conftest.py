@@ -5,17 +5,12 @@ from contextlib import ExitStack, closing
 from typing import Any
 
 import pytest
-from hypothesis import settings
 
 from deploy.demo.servers import PrometheusServer, backfill, openmetrics
 from exporter.config.sections.source import LimitsConfig, PrometheusConfig
 from exporter.source.prometheus import Prometheus
 from exporter.source.samples import RangeResult
 from tests.support.waiting import PATIENCE
-
-# a busy machine is no failure
-settings.register_profile("no deadline", deadline=None)
-settings.load_profile("no deadline")
 
 
 class Asked(Prometheus):
