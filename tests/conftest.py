@@ -28,9 +28,13 @@ StartAlertmanager = Callable[..., AlertmanagerServer]
 
 
 @pytest.fixture(scope="session", autouse=True)
-def patience() -> Iterator[None]:
-    """Servers may take longer to start and to stop on a busy machine than the demo would wait for them."""
+def surroundings() -> Iterator[None]:
+    """What is started from anywhere runs the code of this checkout, whichever is installed.
+
+    On a busy machine servers may take longer to start and to stop than the demo would wait for them.
+    """
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
         patch.setattr(process, "READY_WITHIN", PATIENCE)
         patch.setattr(process, "STOP_WITHIN", PATIENCE)
         yield

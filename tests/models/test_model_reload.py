@@ -292,18 +292,19 @@ def test_every_replica_has_a_model_of_its_own(local):
 def test_a_store_that_hangs_holds_up_no_cycle(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         options = {"endpoint_url": f"http://127.0.0.1:{silent.getsockname()[1]}", "anon": True}
-        hanging = Store(ModelsConfig(url="s3://bucket/models", options=options, timeout="10s"))
+        hanging = Store(ModelsConfig(url="s3://bucket/models", options=options, timeout="10m"))
         bench = Served(Store(ModelsConfig(path=tmp_path)))
         bench.cycles(500, 501)
         watch = ModelReloader(lambda: [bench.job], lambda: hanging, bench.metrics)
         watch.start()
         connection, _ = silent.accept()  # it has asked, and waits
-        bench.cycles(501, 511)
-        assert bench.sample("cycles_total", outcome="success") == 11
-        assert bench.sample("model_store_up") is None, "the answer came before the cycles: nothing is proved"
+        with connection:
+            bench.cycles(501, 511)
+            assert bench.sample("cycles_total", outcome="success") == 11
+            assert bench.sample("model_store_up") is None, "the answer came before the cycles: nothing is proved"
+            silent.close()
         eventually(lambda: bench.sample("model_store_up") == 0)
         watch.stop()
-        connection.close()
 
 
 def test_a_first_model_is_fitted_and_judges_though_the_store_hangs(tmp_path):

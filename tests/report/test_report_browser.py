@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from deploy.demo.process import command
+from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.servers
 _QUIET = (
@@ -32,7 +33,7 @@ def looked_at(chromium: str, page: str, folder: Path, *flags: str) -> subprocess
     file.write_text(page)
     return subprocess.run(
         [chromium, *_QUIET, f"--user-data-dir={folder / 'profile'}", *flags, file.as_uri()],
-        capture_output=True, text=True, check=True, timeout=120,
+        capture_output=True, text=True, check=True, timeout=2 * PATIENCE,
     )  # fmt: skip
 
 

@@ -61,7 +61,9 @@ class Sandbox:
         command = command or (*self.container["command"], *self.container["args"])
         program = ["unshare", "--mount", "--ipc", "--propagation", "private", "sh", "-euc", self._script(), "sh"]
         path = f"{Path(sys.executable).parent}:/usr/sbin:/usr/bin:/sbin:/bin"
-        return subprocess.Popen([*program, *command], env={"PATH": path, **env}, text=True, **options)
+        return subprocess.Popen(
+            [*program, *command], env={"PATH": path, "PYTHONPATH": str(ROOT), **env}, text=True, **options
+        )
 
     def _script(self) -> str:
         root = shlex.quote(str(self.folder / "root"))

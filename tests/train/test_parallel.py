@@ -135,10 +135,7 @@ def test_the_workers_end_with_the_process_that_started_them(end: signal.Signals,
         f"for _ in spread(leave_trace, [Trace(Path({str(tmp_path)!r}), n, 600.0) for n in range(4)], workers=2):\n"
         "    pass\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    process = subprocess.Popen(
-        [sys.executable, script], env=environment, start_new_session=True, stderr=subprocess.PIPE
-    )
+    process = subprocess.Popen([sys.executable, script], start_new_session=True, stderr=subprocess.PIPE)
     try:
         first, second = (Trace(tmp_path, number) for number in range(2))
         eventually(lambda: first.runs and second.runs)
