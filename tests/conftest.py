@@ -31,12 +31,12 @@ StartAlertmanager = Callable[..., AlertmanagerServer]
 def surroundings() -> Iterator[None]:
     """What is started from anywhere runs the code of this checkout, whichever is installed.
 
-    On a busy machine servers may take longer to start and to stop than the demo would wait for them.
+    On a busy machine servers may take longer to start, answer and stop than the demo would wait for them.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
-        patch.setattr(process, "READY_WITHIN", PATIENCE)
-        patch.setattr(process, "STOP_WITHIN", PATIENCE)
+        for name in ("READY_WITHIN", "ANSWER_WITHIN", "STOP_WITHIN"):
+            patch.setattr(process, name, PATIENCE)
         yield
 
 

@@ -26,6 +26,7 @@ PACKAGES: Final[Mapping[str, tuple[str, ...]]] = {
 
 READY_WITHIN = 30.0
 STOP_WITHIN = 10.0
+ANSWER_WITHIN = 10.0
 
 
 class ServerError(Exception):

@@ -9,6 +9,7 @@ from typing import Any, Final
 import requests
 import yaml
 
+from deploy.demo import process
 from deploy.demo.history import backfill, openmetrics
 from deploy.demo.process import PACKAGES, Server, ServerError, command, free_port, get, missing_servers
 
@@ -98,7 +99,7 @@ class PrometheusServer(Server):
         self.write_config()
         with requests.Session() as session:
             session.trust_env = False
-            answer = session.post(f"{self.url}/-/reload", timeout=10)
+            answer = session.post(f"{self.url}/-/reload", timeout=process.ANSWER_WITHIN)
         if not answer.ok:
             raise ServerError(f"prometheus refused its configuration: {answer.text.strip()}")
 
@@ -109,7 +110,7 @@ class PrometheusServer(Server):
         """
         parameters = {"query": expr} | ({} if at is None else {"time": f"{at:.3f}"})
         try:
-            answer = get(f"{self.url}/api/v1/query", timeout=10, **parameters)
+            answer = get(f"{self.url}/api/v1/query", timeout=process.ANSWER_WITHIN, **parameters)
             body = json.loads(answer.text)
         except (requests.RequestException, ValueError) as error:
             raise ServerError(f"prometheus does not answer {expr!r}: {error}") from error
