@@ -119,7 +119,7 @@ class PrometheusServer(Server):
         result: list[dict[str, Any]] = body["data"]["result"]
         return result
 
-    def wait_for(self, expr: str, within: float = 90.0) -> list[dict[str, Any]]:
+    def wait_for(self, expr: str, within: float = 120.0) -> list[dict[str, Any]]:
         """Ask `expr` until it has a result. Raises ServerError after `within` seconds."""
         end = time.monotonic() + within
         while not (result := self.query(expr)):

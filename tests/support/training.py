@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from threadpoolctl import threadpool_info
 
@@ -93,6 +94,10 @@ def key_of_dask(_: int) -> str:
     from distributed import get_worker
 
     return str(get_worker().get_current_task())
+
+
+def known_tasks(dask_scheduler: Any) -> int:
+    return len(dask_scheduler.tasks)
 
 
 class DaskCluster:

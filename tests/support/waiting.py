@@ -6,7 +6,7 @@ from typing import Final, TypeVar
 
 Result = TypeVar("Result")
 
-PATIENCE: Final = 90.0
+PATIENCE: Final = 120.0
 """Seconds after which a test gives up waiting: no machine is as busy as that, so it never comes."""
 
 

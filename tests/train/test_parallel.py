@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -26,6 +25,7 @@ from tests.support.training import (
     held,
     key_of_dask,
     killed_once,
+    known_tasks,
     leave_trace,
     refuse_two,
     threads,
@@ -49,6 +49,12 @@ def dask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskCluster]:
 
 def everywhere(function, tasks, backend: Backend, parallel_dask: DaskCluster) -> list[Result]:
     return list(spread(function, tasks, backend, parallel_dask.address, workers=2, progress=False))
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scheduler on a busy machine may take longer to answer than a user would wait for it."""
+    monkeypatch.setattr(parallel_dask, "ANSWER", PATIENCE / 2)
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +168,8 @@ def test_a_scheduler_that_does_not_answer_is_an_error_in_bounded_time(monkeypatc
     assert time.monotonic() - begun < 20, "Dask's own limit is half a minute"
 
 
-def test_a_cluster_without_workers_is_an_error(tmp_path: Path) -> None:
+def test_a_cluster_without_workers_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(parallel_dask, "ANSWER", 10.0)
     with dask_cluster(tmp_path, workers=0) as empty, pytest.raises(SpreadError, match="has no worker: start some with"):
         list(spread(refuse_two, range(3), "dask", empty.address, progress=False))
 
@@ -179,25 +186,22 @@ def test_when_the_scheduler_dies_the_results_that_were_there_hold(tmp_path: Path
 
 
 def test_who_stops_listening_leaves_the_cluster_nothing_to_begin(dask: DaskCluster, tmp_path: Path) -> None:
-    """Two workers are held by a task each; what was sent to be their next is taken back."""
+    """A worker is held by its task, both are as a rule; what was sent to be the next of a worker is taken back."""
     from distributed import Client
 
     tasks = [Trace(tmp_path, number) for number in range(20)]
     results = spread(held, tasks, "dask", dask.address, progress=False)
     assert next(results).value == 0
-    eventually(lambda: sum(bool(task.runs) for task in tasks) == 3)
+    eventually(lambda: tasks[1].runs)
     results.close()
     with Client(dask.address, set_as_default=False) as client:
         eventually(lambda: client.run_on_scheduler(known_tasks) == 0)
     time.sleep(1)  # and the workers have forgotten them too
+    begun = sum(bool(task.runs) for task in tasks)
     (tmp_path / "go").touch()
     everywhere(leave_trace, [Trace(tmp_path, number) for number in range(100, 104)], "dask", dask)
 
-    assert sum(bool(task.runs) for task in tasks) == 3
-
-
-def known_tasks(dask_scheduler: Any) -> int:
-    return len(dask_scheduler.tasks)
+    assert sum(bool(task.runs) for task in tasks) == begun < 4
 
 
 def test_workers_of_another_version_are_refused(dask: DaskCluster, monkeypatch: pytest.MonkeyPatch) -> None:
