@@ -6,11 +6,12 @@ from datetime import UTC
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from markupsafe import Markup
 
 from detectors.types import Flags
 from exporter.backtest.quality import runs
 from exporter.report.data import JUDGED, SILENT, UNKNOWN, Curves, JobFacts, Period, ReportError
-from exporter.report.html import Html
+from exporter.templating import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,7 +42,7 @@ def require_matplotlib() -> None:
     matplotlib.use("agg")
 
 
-def overview(jobs: Sequence[JobFacts], period: Period) -> Html:
+def overview(jobs: Sequence[JobFacts], period: Period) -> Markup:
     """Draw how many entities were flagged over time, and below what is known of each job."""
     jobs = jobs[:MOST_JOBS]
     height = max(0.22 * len(jobs), 0.3)
@@ -74,7 +75,7 @@ def overview(jobs: Sequence[JobFacts], period: Period) -> Html:
     return _svg("overview", "Entities flagged over time, and what is known of each job", (9.0, 2.3 + height), draw)
 
 
-def observed(curves: Curves, number: int) -> Html:
+def observed(curves: Curves, number: int) -> Markup:
     """Draw an incident: observed, expected, the band, and when it was flagged."""
 
     def draw(figure: "Figure") -> None:
@@ -154,10 +155,11 @@ def _dates(axes: "Axes", start: float, end: float) -> None:
 
 
 def _short(name: str) -> str:
+    name = printable(name)
     return name if len(name) <= 32 else f"{name[:31]}…"
 
 
-def _svg(name: str, alt: str, size: tuple[float, float], draw: Callable[["Figure"], None]) -> Html:
+def _svg(name: str, alt: str, size: tuple[float, float], draw: Callable[["Figure"], None]) -> Markup:
     """Return a picture of `size` inches; its ids begin with `name`, since all pictures share the ids of one page."""
     import matplotlib
     from matplotlib.figure import Figure
@@ -171,4 +173,4 @@ def _svg(name: str, alt: str, size: tuple[float, float], draw: Callable[["Figure
     body = text[text.index("<svg") + len("<svg") :]
     for reference in ('id="', "url(#", 'href="#'):
         body = body.replace(reference, f"{reference}{name}-")
-    return Html(f'<svg role="img" aria-label="{alt}"{body}')
+    return Markup(f'<svg role="img" aria-label="{alt}"{body}')  # noqa: S704 - matplotlib has escaped all text in it

@@ -159,8 +159,8 @@ class JobFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trail:
-    """What the audit file says; `note` is what is wrong with it, "" where nothing is."""
+class AuditTrail:
+    """Incidents from the audit file: start and end by job and entity; `note` says what could not be read, or is ""."""
 
     intervals: Mapping[str, Mapping[Key, Sequence[tuple[float, float]]]] = field(default_factory=dict)
     rows: int = 0
@@ -180,3 +180,24 @@ class Report:
     """The longest, with what to draw."""
     notes: Sequence[str]
     """What the reader has to know before believing the rest."""
+
+    @property
+    def alerts(self) -> int | None:
+        """Alerts of all jobs; None when no job publishes `anomaly_alert`."""
+        known = [job.alerts for job in self.jobs if job.alerts is not None]
+        return sum(known) if known else None
+
+    @property
+    def budget(self) -> float:
+        """Alerts that all jobs together may raise in the period."""
+        return sum(job.budget for job in self.jobs) * self.period.weeks
+
+    @property
+    def entities(self) -> int:
+        """Number of entities that had an incident."""
+        return len({(incident.job, incident.key) for incident in self.incidents})
+
+    @property
+    def judged(self) -> float:
+        """Mean share of the period in which a job was judged, 0 to 1."""
+        return float(np.mean([job.share(JUDGED) for job in self.jobs]))

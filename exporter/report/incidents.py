@@ -9,7 +9,7 @@ from detectors.types import Flags, Floats, Key
 from exporter.backtest.quality import runs
 from exporter.config.sections.job import JobConfig
 from exporter.exposition import published_names
-from exporter.report.data import JUDGED, Incident, Period, Trail
+from exporter.report.data import JUDGED, AuditTrail, Incident, Period
 from exporter.report.prometheus_history import Series
 
 States = Mapping[str, NDArray[np.int8]]
@@ -82,13 +82,15 @@ def incidents(
     return found
 
 
-def with_trail(found: list[Incident], trail: Trail, jobs: Mapping[str, JobConfig], period: Period) -> list[Incident]:
+def with_audit(
+    found: list[Incident], audit: AuditTrail, jobs: Mapping[str, JobConfig], period: Period
+) -> list[Incident]:
     """Return the incidents with times from the audit file, and with those that only the audit file knows."""
     by_entity: dict[str, dict[Key, list[Incident]]] = {}
     for incident in found:
         by_entity.setdefault(incident.job, {}).setdefault(incident.key, []).append(incident)
     more = []
-    for job, entities in trail.intervals.items():
+    for job, entities in audit.intervals.items():
         reserved = frozenset({"query", "detector"} | ({"channel"} if len(jobs[job].queries) > 1 else set()))
         names_seen: dict[tuple[str, ...], dict[Key, Key]] = {}
         for key, intervals in entities.items():
