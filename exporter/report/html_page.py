@@ -40,27 +40,13 @@ _QUALITY: Final = ("precision", "recall", "f1", "alerts_per_week", "events")
 
 
 @dataclass(frozen=True, slots=True)
-class Tile:
-    """A number to read first."""
-
-    number: str
-    text: str
-    bad: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Cell:
-    """A cell of a table: `text`, or the labels of `key`; `bar` is the width of a bar below the text, such as `50%`."""
+    """A cell that is not plain text: bad news, text above a bar of a width such as `50%`, or the labels of `key`."""
 
     text: str = ""
     bad: bool = False
     bar: str = ""
     key: Key | None = None
-
-    @property
-    def empty(self) -> bool:
-        """Whether a phone, which shows each row as a card, leaves the cell out."""
-        return self.key is None and not self.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +54,7 @@ class Table:
     """Rows of cells under the names of columns; the first `most_rows` are shown."""
 
     columns: Sequence[str]
-    rows: Sequence[Sequence[Cell]]
+    rows: Sequence[Sequence[Cell | str]]
     most_rows: int = _MOST_ROWS
 
 
@@ -81,7 +67,7 @@ def page(report: Report) -> str:
         report=report,
         period=report.period,
         title=f"Anomalies: the {report.period.name} to {stamp(report.period.end)}",
-        tiles=_tiles(report),
+        still_open=sum(incident.still_open for incident in report.incidents),
         overview=charts.overview(busiest, report.period),
         legend=_LEGEND,
         drawn=charts.MOST_JOBS,
@@ -97,42 +83,28 @@ def page(report: Report) -> str:
     )
 
 
-def _tiles(report: Report) -> Sequence[Tile]:
-    still_open = sum(incident.still_open for incident in report.incidents)
-    alerts = report.alerts
-    return (
-        Tile(
-            "?" if alerts is None else f"{alerts:,}",
-            f"alerts, budget {report.budget:.3g}",
-            bad=alerts is not None and alerts > report.budget,
-        ),
-        Tile(f"{len(report.incidents):,}", f"incidents, {still_open:,} still open"),
-        Tile(f"{report.entities:,}", "entities concerned"),
-        Tile(percent(report.judged), "of the time judged", bad=report.judged < 0.99),
-    )
-
-
 def _jobs(jobs: Sequence[JobFacts], period: Period) -> Table:
     columns = ("job", "entities", "alerts of budget", "incidents", "time judged", "source down", "model trained")
     rows = [
         (
-            Cell(job.name),
-            Cell("unknown" if math.isnan(job.entities) else f"{job.entities:,.0f}"),
+            job.name,
+            "unknown" if math.isnan(job.entities) else f"{job.entities:,.0f}",
             _alerts(job, job.budget * period.weeks),
-            Cell("unknown" if job.lost else f"{len(job.incidents):,}"),
-            Cell(percent(job.share(JUDGED))) if job.share(JUDGED) else Cell("never", bad=True),
-            Cell(lasting(float(job.source_down.sum()) * period.step) if job.source_down.any() else ""),
-            Cell("" if math.isnan(job.trained) else stamp(job.trained)),
+            "unknown" if job.lost else f"{len(job.incidents):,}",
+            percent(job.share(JUDGED)) if job.share(JUDGED) else Cell("never", bad=True),
+            lasting(float(job.source_down.sum()) * period.step) if job.source_down.any() else "",
+            "" if math.isnan(job.trained) else stamp(job.trained),
         )
         for job in jobs
     ]
     return Table(columns, rows)
 
 
-def _alerts(job: JobFacts, budget: float) -> Cell:
+def _alerts(job: JobFacts, budget: float) -> Cell | str:
     if job.alerts is None:
-        return Cell("unknown" if job.lost else "not published")
-    return Cell(f"{job.alerts:,} of {budget:.3g}", bad=job.alerts > budget)
+        return "unknown" if job.lost else "not published"
+    text = f"{job.alerts:,} of {budget:.3g}"
+    return Cell(text, bad=True) if job.alerts > budget else text
 
 
 def _entities(incidents: Sequence[Incident]) -> Table:
@@ -145,12 +117,12 @@ def _entities(incidents: Sequence[Incident]) -> Table:
     most = max([1.0, *seconds.values()])
     rows = [
         (
-            Cell(job),
+            job,
             Cell(key=key),
             Cell(lasting(seconds[job, key]), bar=f"{100 * seconds[job, key] / most:.1f}%"),
-            Cell(str(len(its := by_entity[job, key]))),
-            Cell(str(sum(incident.alerted for incident in its))),
-            Cell(_score(float(np.fmax.reduce([incident.peak for incident in its])))),
+            str(len(by_entity[job, key])),
+            str(sum(incident.alerted for incident in by_entity[job, key])),
+            _score(float(np.fmax.reduce([incident.peak for incident in by_entity[job, key]]))),
         )
         for job, key in top
     ]
@@ -170,24 +142,24 @@ def _changes(jobs: Sequence[JobFacts]) -> Table:
 
 def _quality(jobs: Sequence[JobFacts]) -> Table:
     columns = ("job", "precision", "recall", "F1", "alerts a week", "known incidents", "measured")
-    return Table(columns, [[Cell(job.name), *_figures(job.backtest)] for job in jobs if job.backtest])
+    return Table(columns, [(job.name, *_figures(job.backtest)) for job in jobs if job.backtest])
 
 
-def _figures(backtest: Mapping[str, tuple[float, float]]) -> list[Cell]:
+def _figures(backtest: Mapping[str, tuple[float, float]]) -> list[str]:
     measured = backtest.get("timestamp_seconds")
-    cells = [_figure(*backtest[name]) if name in backtest else Cell() for name in _QUALITY]
-    return [*cells, Cell(stamp(measured[1]) if measured else "")]
+    figures = [_figure(*backtest[name]) if name in backtest else "" for name in _QUALITY]
+    return [*figures, stamp(measured[1]) if measured else ""]
 
 
-def _figure(first: float, last: float) -> Cell:
-    """Return the figure at the end of the period, in brackets the one at its beginning if it was different."""
+def _figure(first: float, last: float) -> str:
+    """Write the figure at the end of the period, in brackets the one at its beginning if it was different."""
     before, now = (f"{number:.2f}".removesuffix(".00") for number in (first, last))
-    return Cell(now if before == now else f"{now} ({before})")
+    return now if before == now else f"{now} ({before})"
 
 
 def _troubles(jobs: Sequence[JobFacts]) -> Table:
     rows = [
-        (Cell(job.name), Cell(_TROUBLES[name]), Cell(kind), Cell(f"{count:,.1f}".removesuffix(".0")))
+        (job.name, _TROUBLES[name], kind, f"{count:,.1f}".removesuffix(".0"))
         for job in jobs
         for (name, kind), count in sorted(job.counts.items())
         if name in _TROUBLES and kind not in _NO_TROUBLE and count > 0
@@ -206,5 +178,13 @@ def _sentence(incident: Incident) -> str:
 
 
 _TEMPLATES: Final = environment("exporter.report")
-_TEMPLATES.filters |= {"counted": counted, "labels": _labels, "lasting": lasting, "stamp": stamp, "when": _sentence}
+_TEMPLATES.filters |= {
+    "counted": counted,
+    "labels": _labels,
+    "lasting": lasting,
+    "number": "{:,}".format,
+    "percent": percent,
+    "stamp": stamp,
+    "when": _sentence,
+}
 _TEMPLATES.tests["finite"] = math.isfinite
