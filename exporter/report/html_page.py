@@ -16,7 +16,6 @@ from exporter.report.data import JUDGED, Incident, JobFacts, Period, Report
 from exporter.report.text import counted, lasting, percent, stamp, when
 from exporter.templating import environment
 
-_MOST_ROWS: Final = 100
 _MOST_ENTITIES: Final = 10
 _LONGEST_LABEL: Final = 120
 _LEGEND: Final = (
@@ -49,13 +48,7 @@ class Cell:
     key: Key | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Rows of cells under the names of columns; the first `most_rows` are shown."""
-
-    columns: Sequence[str]
-    rows: Sequence[Sequence[Cell | str]]
-    most_rows: int = _MOST_ROWS
+Rows = Sequence[Sequence[Cell | str]]
 
 
 def page(report: Report) -> str:
@@ -77,15 +70,14 @@ def page(report: Report) -> str:
         entities=_entities(report.incidents),
         changes=_changes(report.jobs),
         accepted=", ".join(f"{name}: {count:.0f}" for name, count in accepted.items() if count),
-        quality=_quality(report.jobs),
+        quality=[(job.name, *_quality(job.backtest)) for job in report.jobs if job.backtest],
         troubles=_troubles(report.jobs),
         doubt="" if report.judged >= 1 else f" But only {percent(report.judged)} of the time is known.",
     )
 
 
-def _jobs(jobs: Sequence[JobFacts], period: Period) -> Table:
-    columns = ("job", "entities", "alerts of budget", "incidents", "time judged", "source down", "model trained")
-    rows = [
+def _jobs(jobs: Sequence[JobFacts], period: Period) -> Rows:
+    return [
         (
             job.name,
             "unknown" if math.isnan(job.entities) else f"{job.entities:,.0f}",
@@ -97,7 +89,6 @@ def _jobs(jobs: Sequence[JobFacts], period: Period) -> Table:
         )
         for job in jobs
     ]
-    return Table(columns, rows)
 
 
 def _alerts(job: JobFacts, budget: float) -> Cell | str:
@@ -107,7 +98,7 @@ def _alerts(job: JobFacts, budget: float) -> Cell | str:
     return Cell(text, bad=True) if job.alerts > budget else text
 
 
-def _entities(incidents: Sequence[Incident]) -> Table:
+def _entities(incidents: Sequence[Incident]) -> Rows:
     """Return the entities that were flagged for the longest."""
     by_entity: dict[tuple[str, Key], list[Incident]] = {}
     for incident in incidents:
@@ -115,7 +106,7 @@ def _entities(incidents: Sequence[Incident]) -> Table:
     seconds = {entity: sum(incident.seconds for incident in its) for entity, its in by_entity.items()}
     top = sorted(by_entity, key=lambda entity: (-seconds[entity], entity))[:_MOST_ENTITIES]
     most = max([1.0, *seconds.values()])
-    rows = [
+    return [
         (
             job,
             Cell(key=key),
@@ -126,26 +117,18 @@ def _entities(incidents: Sequence[Incident]) -> Table:
         )
         for job, key in top
     ]
-    return Table(("job", "entity", "time flagged", "incidents", "alerts", "highest score"), rows)
 
 
 def _score(score: float) -> str:
     return "" if math.isnan(score) else f"{score:.3g}"
 
 
-def _changes(jobs: Sequence[JobFacts]) -> Table:
+def _changes(jobs: Sequence[JobFacts]) -> Rows:
     events = sorted((moment, job.name, what) for job in jobs for moment, what in job.events)
-    return Table(
-        ("in the hour to", "job", "what"), [(Cell(stamp(at)), Cell(job), Cell(what)) for at, job, what in events]
-    )
+    return [(stamp(moment), job, what) for moment, job, what in events]
 
 
-def _quality(jobs: Sequence[JobFacts]) -> Table:
-    columns = ("job", "precision", "recall", "F1", "alerts a week", "known incidents", "measured")
-    return Table(columns, [(job.name, *_figures(job.backtest)) for job in jobs if job.backtest])
-
-
-def _figures(backtest: Mapping[str, tuple[float, float]]) -> list[str]:
+def _quality(backtest: Mapping[str, tuple[float, float]]) -> list[str]:
     measured = backtest.get("timestamp_seconds")
     figures = [_figure(*backtest[name]) if name in backtest else "" for name in _QUALITY]
     return [*figures, stamp(measured[1]) if measured else ""]
@@ -157,14 +140,13 @@ def _figure(first: float, last: float) -> str:
     return now if before == now else f"{now} ({before})"
 
 
-def _troubles(jobs: Sequence[JobFacts]) -> Table:
-    rows = [
+def _troubles(jobs: Sequence[JobFacts]) -> Rows:
+    return [
         (job.name, _TROUBLES[name], kind, f"{count:,.1f}".removesuffix(".0"))
         for job in jobs
         for (name, kind), count in sorted(job.counts.items())
         if name in _TROUBLES and kind not in _NO_TROUBLE and count > 0
     ]
-    return Table(("job", "what", "kind", "count"), rows)
 
 
 def _labels(key: Key) -> list[str]:

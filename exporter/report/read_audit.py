@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -96,15 +97,12 @@ class _Reader:
 
 def _files(path: Path, keep: int, start: float) -> list[Path]:
     """Return the files that were written to after `start`, oldest first."""
-    rotated = [path.with_name(f"{path.name}.{number}") for number in range(keep, 0, -1)]
-    return [file for file in (*rotated, path) if _newer(file, start)]
-
-
-def _newer(path: Path, start: float) -> bool:
-    try:
-        return path.stat().st_mtime >= start
-    except OSError:
-        return False
+    files = []
+    for file in (*(path.with_name(f"{path.name}.{number}") for number in range(keep, 0, -1)), path):
+        with suppress(OSError):
+            if file.stat().st_mtime >= start:
+                files.append(file)
+    return files
 
 
 def _rows(path: Path) -> Iterator[list[str]]:
