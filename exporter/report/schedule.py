@@ -6,17 +6,17 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO, Final, Self
+from typing import IO, Final
 
 import structlog
 
 from detectors.units import HOUR, MINUTE
 from exporter.config.sections.service import ReportConfig
 from exporter.observe.metrics import SelfMetrics
+from exporter.report.data import Period
 
 EMPTY: Final = 3
 """Exit code of the command when there is no history to report on."""
@@ -30,28 +30,17 @@ _SETTLED: Final = 300.0
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """One scheduled report, on the `period` from `start` to `end`."""
+def last_period(schedule: str, now: float) -> Period:
+    """Return the newest week (Monday to Monday) or calendar month, in UTC, that has ended at `now` (Unix seconds)."""
+    today = datetime.fromtimestamp(now - _SETTLED, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    if schedule == "weekly":
+        return Period.until("week", (today - timedelta(days=today.weekday())).timestamp())
+    return Period.until("month", today.replace(day=1).timestamp())
 
-    period: str
-    start: datetime
-    end: datetime
 
-    @classmethod
-    def last(cls, schedule: str, now: float) -> Self:
-        """Return the newest slot that has ended at `now` (Unix seconds)."""
-        today = datetime.fromtimestamp(now - _SETTLED, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-        if schedule == "weekly":
-            end = today - timedelta(days=today.weekday())
-            return cls("week", end - timedelta(days=7), end)
-        end = today.replace(day=1)
-        return cls("month", (end - timedelta(days=1)).replace(day=1), end)
-
-    @property
-    def name(self) -> str:
-        """Name of its file."""
-        return f"report-{self.period}-{self.start:%Y-%m-%d}.html"
+def file_name(period: Period) -> str:
+    """Return the name of the report's file, by the first day of the period."""
+    return f"report-{period.name}-{datetime.fromtimestamp(period.start, UTC):%Y-%m-%d}.html"
 
 
 class Reporter:
@@ -85,7 +74,7 @@ class Reporter:
         self._child: _Child | None = None
         self._guard, self._closed = threading.Lock(), False
         self._next = 0.0
-        self._empty: Slot | None = None
+        self._empty: Period | None = None
 
     def tick(self, config: ReportConfig | None) -> None:
         """Start a report that is due, or look after the running child; never waits and never raises."""
@@ -110,15 +99,16 @@ class Reporter:
                 self._child = None
 
     def _start(self, config: ReportConfig, now: float) -> None:
-        slot = Slot.last(config.schedule, self._clock())
-        if slot == self._empty:
+        period = last_period(config.schedule, self._clock())
+        file = config.path / file_name(period)
+        if period == self._empty:
             return
         try:
-            if not (config.path / slot.name).exists():
+            if not file.exists():
                 config.path.mkdir(parents=True, exist_ok=True)
-                self._child = _Child(slot, config, self._command, now + _TIMEOUT)
+                self._child = _Child(period, file, config.keep, self._command, now + _TIMEOUT)
         except OSError as error:
-            self._failed(slot, f"{config.path}: {error.strerror}", now)
+            self._failed(file, f"{config.path}: {error.strerror}", now)
 
     def _finish(self, child: "_Child", now: float) -> None:
         self._child = None
@@ -126,29 +116,30 @@ class Reporter:
         if child.code == 0:
             self._metrics.reports.labels("made").inc()
             log.info("report_written", file=str(child.file))
-            _delete_old(child.file.parent, child.slot.period, child.keep)
+            _delete_old(child.file.parent, child.period.name, child.keep)
         elif child.code == EMPTY:
-            self._empty = child.slot
+            self._empty = child.period
             self._metrics.reports.labels("empty").inc()
-            log.info("report_skipped", period=child.slot.name, why=message)
+            log.info("report_skipped", period=child.file.name, why=message)
         else:
-            self._failed(child.slot, message, now)
+            self._failed(child.file, message, now)
 
-    def _failed(self, slot: Slot, why: str, now: float) -> None:
+    def _failed(self, file: Path, why: str, now: float) -> None:
         self._next = now + _RETRY
         self._metrics.reports.labels("failed").inc()
-        log.error("report_failed", report=slot.name, error=why, hint="it is tried again in an hour")
+        log.error("report_failed", report=file.name, error=why, hint="it is tried again in an hour")
 
 
 class _Child:
     """The process that writes a report; it is killed at `deadline` (monotonic seconds)."""
 
-    def __init__(self, slot: Slot, config: ReportConfig, command: list[str], deadline: float) -> None:
-        self.slot, self.file, self.keep = slot, config.path / slot.name, config.keep
+    def __init__(self, period: Period, file: Path, keep: int, command: list[str], deadline: float) -> None:
+        self.period, self.file, self.keep = period, file, keep
         self._deadline, self._late = deadline, False
         self._stderr: IO[bytes] = TemporaryFile()  # noqa: SIM115 - lives as long as the process
+        end = datetime.fromtimestamp(period.end, UTC).isoformat()
         self._process = subprocess.Popen(  # noqa: S603 - our own command, no shell
-            [*command, "--period", slot.period, "--to", slot.end.isoformat(), "--out", str(self.file)],
+            [*command, "--period", period.name, "--to", end, "--out", str(file)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=self._stderr,

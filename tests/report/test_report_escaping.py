@@ -83,7 +83,7 @@ def test_a_quiet_week_says_so_and_only_where_it_is_known():
         "Nothing was missing: every job was judged all the time.",
         "No entity was flagged.",
         "No drift was seen and nothing was retrained.",
-        "No backtest has published figures",
+        "No backtest has published quality metrics: whether the alerts were right is unknown",
         "None was counted.",
     ):
         assert sentence in text

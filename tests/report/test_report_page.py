@@ -163,7 +163,7 @@ def test_without_prometheus_there_is_one_clear_sentence_and_the_page_before_stay
     result = report("--config", path, "--out", out)
     assert result.exit_code == 1
     assert result.stderr.startswith(
-        "no report: Prometheus at http://127.0.0.1:9 does not tell the past of our metrics: "
+        "no report: Prometheus at http://127.0.0.1:9 did not return the history of the exporter's metrics: "
     )
     assert len(result.stderr.splitlines()) == 1
     assert out.read_text() == "the week before"

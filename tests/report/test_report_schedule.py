@@ -15,7 +15,7 @@ from exporter.config.sections.service import ReportConfig
 from exporter.observe.metrics import SelfMetrics
 from exporter.report import schedule
 from exporter.report.data import Period
-from exporter.report.schedule import Reporter, Slot
+from exporter.report.schedule import Reporter, file_name, last_period
 
 WEDNESDAY = datetime(2026, 3, 4, 12, tzinfo=UTC).timestamp()
 _WRITES = "import sys; open(sys.argv[sys.argv.index('--out') + 1], 'w').write(' '.join(sys.argv[1:]))"
@@ -74,10 +74,10 @@ def outcomes(metrics: SelfMetrics) -> dict[str, float]:
     ],
 )
 def test_a_report_is_about_the_last_whole_week_or_month(rhythm, now, name, end):
-    slot = Slot.last(rhythm, datetime.fromisoformat(f"{now}+00:00").timestamp())
-    assert slot.name == name
-    assert slot.end == datetime.fromisoformat(f"{end}T00:00+00:00")
-    assert Period.until(slot.period, slot.end.timestamp()).start == slot.start.timestamp()
+    period = last_period(rhythm, datetime.fromisoformat(f"{now}+00:00").timestamp())
+    assert file_name(period) == name
+    assert datetime.fromtimestamp(period.end, UTC) == datetime.fromisoformat(f"{end}T00:00+00:00")
+    assert Period.until(period.name, period.end) == period
 
 
 def test_a_month_begins_on_its_last_day_where_it_has_no_31st():
@@ -184,5 +184,5 @@ def test_a_running_exporter_makes_the_report_of_the_last_week_and_goes_on_judgin
             time.sleep(0.2)
     assert 'cycles_total{outcome="success",query="a"}' in page
     [report] = folder.iterdir()
-    assert report.name == Slot.last("weekly", now).name
+    assert report.name == file_name(last_period("weekly", now))
     assert "Anomalies: the week to" in report.read_text()
