@@ -133,7 +133,8 @@ class History:
             frame = source.range(expr, start, end, step)
         except SourceError as error:
             raise ReportError(
-                f"no report: Prometheus at {self._config.prometheus.url} did not return the history of the exporter's metrics: {error}"
+                f"no report: Prometheus at {self._config.prometheus.url} did not return the history of the exporter's "
+                f"metrics: {error}"
             ) from None
         for warning in frame.warnings:
             self.notes[f"Prometheus says that an answer may be partial: {warning}"] = None
