@@ -21,7 +21,7 @@ SHOWN: Final = 6
 """Incidents with a picture."""
 _PREFIX: Final = "anomaly_exporter_"
 _KIND_LABELS: Final = ("outcome", "reason", "method")
-"""Labels of which one tells the series of a counter apart."""
+"""Labels by which the series of a counter differ."""
 
 
 def gather(config: Config, names: Sequence[str], period: Period, pictures: bool = True) -> Report:

@@ -177,7 +177,7 @@ def _kept() -> dict[str, str]:
 
 
 @pytest.fixture
-def told(
+def written(
     _kept: dict[str, str], report: Callable[..., Result], config: Callable[..., Path], audit: Path, week: Week,
     tmp_path: Path,
 ) -> dict[str, str]:  # fmt: skip

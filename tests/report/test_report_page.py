@@ -45,8 +45,8 @@ class Page(HTMLParser):
 
 
 @pytest.fixture
-def page(told) -> Page:
-    return Page(told["page"])
+def page(written) -> Page:
+    return Page(written["page"])
 
 
 def test_incidents_alerts_and_budgets_are_those_of_the_week(page):
@@ -112,8 +112,8 @@ def test_labels_cannot_break_out_of_the_page_and_nothing_is_fetched(page):
     assert "@import" not in page.html
 
 
-def test_the_digest_is_short_and_says_the_same(told):
-    digest = told["digest"]
+def test_the_digest_is_short_and_says_the_same(written):
+    digest = written["digest"]
     assert digest.startswith("Anomalies in the week to ")
     assert "2 alerts (budget 5), 5 incidents at 3 entities; judged 62 % of the time." in digest
     assert "- lonely: nothing is known\n" in digest
