@@ -9,13 +9,11 @@ from numpy.typing import NDArray
 
 from detectors.entity_state import Column
 from detectors.types import Flags, Floats
+from detectors.units import HOUR, WEEK
 
 Rows = MutableMapping[str, NDArray[Any]]
 """State arrays of a block of rows, by column name."""
 
-HOUR: Final = 3600.0
-DAY: Final = 86_400.0
-WEEK: Final = 604_800.0
 KAPPA: Final = 2.4
 """Exponent of the power law that the tail of a stream never seen before is assumed to follow."""
 PRIOR_WEEKS: Final = 2.0

@@ -13,10 +13,9 @@ from detectors.entity_state import Column, EntityState
 from detectors.rolling_baseline import MEAN_DEVIATION_TO_SIGMA
 from detectors.seasonality import SeasonalTime, Singles, SlotWeights, average, learn_hour, time_zone
 from detectors.types import Batch, Flags, Floats, Judgement, State
+from detectors.units import DAY, HOUR
 
 Rows = Mapping[str, NDArray[Any]]
-HOUR: Final = 3600.0
-DAY: Final = 24 * HOUR
 WILD: Final = 10.0
 """Residuals beyond this many mean ones are learnt as if they were there: one wild value moves nothing."""
 WILD_MISS: Final = 100.0

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.types import Flags, Floats
+from detectors.units import HOUR
 
 
 class SlotWeights(NamedTuple):
@@ -33,7 +34,7 @@ class SeasonalTime:
     @property
     def per_hour(self) -> float:
         """Samples in an hour, at least one."""
-        return max(3600.0 / self.step, 1.0)
+        return max(HOUR / self.step, 1.0)
 
     @classmethod
     def at(cls, time: float, step: float, zone: tzinfo) -> "SeasonalTime":

@@ -38,16 +38,6 @@ class Batch:
     times: Floats
     values: Floats
 
-    def after(self, time: float) -> "Batch":
-        """Return the samples strictly newer than `time` (Unix seconds)."""
-        first = int(np.searchsorted(self.times, time, side="right"))
-        return replace(self, times=self.times[first:], values=self.values[:, :, first:])
-
-    def until(self, time: float) -> "Batch":
-        """Return the samples up to and including `time` (Unix seconds)."""
-        end = int(np.searchsorted(self.times, time, side="right"))
-        return replace(self, times=self.times[:end], values=self.values[:, :, :end])
-
     def last(self, samples: int) -> "Batch":
         """Return the newest `samples` samples, or all where there are fewer."""
         return replace(self, times=self.times[-samples:], values=self.values[:, :, -samples:])

@@ -7,9 +7,10 @@ from numpy.typing import NDArray
 
 from detectors.auto import evidence
 from detectors.auto.forecasts import READY
-from detectors.calibration import DAY, PRIOR_WEEKS, Rows
+from detectors.calibration import PRIOR_WEEKS, Rows
 from detectors.seasonality import SeasonalTime
 from detectors.types import Floats
+from detectors.units import DAY
 
 MET: Final = 5
 """Samples of its own by which a newcomer's level is told."""

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 from detectors.auto import forecasts, novelty
 from detectors.auto.forecasts import PREDICTORS, READY, Residuals
 from detectors.auto.novelty import Novelty
-from detectors.calibration import DAY, HOUR, WEEK, Evidence, Rows, TailRates
+from detectors.calibration import Evidence, Rows, TailRates
 from detectors.entity_state import Column
 from detectors.seasonality import SeasonalTime
 from detectors.types import Flags, Floats
+from detectors.units import DAY, HOUR, WEEK
 
 DEVIATIONS: Final = 6.0
 """Standard deviations a new series reaches about once a week."""

@@ -6,10 +6,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.calibration import DAY, HOUR, WEEK, Rows
+from detectors.calibration import Rows
 from detectors.entity_state import Column
 from detectors.seasonality import SeasonalTime, SlotWeights
 from detectors.types import Flags, Floats
+from detectors.units import DAY, HOUR, WEEK
 
 READY: Final = 30
 """Samples before a verdict, and before a predictor is heard."""

@@ -7,10 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.auto import recurrence
-from detectors.calibration import DAY, HOUR, Rows
+from detectors.calibration import Rows
 from detectors.entity_state import Column
 from detectors.seasonality import SeasonalTime
 from detectors.types import Flags, Floats
+from detectors.units import DAY, HOUR
 
 GRACE: Final = 6 * HOUR
 """After a level was adopted nothing opens for so long."""

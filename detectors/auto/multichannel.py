@@ -7,10 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.auto.correlation import Correlation, clipped
-from detectors.calibration import DAY, WEEK, Evidence, Rows, TailRates, score_of
+from detectors.calibration import Evidence, Rows, TailRates, score_of
 from detectors.entity_state import Column
 from detectors.seasonality import SeasonalTime
 from detectors.types import Flags, Floats
+from detectors.units import DAY, WEEK
 
 TAILS: Final = TailRates("joint_", 4)
 """Of the second largest channel, two Mahalanobis distances (residuals, short-term deviations), and restlessness."""

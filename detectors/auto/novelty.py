@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from detectors.calibration import Rows
 from detectors.entity_state import Column
 from detectors.types import Flags, Floats
+from detectors.units import MINUTE
 
 LEADERS: Final = 64
 VALUE_TOLERANCE: Final = 0.05
@@ -16,7 +17,6 @@ VALUE_TOLERANCE: Final = 0.05
 PAIR_TOLERANCE: Final = 0.1
 """The same for a value and the one before it, in each direction."""
 LARGEST: Final = 20.0
-_MINUTE: Final = 60.0
 
 
 def columns(rows: tuple[int, ...]) -> dict[str, Column]:
@@ -58,7 +58,7 @@ def observe(rows: Rows, x: Floats, previous: Floats, span: Floats) -> Novelty:
 
 def learn(rows: Rows, x: Floats, previous: Floats, seen: Novelty, time: float) -> None:
     """Take novel values and pairs in as leaders; note when the others were met."""
-    now = np.uint16(int(time // _MINUTE) % 65_536)
+    now = np.uint16(int(time // MINUTE) % 65_536)
     values, pairs, each = rows["value_leaders"], rows["pair_leaders"], np.arange(len(x))
     place = _place(seen.value > 1, seen.value_nearest, values, rows["value_met"], now)
     new = np.flatnonzero(seen.value > 1)

@@ -5,10 +5,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.calibration import HOUR, MEMORY, Rows
+from detectors.calibration import MEMORY, Rows
 from detectors.entity_state import Column
 from detectors.seasonality import SeasonalTime
 from detectors.types import Flags, Floats
+from detectors.units import HOUR
 
 TIMES: Final = 2.5
 """Openings around an hour of the day, decayed, that make a habit: from the fourth night on it is silent."""

@@ -43,16 +43,6 @@ def isolation_path(samples: Floats) -> Floats:
     return path
 
 
-def isolation_score(samples: Floats) -> Floats:
-    """Return the usual score 2 ** (-path / c(n)), between 0 and 1, of the last sample of each row, shape (E,).
-
-    Source: Liu, Ting & Zhou (2008), doi:10.1109/ICDM.2008.17.
-    """
-    count = np.isfinite(samples).sum(axis=1).astype(np.float64)
-    score: Floats = np.exp2(-isolation_path(samples) / np.maximum(average_path(count), 1.0))
-    return score
-
-
 def _path(ordered: Floats, x: Floats) -> Floats:
     """Return the path length of `x`, shape (E, 1), in rows sorted with NaN last."""
     low, high = ordered[:, :-1], ordered[:, 1:]

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Self
 import numpy as np
 from pydantic import ConfigDict, Field
 
-from detectors.calibration import DAY, TailRates, score_of
+from detectors.calibration import TailRates, score_of
 from detectors.entity_state import EntityState
 from detectors.networks import forecast_error, online_level
 from detectors.networks.training import on_one_core, require_torch, train
 from detectors.networks.windows import Windows, draw
 from detectors.rolling_baseline import MEAN_DEVIATION_TO_SIGMA
 from detectors.types import Batch, Flags, Floats, Judgement, State
+from detectors.units import DAY
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor

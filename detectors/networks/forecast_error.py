@@ -5,9 +5,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.calibration import WEEK, Rows
+from detectors.calibration import Rows
 from detectors.entity_state import Column
 from detectors.types import Flags, Floats
+from detectors.units import WEEK
 
 MEDIAN_OF_NOISE: Final = 0.845
 HIGH_OF_NOISE: Final = 2.06

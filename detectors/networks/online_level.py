@@ -5,9 +5,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.calibration import DAY, WEEK, Rows
+from detectors.calibration import Rows
 from detectors.entity_state import Column
 from detectors.types import Flags, Floats
+from detectors.units import DAY, WEEK
 
 WINSOR: Final = 50.0
 """Deviations beyond which a sample moves the level no further: one huge value shall not widen it for a week."""

@@ -7,10 +7,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.calibration import DAY, Rows
+from detectors.calibration import Rows
 from detectors.networks import online_level
 from detectors.rolling_baseline import median_and_scale
 from detectors.types import Batch, Flags, Floats
+from detectors.units import DAY
 
 CLIP: Final = 10.0
 """What a network sees ends at this many deviations: beyond, all values are alike to it, though not to the score."""

@@ -5,8 +5,8 @@ import pytest
 
 from detectors import Batch, Floats
 from detectors.auto import Auto, multichannel
-from detectors.calibration import WEEK
-from tests.support.batches import keys
+from detectors.units import WEEK
+from tests.support.batches import keys, until
 from tests.support.replay import openings, replay
 
 MONDAY, CHANNELS, GUILTY = 1_772_409_600.0, 6, 4
@@ -115,7 +115,7 @@ def test_what_shakes_all_channels_opens_though_no_channel_is_far_from_its_usual(
     values, detector = common_cause(3, 16, 800, 300.0, seed=4), Auto()
     values[1, :, -1] += 9 * np.random.default_rng(1).choice([-1, 1], 16)
     history = recorded(values, 300.0)
-    replay(detector, history.until(history.times[-2]))
+    replay(detector, until(history, history.times[-2]))
     judged = detector.score(history.last(2))
     of_torn, of_restless = detector._last[2][0].together.q[:, 2:].T
     assert (judged.score > 1).tolist() == (of_torn > 1).tolist() == (of_restless > 1).tolist() == [False, True, False]

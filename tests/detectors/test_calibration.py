@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from detectors.calibration import BINS, EDGES, HOUR, KAPPA, MEMORY, PRIOR_WEEKS, WEEK, Rows, TailRates, score_of
+from detectors.calibration import BINS, EDGES, KAPPA, MEMORY, PRIOR_WEEKS, Rows, TailRates, score_of
+from detectors.units import HOUR, WEEK
 
 TAILS = TailRates("t_", 2)
 STEP = 900.0
