@@ -78,10 +78,10 @@ class Ensemble:
         share = np.divide(total, whole, out=np.full_like(total, 1.0 / total.shape[1]), where=whole > 0)
         return Judgement(score, expected, lower, upper, np.where(np.isfinite(score)[:, None], share, np.nan))
 
-    def update(self, fresh: Batch, held: Flags, adopted: Flags) -> None:
+    def update(self, fresh: Batch, frozen: Flags, rebaselined: Flags) -> None:
         """Let every member learn."""
         for member in self._members.values():
-            member.update(fresh, held, adopted)
+            member.update(fresh, frozen, rebaselined)
 
     def state(self) -> State:
         """Return the states of the members, each name after its member's."""

@@ -46,7 +46,7 @@ class PerEntity:
     """A model for each entity, its scores made comparable.
 
     A model sees one feature per channel: the deviation from the entity's own median, in robust standard deviations,
-    `span` of them to either side of 0.5 and cut to [0, 1]. Its raw score is held against the last 2,000 of the same
+    `span` of them to either side of 0.5 and cut to [0, 1]. Its raw score is compared with the last 2,000 of the same
     entity: 0 is their mean, 1 the value that a share `false_alarm_rate` of them exceed. As long as an entity has fewer
     than 1 / `false_alarm_rate` of them, mean and value are drawn towards those of all entities of the job.
 
@@ -139,7 +139,7 @@ class PerEntity:
             raw = raw[np.isfinite(raw)].astype(np.float64)
             self._pool = np.array([raw.mean(), np.quantile(raw, 1.0 - self._rate)])
 
-    def update(self, fresh: Batch, held: Flags, adopted: Flags) -> None:
+    def update(self, fresh: Batch, frozen: Flags, rebaselined: Flags) -> None:
         """Learn the newest sample of entities without an incident.
 
         Of several new samples only the newest was judged, so only it is learnt. Of an incident the first raw score is
@@ -147,21 +147,21 @@ class PerEntity:
         """
         if not len(fresh.times):
             return
-        self._baseline.update(fresh, held, adopted)
+        self._baseline.update(fresh, frozen, rebaselined)
         assert self._last is not None  # the baseline has just refused an update without a score
         last, self._last = self._last, None
         self._roster.align(fresh.keys)
         self._models = {key: self._models.get(key) or self._factory() for key in fresh.keys}
-        learns = np.isfinite(last.features).all(axis=1) & ~held & ~adopted
+        learns = np.isfinite(last.features).all(axis=1) & ~frozen & ~rebaselined
         for row in np.flatnonzero(learns):  # its cost: see score()
             self._models[fresh.keys[row]].learn_one(_named(fresh.channels, last.features[row]))
         self._roster["learnt"] += learns
         raw, count, usual = (self._roster[name] for name in ("raw", "count", "usual"))
-        rows = np.flatnonzero(np.isfinite(last.raw) & (learns | (held & ~self._roster["held"])))
+        rows = np.flatnonzero(np.isfinite(last.raw) & (learns | (frozen & ~self._roster["held"])))
         raw[rows, count[rows] % MEMORY] = last.raw[rows]
         count[rows] += 1
         usual[rows] += (last.raw[rows] - usual[rows]) / np.minimum(count[rows], MEMORY)
-        self._roster["held"] = held & ~adopted
+        self._roster["held"] = frozen & ~rebaselined
         self._learn_pool()
 
     def state(self) -> State:

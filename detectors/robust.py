@@ -50,9 +50,9 @@ class Robust:
         score = np.fmax.reduce(ratio, axis=1, initial=np.nan)
         return Judgement(score, level.center, lower, upper, np.where(np.isfinite(share), share, 0.0))
 
-    def update(self, fresh: Batch, held: Flags, adopted: Flags) -> None:
+    def update(self, fresh: Batch, frozen: Flags, rebaselined: Flags) -> None:
         """Move the level of entities without an incident."""
-        self._baseline.update(fresh, held, adopted)
+        self._baseline.update(fresh, frozen, rebaselined)
 
     def state(self) -> State:
         """Return levels and masks."""

@@ -90,7 +90,7 @@ class Baseline:
     """The normal level of every entity, from its window without the newest sample and without incidents.
 
     While an incident is open the level is the last one before it, so that an outage longer than the window does not
-    become normal; its samples stay left out until they have left the window, or until they are adopted.
+    become normal; its samples stay left out until they have left the window, or until they are rebaselined.
     """
 
     def __init__(self, window: int, min_samples: int) -> None:
@@ -143,7 +143,7 @@ class Baseline:
         moved[:, : self._window - shift] = masked[:, shift:]
         return moved
 
-    def update(self, fresh: Batch, held: Flags, adopted: Flags) -> None:
+    def update(self, fresh: Batch, frozen: Flags, rebaselined: Flags) -> None:
         """Keep the level of entities without an incident; leave the samples of the others out.
 
         Raises ValueError unless `level` was asked for the same newest sample before.
@@ -156,19 +156,19 @@ class Baseline:
         roster = self._aligned(len(fresh.channels))
         roster.align(fresh.keys)
         for name, learnt in (("center", level.center), ("scale", level.scale)):
-            keep = held[:, None] & np.isfinite(roster[name])
+            keep = frozen[:, None] & np.isfinite(roster[name])
             roster[name] = np.where(keep, roster[name], learnt)
         masked = self._shifted(roster["masked"], batch)
         # Of several new samples only the newest was judged: the others belong to an incident that was open before.
-        masked[:, self._window - min(len(fresh.times), self._window) : -1] = (held & roster["frozen"])[:, None]
-        masked[:, -1] = held
+        masked[:, self._window - min(len(fresh.times), self._window) : -1] = (frozen & roster["frozen"])[:, None]
+        masked[:, -1] = frozen
         roster["masked"] = masked
-        self._adopt(np.flatnonzero(adopted), batch)
-        roster["frozen"] = held & ~adopted
+        self._rebaseline(np.flatnonzero(rebaselined), batch)
+        roster["frozen"] = frozen & ~rebaselined
         self._until = float(fresh.times[-1])
         self._last = None
 
-    def _adopt(self, rows: NDArray[np.intp], batch: Batch) -> None:
+    def _rebaseline(self, rows: NDArray[np.intp], batch: Batch) -> None:
         """Take the samples of the incident for the level, and leave out those before it.
 
         As long as it has given too few, their median with the spread of before will do.

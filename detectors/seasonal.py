@@ -164,8 +164,8 @@ class Seasonal:
             spread,
         )
 
-    def update(self, fresh: Batch, held: Flags, adopted: Flags) -> None:
-        """Learn the samples of entities without an incident; adopted ones move to the level of theirs.
+    def update(self, fresh: Batch, frozen: Flags, rebaselined: Flags) -> None:
+        """Learn the samples of entities without an incident; rebaselined ones move to the level of theirs.
 
         During an incident only hours that are still new are learnt: else what comes every night, or a first weekend,
         anomalous for all that is known until then, would stay unknown.
@@ -174,13 +174,13 @@ class Seasonal:
         roster.align(fresh.keys)
         rows = roster.view(fresh.keys)
         for sample, time in enumerate(fresh.times):
-            self._learn(rows, fresh.values[:, :, sample], self._hours(time), held | adopted)
-        self._adopt(rows, np.flatnonzero(adopted))
+            self._learn(rows, fresh.values[:, :, sample], self._hours(time), frozen | rebaselined)
+        self._rebaseline(rows, np.flatnonzero(rebaselined))
 
-    def _learn(self, rows: Rows, values: Floats, hours: tuple[SlotWeights, SlotWeights], held: Flags) -> None:
+    def _learn(self, rows: Rows, values: Floats, hours: tuple[SlotWeights, SlotWeights], frozen: Flags) -> None:
         """Learn one sample of every entity and channel, shape (E, C), in place."""
         there = np.abs(values) < LARGEST  # not NaN
-        learns = there & ~held[:, None]
+        learns = there & ~frozen[:, None]
         reference = rows["reference"]
         np.copyto(reference, values, where=there & np.isnan(reference))
         value = np.where(there, values, reference) - reference
@@ -202,10 +202,10 @@ class Seasonal:
             learn_hour(profile, visits, value, limit[..., number], there, learns, self._per_hour, first, most)
 
         for name in ("away", "away_error", "away_seen"):
-            rows[name][~held] = 0.0
+            rows[name][~frozen] = 0.0
         distance = value - expected.of_best(expected.middle)
         around = np.where(rows["away_seen"] > 0, np.abs(distance - rows["away"]), 0.0)
-        known, counted = there & held[:, None], rows["away_seen"].copy()
+        known, counted = there & frozen[:, None], rows["away_seen"].copy()
         average(rows["away_error"], counted, known, around, min(self._step / HOUR, 1.0))
         average(rows["away"], rows["away_seen"], known, distance, min(self._step / HOUR, 1.0))
 
@@ -216,7 +216,7 @@ class Seasonal:
             limit[..., finer] = np.where(np.isinf(limit[..., finer]), limit[..., finer - 1], limit[..., finer])
         return limit
 
-    def _adopt(self, rows: Rows, which: NDArray[np.intp]) -> None:
+    def _rebaseline(self, rows: Rows, which: NDArray[np.intp]) -> None:
         """Make the level of the incident the normal one.
 
         The reference moves, and with it all that is relative to it, but for a week not seen to its end: what lasted

@@ -80,16 +80,16 @@ class Detector(Protocol):
         """Judge the newest sample of each entity. Pure: same input, same output, nothing learnt."""
         ...
 
-    def update(self, fresh: Batch, held: Flags, adopted: Flags) -> None:
+    def update(self, fresh: Batch, frozen: Flags, rebaselined: Flags) -> None:
         """Learn the new samples; may do nothing.
 
         Parameters
         ----------
         fresh : Batch
             The samples not seen before.
-        held : Flags, shape (E,)
+        frozen : Flags, shape (E,)
             An incident is open: its level must not become normal.
-        adopted : Flags, shape (E,)
+        rebaselined : Flags, shape (E,)
             The level of a long incident shall become normal now.
         """
         ...

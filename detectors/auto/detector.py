@@ -129,8 +129,8 @@ class Auto:
             alive, present = np.flatnonzero(there), np.flatnonzero(there.any(axis=1))
             rows = _taken(_of_series(arrays, entities, self._series), alive)
             of_entity = _taken(_of_entities(arrays, entities, self._entity), present)
-            held = np.repeat(arrays["held"][entities], channels)[alive]
-            seen = evidence.observe(rows, values.reshape(-1)[alive], tick, held)
+            frozen = np.repeat(arrays["held"][entities], channels)[alive]
+            seen = evidence.observe(rows, values.reshape(-1)[alive], tick, frozen)
             together = None if channels == 1 else _together(rows, of_entity, seen, there[present], tick)
             combined, agreeing = (seen.evidence, AGREEING) if together is None else (together.evidence, 1.0)
             size = score_of(combined.power / agreeing)
@@ -152,7 +152,7 @@ class Auto:
                 warm=_any(there, seen.warm)[present],
             )
 
-    def update(self, fresh: Batch, held: Flags, adopted: Flags) -> None:
+    def update(self, fresh: Batch, frozen: Flags, rebaselined: Flags) -> None:
         """Learn the newest sample of every entity; of one with an open incident only what it has never met.
 
         Raises ValueError unless `score` was asked for the same newest sample before.
@@ -167,13 +167,13 @@ class Auto:
         arrays = roster.view(fresh.keys)
         for block in blocks:
             self._learn(
-                arrays, block, fresh.values[block.entities, :, -1], held[block.entities], adopted[block.entities]
+                arrays, block, fresh.values[block.entities, :, -1], frozen[block.entities], rebaselined[block.entities]
             )
         if blocks:
             cold_start.inherit(_of_series(arrays, slice(None), self._series), len(fresh.channels), blocks[0].tick)
 
     def _learn(
-        self, arrays: dict[str, NDArray[Any]], block: _Block, values: Floats, held: Flags, adopted: Flags
+        self, arrays: dict[str, NDArray[Any]], block: _Block, values: Floats, frozen: Flags, rebaselined: Flags
     ) -> None:
         every, entities = (
             _of_series(arrays, block.entities, self._series),
@@ -182,18 +182,20 @@ class Auto:
         channels, tick = values.shape[1], block.tick
         missing = np.ones(len(values), np.bool_)
         missing[block.present] = False
-        lost = np.flatnonzero(missing & entities["held"] & ~held)
+        lost = np.flatnonzero(missing & entities["held"] & ~frozen)
         if len(lost):
             evidence.close(every, (lost[:, None] * channels + np.arange(channels)).reshape(-1), count=False)
             incident_memory.lose(entities, lost)
         rows, entity = _taken(every, block.alive), _taken(entities, block.present)
         owner = np.searchsorted(block.present, block.alive // channels)
-        held, adopted = held[block.present], adopted[block.present]
-        turn = Turn.of(entity, held, adopted | (held & incident_memory.too_long(rows, entity, owner, tick)), tick)
+        frozen, rebaselined = frozen[block.present], rebaselined[block.present]
+        turn = Turn.of(
+            entity, frozen, rebaselined | (frozen & incident_memory.too_long(rows, entity, owner, tick)), tick
+        )
 
         evidence.learn(rows, values.reshape(-1)[block.alive], block.series, tick, turn.learn[owner])
-        if turn.adopted.any():
-            evidence.adopt(rows, np.flatnonzero(turn.adopted[owner]), block.series, tick)
+        if turn.rebaselined.any():
+            evidence.rebaseline(rows, np.flatnonzero(turn.rebaselined[owner]), block.series, tick)
         if turn.ended.any():
             evidence.close(rows, np.flatnonzero(turn.ended[owner]))
         if block.together is not None:

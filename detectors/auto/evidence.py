@@ -73,8 +73,8 @@ class Observation:
     upper: Floats
 
 
-def observe(rows: Rows, raw: Floats, tick: SeasonalTime, held: Flags) -> Observation:
-    """Hold the samples `raw` against what is known of their series. Learns nothing."""
+def observe(rows: Rows, raw: Floats, tick: SeasonalTime, frozen: Flags) -> Observation:
+    """Compare the samples `raw` against what is known of their series. Learns nothing."""
     reference = np.where(np.isnan(rows["reference"]), raw, rows["reference"])
     with np.errstate(over="ignore"):
         x = np.clip(raw - reference, -_LARGEST, _LARGEST)
@@ -85,13 +85,13 @@ def observe(rows: Rows, raw: Floats, tick: SeasonalTime, held: Flags) -> Observa
     lowest, highest = np.minimum(rows["lowest"], x), np.maximum(rows["highest"], x)
     eps = _smallest(reference, lowest, highest)
     sd = np.maximum(np.sqrt(rows["variance"]), eps)
-    seen = forecasts.observe(rows, x, tick, held, gap)
+    seen = forecasts.observe(rows, x, tick, frozen, gap)
     each, best = np.arange(len(x)), seen.selected
     scale = np.maximum(np.sqrt(rows["square"]), FLOOR * sd[:, None])
     unseen = novelty.observe(rows, x, previous, np.maximum(highest - lowest, eps))
 
-    middle = _middle(rows, seen, torn) if held.any() else None
-    hour, now, change, dispersion = _dispersion(rows, x, previous, tick.step, scale[each, best], sd, held, middle)
+    middle = _middle(rows, seen, torn) if frozen.any() else None
+    hour, now, change, dispersion = _dispersion(rows, x, previous, tick.step, scale[each, best], sd, frozen, middle)
 
     known = rows["compared"] >= READY
     known[:, 0] &= rows["samples"] >= READY
@@ -101,7 +101,7 @@ def observe(rows: Rows, raw: Floats, tick: SeasonalTime, held: Flags) -> Observa
     q[:, 1] = np.where(old & (unseen.value > 1), unseen.value, 0.0)
     q[:, 2] = np.where(old & (unseen.pair > 1), unseen.pair, 0.0)
     q[:, 3] = dispersion / DISPERSION
-    q[:, _OWN:] = _of_residuals(rows, seen, scale, FLOOR * sd, held, middle)
+    q[:, _OWN:] = _of_residuals(rows, seen, scale, FLOOR * sd, frozen, middle)
     active = np.repeat((rows["samples"] >= READY)[:, None], TAILS.streams, axis=1)
     active[:, 1:3] = old[:, None]
     active[:, 3] = rows["samples"] >= 2 * READY  # see learn()
@@ -159,7 +159,7 @@ def _dispersion(
     step: float,
     scale: Floats,
     sd: Floats,
-    held: Flags,
+    frozen: Flags,
     middle: Floats | None,
 ) -> tuple[Floats, Floats, Floats, Floats]:
     """Return mean |difference| over an hour and of now, the logarithm of the former, how far both are from usual."""
@@ -171,13 +171,13 @@ def _dispersion(
     up, down = np.minimum(long, short) - rows["change"], rows["change"] - np.maximum(long, short)
     up = np.where(now > FLOOR * scale, up, 0.0)  # what grew is the floor, not the movement
     if middle is not None:  # the mean over an hour outlasts the incident; the very last samples do not
-        up = np.where(held & (middle < 0.25 * hour), 0.0, up)
+        up = np.where(frozen & (middle < 0.25 * hour), 0.0, up)
     distance = np.maximum(np.maximum(up, down), 0.0) / (np.sqrt(rows["change_variance"]) + 0.1)
     return hour, now, long, distance
 
 
 def _of_residuals(
-    rows: Rows, seen: Residuals, scale: Floats, least: Floats, held: Flags, middle: Floats | None
+    rows: Rows, seen: Residuals, scale: Floats, least: Floats, frozen: Flags, middle: Floats | None
 ) -> Floats:
     """Return the streams of the three predictors' residuals, shape (R, 9), in units of DEVIATIONS.
 
@@ -188,12 +188,12 @@ def _of_residuals(
     slow = np.minimum(hour, now)
     slower = np.where(seen.quarter * seen.now > 0, np.minimum(quarter, now), 0.0)
     if middle is not None:
-        last, holding = middle[:, None], held[:, None]
+        last, holding = middle[:, None], frozen[:, None]
         slow = np.where(holding, np.where(last < 0.5 * hour, 0.0, np.minimum(slow, last)), slow)
         slower = np.where(holding, np.where(last < 0.5 * quarter, 0.0, np.minimum(slower, last)), slower)
     of_hour = slow / np.maximum(np.sqrt(rows["hour_square"]), least[:, None])
     of_quarter = slower / np.maximum(np.sqrt(rows["quarter_square"]), least[:, None])
-    return np.stack([size / scale, of_hour, of_quarter], axis=2).reshape(len(held), 3 * PREDICTORS) / DEVIATIONS
+    return np.stack([size / scale, of_hour, of_quarter], axis=2).reshape(len(frozen), 3 * PREDICTORS) / DEVIATIONS
 
 
 def _youth(rows: Rows, best: NDArray[np.intp], step: float) -> Floats:
@@ -242,10 +242,10 @@ def close(rows: Rows, which: NDArray[np.intp], count: bool = True) -> None:
     rows["change_hour"][which] = rows["change_now"][which] = np.exp(rows["change"][which])
 
 
-def adopt(rows: Rows, which: NDArray[np.intp], seen: Observation, tick: SeasonalTime) -> None:
+def rebaseline(rows: Rows, which: NDArray[np.intp], seen: Observation, tick: SeasonalTime) -> None:
     """Make the level and the restlessness of the last hour the normal ones of the rows `which`."""
     level = rows["hour_mean"][which]
-    forecasts.adopt(rows, which, level, tick)
+    forecasts.rebaseline(rows, which, level, tick)
     rows["inherited"][which] = 0.0
     rows["mean"][which] = level
     rows["change"][which] = seen.change[which]

@@ -60,7 +60,7 @@ class Residuals:
     quarter: Floats
 
 
-def observe(rows: Rows, x: Floats, tick: SeasonalTime, held: Flags, gap: Floats) -> Residuals:
+def observe(rows: Rows, x: Floats, tick: SeasonalTime, frozen: Flags, gap: Floats) -> Residuals:
     """Compare the samples `x`, `gap` seconds after the last ones, with what the predictors say. Learns nothing."""
     value, low, high = (np.empty((len(x), PREDICTORS)) for _ in range(3))
     usable = np.ones((len(x), PREDICTORS), np.bool_)
@@ -81,18 +81,18 @@ def observe(rows: Rows, x: Floats, tick: SeasonalTime, held: Flags, gap: Floats)
             mean = mean * np.where(gap > 2.5 * tick.step, np.exp(-gap / span), 1.0)[:, None]
         gain = np.maximum(1.0 / (rows["compared"] + 1), 1.0 / max(span / tick.step, least))
         means.append(mean + np.where(usable, gain, 0.0) * (residual - mean))
-    selected = _select(rows, usable, tick, held)
+    selected = _select(rows, usable, tick, frozen)
     return Residuals(value, low, high, usable, residual, selected, *means)
 
 
-def _select(rows: Rows, usable: Flags, tick: SeasonalTime, held: Flags) -> NDArray[np.intp]:
+def _select(rows: Rows, usable: Flags, tick: SeasonalTime, frozen: Flags) -> NDArray[np.intp]:
     """Return the predictor to believe; it stays during an incident, and is the level where it has nothing to say."""
-    each, present = np.arange(len(held)), rows["selected"].astype(np.intp)
+    each, present = np.arange(len(frozen)), rows["selected"].astype(np.intp)
     known = usable & (rows["compared"] * tick.step >= DAY)
     known[:, 0] = True
     error = np.where(known, rows["error"], np.inf)
     best = error.argmin(axis=1)
-    change = ~held & (error[each, best] < BETTER * rows["error"][each, present])
+    change = ~frozen & (error[each, best] < BETTER * rows["error"][each, present])
     selected = np.where(change, best, present)
     return np.where(usable[each, selected], selected, 0)
 
@@ -158,7 +158,7 @@ def close(rows: Rows, which: NDArray[np.intp]) -> None:
     rows["hour"][which] = rows["quarter"][which] = 0.0
 
 
-def adopt(rows: Rows, which: NDArray[np.intp], level: Floats, tick: SeasonalTime) -> None:
+def rebaseline(rows: Rows, which: NDArray[np.intp], level: Floats, tick: SeasonalTime) -> None:
     """Move the predictors of the series `which` to where the last hour was; `level`: its mean.
 
     A new level may have a new rhythm: the errors are learnt anew, and every slot as if it were in its first visit.

@@ -1,4 +1,4 @@
-"""What an entity remembers of its incidents: when they opened, how large they grew, when their level was adopted."""
+"""What an entity remembers of its incidents: when they opened, how large they grew, when their level was rebaselined."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -14,7 +14,7 @@ from detectors.types import Flags, Floats
 from detectors.units import DAY, HOUR
 
 GRACE: Final = 6 * HOUR
-"""After a level was adopted nothing opens for so long."""
+"""After a level was rebaselined nothing opens for so long."""
 _FIRST_WEEK: Final = 8 * DAY
 _FIRST_HOLD: Final = 6 * HOUR
 """Longest incident of an entity that has not lived through this hour of the week before."""
@@ -36,27 +36,27 @@ def columns() -> dict[str, Column]:
 class Turn:
     """What happens to the incidents of R entities at one sample."""
 
-    held: Flags
+    frozen: Flags
     opening: Flags
     closing: Flags
-    adopted: Flags
+    rebaselined: Flags
 
     @classmethod
-    def of(cls, entity: Rows, held: Flags, adopted: Flags, tick: SeasonalTime) -> "Turn":
-        """Compare with what was open before. In grace nothing is held: what is now shall become normal."""
+    def of(cls, entity: Rows, frozen: Flags, rebaselined: Flags, tick: SeasonalTime) -> "Turn":
+        """Compare with what was open before. In grace nothing is frozen: what is now shall become normal."""
         before = entity["held"]
-        now = held & ~adopted & (tick.time >= entity["grace"])
-        return cls(now, now & ~before, before & ~now, adopted)
+        now = frozen & ~rebaselined & (tick.time >= entity["grace"])
+        return cls(now, now & ~before, before & ~now, rebaselined)
 
     @property
     def ended(self) -> Flags:
-        """Where an incident has ended or a level was adopted."""
-        return self.closing | self.adopted
+        """Where an incident has ended or a level was rebaselined."""
+        return self.closing | self.rebaselined
 
     @property
     def learn(self) -> Flags:
         """Where the sample is normal, as far as one knows."""
-        return ~self.held & ~self.closing
+        return ~self.frozen & ~self.closing
 
 
 def too_long(rows: Rows, entity: Rows, owner: NDArray[np.intp], tick: SeasonalTime) -> Flags:
@@ -81,18 +81,18 @@ def remember(entity: Rows, turn: Turn, size: Floats, unseen: Flags, tick: Season
     """
     recurrence.decay(entity, tick)
     apart = recurrence.apart(entity, tick)
-    unseen = unseen & apart & ~turn.held
+    unseen = unseen & apart & ~turn.frozen
     recurrence.count(entity, np.flatnonzero((turn.opening & apart) | unseen), tick)
     recurrence.grow(entity, np.flatnonzero(unseen), tick.hour, size[unseen])
     entity["opened"][turn.opening] = tick.time
     entity["opened_hour"][turn.opening] = tick.hour
     largest = entity["largest"]
-    np.maximum(largest, size, out=largest, where=turn.held)
+    np.maximum(largest, size, out=largest, where=turn.frozen)
     ended = np.flatnonzero(turn.closing)
     recurrence.grow(entity, ended, entity["opened_hour"][ended], largest[ended])
     largest[ended] = 0.0
-    entity["grace"][turn.adopted] = tick.time + GRACE
-    entity["held"][...] = turn.held
+    entity["grace"][turn.rebaselined] = tick.time + GRACE
+    entity["held"][...] = turn.frozen
 
 
 def lose(entity: Rows, which: NDArray[np.intp]) -> None:

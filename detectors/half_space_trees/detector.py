@@ -38,7 +38,7 @@ class HalfSpaceTreesDetector:
 
     Every entity is scaled by its own median and spread, so that one set of trees serves them all; per channel they see
     the newest deviation. The masses of the last full `mass_window` are the reference, those of the current one grow
-    beside it; an entity without a full one is held against the samples of its window. The paper's score 1 - s is made
+    beside it; an entity without a full one is compared with the samples of its window. The paper's score 1 - s is made
     comparable between entities: mean s of the reference samples over s of the newest one, divided by the value of this
     ratio that gaussian noise exceeds with probability `false_alarm_rate`.
     Source: Tan, Ting & Liu (2011), doi:10.5591/978-1-57735-516-8/IJCAI11-254.
@@ -118,14 +118,14 @@ class HalfSpaceTreesDetector:
         nothing = np.full(points.shape, np.nan)
         return Judgement(score, level.center, nothing, nothing, _contribution(points, score))
 
-    def update(self, fresh: Batch, held: Flags, adopted: Flags) -> None:
-        """Learn the newest sample of entities without an incident; adopted ones take their reference anew.
+    def update(self, fresh: Batch, frozen: Flags, rebaselined: Flags) -> None:
+        """Learn the newest sample of entities without an incident; rebaselined ones take their reference anew.
 
         Of several new samples only the newest was judged, so only it is learnt.
         """
         if not len(fresh.times):
             return
-        self._baseline.update(fresh, held, adopted)
+        self._baseline.update(fresh, frozen, rebaselined)
         assert self._last is not None  # the baseline has just refused an update without a score
         last, self._last = self._last, None
         self._roster.align(last.batch.keys)
@@ -133,9 +133,9 @@ class HalfSpaceTreesDetector:
             self._grown(len(fresh.channels)), last.batch, last.level, last.without
         ):
             self._roster["weights"][rows], self._roster["usual"][rows] = weights, mean
-        self._learn(last.cells, last.ready & ~held & ~adopted)
-        self._roster["usual"][adopted] = np.nan
-        self._roster["mass"][adopted] = self._roster["seen"][adopted] = 0
+        self._learn(last.cells, last.ready & ~frozen & ~rebaselined)
+        self._roster["usual"][rebaselined] = np.nan
+        self._roster["mass"][rebaselined] = self._roster["seen"][rebaselined] = 0
 
     def _learn(self, cells: NDArray[np.intp], which: Flags) -> None:
         """Count a sample of each entity in `which`; a full mass window becomes the reference."""

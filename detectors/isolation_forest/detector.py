@@ -150,9 +150,9 @@ class IsolationForestDetector:
         self._forest = forest
         self._paths = [(each.tree_, _path_lengths(each.tree_)) for each in forest.estimators_]
 
-    def update(self, fresh: Batch, held: Flags, adopted: Flags) -> None:
+    def update(self, fresh: Batch, frozen: Flags, rebaselined: Flags) -> None:
         """Move the levels of entities without an incident; threshold and forest change only by `fit`."""
-        self._baseline.update(fresh, held, adopted)
+        self._baseline.update(fresh, frozen, rebaselined)
 
     def state(self) -> State:
         """Return threshold, band, levels, and the forest as joblib bytes; empty before anything was learnt."""

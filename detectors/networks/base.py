@@ -45,7 +45,7 @@ class NetworkDetector(ABC):
     """One network for all entities of a job, on windows scaled by each series' own level and spread.
 
     The error of the newest sample, in units of what is usual for its channel, is the mean over the channels, and its
-    geometric mean with that of the last minutes, so that what lasts counts and what is over does not. It is held
+    geometric mean with that of the last minutes, so that what lasts counts and what is over does not. It is compared
     against the pool of training windows first and more and more against the entity's own past, see
     `detectors.calibration`: a score of 1 is what an entity is expected to reach about once a week.
     While an incident is open nothing is learnt, and what it has taken away is not shown to the network.
@@ -110,8 +110,8 @@ class NetworkDetector(ABC):
                 f"{len(windows)} usable windows in the history, the network needs {LEAST_WINDOWS}: set a longer history"
             )
         network = self._new(len(history.channels))
-        first_held = train(network, self.loss, windows, self.epochs, self.seed)
-        _, _, error = self._evaluate(network, windows[first_held:])
+        first_holdout = train(network, self.loss, windows, self.epochs, self.seed)
+        _, _, error = self._evaluate(network, windows[first_holdout:])
         usual = (
             np.array([forecast_error.quantile(channel, 0.5) for channel in error.T]) / forecast_error.MEDIAN_OF_NOISE
         )
@@ -192,7 +192,7 @@ class NetworkDetector(ABC):
             np.where(known, score, np.nan), expected, lower, upper, np.where(known[:, None], share, np.nan)
         )
 
-    def update(self, fresh: Batch, held: Flags, adopted: Flags) -> None:
+    def update(self, fresh: Batch, frozen: Flags, rebaselined: Flags) -> None:
         """Learn levels and errors of entities without an incident; the network changes only by `fit`.
 
         Raises ValueError unless `score` was asked for the same newest sample before.
@@ -205,16 +205,16 @@ class NetworkDetector(ABC):
         roster = self._aligned(len(fresh.channels))
         roster.align(fresh.keys)
         rows = roster.view(fresh.keys)
-        held = held & ~adopted
-        quiet = ~held & ~rows["held"]
+        frozen = frozen & ~rebaselined
+        quiet = ~frozen & ~rows["held"]
         known, x = np.isfinite(seen.together), fresh.values[:, :, -1]
         TAILS.learn(rows, seen.q, quiet & known, np.ones(seen.q.shape, np.bool_), seen.step)
         ended = online_level.note(
-            rows, held, seen.ratio > _FAULT, seen.expected, np.abs(x - seen.expected), float(fresh.times[-1])
+            rows, frozen, seen.ratio > _FAULT, seen.expected, np.abs(x - seen.expected), float(fresh.times[-1])
         )
         TAILS.close(rows, ended)
-        forecast_error.follow(rows, seen.together, known, self._line, adopted)
-        online_level.adopt(rows, np.flatnonzero(adopted), batch.last(self.length).values[adopted])
+        forecast_error.follow(rows, seen.together, known, self._line, rebaselined)
+        online_level.rebaseline(rows, np.flatnonzero(rebaselined), batch.last(self.length).values[rebaselined])
         online_level.learn(rows, x, quiet[:, None] & np.isfinite(x), seen.step)
         forecast_error.learn(rows, seen.error, quiet[:, None] & np.isfinite(seen.error), seen.step)
 

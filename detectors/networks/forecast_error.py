@@ -40,11 +40,11 @@ def learn(rows: Rows, error: Floats, some: Flags, step: float) -> None:
     usual[...] = np.where(some, np.where(judged > 1, usual + gain * (limited - usual), error), usual)
 
 
-def follow(rows: Rows, error: Floats, known: Flags, most: float, adopted: Flags) -> None:
+def follow(rows: Rows, error: Floats, known: Flags, most: float, rebaselined: Flags) -> None:
     """Move the average of the recent errors (E,), by `most` at most, lest the past of an incident outlast it."""
     recent = rows["recent"]
     recent += np.where(known, _RECENT * (np.minimum(error, most) - recent), 0.0)
-    recent[adopted] = 1.0
+    recent[rebaselined] = 1.0
 
 
 def damped(ratio: Floats) -> Floats:

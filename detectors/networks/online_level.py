@@ -89,21 +89,21 @@ def without(rows: Rows, x: Floats, away: Flags) -> Floats:
     return np.where(away, np.where(following < size, after, rows["before"][:, :, None]), x)
 
 
-def note(rows: Rows, held: Flags, fault: Flags, expected: Floats, jump: Floats, time: float) -> NDArray[np.intp]:
+def note(rows: Rows, frozen: Flags, fault: Flags, expected: Floats, jump: Floats, time: float) -> NDArray[np.intp]:
     """Take note of incidents that begin and end at `time`; return those that end.
 
     `fault`, `expected` and `jump`, shape (E, C), say where a channel was expected and how far from there it is.
     """
-    began, ended = held & ~rows["held"], rows["held"] & ~held
+    began, ended = frozen & ~rows["held"], rows["held"] & ~frozen
     rows["since"][began] = time
     rows["until"][ended] = time
     rows["before"][began] = np.where(fault, expected, np.nan)[began]
     rows["jump"][began] = jump[began]
-    rows["held"][...] = held
+    rows["held"][...] = frozen
     return np.flatnonzero(ended)
 
 
-def adopt(rows: Rows, which: NDArray[np.intp], recent: Floats) -> None:
+def rebaseline(rows: Rows, which: NDArray[np.intp], recent: Floats) -> None:
     """Make the mean of the recent samples (n, C, T) of the entities `which` their level."""
     there = np.isfinite(recent) & (np.abs(recent) < _LARGEST)
     count = there.sum(axis=2)

@@ -14,7 +14,7 @@ from detectors.networks.windows import Windows
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
-HELD_BACK: Final = 0.2
+HOLDOUT: Final = 0.2
 """Share of the windows, the newest, that decide when to stop and what error is usual."""
 TRIMMED: Final = 0.1
 """Share of the windows, those fitting worst, that are not learnt from: the history may hold outages nobody labelled."""
@@ -60,26 +60,26 @@ def train(network: Any, loss: Loss, windows: Windows, epochs: int, seed: int) ->
             else:
                 each.zero_()
     seen, there = torch.from_numpy(windows.seen), torch.from_numpy(windows.there.astype(np.float32))
-    first_held = int(len(seen) * (1 - HELD_BACK))
-    size = min(max(first_held // _STEPS, _LEAST_BATCH), _BATCH)
+    first_holdout = int(len(seen) * (1 - HOLDOUT))
+    size = min(max(first_holdout // _STEPS, _LEAST_BATCH), _BATCH)
     step = _adam(list(network.parameters()))
     best, waited, weights = np.inf, 0, copy.deepcopy(network.state_dict())
     console = Console(stderr=True)
     for _ in track(range(epochs), "training", console=console, transient=True, disable=not console.is_terminal):
-        for rows in torch.randperm(first_held, generator=source).split(size):
+        for rows in torch.randperm(first_holdout, generator=source).split(size):
             _trimmed(loss(network, seen[rows], there[rows], source)).backward()
             step()
         with torch.no_grad():
             same = torch.Generator().manual_seed(seed)  # every epoch is measured with the same random numbers
-            blocks = zip(seen[first_held:].split(_BLOCK), there[first_held:].split(_BLOCK), strict=True)
-            held = float(_trimmed(torch.cat([loss(network, *block, same) for block in blocks])))
+            blocks = zip(seen[first_holdout:].split(_BLOCK), there[first_holdout:].split(_BLOCK), strict=True)
+            loss_now = float(_trimmed(torch.cat([loss(network, *block, same) for block in blocks])))
         waited += 1
-        if held < best:
-            best, waited, weights = held, 0, copy.deepcopy(network.state_dict())
+        if loss_now < best:
+            best, waited, weights = loss_now, 0, copy.deepcopy(network.state_dict())
         if waited >= _PATIENCE:
             break
     network.load_state_dict(weights)
-    return first_held
+    return first_holdout
 
 
 def _adam(weights: "list[Tensor]") -> Callable[[], None]:

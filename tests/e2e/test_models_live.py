@@ -47,7 +47,7 @@ def learnt():
     detector, none = make("auto", 30), np.zeros(2, np.bool_)
     for at in batch.times:
         detector.score(until(batch, at).last(30))
-        detector.update(until(batch, at).last(1), held=none, adopted=none)
+        detector.update(until(batch, at).last(1), frozen=none, rebaselined=none)
     return detector.state(), float(batch.times[-1])
 
 
