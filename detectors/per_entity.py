@@ -65,6 +65,8 @@ class PerEntity(StatefulDetector):
         Share of the raw scores above score 1, at least 1 / 2,000.
     """
 
+    window: int = 0  # an attribute in place of the interface's read-only property
+
     def __init__(
         self,
         factory: Callable[[], Model],

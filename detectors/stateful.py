@@ -1,20 +1,19 @@
-"""What all detectors share: their base class, and the rule that `update` follows `score`."""
+"""Shared by all detectors: their base class, and the rule that `update` follows `score`."""
 
-from abc import ABC, abstractmethod
 from typing import ClassVar, Generic, Self, TypeVar
 
 from pydantic import ConfigDict
 
-from detectors.types import Batch, Flags, Judgement, Key, State
+from detectors.types import Batch, Detector, Key
 
 Found = TypeVar("Found")
 
 
-class StatefulDetector(ABC):
-    """Base class of all detectors: mypy holds each of them to these signatures.
+class StatefulDetector(Detector):
+    """Base class of all detectors. mypy checks each of them against the interface `Detector`.
 
     A detector is a dataclass. Its public fields are the hyper-parameters of the configuration: pydantic checks them and
-    refuses unknown ones. `detectors.types.Detector` describes the methods.
+    refuses unknown ones.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -22,22 +21,6 @@ class StatefulDetector(ABC):
     def fit(self, history: Batch) -> Self:  # noqa: ARG002 - for detectors that learn offline
         """Do nothing. A detector that learns online gets the history sample by sample, through score and update."""
         return self
-
-    @abstractmethod
-    def score(self, batch: Batch) -> Judgement:
-        """Score the newest sample of each entity."""
-
-    @abstractmethod
-    def update(self, fresh: Batch, frozen: Flags, rebaselined: Flags) -> None:
-        """Learn the new samples."""
-
-    @abstractmethod
-    def state(self) -> State:
-        """Return everything learnt, as named arrays."""
-
-    @abstractmethod
-    def restore(self, state: State) -> Self:
-        """Load what `state()` returned."""
 
 
 class LastScore(Generic[Found]):
