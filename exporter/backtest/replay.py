@@ -73,9 +73,9 @@ class NoHold:
         """Judge the newest sample of each entity."""
         return self._inner.score(batch)
 
-    def update(self, fresh: Batch, held: Flags, adopted: Flags) -> None:
+    def update(self, fresh: Batch, frozen: Flags, rebaselined: Flags) -> None:
         """Learn `fresh` as if no incident were open."""
-        self._inner.update(fresh, np.zeros_like(held), np.zeros_like(adopted))
+        self._inner.update(fresh, np.zeros_like(frozen), np.zeros_like(rebaselined))
 
     def state(self) -> State:
         """Return all that was learnt."""
