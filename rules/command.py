@@ -11,9 +11,7 @@ from exporter.config.errors import dotted
 from exporter.config.load import load
 from exporter.config.secrets import SecretUnavailable
 from exporter.config.sections.root import Config
-from rules.generate import FolderError, generate, outdated, write
-
-__all__ = ["FolderError", "run"]
+from rules.generate import generate, outdated, write
 
 
 def run(

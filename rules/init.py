@@ -64,8 +64,8 @@ def _section(preset: str) -> str:
     return "".join(f"  {line}\n" for line in introduction.splitlines()) + "\n" + jobs
 
 
-def init(presets: Sequence[str], file: Path, url: str, *, force: bool = False) -> None:
-    """Write the configuration of `compose` into a file; one that is there only with `force`. Raises InitError."""
+def write(presets: Sequence[str], file: Path, url: str, *, force: bool = False) -> None:
+    """Write the configuration of `compose` into a file; replace an existing one only with `force`. Raises InitError."""
     text = compose(presets, url).encode()
     if file.exists() and not force:
         raise InitError(f"{file} is there already; --force replaces it, --out names another file")

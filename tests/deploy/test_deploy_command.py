@@ -309,7 +309,7 @@ def test_what_is_set_here_is_not_taken_for_what_is_in_the_pod(deploy, monkeypatc
     code, printed, notes = deploy(CONFIG, "--dry-run")
     assert code == 0
     assert "10.9.8.7" not in printed
-    assert "ANOMALY_EXPORTER__PROMETHEUS__URL: set here, and not carried into the pods" in notes
+    assert "ANOMALY_EXPORTER__PROMETHEUS__URL: set here but not in the pods" in notes
 
 
 def test_a_dry_run_needs_no_kubernetes_package(tmp_path):
