@@ -1,4 +1,4 @@
-"""A server as a child process on loopback: start, wait until ready, stop, kill, freeze, restart.
+"""A server as a child process on loopback: start, wait until ready, stop, kill, restart.
 
 A server dies with the thread that started it (PR_SET_PDEATHSIG), so that nothing outlives a killed demo or test run:
 start servers from the main thread.
@@ -153,15 +153,6 @@ class Server:
         """Stop the process if it runs, and start it again on the same port and data."""
         self.stop()
         return self.start()
-
-    def pause(self) -> None:
-        """Freeze the process (SIGSTOP): the kernel still accepts connections, nothing answers."""
-        self._signal(signal.SIGSTOP)
-        os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)  # until then its threads may still answer
-
-    def resume(self) -> None:
-        """Let a paused process go on (SIGCONT)."""
-        self._signal(signal.SIGCONT)
 
     def log_tail(self, lines: int = 15) -> str:
         """Return the last lines of the server's log."""

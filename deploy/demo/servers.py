@@ -1,6 +1,7 @@
-"""Real Prometheus, Alertmanager and node_exporter on loopback, for the demo and the tests."""
+"""Prometheus, Alertmanager, node_exporter and the exporter as child processes, for the demo and the tests."""
 
 import json
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from deploy.demo.process import PACKAGES, Server, ServerError, command, free_por
 __all__ = [
     "ITSELF",
     "AlertmanagerServer",
+    "ExporterServer",
     "NodeExporterServer",
     "PrometheusServer",
     "Server",
@@ -188,3 +190,34 @@ class NodeExporterServer(Server):
     def arguments(self) -> list[str]:
         """Return the flags."""
         return [f"--web.listen-address={self.address}"]
+
+
+class ExporterServer(Server):
+    """`anomaly-exporter run` on loopback; ready after its first verdict.
+
+    Parameters
+    ----------
+    directory : Path
+        Holds configuration and log.
+    config : mapping
+        The configuration; a free port takes the place of its `web.listen`.
+    port : int, optional
+        As for `Server`.
+    """
+
+    name = "exporter"
+    ready_path = "/-/ready"
+
+    def __init__(self, directory: Path, config: Mapping[str, Any], *, port: int | None = None) -> None:
+        super().__init__(directory, port=port)
+        self.config = dict(config)
+
+    def executable(self) -> list[str]:
+        """Return this interpreter, running the exporter."""
+        return [sys.executable, "-m", "exporter", "run"]
+
+    def arguments(self) -> list[str]:
+        """Write the configuration and return the flags."""
+        file = self.directory / "anomaly.yml"
+        file.write_text(yaml.safe_dump(self.config, sort_keys=False))
+        return ["--config", str(file), "--listen", self.address]

@@ -6,12 +6,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from deploy.demo.exporter import ExporterServer
+from deploy.demo.local import SlackReceiver
 from deploy.demo.process import Server, ServerError
-from deploy.demo.receiver import SlackReceiver
 from deploy.demo.servers import (
     ITSELF,
     AlertmanagerServer,
+    ExporterServer,
     NodeExporterServer,
     PrometheusServer,
     backfill,

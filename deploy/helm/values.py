@@ -1,26 +1,45 @@
-"""Values of the chart: where every field of Settings stands among them, what it may be, and what it is for."""
+"""The values of the chart: the field of Settings that each fills, its JSON schema and its comment."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from deploy.helm.schema import (
-    ANY,
-    BOOLEAN,
-    FOLDERS,
-    LIST,
-    MAP,
-    NAME,
-    OPTIONAL_NAME,
-    POD,
-    POSITIVE,
-    QUANTITY,
-    RULES,
-    TEXT,
-)
 from deploy.kubernetes.settings import Settings
 
 Tree = dict[str, Any]
+Schema = Mapping[str, Any]
+
+TEXT: Final[Schema] = {"type": "string", "pattern": '^[^"\\\\\\x00-\\x1f]*$'}
+NAME: Final[Schema] = {**TEXT, "minLength": 1}
+OPTIONAL_NAME: Final[Schema] = {"type": "string", "pattern": "^([a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?)?$"}
+PATH: Final[Schema] = {"type": "string", "pattern": '^/[^"\\\\\\x00-\\x1f]+$'}
+BOOLEAN: Final[Schema] = {"type": "boolean"}
+INTEGER: Final[Schema] = {"type": "integer"}
+POSITIVE: Final[Schema] = {**INTEGER, "minimum": 1}
+QUANTITY: Final[Schema] = {"type": "string", "pattern": "^[0-9]+(\\.[0-9]+)?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$"}
+LIST: Final[Schema] = {"type": "array", "items": NAME}
+MAP: Final[Schema] = {"type": "object", "additionalProperties": {"type": "string"}}
+ANY: Final[Schema] = {"type": "array", "items": {"type": "object"}}
+
+
+def _items(properties: Mapping[str, Schema]) -> Schema:
+    items = {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+    return {"type": "array", "items": items}
+
+
+FOLDERS: Final = _items({"folder": PATH, "keys": {**LIST, "minItems": 1}})
+RULES: Final = _items({"name": {"type": "string", "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"}, "groups": ANY})
+POD: Final[Schema] = {
+    "type": "object",
+    "properties": {
+        "imagePullSecrets": _items({"name": NAME}),
+        "nodeSelector": MAP,
+        "priorityClassName": TEXT,
+        "tolerations": ANY,
+    },
+    "additionalProperties": False,
+}
+"""Nothing here adds privileges to a pod."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +49,15 @@ class Value:
     Parameters
     ----------
     path : str
-        Where it stands: `page.port`.
+        Its place: `page.port`.
     setting : str
-        The field of Settings it fills, `resources.cpu` for one of its parts; empty: the chart's alone.
+        The field of Settings it fills, such as `resources.cpu`; empty: only the chart has it.
     help : str
         The comment above it.
     schema : mapping
-        What it may be, as JSON schema.
+        Its JSON schema.
     default : object
-        For a value of the chart's alone.
+        For a value that only the chart has.
     """
 
     path: str
@@ -112,7 +131,7 @@ VALUES: Final = (
 
 
 def values(settings: Settings) -> Tree:
-    """Return the values that make the chart's objects those of the builders."""
+    """Return the values with which the chart makes the same objects as the builders."""
     tree: Tree = {}
     for value in VALUES:
         _put(tree, value.path, _of(settings, value))
@@ -148,7 +167,7 @@ def _of(settings: Settings, value: Value) -> Any:
 
 
 def schema() -> Tree:
-    """Return the JSON schema of the values: what is not named here is refused."""
+    """Return the JSON schema of the values; unknown ones are rejected."""
     made: Tree = {"$schema": "http://json-schema.org/draft-07/schema#", **_closed()}
     for value in VALUES:
         *sections, name = value.path.split(".")
@@ -156,7 +175,7 @@ def schema() -> Tree:
         for section in sections:
             place = place["properties"].setdefault(section, _closed())
         place["properties"][name] = {**value.schema, **({"description": value.help} if value.help else {})}
-    # Helm adds it, for charts that are part of others.
+    # Helm adds it for subcharts.
     made["properties"]["global"] = {"type": "object"}
     return made
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.demo.exporter import ExporterServer
 from deploy.demo.process import ServerError
+from deploy.demo.servers import ExporterServer
 from deploy.demo.stack import Stack
 
 pytestmark = pytest.mark.servers

@@ -11,9 +11,8 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from deploy.demo.exporter import ExporterServer
 from deploy.demo.local import LocalServer
-from deploy.demo.servers import ITSELF
+from deploy.demo.servers import ITSELF, ExporterServer
 from exporter.cli.main import cli
 from exporter.config.load import load
 from exporter.config.sections.job import JobConfig
