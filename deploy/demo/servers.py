@@ -30,23 +30,23 @@ __all__ = [
 ]
 
 ITSELF: Final = "itself"
-"""Scrape target that stands for the Prometheus server's own address."""
+"""Scrape target that means the address of the Prometheus server itself."""
 
 
 class PrometheusServer(Server):
-    """A Prometheus that keeps everything for years, so that backfilled history and live scrapes coexist.
+    """A Prometheus that keeps data for years, so that backfilled history and live scrapes coexist.
 
-    The first scrape comes five seconds after the start, whatever the interval: Prometheus waits for its discovery.
+    The first scrape comes five seconds after the start, at any interval: Prometheus waits for its service discovery.
 
     Parameters
     ----------
     directory : Path
         As for `Server`; the blocks are in `directory/data`, see `backfill`.
     config : str or mapping, optional
-        The configuration file, whole. By default one is made of `scrape` and `interval`.
+        The whole configuration file. By default it is built from the other parameters.
     scrape : mapping of str to str or mapping
         Job name to target (`host:port`, or `ITSELF`), or to a whole scrape config without its `job_name`.
-        Labels are honoured, as our own page wants it.
+        `honor_labels` is set, which the exporter needs.
     interval : str
         Scrape and evaluation interval.
     rules : sequence of Path
@@ -125,7 +125,7 @@ class PrometheusServer(Server):
         end = time.monotonic() + within
         while not (result := self.query(expr)):
             if time.monotonic() > end:
-                raise ServerError(f"{expr!r} has no result after {within:.0f}s; prometheus says:\n{self.log_tail()}")
+                raise ServerError(f"{expr!r} has no result after {within:.0f}s; its log:\n{self.log_tail()}")
             time.sleep(0.05)
         return result
 
@@ -193,14 +193,14 @@ class NodeExporterServer(Server):
 
 
 class ExporterServer(Server):
-    """`anomaly-exporter run` on loopback; ready after its first verdict.
+    """`anomaly-exporter run` on loopback; ready after its first cycle.
 
     Parameters
     ----------
     directory : Path
         Holds configuration and log.
     config : mapping
-        The configuration; a free port takes the place of its `web.listen`.
+        The configuration; `web.listen` is replaced by a free port.
     port : int, optional
         As for `Server`.
     """

@@ -145,7 +145,7 @@ class Cluster:
             raise Conflict(what) from None
         except errors.UnauthorizedError:
             raise DeployError(
-                f"{self._host} does not accept the login (401): log in to the cluster again; does kubectl get pods work?"
+                f"{self._host} does not accept the login (401): log in to the cluster; does kubectl get pods work?"
             ) from None
         except errors.ForbiddenError as error:
             rights = "anomaly-exporter deploy --rbac prints the privileges it needs"

@@ -43,7 +43,7 @@ def time_range(since: str | None, start: str | None, end: str | None) -> tuple[f
             return last - duration(since), last
     except ValueError as error:
         raise BacktestError(f"--from, --to, --since: {error}") from None
-    raise BacktestError("give either --since or --from, to say where the backtest begins")
+    raise BacktestError("give either --since or --from for the start of the backtest")
 
 
 def shared_folder(config: Config | None) -> Path:
@@ -51,8 +51,8 @@ def shared_folder(config: Config | None) -> Path:
     folder = None if config is None else place(config)
     if folder is None:
         raise BacktestError(
-            "--publish: the configuration has no folder that the running exporter reads; give it models: {path: …} or "
-            "state: {path: …}, on a volume that both can see"
+            "--publish: the configuration has no folder that the running exporter reads; set models: {path: …} or "
+            "state: {path: …}, on a volume that both can access"
         )
     return folder
 
@@ -106,8 +106,8 @@ def finish(
     if silent:
         names = ", ".join(silent[:3]) + ", …" * (len(silent) > 3)
         _warn(
-            f"no verdict at all for {len(silent)} of {len(outcomes)} entities ({names}): the detector needs more "
-            "samples; give it a start with --history labels or 3d, or set a shorter window"
+            f"no score at all for {len(silent)} of {len(outcomes)} entities ({names}): the detector needs more "
+            "samples; give it history with --history labels or 3d, or set a shorter window"
         )
 
 
@@ -126,7 +126,7 @@ def _plot(outcomes: list[Outcome], every: list[Figures], folder: Path) -> None:
     with Bar(len(most), "drawing") as bar:
         draw([outcomes[at] for at in sorted(most)], folder, bar.add)
     if len(most) < len(outcomes):
-        _warn(f"--plot: pictures of the {len(most)} entities with most incidents; there are {len(outcomes)} in all")
+        _warn(f"--plot: plots of the {len(most)} entities with most incidents; there are {len(outcomes)} in all")
 
 
 def _publish(folder: Path, total: Figures, outcomes: list[Outcome]) -> None:
@@ -136,7 +136,7 @@ def _publish(folder: Path, total: Figures, outcomes: list[Outcome]) -> None:
     try:
         file = publish(folder, total.name, start, end, values)
     except OSError as error:
-        raise BacktestError(f"--publish {folder}: {error.strerror}; the exporter shows the figures before") from None
+        raise BacktestError(f"--publish {folder}: {error.strerror}; the exporter keeps the previous metrics") from None
     sys.stderr.write(f"published: {file}\n")
 
 
@@ -145,7 +145,7 @@ def _print(every: list[Figures], total: Figures, tried: list[Trial], budget: flo
     if as_object:
         sys.stdout.write(as_json(every, total, tried, hint) + "\n")
         return
-    # Wide enough for the table where the output is a file or pipe, which has no width of its own.
+    # A file or pipe has no width, so set one that fits the table.
     console = Console()
     console = console if console.is_terminal else Console(width=160)
     as_table(every, total, console)

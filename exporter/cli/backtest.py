@@ -48,7 +48,7 @@ def backtest(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Evaluate the past as the exporter would have, and count the incidents it would have found and missed."""
+    """Evaluate the past as the exporter would have: incidents found, missed and false, and alerts per week."""
     from exporter.backtest import command
     from exporter.backtest.read_csv import BacktestError
     from exporter.backtest.run_files import backtest_files
@@ -58,19 +58,19 @@ def backtest(
 
     log_warnings_only()
     if data is None and config is None:
-        fail("nothing to judge: give --data FILE|DIR, or --config FILE with --since 7d or --from", code=2)
+        fail("nothing to evaluate: give --data FILE|DIR, or --config FILE with --since 7d or --from", code=2)
     if data is not None and (since, start, end) != (None, None, None):
-        fail("--from, --to and --since are for samples from Prometheus; leave them or --data out", code=2)
+        fail("--from, --to and --since are for samples from Prometheus; omit them or --data", code=2)
     if data is None and history is not None:
         fail("--history is for files; for samples from Prometheus use --set history=3d", code=2)
     if config is None and (profile or job):
         fail("--profile and --job choose from a configuration: give it with --config FILE", code=2)
     if alerts is not None and (data is not None or incidents is not None):
-        fail("--labels-from-alerts asks the configured Prometheus; leave --data and --incidents out", code=2)
+        fail("--labels-from-alerts queries the configured Prometheus; omit --data and --incidents", code=2)
     if plot and out is None:
-        fail("--plot writes its pictures beside the CSV: say where with --out DIR", code=2)
+        fail("--plot writes next to the CSV files: name the folder with --out DIR", code=2)
     if publish and config is None:
-        fail("--publish hands the figures to a running exporter: name its file with --config FILE", code=2)
+        fail("--publish passes the metrics to a running exporter: name its configuration with --config FILE", code=2)
     try:
         loaded, chosen = command.chosen(config, profile, job, settings or [], detector)
         shared = command.shared_folder(loaded) if publish else None

@@ -24,7 +24,8 @@ JOBS = "jobs: {load: {expr: node_load1}}\n"
         (JOBS + "state: {path: /var/lib/anomaly-exporterx}\n", "state.path: /var/lib/anomaly-exporterx cannot"),
         (
             JOBS + "web: {listen: 127.0.0.1:9877}\n",
-            "web.listen: 127.0.0.1:9877 is reachable only inside the pod, but probes and Prometheus connect from outside; "
+            "web.listen: 127.0.0.1:9877 is reachable only inside the pod, but probes and Prometheus connect "
+            "from outside; "
             "write 0.0.0.0:9877, for example in a profile",
         ),
         (
@@ -45,7 +46,8 @@ JOBS = "jobs: {load: {expr: node_load1}}\n"
         (
             "prometheus_url: http://localhost:9090\nmetrics: [node_load1]\n"
             "slack_webhook_url: https://hooks.slack.com/services/T0/B0/canary\n",
-            "slack_webhook_url: the secret is in the file itself, and a ConfigMap is not secret; write the configuration "
+            "slack_webhook_url: the secret is in the file itself, and a ConfigMap is not secret; "
+            "write the configuration "
             "with jobs: and notify: {slack: {env: SLACK_WEBHOOK_URL}}",
         ),
         (
