@@ -142,7 +142,7 @@ def test_old_versions_are_removed(store: Store, call: Call) -> None:
         (("show", "--job", "NS:new"), "job NS:new: no active model; stored are none"),
         (("show", "--job", "api", "--version", "7"), "job api: no model 7; stored are 0"),
         (("rollback", "--job", "api", "--version", "../x"), "job api: '../x' is no version"),
-        (("diff", "--job", "api"), "job api: no model other; stored are none"),
+        (("diff", "--job", "api"), "job api: no other model; stored are none"),
     ],
 )
 def test_what_is_not_there_is_one_clear_error(arguments: tuple[str, ...], said: str, store: Store, call: Call) -> None:
