@@ -90,13 +90,13 @@ class PrometheusServer(Server):
         ]
 
     def write_config(self) -> None:
-        """Write the configuration file anew; `reload` makes a running server read it."""
+        """Write the configuration file; `reload` makes a running server read it."""
         config = self._made_config() if self.config is None else self.config
         text = config if isinstance(config, str) else yaml.safe_dump(dict(config), sort_keys=False)
         (self.directory / "prometheus.yml").write_text(text)
 
     def reload(self) -> None:
-        """Write the configuration anew and let the running server read it. Raises ServerError."""
+        """Write the configuration and make the running server read it. Raises ServerError."""
         self.write_config()
         with requests.Session() as session:
             session.trust_env = False

@@ -46,13 +46,13 @@ def anomaly(job: AlertedJob) -> Alert:
             Case("fires", _readings(job, metric, f"0 1x{over}", f"x{over}"), fired, fires=True),
             Case("stays silent", _readings(job, metric, f"0x{over}", f"x{over}"), fired, fires=False),
             Case(
-                "fires though every second scrape fails",
+                "fires even if every second scrape fails",
                 _readings(job, metric, "0" + " 1 stale" * over, f"x{over}"),
                 fired,
                 fires=True,
             ),
             Case(
-                "stays while nothing is heard",
+                "stays without new results",
                 _readings(job, metric, f"0 1x{over} stale", f"x{over} stale"),
                 silent,
                 fires=True,

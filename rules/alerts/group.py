@@ -47,7 +47,7 @@ def storm(job: AlertedJob) -> Alert:
             Case("fires", {own: "0.5 3x20", **troubled}, 3, fires=True),
             Case("stays silent", {own: "1x20", **calm}, 3, fires=False),
             Case(
-                "stays while nothing is heard",
+                "stays without new results",
                 {own: "0.5 3x9 stale", **troubled},
                 60,
                 fires=True,

@@ -41,7 +41,7 @@ def vanished(job: AlertedJob, share: float) -> Alert:
             Case("fires", {here: "9x15 0x15", clock: "0+60x30"}, 23, fires=True),
             Case("stays silent", {here: "9x30", clock: "0+60x30"}, 23, fires=False),
             Case(
-                "stays while nothing is heard",
+                "stays without new results",
                 {here: "9x15 0x9 stale", clock: "0+60x24 stale"},
                 60,
                 fires=True,
@@ -90,9 +90,9 @@ def stale(job: AlertedJob) -> Alert:
         "these rules were generated from?",
         cases=(
             Case("fires", {clock: f"0x{late}"}, late, fires=True),
-            Case("fires when the job was never heard of", {}, late, fires=True),
+            Case("fires for a job without any results", {}, late, fires=True),
             Case("stays silent", {clock: f"0+60x{late}"}, late, fires=False),
-            Case("stays silent though every second scrape fails", {clock: every_second}, late, fires=False),
+            Case("stays silent even if every second scrape fails", {clock: every_second}, late, fires=False),
         ),
         for_=120.0,
     )
