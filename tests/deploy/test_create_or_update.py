@@ -196,7 +196,7 @@ def test_a_cluster_that_never_answers_is_given_up(planned, monkeypatch):
 def test_what_is_no_api_server_is_told_apart(planned, cluster):
     emulator, there = cluster
     emulator.refused["GET", "configmaps"] = 200, "<html>Please log in</html>"
-    with pytest.raises(DeployError, match="the answer is not JSON, so this is not a Kubernetes API server"):
+    with pytest.raises(DeployError, match="this is not a Kubernetes API server; is there a proxy or login in between"):
         create_or_update_configmap(planned(), there)
 
 
