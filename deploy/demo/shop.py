@@ -1,4 +1,4 @@
-"""A small shop whose checkout can be made slow: two days of history, and a live target that goes on from there."""
+"""A small shop with a checkout that can be made slow: two days of history, continued by a live target."""
 
 import time
 from collections.abc import Iterator
@@ -17,18 +17,18 @@ BROKEN: Final = "checkout"
 FACTOR: Final = 4.0
 """How much slower the fault makes the broken page."""
 RAMP: Final = 15.0
-"""Seconds in which the fault grows to its full size, so that the score can be watched rising."""
+"""Seconds until the fault has its full size, so that the rise of the score is visible."""
 NOISE: Final = 0.02
 DAY: Final = 86_400.0
 
 
 def labels(page: str) -> dict[str, str]:
-    """Return the labels of a page's series; the target says job and instance itself, so that history fits."""
+    """Return the labels of a page's series; the target sets job and instance itself, so that they match the history."""
     return {"instance": "shop", "job": "shop", "page": page}
 
 
 def usual(page: str, times: Floats, rng: np.random.Generator) -> Floats:
-    """Return latencies in seconds, shape (T,), at `times` (Unix seconds): a daily rhythm and some noise."""
+    """Return latencies in seconds, shape (T,), at `times` (Unix seconds): a daily pattern and some noise."""
     rhythm = 1 + 0.15 * np.sin(2 * np.pi * times / DAY)
     latencies: Floats = PAGES[page] * rhythm * (1 + NOISE * rng.standard_normal(len(times)))
     return latencies
@@ -60,7 +60,7 @@ class Shop(LocalServer):
         self._broken_since = time.time()
 
     def mend(self) -> None:
-        """Make the checkout as quick as before."""
+        """Make the checkout as fast as before."""
         self._broken_since = None
 
     def get(self) -> str:

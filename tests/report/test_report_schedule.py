@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from deploy.demo.exporter import ExporterServer
-from deploy.demo.servers import PrometheusServer, backfill, get, openmetrics
+from deploy.demo.servers import ExporterServer, PrometheusServer, backfill, get, openmetrics
 from exporter.config.load import ConfigError, load
 from exporter.config.sections.service import ReportConfig
 from exporter.observe.metrics import SelfMetrics

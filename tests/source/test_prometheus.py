@@ -9,6 +9,7 @@ import pytest
 
 from exporter.source.errors import DeadlineExceeded, LimitExceeded, QueryRejected, Unreachable
 from tests.source.conftest import BEGIN
+from tests.support.processes import pause, resume
 
 pytestmark = pytest.mark.servers
 END = BEGIN + 59 * 60.0
@@ -107,13 +108,13 @@ def test_a_stopped_server_costs_one_deadline_and_a_killed_one_an_error(connect, 
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(ask, range(4)))
-        server.pause()
+        pause(server)
         began = time.monotonic()
         for future in [pool.submit(ask) for _ in range(2)]:
             with pytest.raises(DeadlineExceeded):
                 future.result()
         assert time.monotonic() - began < 2.0
-        server.resume()
+        resume(server)
         list(pool.map(ask, range(4)))
         server.kill()
         with pytest.raises(Unreachable, match="Connection refused"):
