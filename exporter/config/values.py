@@ -25,7 +25,7 @@ def duration(value: object) -> float:
     elif isinstance(value, str) and _DURATION.fullmatch(text := value.replace(" ", "")):
         seconds = sum(float(n) * _SECONDS[unit] for n, unit in re.findall(r"(\d+(?:\.\d+)?)(ms|[smhdw])", text))
     if not 0 <= seconds <= _LONGEST:
-        raise ValueError(f"{shown(value)} is no duration; write for example 30s, 5m, 1h30m or 7d")
+        raise ValueError(f"{shown(value)} is not a duration; use for example 30s, 5m, 1h30m or 7d")
     return seconds
 
 
@@ -46,7 +46,7 @@ def rate_per_week(value: object) -> float:
         return float(match[1]) * _SECONDS["w"] / _SECONDS[_PERIODS[match[2]]]
     if isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
-    raise ValueError(f"{shown(value)} is no rate; write for example '1 per week' or '2 per day'")
+    raise ValueError(f"{shown(value)} is not a rate; use for example '1 per week' or '2 per day'")
 
 
 def size(value: object) -> int:
@@ -57,7 +57,7 @@ def size(value: object) -> int:
     elif isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())) and match[2] in _BYTES:
         count = float(match[1]) * _BYTES[match[2]]
     if not 1 <= count <= _LARGEST:
-        raise ValueError(f"{shown(value)} is no size; write for example 500 kB, 64 MiB or 1 GiB")
+        raise ValueError(f"{shown(value)} is not a size; use for example 500 kB, 64 MiB or 1 GiB")
     return int(count)
 
 
@@ -148,7 +148,7 @@ def _as_texts(value: object) -> object:
 def _times(texts: tuple[str, ...]) -> tuple[str, ...]:
     for text in texts:
         if not _TIME.fullmatch(text) or len(set(text.split("-"))) == 1:
-            raise ValueError(f"{text!r} is no span of time; write for example 22:00-06:00")
+            raise ValueError(f"{text!r} is not a time range; use for example 22:00-06:00")
     return texts
 
 

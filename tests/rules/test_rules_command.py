@@ -278,7 +278,7 @@ def test_a_secret_that_is_not_there_is_said_and_no_secret_is_ever_written(tmp_pa
         ("{time_intervals: {night: {weekdays: [someday]}}}", "{}", "'someday' is no day of the week"),
         ("{time_intervals: {night: {}}}", "{}", "is always: give times"),
         ("{}", "{labels: {severity: x}}", "severity: set by the rules themselves"),
-        ("{}", "{labels: {a-b: x}}", "is no label name"),
+        ("{}", "{labels: {a-b: x}}", "is not a label name"),
         ("{}", "{vanished: 2}", "must be at most 1, not 2"),
         ("{}", "{metric: score}", "must be alert or flag"),
     ],
