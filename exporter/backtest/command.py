@@ -14,14 +14,14 @@ from exporter.backtest.output import as_json, as_table, as_trials
 from exporter.backtest.plot import MOST, plot
 from exporter.backtest.quality import Figures, figures, overall
 from exporter.backtest.quality_metrics import FIGURES, place, publish
-from exporter.backtest.read_csv import BacktestError, moment
 from exporter.backtest.run_files import backtest_files
 from exporter.backtest.run_prometheus import backtest_prometheus
 from exporter.backtest.settings import DEFAULT_NAME, Settings, configured
 from exporter.backtest.tune import Trial, advice, trials
 from exporter.config.sections.root import Config
 from exporter.config.sections.service import LogConfig
-from exporter.config.values import duration
+from exporter.config.values import duration, moment
+from exporter.errors import InputError
 from exporter.labelled_incidents import Alert, Incident, label_of, read_alerts, read_incidents
 from exporter.observe.logs import configure
 from exporter.observe.progress import Bar
@@ -52,7 +52,7 @@ class Options:
 
 
 def run(options: Options) -> None:
-    """Run a backtest and write what it found. Raises BacktestError, ConfigError."""
+    """Run a backtest and write what it found. Raises InputError, ConfigError."""
     configure(LogConfig(format="console", level="warning"))
     _refuse_mixture(options)
     config, name, base = None, options.job or DEFAULT_NAME, None
@@ -100,29 +100,29 @@ def run(options: Options) -> None:
 def _refuse_mixture(options: Options) -> None:
     ranges = [name for name in ("start", "end", "since") if getattr(options, name) is not None]
     if options.data is None and options.config is None:
-        raise BacktestError("nothing to judge: give --data FILE|DIR, or --config FILE with --since 7d or --from")
+        raise InputError("nothing to judge: give --data FILE|DIR, or --config FILE with --since 7d or --from")
     if options.data is not None and ranges:
-        raise BacktestError("--from, --to and --since are for samples from Prometheus; leave them or --data out")
+        raise InputError("--from, --to and --since are for samples from Prometheus; leave them or --data out")
     if options.data is None and options.history is not None:
-        raise BacktestError("--history is for files; for samples from Prometheus use --set history=3d")
+        raise InputError("--history is for files; for samples from Prometheus use --set history=3d")
     if options.config is None and (options.profile or options.job):
-        raise BacktestError("--profile and --job choose from a configuration: give it with --config FILE")
+        raise InputError("--profile and --job choose from a configuration: give it with --config FILE")
     if options.alerts is not None and (options.data is not None or options.incidents is not None):
-        raise BacktestError("--labels-from-alerts asks the configured Prometheus; leave --data and --incidents out")
+        raise InputError("--labels-from-alerts asks the configured Prometheus; leave --data and --incidents out")
     if options.plot and options.out is None:
-        raise BacktestError("--plot writes its pictures beside the CSV: say where with --out DIR")
+        raise InputError("--plot writes its pictures beside the CSV: say where with --out DIR")
     if options.publish and options.config is None:
-        raise BacktestError("--publish hands the figures to a running exporter: name its file with --config FILE")
+        raise InputError("--publish hands the figures to a running exporter: name its file with --config FILE")
 
 
 def _range(options: Options) -> tuple[float, float]:
     try:
         end = time.time() if options.end is None else moment(options.end)
         if (options.since is None) == (options.start is None):
-            raise BacktestError("give either --since or --from, to say where the backtest begins")
+            raise InputError("give either --since or --from, to say where the backtest begins")
         start = end - duration(options.since) if options.start is None else moment(options.start)
     except ValueError as error:
-        raise BacktestError(f"--from, --to, --since: {error}") from None
+        raise InputError(f"--from, --to, --since: {error}") from None
     return start, end
 
 
@@ -149,7 +149,7 @@ def _plot(outcomes: list[Outcome], every: list[Figures], folder: Path) -> None:
 def _shared(config: Config | None) -> Path:
     folder = None if config is None else place(config)
     if folder is None:
-        raise BacktestError(
+        raise InputError(
             "--publish: the configuration has no folder that the running exporter reads; give it models: {path: …} or "
             "state: {path: …}, on a volume that both can see"
         )
@@ -163,7 +163,7 @@ def _publish(folder: Path, total: Figures, outcomes: list[Outcome]) -> None:
     try:
         file = publish(folder, total.name, start, end, values)
     except OSError as error:
-        raise BacktestError(f"--publish {folder}: {error.strerror}; the exporter shows the figures before") from None
+        raise InputError(f"--publish {folder}: {error.strerror}; the exporter shows the figures before") from None
     sys.stderr.write(f"published: {file}\n")
 
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from detectors.types import Flags, Floats, Key
 from exporter.backtest.history import Record
-from exporter.backtest.read_csv import BacktestError
 from exporter.config.sections.job import JobConfig
+from exporter.errors import InputError
 
 _COLUMNS = ("timestamp", "score", "flag", "severity", "alert", "expected", "lower", "upper")
 
@@ -125,7 +125,7 @@ def outcome(
 
 
 def write(outcomes: Sequence[Outcome], folder: Path) -> None:
-    """Write `<name>.csv` for each entity into `folder`, made when it is not there. Raises BacktestError."""
+    """Write `<name>.csv` for each entity into `folder`, made when it is not there. Raises InputError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for each in outcomes:
@@ -134,7 +134,7 @@ def write(outcomes: Sequence[Outcome], folder: Path) -> None:
                 rows.writerow(_COLUMNS if each.top_channel is None else (*_COLUMNS, "channel"))
                 rows.writerows(zip(*_cells(each), strict=True))
     except OSError as error:
-        raise BacktestError(f"--out {folder}: {error.strerror}") from None
+        raise InputError(f"--out {folder}: {error.strerror}") from None
 
 
 def _cells(each: Outcome) -> list[Sequence[object]]:

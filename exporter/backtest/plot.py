@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.types import Flags, Floats
+from detectors.units import DAY
 from exporter.backtest.entity_result import Outcome
 from exporter.backtest.quality import figures, runs, uncounted
-from exporter.backtest.read_csv import BacktestError
+from exporter.errors import InputError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,7 +22,6 @@ _MOST_CHANNELS: Final = 4
 _WIDTH, _DPI = 14.0, 100
 _PIXELS: Final = 1200
 """Columns of a curve; each shows the lowest and the highest of its samples."""
-_DAY: Final = 86_400.0
 """Seconds; matplotlib counts days since 1970."""
 _GAP: Final = 10
 """Steps without a sample that interrupt a curve."""
@@ -31,20 +31,20 @@ _SERIES, _BAND, _FLAG, _ALERT, _LABEL = "#1f3b57", "#9ec5e8", "#e8a33d", "#c8102
 
 
 def plot(outcomes: Sequence[Outcome], folder: Path, progress: Callable[[int], None]) -> None:
-    """Write `<name>.png` for each entity into `folder`. Raises BacktestError.
+    """Write `<name>.png` for each entity into `folder`. Raises InputError.
 
     Of several channels those are shown that were that contributed most, most often, while an incident was open.
     """
     try:
         import matplotlib
     except ImportError:
-        raise BacktestError("--plot needs matplotlib: pip install 'anomaly-exporter[plot]'") from None
+        raise InputError("--plot needs matplotlib: pip install 'anomaly-exporter[plot]'") from None
     matplotlib.use("agg")
     for each in outcomes:
         try:
             _draw(each, folder / f"{each.name}.png")
         except OSError as error:
-            raise BacktestError(f"--out {folder}: {error.strerror}") from None
+            raise InputError(f"--out {folder}: {error.strerror}") from None
         progress(1)
 
 
@@ -56,7 +56,7 @@ def _draw(each: Outcome, path: Path) -> None:
     heights = [0.25, *[2.2 if len(shown) == 1 else 1.4] * len(shown), 1.3]
     figure = Figure(figsize=(_WIDTH, 1.1 + 1.35 * sum(heights)), dpi=_DPI, layout="constrained")
     axes = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights, squeeze=True)
-    times = each.times / _DAY
+    times = each.times / DAY
     figure.suptitle(_title(each), x=0.01, ha="left", fontsize=11)
     _strip(axes[0], each, times)
     for row, channel in enumerate(shown, 1):
@@ -145,7 +145,7 @@ def _curve(axes: "Axes", each: Outcome, times: Floats, values: Floats, color: st
     """Draw a line through the samples, interrupted where there are none; a single one is a dot."""
     at, low, high = envelope(times, values, values)
     x, y = np.repeat(at, 2), np.stack([low, high], axis=1).reshape(-1)
-    gap = max(_GAP * each.step / _DAY, 2.5 * (times[-1] - times[0]) / _PIXELS)
+    gap = max(_GAP * each.step / DAY, 2.5 * (times[-1] - times[0]) / _PIXELS)
     breaks = np.flatnonzero(np.diff(x) > gap) + 1
     axes.plot(np.insert(x, breaks, np.nan), np.insert(y, breaks, np.nan), color=color, linewidth=0.8)
 
@@ -153,7 +153,7 @@ def _curve(axes: "Axes", each: Outcome, times: Floats, values: Floats, color: st
 def _spans(axes: "Axes", each: Outcome, times: Floats, inside: Flags, color: str, alpha: float) -> None:
     """Shade the rows `inside` over the whole height, none too narrow to be seen."""
     least = (times[-1] - times[0]) * _NARROWEST
-    row = each.step / _DAY
+    row = each.step / DAY
     bars = [
         (
             times[begin] - max(least - (times[end - 1] - times[begin]) - row, 0) / 2,

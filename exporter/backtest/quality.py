@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.types import Flags
+from detectors.units import WEEK
 from exporter.backtest.entity_result import Outcome
-from exporter.pipeline.alert_budget import WEEK
 
 PROBATION_SHARE: Final = 0.15
 PROBATION_ROWS: Final = 750

@@ -1,6 +1,5 @@
 """Handing the figures of a backtest over to the running exporter, which shows them on its page."""
 
-import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from prometheus_client import Gauge
 
 from exporter.atomic_files import TooLarge, read_once, write_atomically
 from exporter.config.sections.root import Config
+from exporter.json_values import finite_values
 from exporter.models import folder_name
 from exporter.observe.metrics import SelfMetrics
 
@@ -50,10 +50,9 @@ def place(config: Config) -> Path | None:
 
 def publish(folder: Path, job: str, start: float, end: float, values: Mapping[str, float]) -> Path:
     """Write the figures of `job` over `start` to `end` (Unix seconds), atomically. Raises OSError."""
-    kept = {name: value if math.isfinite(value) else None for name, value in values.items()}
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{folder_name(job)}.json"
-    write_atomically(file, msgspec.json.encode(Published(job, time.time(), start, end, kept)))
+    write_atomically(file, msgspec.json.encode(Published(job, time.time(), start, end, finite_values(values))))
     return file
 
 

@@ -9,11 +9,12 @@ import numpy as np
 
 from exporter.backtest.entity_result import Run, outcome
 from exporter.backtest.quality import leading
-from exporter.backtest.read_csv import BacktestError, read_folder
+from exporter.backtest.read_csv import read_folder
 from exporter.backtest.replay import replay_group
 from exporter.backtest.resample import Group, group
 from exporter.backtest.settings import Settings, share
 from exporter.config.values import duration
+from exporter.errors import InputError
 from exporter.observe.progress import Bar
 
 UNCOUNTED: Final = "labels"
@@ -23,7 +24,7 @@ UNCOUNTED: Final = "labels"
 def backtest_files(
     path: Path, settings: Settings, history: str | None, hold: bool, keep_values: bool = False
 ) -> list[Run]:
-    """Judge every file at `path`. Raises BacktestError, ConfigError.
+    """Judge every file at `path`. Raises InputError, ConfigError.
 
     Parameters
     ----------
@@ -77,7 +78,7 @@ def _lead(each: Group, history: str | None, configured: float | None) -> int:
     try:
         seconds = configured if history is None else duration(history)
     except ValueError as error:
-        raise BacktestError(f"--history: {error}, or {UNCOUNTED}") from None
+        raise InputError(f"--history: {error}, or {UNCOUNTED}") from None
     if each.clock is not None:
         return max(int(np.searchsorted(each.clock, each.origin + (seconds or 0.0))), 1)
     return max(round((seconds or 0.0) / each.step), 1)

@@ -12,10 +12,10 @@ import numpy as np
 from detectors.types import Key
 from exporter.backtest.entity_result import Run, outcome
 from exporter.backtest.history import Record
-from exporter.backtest.read_csv import BacktestError
 from exporter.backtest.replay import make_job, replay
 from exporter.config.sections.job import JobConfig
 from exporter.config.sections.root import Config
+from exporter.errors import InputError
 from exporter.observe.progress import Bar
 from exporter.source.errors import SourceError
 from exporter.source.prometheus import Prometheus
@@ -34,12 +34,12 @@ def backtest_prometheus(
 ) -> Run:
     """Judge the samples of a job from `start` to `end` (Unix seconds), read piece by piece.
 
-    The first cycle, at `start`, reads the history before it as a start in service does. Raises BacktestError.
+    The first cycle, at `start`, reads the history before it as a start in service does. Raises InputError.
     """
     step = job_config.step
     first, last = math.ceil(start / step), math.floor(end / step)
     if last < first:
-        raise BacktestError("the time range holds no sample: --from must be earlier than --to by a step at least")
+        raise InputError("the time range holds no sample: --from must be earlier than --to by a step at least")
     record = Record(first * step, step, last - first + 1, (), job_config.direction, keep_values)
     source = Prometheus(config.prometheus, config.limits)
     began = time.perf_counter()
@@ -48,11 +48,11 @@ def backtest_prometheus(
             for verdict in replay(make_job(name, job_config, source, hold), first, last, partial(bar.add, 1)):
                 record.add(verdict)
     except SourceError as error:
-        raise BacktestError(f"job {name}: {error}") from None
+        raise InputError(f"job {name}: {error}") from None
     finally:
         source.close()
     if not record.keys:
-        raise BacktestError(f"job {name}: the queries gave no series in this time range; try them in Prometheus")
+        raise InputError(f"job {name}: the queries gave no series in this time range; try them in Prometheus")
     speed = int(record.present.sum()) / (time.perf_counter() - began)
     times = step * np.arange(first, last + 1.0)
     stamps = [datetime.fromtimestamp(second, UTC).isoformat().replace("+00:00", "Z") for second in times.tolist()]

@@ -149,8 +149,8 @@ def backtest(
     """Judge the past as the exporter would have, and count what it would have found and cost."""
     from exporter.backtest.command import Options
     from exporter.backtest.command import run as run_backtest
-    from exporter.backtest.read_csv import BacktestError
     from exporter.config.load import ConfigError
+    from exporter.errors import InputError
 
     try:
         run_backtest(
@@ -175,7 +175,7 @@ def backtest(
                 json=json,
             )
         )
-    except (BacktestError, ConfigError) as error:
+    except (InputError, ConfigError) as error:
         _fail(str(error), code=2)
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
+from detectors.units import DAY
 from exporter.atomic_files import TooLarge
 from exporter.models.backend import Backend
 from exporter.models.errors import ModelMissing, ModelRefused
@@ -15,7 +16,7 @@ from exporter.models.names import folder_name, newest_first, saved_at
 from exporter.models.reader import RECORD_LIMIT, Reader
 from exporter.models.signed_records import Manifest, Outcome
 
-_UNFINISHED: Final = 86_400.0  # seconds after which a version without a manifest is no upload that still runs
+_UNFINISHED: Final = DAY  # seconds after which a version without a manifest is no upload that still runs
 
 
 @dataclass(frozen=True, slots=True)

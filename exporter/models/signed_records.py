@@ -3,7 +3,6 @@
 import hashlib
 import hmac
 import json
-import math
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -137,11 +136,6 @@ def as_json(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Return `parameters` as they come back from a manifest: tuples become lists."""
     plain: dict[str, Any] = json.loads(json.dumps(dict(parameters), default=str))
     return plain
-
-
-def finite(figures: Mapping[str, float]) -> dict[str, float | None]:
-    """Return figures as JSON has them: null for what has no value."""
-    return {name: float(value) if math.isfinite(value) else None for name, value in figures.items()}
 
 
 @cache

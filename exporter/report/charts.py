@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from detectors.types import Flags
+from detectors.units import DAY
 from exporter.backtest.quality import runs
 from exporter.report.data import JUDGED, SILENT, UNKNOWN, Curves, JobFacts, Period, ReportError
 from exporter.report.html import Html
@@ -20,7 +21,6 @@ MOST_JOBS: Final = 20
 """Jobs with a strip of their own."""
 LINE, BAND, EXPECTED, FLAG = "#1f3b57", "#9ec5e8", "#5b86b0", "#d9534f"
 NOTHING, QUIET, DOWN, FINE = "#9aa0a6", "#f0b429", "#7b3fa0", "#cfe8d5"
-_DAY: Final = 86_400.0
 _STYLE: Final[dict[Any, Any]] = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
@@ -52,7 +52,7 @@ def overview(jobs: Sequence[JobFacts], period: Period) -> Html:
     def draw(figure: "Figure") -> None:
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=[1.7, height])
         changes = np.flatnonzero(np.nan_to_num(together[1:], nan=-1) != np.nan_to_num(together[:-1], nan=-1)) + 1
-        edges = np.concatenate([[period.start], period.times[changes - 1], [period.end]]) / _DAY
+        edges = np.concatenate([[period.start], period.times[changes - 1], [period.end]]) / DAY
         levels = together[np.concatenate([[0], changes])]
         above.stairs(levels, edges, fill=True, color=FLAG, alpha=0.35, linewidth=0)
         above.stairs(levels, edges, color=FLAG, linewidth=1.0)
@@ -79,7 +79,7 @@ def observed(curves: Curves, number: int) -> Html:
 
     def draw(figure: "Figure") -> None:
         axes = figure.subplots()
-        times = curves.times / _DAY
+        times = curves.times / DAY
         # Told apart by stroke as well as by colour: many reports are printed grey.
         axes.fill_between(times, curves.lower, curves.upper, color=BAND, alpha=0.55, linewidth=0, label="normal band")
         axes.plot(times, curves.expected, color=EXPECTED, linewidth=0.9, linestyle="--", label="expected")
@@ -97,14 +97,14 @@ def _spans(axes: "Axes", curves: Curves) -> None:
     step = (curves.times[1] - curves.times[0]) if len(curves.times) > 1 else 60.0
     label: str | None = "flagged"
     for first, last in runs(curves.flag):
-        begin, end = (curves.times[first] - step) / _DAY, curves.times[last - 1] / _DAY
+        begin, end = (curves.times[first] - step) / DAY, curves.times[last - 1] / DAY
         axes.axvspan(begin, end, color=FLAG, alpha=0.18, linewidth=0, label=label)
         label = None
     label = "nothing known"
     # A sample now and then may be missing; what lasts is a gap.
     for first, last in runs(np.isnan(curves.value)):
         if last - first > 2 or len(curves.times) < 10:
-            begin, end = (curves.times[first] - step) / _DAY, curves.times[last - 1] / _DAY
+            begin, end = (curves.times[first] - step) / DAY, curves.times[last - 1] / DAY
             axes.axvspan(begin, end, facecolor=NOTHING, alpha=0.3, linewidth=0, hatch="//", label=label)
             label = None
 
@@ -125,8 +125,8 @@ def _limits(curves: Curves) -> tuple[float, float]:
 
 def _strip(axes: "Axes", period: Period, job: JobFacts, row: int) -> None:
     """Draw what is known of a job; what must not be overlooked lies on top, none too narrow to be seen."""
-    least, step = (period.end - period.start) / 400 / _DAY, period.step / _DAY
-    begins = period.times / _DAY - step
+    least, step = (period.end - period.start) / 400 / DAY, period.step / DAY
+    begins = period.times / DAY - step
     for inside, color, height in (
         (job.states == JUDGED, FINE, 0.72),
         (job.states == SILENT, QUIET, 0.72),
@@ -139,7 +139,7 @@ def _strip(axes: "Axes", period: Period, job: JobFacts, row: int) -> None:
 
 
 def _shade(axes: "Axes", period: Period, inside: Flags) -> None:
-    ends, step = period.times / _DAY, period.step / _DAY
+    ends, step = period.times / DAY, period.step / DAY
     for first, last in runs(inside):
         axes.axvspan(ends[first] - step, ends[last - 1], facecolor=NOTHING, alpha=0.3, linewidth=0, hatch="//")
 
@@ -148,7 +148,7 @@ def _dates(axes: "Axes", start: float, end: float) -> None:
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
     dates: Any = AutoDateLocator(minticks=3, maxticks=9)  # type: ignore[no-untyped-call] # matplotlib.dates has no types
-    axes.set_xlim(start / _DAY, end / _DAY)
+    axes.set_xlim(start / DAY, end / DAY)
     axes.xaxis.set_major_locator(dates)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(dates, tz=UTC))  # type: ignore[no-untyped-call] # as above
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.types import Floats
+from detectors.units import HOUR
 from exporter.config.sections.root import Config
 from exporter.report.data import JUDGED, SILENT, UNKNOWN, Curves, Incident, JobFacts, NoHistory, Period, Report
 from exporter.report.format import lasting, stamp
@@ -20,7 +21,6 @@ SHOWN: Final = 6
 """Incidents with a picture."""
 _PREFIX: Final = "anomaly_exporter_"
 _TELLING: Final = ("outcome", "reason", "method")
-_HOUR: Final = 3600.0
 
 
 def gather(config: Config, names: Sequence[str], period: Period, pictures: bool = True) -> Report:
@@ -90,7 +90,7 @@ def _states(found: Sequence[Series], ready: Mapping[str, Floats], period: Period
 def _entity_hours(found: Sequence[Series], period: Period) -> dict[tuple[str, str], float]:
     """Return how many hours of how many entities, multiplied, were spent in each state."""
     return {
-        ("entity_hours", series.labels.get("state", "")): float(series.values.sum()) * period.step / _HOUR
+        ("entity_hours", series.labels.get("state", "")): float(series.values.sum()) * period.step / HOUR
         for series in found
     }
 
@@ -134,7 +134,7 @@ def _counted(
     for series in found:
         name = series.labels.get("__name__", "").removeprefix(_PREFIX).removesuffix("_total")
         kind = next((series.labels[label] for label in _TELLING if label in series.labels), "")
-        new = float(series.values[0]) if series.times[0] > since + _HOUR else 0.0
+        new = float(series.values[0]) if series.times[0] > since + HOUR else 0.0
         steps = np.diff(series.values)
         growth = np.concatenate([[new], np.where(steps < 0, series.values[1:], steps)])  # less than before: a restart
         counts[name, kind] = counts.get((name, kind), 0.0) + float(growth.sum())

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from exporter.atomic_files import write_atomically
-from exporter.backtest.read_csv import moment
 from exporter.config.load import load
 from exporter.config.sections.service import LogConfig
+from exporter.config.values import moment
 from exporter.observe.logs import configure
 from exporter.redact import masked
 from exporter.report.charts import require_matplotlib

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.types import Flags, Floats, Key
+from detectors.units import WEEK
 
-WEEK: Final = 604_800.0
 UNKNOWN, SILENT, JUDGED = 0, 1, 2
 """What is known of a job in a step: nothing at all; the exporter was there without a verdict; it judged."""
 _STEPS: Final = {"week": 300.0, "month": 1800.0}

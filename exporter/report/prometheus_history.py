@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from detectors.types import Floats, Key
+from detectors.units import DAY, HOUR
 from exporter.config.sections.root import Config
 from exporter.config.values import format_duration
 from exporter.promql import quote
@@ -18,10 +19,8 @@ from exporter.source.prometheus import Prometheus
 
 OURS: Final = frozenset({"__name__", "query", "detector", "channel"})
 """Labels that are not the entity's."""
-_AT_ONCE: Final = 6 * 3600.0
+_AT_ONCE: Final = 6 * HOUR
 """Seconds of history in one query: of 10,000 series scraped every minute that is 3.6 million samples to read."""
-_HOUR: Final = 3600.0
-_DAY: Final = 86_400.0
 _LOOKBACK: Final = 180.0
 """Least seconds in which a sample is looked for: the page may be scraped less often than the job is judged."""
 _MOST_POINTS: Final = 600
@@ -54,7 +53,7 @@ class History:
             step: Prometheus(
                 config.prometheus.model_copy(update={"max_points": max(2, round(_AT_ONCE / step))}), config.limits
             )
-            for step in (period.step, _HOUR, _DAY)
+            for step in (period.step, HOUR, DAY)
         }
         self._curves = Prometheus(config.prometheus, config.limits)
         self.notes: dict[str, None] = {}
@@ -69,7 +68,7 @@ class History:
 
     def publishes_alerts(self) -> set[str]:
         """Return the jobs that had `anomaly_alert` at all."""
-        found = self._ask(f"count by (query) (last_over_time(anomaly_alert{{{self._jobs}}}[1h]))", _HOUR)
+        found = self._ask(f"count by (query) (last_over_time(anomaly_alert{{{self._jobs}}}[1h]))", HOUR)
         return {series.labels.get("query", "") for series in found}
 
     def scores(self) -> list[Series]:
@@ -92,16 +91,16 @@ class History:
             "retrains|drift_events|query_errors|cycles|series_dropped|samples_dropped|partial_responses"
             "|incidents_accepted|model_loads"
         )
-        return self._ask(f'last_over_time({{__name__=~"anomaly_exporter_({names})_total",{self._jobs}}}[1h])', _HOUR)
+        return self._ask(f'last_over_time({{__name__=~"anomaly_exporter_({names})_total",{self._jobs}}}[1h])', HOUR)
 
     def gauges(self) -> list[Series]:
         """Return figures of backtests and times of training, by the day."""
         names = "backtest_.+|model_trained_timestamp_seconds"
-        return self._ask(f'last_over_time({{__name__=~"anomaly_exporter_({names})",{self._jobs}}}[1d])', _DAY)
+        return self._ask(f'last_over_time({{__name__=~"anomaly_exporter_({names})",{self._jobs}}}[1d])', DAY)
 
     def around(self, incident: Incident) -> tuple[Floats, list[Series]]:
         """Return times, and value, expected, band, flag and contribution of an entity around one of its incidents."""
-        margin = min(max(incident.seconds, _HOUR), _DAY)
+        margin = min(max(incident.seconds, HOUR), DAY)
         start, end = incident.start - margin, min(incident.end + margin, self._period.end)
         step = max(self._config.jobs[incident.job].step, (end - start) / _MOST_POINTS)
         times = np.arange(np.ceil(start / step), np.floor(end / step) + 1) * step

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Final
 
 from detectors.types import Key
+from detectors.units import HOUR
 from exporter.config.sections.service import AuditConfig
 from exporter.report.data import Period, Trail
 from exporter.sinks.audit_rows import COLUMNS, HEADER
 
-_SILENT: Final = 3600.0
+_SILENT: Final = HOUR
 """Seconds without a row after which an incident is taken up anew: the exporter was not there."""
 _FLAGS: Final = {"0": False, "1": True}
 _AT: Final = {name: number for number, name in enumerate(COLUMNS)}

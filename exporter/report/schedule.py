@@ -14,13 +14,14 @@ from typing import IO, Final, Self
 
 import structlog
 
+from detectors.units import HOUR
 from exporter.config.sections.service import ReportConfig
 from exporter.observe.metrics import SelfMetrics
 
 EMPTY: Final = 3
 """Exit code of the command when there is no history to report on."""
 _CHECK: Final = 60.0
-_AGAIN: Final = 3600.0
+_AGAIN: Final = HOUR
 _LONGEST: Final = 1800.0
 _SETTLED: Final = 300.0
 """Seconds after the end of a period in which its last samples arrive."""

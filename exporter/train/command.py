@@ -11,12 +11,12 @@ import msgspec
 import structlog
 from pydantic import ValidationError
 
-from exporter.backtest.read_csv import BacktestError, moment
 from exporter.config.load import load
 from exporter.config.sections.root import Config
 from exporter.config.sections.service import LogConfig
 from exporter.config.sections.train import Endpoint
-from exporter.config.values import duration
+from exporter.config.values import duration, moment
+from exporter.errors import InputError
 from exporter.labelled_incidents import read_incidents
 from exporter.models import Store, StoreError
 from exporter.models.retrain_requests import RetrainFolder, RetrainRequest
@@ -127,7 +127,7 @@ def _range(config: Config, options: Options) -> tuple[float, float]:
             raise UsageError("give --from or --since, not both")
         window = config.train.window if options.since is None else duration(options.since)
         start = end - window if options.start is None else moment(options.start)
-    except (ValueError, BacktestError) as error:
+    except ValueError as error:
         raise UsageError(f"--from, --to, --since: {error}") from None
     if start >= end:
         raise UsageError("--from must be earlier than --to")
@@ -140,7 +140,7 @@ def _planned(config: Config, options: Options, folder: RetrainFolder | None) -> 
     start, end = _range(config, options)
     try:
         events = [] if config.train.incidents is None else read_incidents(config.train.incidents)
-    except BacktestError as error:
+    except InputError as error:
         raise UsageError(str(error)) from None
     plan, store = Plan(), Store(config.models)
     shards = [Shard(index, config.train.shards) for index in range(config.train.shards)]

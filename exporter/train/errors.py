@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from exporter.backtest.read_csv import BacktestError
+from exporter.errors import InputError
 from exporter.source.errors import SourceError
 
 
@@ -22,5 +22,5 @@ def explained() -> Iterator[None]:
         yield
     except SourceError as error:
         raise TrainError(f"{error}; train again when the source is well") from None
-    except BacktestError as error:
+    except InputError as error:
         raise TrainError(str(error)) from None

@@ -69,7 +69,7 @@ class Silence:
 
 
 def read_known(config: Config, job: str, settings: JobConfig, start: float, end: float) -> Knowledge:
-    """Return all that is known of a job from `start` to `end` (Unix seconds). Raises BacktestError, TrainError."""
+    """Return all that is known of a job from `start` to `end` (Unix seconds). Raises InputError, TrainError."""
     train = config.train
     events: list[LabelledIncident] = [] if train.incidents is None else [*read_incidents(train.incidents)]
     if train.alerts is not None:

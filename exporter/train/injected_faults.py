@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from detectors.types import Batch, Floats, Key
+from detectors.units import HOUR
 from exporter.config.sections.job import JobConfig
 from exporter.labelled_incidents import LabelledIncident
 from exporter.train.holdout import HoldoutVerdicts
@@ -17,7 +18,7 @@ SIZE: Final = 3.0
 """Ranges of the values in the held-back time by which a fault moves them: to where they never were."""
 LARGEST: Final = 1e300
 """Most by which a fault moves a value, so that it stays finite."""
-LASTS: Final = 3600.0
+LASTS: Final = HOUR
 LEAST: Final = 3
 """Seconds of a fault, less in a short held-back time; least samples, unless it takes more to open an incident."""
 ENTITIES: Final = 20

@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Final
 
 from detectors.types import State
+from detectors.units import DAY
 from exporter.backtest.replay import Progress
 from exporter.config.sections.job import JobConfig
 from exporter.config.sections.root import Config
@@ -26,7 +27,7 @@ from exporter.train.time_split import beginning
 from exporter.train.time_split import split as split_at
 from exporter.train.training_job import Edit, EditedWindow, Exclusions, TrainingJob, unedited
 
-SHORT: Final = 172_800.0
+SHORT: Final = 2 * DAY
 """Seconds of training in which a detector may not have seen enough of the rhythm of a day to tell a fault from it."""
 AGAINST: Final = "old_generation"
 """Figure that says which switch of the store the model was compared with; 0 for none."""

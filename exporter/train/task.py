@@ -10,8 +10,8 @@ import structlog
 
 from exporter.config.sections.root import Config
 from exporter.config.sections.service import LogConfig
+from exporter.json_values import finite_values
 from exporter.models import Store, StoreError
-from exporter.models.signed_records import finite
 from exporter.observe.logs import configure
 from exporter.observe.progress import Bar
 from exporter.pipeline.shard import Shard
@@ -111,7 +111,9 @@ def _staged(task: TrainTask, training: Training, began: float) -> TrainOutcome:
     if task.stage in {"all", "gate"}:
         ruling = training.judge()
         if ruling.passed and task.stage == "gate":
-            return task.outcome("passed", ruling.reason, version=training.version, figures=finite(ruling.figures))
+            return task.outcome(
+                "passed", ruling.reason, version=training.version, figures=finite_values(ruling.figures)
+            )
     return _promoted(task, training, began)
 
 

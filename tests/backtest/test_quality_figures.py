@@ -5,12 +5,13 @@ import math
 import numpy as np
 import pytest
 
+from detectors.units import HOUR, WEEK
 from exporter.backtest.entity_result import Outcome
 from exporter.backtest.quality import figures, leading, overall
-from exporter.backtest.read_csv import BacktestError
+from exporter.errors import InputError
 from exporter.labelled_incidents import label_of, read_incidents
 
-STEP = 3600.0
+STEP = HOUR
 
 
 def outcome(label, flag, alert=()):
@@ -38,7 +39,7 @@ def test_events_found_and_false_alarms():
     assert found.precision == pytest.approx(2 / 3)
     assert found.f1 == pytest.approx(2 / 3)
     assert found.time_to_detect == 1.5 * STEP
-    assert found.series_weeks == pytest.approx(21 * STEP / 604800)
+    assert found.series_weeks == pytest.approx(21 * STEP / WEEK)
     assert found.false_per_series_week == pytest.approx(1 / found.series_weeks)
     assert found.alerts_per_week == pytest.approx(2 / found.weeks)
 
@@ -49,7 +50,7 @@ def test_a_short_break_does_not_make_two_incidents():
 
 def test_without_labels_nothing_is_claimed_about_finding():
     found = figures(outcome(None, "--x--"))
-    assert found.openings_per_series_week == pytest.approx(604800 / (4 * STEP))
+    assert found.openings_per_series_week == pytest.approx(WEEK / (4 * STEP))
     for name in ("recall", "precision", "f1", "time_to_detect", "false_per_series_week"):
         assert math.isnan(getattr(found, name))
 
@@ -69,7 +70,7 @@ def test_marked_history_does_not_count_and_otherwise_the_first_rows():
 def test_the_overall_alert_rate_is_that_of_all_entities_together():
     every = [figures(outcome(None, "-" * 10, "--x" + "-" * 7)) for _ in range(4)]
     total = overall("job", every, 1.0)
-    assert total.alerts_per_week == pytest.approx(4 / (9 * STEP / 604800))
+    assert total.alerts_per_week == pytest.approx(4 / (9 * STEP / WEEK))
 
 
 def test_incidents_label_the_entities_they_match(tmp_path):
@@ -102,7 +103,7 @@ def test_incidents_label_the_entities_they_match(tmp_path):
 def test_a_bad_incidents_file_is_a_clear_error(tmp_path, text, message):
     path = tmp_path / "incidents.yml"
     path.write_text(text)
-    with pytest.raises(BacktestError) as caught:
+    with pytest.raises(InputError) as caught:
         read_incidents(path)
     assert message in str(caught.value)
     assert str(path) in str(caught.value)

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from detectors.units import DAY
 from exporter.backtest.history import Record
 from exporter.backtest.replay import make_job, replay
 from exporter.config.load import load
@@ -123,7 +124,7 @@ def test_however_long_the_window_is_it_is_read_in_pieces_of_bounded_size(tmp_pat
     job = {"expr": "q", "step": "10m", "window": "2h", "rate": False, "detector": "robust"}
     config = Config.model_validate({"models": {"path": tmp_path}, "jobs": {"j": job}})
     asked.clear()
-    with Training(config, "j", Shard(), 0.0, 14 * 86_400.0) as training:
+    with Training(config, "j", Shard(), 0.0, 14 * DAY) as training:
         manifest = training.fit()
     assert manifest.quality["samples"] == 300 * (manifest.trained_to / 600 + 1)
     probe, *pieces = asked
