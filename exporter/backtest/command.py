@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from exporter.backtest.entity_result import Outcome, write
+from exporter.backtest.entity_result import EntityResult, write
 from exporter.backtest.output import as_json, as_table, as_trials
 from exporter.backtest.plot import MOST, plot
 from exporter.backtest.quality import Figures, figures, overall
@@ -75,7 +75,7 @@ def run(options: Options) -> None:
             known = read_alerts(config, options.alerts, start, end, job.step)
         runs = [backtest_prometheus(config, name, job, start, end, options.hold, options.plot)]
     seconds = time.perf_counter() - began
-    outcomes = sorted((outcome for each in runs for outcome in each.outcomes), key=lambda found: found.name)
+    outcomes = sorted((outcome for each in runs for outcome in each.results), key=lambda found: found.name)
     if known is not None:
         _label(outcomes, known, str(options.incidents or f"--labels-from-alerts {options.alerts}"))
     every = [figures(outcome) for outcome in outcomes]
@@ -126,7 +126,7 @@ def _range(options: Options) -> tuple[float, float]:
     return start, end
 
 
-def _label(outcomes: list[Outcome], known: Sequence[Incident] | Sequence[Alert], origin: str) -> None:
+def _label(outcomes: list[EntityResult], known: Sequence[Incident] | Sequence[Alert], origin: str) -> None:
     used = np.zeros(len(known), np.bool_)
     for outcome in outcomes:
         outcome.label, covered = label_of(outcome.key, outcome.times, known)
@@ -136,7 +136,7 @@ def _label(outcomes: list[Outcome], known: Sequence[Incident] | Sequence[Alert],
         _warn(f"{origin}: {int((~used).sum())} of {len(used)} incidents cover no sample and are not counted: {unused}")
 
 
-def _plot(outcomes: list[Outcome], every: list[Figures], folder: Path) -> None:
+def _plot(outcomes: list[EntityResult], every: list[Figures], folder: Path) -> None:
     most = sorted(range(len(outcomes)), key=lambda at: -every[at].openings)[:MOST]
     with Bar(len(most), "drawing") as bar:
         plot([outcomes[at] for at in sorted(most)], folder, bar.add)
@@ -156,7 +156,7 @@ def _shared(config: Config | None) -> Path:
     return folder
 
 
-def _publish(folder: Path, total: Figures, outcomes: list[Outcome]) -> None:
+def _publish(folder: Path, total: Figures, outcomes: list[EntityResult]) -> None:
     start = min(float(outcome.times.min()) for outcome in outcomes)
     end = max(float(outcome.times.max()) for outcome in outcomes)
     values = {name: float(getattr(total, name)) for name in FIGURES}

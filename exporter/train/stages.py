@@ -165,21 +165,14 @@ class Training:
 
     def _trials(self, state: State, split: int) -> tuple[Trial, int, Trial | None]:
         """Return what the new model and the old one, if there is one, make of the held-back time."""
-        course = HoldoutReplay(
-            self._make,
-            split,
-            self.last,
-            self.known.events,
-            self.known.silences,
-            self.progress,
-        )
+        course = HoldoutReplay(self._make, split, self.last, self.progress)
         against, old = generation_of(self._pointer()), self._in_service()
         models = [(state, split)]
         if old is not None:
             trained_to = round(old[1].trained_to / self.job.step)
             models.append((old[0], min(max(trained_to, self.first), split)))
         held = [course.run(*model, unedited) for model in models]
-        trials = [counted(self.name, each, self.known.events) for each in held]
+        trials = [counted(self.name, each, self.known.events, self.known.silences) for each in held]
         if trials[0].figures.series_weeks == 0:
             raise TrainError("the held-back time holds no sample: nothing to judge the new model by")
         if trials[0].figures.events < self.config.train.gate.least_events:

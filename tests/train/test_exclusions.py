@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from detectors.units import DAY
-from exporter.backtest.history import Record
+from exporter.backtest.history import VerdictHistory
 from exporter.backtest.replay import make_job, replay
 from exporter.config.load import load
 from exporter.config.sections.root import Config
@@ -89,13 +89,13 @@ def test_a_stored_candidate_judges_as_the_job_that_learnt_it_would_have_gone_on(
     history = {"history": (first - training.first + 1) * STEP_OF_THE_PAST}
     source = Prometheus(config.prometheus, config.limits)
     never_stopped = make_job("load", config.jobs["load"].model_copy(update=history), source, hold=True)
-    record = Record(first * STEP_OF_THE_PAST, STEP_OF_THE_PAST, training.last - first + 1)
+    record = VerdictHistory(STEP_OF_THE_PAST * np.arange(first, training.last + 1.0), STEP_OF_THE_PAST)
     for verdict in replay(never_stopped, first, training.last, lambda _: None):
         record.add(verdict)
     source.close()
-    assert held.bits["flag"][:, 4:].any()  # an hour later: which incidents are open is not the model's knowledge
-    np.testing.assert_array_equal(held.bits["flag"][:, 4:], record.flag[:, 4:])
-    np.testing.assert_array_equal(held.bits["present"][:, 1:], record.present[:, 1:])
+    assert held.flag[:, 4:].any()  # an hour later: which incidents are open is not the model's knowledge
+    np.testing.assert_array_equal(held.flag[:, 4:], record.flag[:, 4:])
+    np.testing.assert_array_equal(held.present[:, 1:], record.present[:, 1:])
 
 
 class Endless:
