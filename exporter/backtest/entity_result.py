@@ -1,4 +1,4 @@
-"""What a backtest found of each entity, row by row, and the files it is written to."""
+"""The verdicts of a backtest by entity, and the CSV files they are written to."""
 
 import csv
 from collections.abc import Sequence

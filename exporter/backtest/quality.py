@@ -1,4 +1,4 @@
-"""What the verdicts were worth: incidents against labelled events."""
+"""Quality metrics: incidents compared with labelled events."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Handing the figures of a backtest over to the running exporter, which shows them on its page."""
+"""Publishing the quality metrics of a backtest: the running exporter reads them and exposes them."""
 
 import time
 from collections.abc import Mapping
@@ -31,11 +31,11 @@ FIGURES: Final = {
     "alerts_per_week": "backtest_alerts",
     "events": "backtest_events",
 }
-"""What is handed over: name in `figures.Figures`, name in `SelfMetrics`."""
+"""What is published: name in `quality.Figures`, name in `SelfMetrics`."""
 
 
 class Published(msgspec.Struct, forbid_unknown_fields=False):
-    """The figures of one job, as they are kept in its file. None: nothing to tell."""
+    """The quality metrics of one job, as they are stored in its file; None where one has no value."""
 
     job: str
     time: float

@@ -1,4 +1,4 @@
-"""What is stored, whether it is whole, and what of it may go."""
+"""Listing, verifying and pruning stored models."""
 
 import json
 import time

@@ -23,7 +23,8 @@ from exporter.models.retrain_requests import RetrainFolder, RetrainRequest
 from exporter.observe.logs import configure
 from exporter.pipeline.shard import Shard
 from exporter.train.errors import TrainError
-from exporter.train.parallel import Backend, SpreadError, spread
+from exporter.train.parallel import Backend, spread
+from exporter.train.parallel_task import SpreadError
 from exporter.train.pushgateway import push
 from exporter.train.result import TrainOutcome, exit_code
 from exporter.train.task import Stage, TrainTask, run_task

@@ -1,4 +1,4 @@
-"""What goes wrong in a training."""
+"""Errors of a training."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,16 +8,16 @@ from exporter.source.errors import SourceError
 
 
 class TrainError(Exception):
-    """A model cannot be trained or judged now. The message says why and what to do; what is in service stays so."""
+    """A model cannot be trained or evaluated now; the current model stays. The message says why and what to do."""
 
 
 class Unneeded(TrainError):
-    """There is nothing to train or to put in service, and nothing is wrong. The message says why."""
+    """There is nothing to train or to promote, and nothing is wrong. The message says why."""
 
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Turn what goes wrong while samples are read and replayed into a TrainError."""
+    """Turn errors of reading and replaying samples into a TrainError."""
     try:
         yield
     except SourceError as error:

@@ -1,7 +1,9 @@
-"""What a model does with the time that was held back: the live cycle over it, counted against what is known."""
+"""The newest part of the training time, held out to evaluate a new model: where it begins, its replay, the counts."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 
@@ -9,20 +11,58 @@ from detectors.types import Flags, State
 from exporter.backtest.history import VerdictHistory
 from exporter.backtest.quality import Figures, count, overall
 from exporter.backtest.replay import Progress, replay
+from exporter.config.sections.train import TrainConfig
 from exporter.labelled_incidents import LabelledIncident, label_of
+from exporter.train.errors import TrainError
 from exporter.train.training_job import TrainingJob
+
+PROBES: Final = 200
+"""Points that are probed to find where the samples begin, before the whole window is read."""
+LONGEST_HELD: Final = 0.5
+"""Largest share of the time to hold out so that it contains enough labelled incidents."""
+
+
+def beginning(job: TrainingJob, first: int, last: int) -> int:
+    """Return the step (number since 1970) at which the samples begin. Raises SourceError, TrainError."""
+    if last - first < 2:
+        raise TrainError("the time to train on is shorter than two steps; see --from, --since and train.window")
+    width, coarse, begins = job.config.step, max((last - first) // PROBES, 1), []
+    for query in job.window.queries.values():
+        frame = job.source.range(query, first * width, last * width, coarse * width, job.config.max_series)
+        if len(frame.times):
+            begins.append(round(float(frame.times.min()) / width))
+    if not begins:
+        raise TrainError(
+            "the queries gave no sample in the training window; try them in Prometheus, and look at its retention"
+        )
+    return max(min(begins) - coarse + 1, first)
+
+
+def split(first: int, last: int, step: float, events: Sequence[LabelledIncident], config: TrainConfig) -> int:
+    """Return the last step to train on. More is held out where that gives enough labelled incidents to evaluate by.
+
+    Raises TrainError.
+    """
+    total = last - first + 1
+    at = last - max(round(config.holdout * total), 1)
+    starts = sorted((each.start for each in events), reverse=True)[: config.gate.least_events]
+    if starts and (wanted := math.floor(starts[-1] / step) - 1) < at:
+        at = max(wanted, last - round(max(LONGEST_HELD, config.holdout) * total))
+    if at <= first:
+        raise TrainError("there are too few samples to hold some back; train when there are more")
+    return at
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What a model made of the held-back time.
+    """The result of a model on the held-out time.
 
     Parameters
     ----------
     figures : Figures
         Of all entities together; `false` are incidents that began outside every event.
     judged : float
-        Share of the samples that got a verdict.
+        Share of the samples that were scored.
     flagged : float
         Share of the samples outside events with an open incident.
     faults, faults_found : int
@@ -36,7 +76,7 @@ class Trial:
     faults_found: int = 0
 
     def numbers(self) -> dict[str, float]:
-        """Return what is worth keeping, by name."""
+        """Return the numbers to keep, by name."""
         of = self.figures
         return {
             "events": of.events,

@@ -17,9 +17,8 @@ from exporter.pipeline.window import Chunk, FetchStats
 from exporter.source.prometheus import Prometheus
 from exporter.source.samples import RangeResult
 from exporter.train.errors import TrainError
-from exporter.train.holdout import HoldoutReplay
+from exporter.train.holdout import PROBES, HoldoutReplay, split
 from exporter.train.stages import Training
-from exporter.train.time_split import PROBES, split
 from exporter.train.training_job import EditedWindow, Exclusions, unedited
 from tests.train.conftest import STEP as STEP_OF_THE_PAST
 
