@@ -9,6 +9,7 @@ import numpy as np
 from deploy.demo.history import openmetrics
 from deploy.demo.local import LocalServer
 from detectors import Floats
+from detectors.units import DAY, HOUR
 
 METRIC: Final = "shop_latency_seconds"
 PAGES: Final = {"cart": 0.09, "checkout": 0.12, "search": 0.05}
@@ -19,7 +20,6 @@ FACTOR: Final = 4.0
 RAMP: Final = 15.0
 """Seconds until the fault has its full size, so that the rise of the score is visible."""
 NOISE: Final = 0.02
-DAY: Final = 86_400.0
 
 
 def labels(page: str) -> dict[str, str]:
@@ -41,7 +41,7 @@ def slowdown(since_fault: Floats | float) -> Floats:
 
 def history(now: float, step: float) -> Iterator[str]:
     """Yield two days of OpenMetrics lines up to `now`: each minute, and each `step` seconds in the last hour."""
-    times = np.concatenate([np.arange(now - 2 * DAY, now - 3600.0, 60.0), np.arange(now - 3600.0, now, step)])
+    times = np.concatenate([np.arange(now - 2 * DAY, now - HOUR, 60.0), np.arange(now - HOUR, now, step)])
     for number, page in enumerate(PAGES):
         rng = np.random.default_rng(number)
         yield from openmetrics(METRIC, labels(page), times.tolist(), usual(page, times, rng).tolist())

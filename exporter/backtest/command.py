@@ -8,17 +8,17 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from exporter.backtest.entity_result import Outcome, Run, write
+from exporter.backtest.entity_result import EntityResult, Run, write
 from exporter.backtest.output import as_json, as_table, as_trials
 from exporter.backtest.plot import MOST
 from exporter.backtest.plot import plot as draw
 from exporter.backtest.quality import Figures, figures, overall
 from exporter.backtest.quality_metrics import FIGURES, place, publish
-from exporter.backtest.read_csv import BacktestError, moment
 from exporter.backtest.settings import DEFAULT_NAME, Settings, configured
 from exporter.backtest.tune import Trial, advice, trials
 from exporter.config.sections.root import Config
-from exporter.config.values import duration
+from exporter.config.values import duration, moment
+from exporter.errors import InputError
 from exporter.labelled_incidents import Alert, Incident, label_of
 from exporter.observe.progress import Bar
 
@@ -26,7 +26,7 @@ from exporter.observe.progress import Bar
 def chosen(
     path: Path | None, profile: str | None, job: str | None, changes: Sequence[str], detector: str | None
 ) -> tuple[Config | None, Settings]:
-    """Return the configuration, if there is one, and the settings of the job. Raises BacktestError, ConfigError."""
+    """Return the configuration, if there is one, and the settings of the job. Raises InputError, ConfigError."""
     if path is None:
         return None, Settings(DEFAULT_NAME, None, changes, detector)
     config, name = configured(path, profile, job)
@@ -34,7 +34,7 @@ def chosen(
 
 
 def time_range(since: str | None, start: str | None, end: str | None) -> tuple[float, float]:
-    """Return start and end in Unix seconds of the flags --since, --from and --to. Raises BacktestError."""
+    """Return start and end in Unix seconds of the flags --since, --from and --to. Raises InputError."""
     try:
         last = time.time() if end is None else moment(end)
         if start is not None and since is None:
@@ -42,15 +42,15 @@ def time_range(since: str | None, start: str | None, end: str | None) -> tuple[f
         if since is not None and start is None:
             return last - duration(since), last
     except ValueError as error:
-        raise BacktestError(f"--from, --to, --since: {error}") from None
-    raise BacktestError("give either --since or --from for the start of the backtest")
+        raise InputError(f"--from, --to, --since: {error}") from None
+    raise InputError("give either --since or --from for the start of the backtest")
 
 
 def shared_folder(config: Config | None) -> Path:
-    """Return the folder from which the running exporter reads published metrics. Raises BacktestError without one."""
+    """Return the folder from which the running exporter reads published metrics. Raises InputError without one."""
     folder = None if config is None else place(config)
     if folder is None:
-        raise BacktestError(
+        raise InputError(
             "--publish: the configuration has no folder that the running exporter reads; set models: {path: …} or "
             "state: {path: …}, on a volume that both can access"
         )
@@ -70,7 +70,7 @@ def finish(
     as_object: bool,
     shared: Path | None,
 ) -> None:
-    """Write the results of a backtest to standard output and files. Raises BacktestError.
+    """Write the results of a backtest to standard output and files. Raises InputError.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def finish(
     shared : Path or None
         Folder to publish the quality metrics in.
     """
-    outcomes = sorted((outcome for each in runs for outcome in each.outcomes), key=lambda found: found.name)
+    outcomes = sorted((outcome for each in runs for outcome in each.results), key=lambda found: found.name)
     if known is not None:
         _label(outcomes, known, origin)
     every = [figures(outcome) for outcome in outcomes]
@@ -111,7 +111,7 @@ def finish(
         )
 
 
-def _label(outcomes: list[Outcome], known: Sequence[Incident] | Sequence[Alert], origin: str) -> None:
+def _label(outcomes: list[EntityResult], known: Sequence[Incident] | Sequence[Alert], origin: str) -> None:
     used = np.zeros(len(known), np.bool_)
     for outcome in outcomes:
         outcome.label, covered = label_of(outcome.key, outcome.times, known)
@@ -121,7 +121,7 @@ def _label(outcomes: list[Outcome], known: Sequence[Incident] | Sequence[Alert],
         _warn(f"{origin}: {int((~used).sum())} of {len(used)} incidents cover no sample and are not counted: {unused}")
 
 
-def _plot(outcomes: list[Outcome], every: list[Figures], folder: Path) -> None:
+def _plot(outcomes: list[EntityResult], every: list[Figures], folder: Path) -> None:
     most = sorted(range(len(outcomes)), key=lambda at: -every[at].openings)[:MOST]
     with Bar(len(most), "drawing") as bar:
         draw([outcomes[at] for at in sorted(most)], folder, bar.add)
@@ -129,14 +129,14 @@ def _plot(outcomes: list[Outcome], every: list[Figures], folder: Path) -> None:
         _warn(f"--plot: plots of the {len(most)} entities with most incidents; there are {len(outcomes)} in all")
 
 
-def _publish(folder: Path, total: Figures, outcomes: list[Outcome]) -> None:
+def _publish(folder: Path, total: Figures, outcomes: list[EntityResult]) -> None:
     start = min(float(outcome.times.min()) for outcome in outcomes)
     end = max(float(outcome.times.max()) for outcome in outcomes)
     values = {name: float(getattr(total, name)) for name in FIGURES}
     try:
         file = publish(folder, total.name, start, end, values)
     except OSError as error:
-        raise BacktestError(f"--publish {folder}: {error.strerror}; the exporter keeps the previous metrics") from None
+        raise InputError(f"--publish {folder}: {error.strerror}; the exporter keeps the previous metrics") from None
     sys.stderr.write(f"published: {file}\n")
 
 

@@ -50,10 +50,10 @@ def backtest(
 ) -> None:
     """Evaluate the past as the exporter would have: incidents found, missed and false, and alerts per week."""
     from exporter.backtest import command
-    from exporter.backtest.read_csv import BacktestError
     from exporter.backtest.run_files import backtest_files
     from exporter.backtest.run_prometheus import backtest_prometheus
     from exporter.config.load import ConfigError
+    from exporter.errors import InputError
     from exporter.labelled_incidents import Alert, Incident, read_alerts, read_incidents
 
     log_warnings_only()
@@ -97,5 +97,5 @@ def backtest(
             as_object=json,
             shared=shared,
         )
-    except (BacktestError, ConfigError) as error:
+    except (InputError, ConfigError) as error:
         fail(error, code=2)

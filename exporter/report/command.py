@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from exporter.atomic_files import write_atomically
-from exporter.backtest.read_csv import moment
 from exporter.config.sections.root import Config
+from exporter.config.values import moment
 from exporter.redact import masked
 from exporter.report.charts import require_matplotlib
 from exporter.report.collect import gather

@@ -10,16 +10,17 @@ import msgspec
 import structlog
 from pydantic import ValidationError
 
-from exporter.backtest.read_csv import BacktestError, moment
 from exporter.config.sections.root import Config
 from exporter.config.sections.train import Endpoint
-from exporter.config.values import duration
+from exporter.config.values import duration, moment
+from exporter.errors import InputError
 from exporter.labelled_incidents import read_incidents
 from exporter.models import Store, StoreError
 from exporter.models.retrain_requests import RetrainFolder, RetrainRequest
 from exporter.pipeline.shard import Shard
 from exporter.train.errors import TrainError
-from exporter.train.parallel import SpreadError, spread
+from exporter.train.parallel import spread
+from exporter.train.parallel_task import SpreadError
 from exporter.train.pushgateway import push
 from exporter.train.result import TrainOutcome, exit_code
 from exporter.train.task import Stage, TrainTask, run_task
@@ -74,7 +75,7 @@ def time_range(config: Config, since: str | None, start: str | None, end: str | 
             raise UsageError("give --from or --since, not both")
         window = config.train.window if since is None else duration(since)
         first = last - window if start is None else moment(start)
-    except (ValueError, BacktestError) as error:
+    except (ValueError, InputError) as error:
         raise UsageError(f"--from, --to, --since: {error}") from None
     if first >= last:
         raise UsageError("--from must be earlier than --to")
@@ -111,7 +112,7 @@ def plan(
     start, end = period
     try:
         events = [] if config.train.incidents is None else read_incidents(config.train.incidents)
-    except BacktestError as error:
+    except InputError as error:
         raise UsageError(str(error)) from None
     made, store, folder = Plan(), Store(config.models), RetrainFolder.of(config)
     shards = [Shard(index, config.train.shards) for index in range(config.train.shards)]

@@ -8,8 +8,6 @@ import pytest
 
 from tests.support.command import backtest
 
-HOUR = 3600
-
 
 def rows(path):
     with path.open(newline="") as file:

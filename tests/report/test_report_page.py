@@ -7,7 +7,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from tests.report.conftest import DAY, SCRIPT
+from detectors.units import DAY
+from tests.report.conftest import SCRIPT
 
 pytestmark = pytest.mark.servers
 _VOID = {"meta", "br", "path", "use"}
