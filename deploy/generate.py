@@ -1,4 +1,4 @@
-"""Write the generated files below deploy/, or say that they are out of date: `python -m deploy.generate [--check]`."""
+"""Write the generated files under deploy/, or report which are out of date: `python -m deploy.generate [--check]`."""
 
 import argparse
 import sys
@@ -15,11 +15,11 @@ OUTPUTS: Final[Mapping[str, Callable[[], str]]] = {
     "deploy/manifests/anomaly-exporter.yaml": manifests.all_in_one,
     "deploy/manifests/kustomization.yaml": manifests.kustomization,
 }
-"""What makes the text of each generated file, by its path in the repository; a further file is one more line here."""
+"""Function that returns the text of each generated file, by its path in the repository."""
 
 
 def outdated(root: Path = ROOT) -> dict[str, str]:
-    """Return the right text of every file that has another, or is missing, by path."""
+    """Return the correct text of every file that differs or is missing, by path."""
     texts = {name: make() for name, make in OUTPUTS.items()} | chart.files()
     return {name: text for name, text in texts.items() if _content(root / name) != text.encode()}
 
@@ -29,7 +29,7 @@ def _content(path: Path) -> bytes | None:
 
 
 def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
-    """Bring the files up to date and return 0; with --check, return 1 when they are not."""
+    """Update the files and return 0; with --check, return 1 if any is out of date."""
     parser = argparse.ArgumentParser(prog="python -m deploy.generate", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when a file is out of date")
     check = parser.parse_args(arguments).check

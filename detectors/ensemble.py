@@ -1,39 +1,38 @@
-"""Several detectors, one verdict."""
+"""Several detectors combined into one score."""
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 import numpy as np
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
+from detectors.stateful import StatefulDetector
 from detectors.types import Batch, Detector, Flags, Floats, Judgement, State
 
 BOUND: Final = 100.0
-"""In a mean no member counts for more than this, or less than its inverse: none has a veto."""
+"""Scores are clipped to this and to its inverse before the mean is taken, so that no member has a veto."""
 
 
 @dataclass(kw_only=True)
-class Ensemble:
-    """The scores of several detectors, combined; a member without a verdict has no say.
+class Ensemble(StatefulDetector):
+    """The combined scores of several detectors; members whose score is NaN are ignored.
 
-    Every member is scaled to 1 at its own line, so scores are ratios and their mean is the geometric one: a member
-    whose score grows without end cannot outvote the others, as it would in an arithmetic mean (Kriegel et al. 2011,
-    Interpreting and Unifying Outlier Scores, doi:10.1137/1.9781611972818.2, on why scores must be made alike first).
-    `max` is the most alarmed member; `vote` exceeds 1 where more than half of the members do.
+    Every member's score is 1 at its own threshold, so scores are ratios and `mean` is the geometric mean: an unbounded
+    score cannot outvote the others, as it would in an arithmetic mean. Kriegel et al. (2011), Interpreting and
+    Unifying Outlier Scores, doi:10.1137/1.9781611972818.2, explain why scores must be put on one scale first.
+    `max` is the largest score; `vote` exceeds 1 where more than half of the members' scores do.
     """
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
-
-    window: Annotated[int, Field(ge=2, description="samples of the members that do not say otherwise")] = 60
+    window: Annotated[int, Field(ge=2, description="window of the members that do not set one, in samples")] = 60
     detectors: Annotated[
         tuple[str | dict[str, dict[str, Any] | None], ...], Field(min_length=2, max_length=10, description="members")
     ] = ("robust", "isolation_forest")
-    combine: Annotated[Literal["max", "mean", "vote"], Field(description="how the scores become one")] = "mean"
+    combine: Annotated[Literal["max", "mean", "vote"], Field(description="how the scores are combined")] = "mean"
 
     _members: dict[str, Detector] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        from detectors import make  # which imports us when asked for an ensemble
+        from detectors import make  # imports this module when an ensemble is configured
 
         self._members = {}
         for number, spec in enumerate(self.detectors):
@@ -49,7 +48,7 @@ class Ensemble:
         self.window = max(self.window, *(member.window for member in self._members.values()))
 
     def fit(self, history: Batch) -> Self:
-        """Fit all members. Raises ValueError with the names of those that found too little to learn from."""
+        """Fit all members. Raises ValueError naming the members that had too little data."""
         failed = []
         for label, member in self._members.items():
             try:
@@ -61,12 +60,12 @@ class Ensemble:
         return self
 
     def score(self, batch: Batch) -> Judgement:
-        """Judge the newest sample of each entity; forecast and band are those of the first member that has them."""
+        """Score the newest sample of each entity. Forecast and band come from the first member that has them."""
         judgements = [member.score(batch) for member in self._members.values()]
         first = judgements[0]
         expected, lower, upper = first.expected.copy(), first.lower.copy(), first.upper.copy()
         for other in judgements[1:]:
-            # A forecast comes with its own band: that of another member need not even contain it.
+            # Forecast and band stay a pair: the band of another member need not even contain the forecast.
             better = np.isnan(expected) | (np.isnan(lower) & np.isfinite(other.lower))
             for mine, theirs in ((expected, other.expected), (lower, other.lower), (upper, other.upper)):
                 np.copyto(mine, theirs, where=better)
@@ -78,13 +77,13 @@ class Ensemble:
         share = np.divide(total, whole, out=np.full_like(total, 1.0 / total.shape[1]), where=whole > 0)
         return Judgement(score, expected, lower, upper, np.where(np.isfinite(score)[:, None], share, np.nan))
 
-    def update(self, fresh: Batch, held: Flags, adopted: Flags) -> None:
-        """Let every member learn."""
+    def update(self, fresh: Batch, frozen: Flags, rebaselined: Flags) -> None:
+        """Update every member."""
         for member in self._members.values():
-            member.update(fresh, held, adopted)
+            member.update(fresh, frozen, rebaselined)
 
     def state(self) -> State:
-        """Return the states of the members, each name after its member's."""
+        """Return the states of all members; the names of a member's arrays begin with its label."""
         return {
             f"{label}.{name}": array
             for label, member in self._members.items()
@@ -92,7 +91,7 @@ class Ensemble:
         }
 
     def restore(self, state: State) -> Self:
-        """Take over what `state()` returned. Raises ValueError when it is of other members or does not fit them."""
+        """Load what `state()` returned. Raises ValueError when it belongs to other members or does not fit them."""
         parts: dict[str, State] = {label: {} for label in self._members}
         for name, array in state.items():
             label = next((label for label in parts if name.startswith(f"{label}.")), None)
@@ -108,14 +107,14 @@ class Ensemble:
 
 
 def _combined(scores: Floats, how: str) -> Floats:
-    """Return the scores (M, E) of M members as one, shape (E,); NaN where no member has one."""
+    """Return the combined score, shape (E,), of the scores (M, E) of M members; NaN where no member has one."""
     known = np.isfinite(scores)
     count = known.sum(axis=0)
     if how == "mean":
         logs = np.log(np.clip(np.where(known, scores, 1.0), 1.0 / BOUND, BOUND))
         combined = np.exp(logs.sum(axis=0) / np.maximum(count, 1))
     else:
-        # The score that the k most alarmed members reach: k = 1, or more than half of those that have one.
+        # The k-th largest score: k = 1, or more than half of the members that have a score.
         falling = -np.sort(-np.where(known, scores, -np.inf), axis=0)
         rank = count // 2 if how == "vote" else np.zeros_like(count)
         combined = np.take_along_axis(falling, rank[None], axis=0)[0]

@@ -1,36 +1,60 @@
-"""Per-entity state as arrays that follow the entities as they come and go."""
+"""Per-entity state: arrays whose rows follow the entities as they appear and disappear."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from detectors.types import Key, State
+from detectors.types import Batch, Key, State
 
 KEYS_FIELD: Final = "keys"
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One state array: what a new entity's row is filled with, the shape of a row, the type."""
+    """One state array.
+
+    Parameters
+    ----------
+    fill : float
+        Initial value of a new entity's row.
+    shape : tuple of int
+        Shape of one entity's row; () is a single number.
+    dtype : DTypeLike
+        Type of the elements.
+    """
 
     fill: float
     shape: tuple[int, ...] = ()
     dtype: DTypeLike = np.float64
 
     def rows(self, count: int) -> NDArray[Any]:
-        """Return `count` fresh rows."""
+        """Return `count` rows of new entities."""
         return np.full((count, *self.shape), self.fill, self.dtype)
 
 
 class EntityState:
-    """State arrays with the entity as first axis, in the order of the keys last aligned to.
+    """State arrays with one row per entity, in the order of `keys`.
 
-    The order of rows is the order of `keys`, so that in the steady state, where a job passes the same tuple again and
-    again, arrays are used as they are. Entities that are gone lose their rows: memory is bounded by those there are.
+    A job passes the same tuple of keys while its entities stay the same, and then the arrays are used without copying.
+    The rows of entities that disappear are dropped, so memory is bounded by the number of current entities.
+
+    Parameters
+    ----------
+    columns : mapping of str to Column
+        The state arrays by name.
+
+    Examples
+    --------
+    >>> entities = EntityState({"seen": Column(0.0)})
+    >>> entities.align(((("pod", "a"),), (("pod", "b"),)))
+    >>> entities["seen"] = np.array([1.0, 2.0])
+    >>> entities.align(((("pod", "b"),), (("pod", "c"),)))
+    >>> entities["seen"].tolist()
+    [2.0, 0.0]
     """
 
     def __init__(self, columns: Mapping[str, Column]) -> None:
@@ -39,23 +63,23 @@ class EntityState:
         self._arrays = {name: column.rows(0) for name, column in self._columns.items()}
 
     def __getitem__(self, name: str) -> NDArray[Any]:
-        """Return the array of a column, shape (E, …). It is the state itself, not a copy."""
+        """Return the array of a column, shape (E, ...): the state itself, not a copy."""
         return self._arrays[name]
 
     def __setitem__(self, name: str, rows: NDArray[Any]) -> None:
         self._arrays[name][...] = rows
 
     def align(self, keys: tuple[Key, ...]) -> None:
-        """Make the arrays follow `keys`: known entities keep their rows, new ones get fresh rows, others go."""
+        """Make the arrays follow `keys`: known entities keep their rows, new ones get initial rows."""
         if keys is not self.keys:
             self._arrays = self.view(keys)
             self.keys = keys
 
     def view(self, keys: tuple[Key, ...]) -> dict[str, NDArray[Any]]:
-        """Return the arrays as they would be after `align(keys)`, leaving the state as it is."""
+        """Return the arrays as they would be after `align(keys)`. The state does not change."""
         if keys is self.keys:
             return self._arrays
-        # One dictionary look-up per entity, about 0.5 µs, and only in cycles in which entities came or went.
+        # One dictionary look-up per entity, about 0.5 µs, and only in cycles in which the set of entities changed.
         row_of = {key: row for row, key in enumerate(self.keys)}
         old = np.fromiter((row_of.get(key, -1) for key in keys), np.int64, len(keys))
         known = old >= 0
@@ -66,11 +90,11 @@ class EntityState:
         return arrays
 
     def state(self) -> State:
-        """Return keys and arrays, enough to restore."""
+        """Return copies of the keys and arrays, enough to restore."""
         return {KEYS_FIELD: encode_keys(self.keys), **{name: array.copy() for name, array in self._arrays.items()}}
 
     def restore(self, state: State) -> None:
-        """Take over what `state()` returned. Raises ValueError when columns or shapes differ."""
+        """Load what `state()` returned. Raises ValueError when columns or shapes differ."""
         if missing := {KEYS_FIELD, *self._columns} - set(state):
             raise ValueError(f"the saved state lacks {', '.join(sorted(missing))}")
         keys = decode_keys(state[KEYS_FIELD])
@@ -83,11 +107,57 @@ class EntityState:
         self.keys, self._arrays = keys, arrays
 
 
+class LazyEntityState:
+    """An EntityState that is created with the first batch, when the number of channels is known.
+
+    Parameters
+    ----------
+    columns : callable
+        Returns the columns of an entity with the given number of channels.
+    per_channel : str
+        Name of a column of shape (channels,): its saved array, shape (E, C), gives the number of channels of a state.
+    """
+
+    def __init__(self, columns: Callable[[int], Mapping[str, Column]], per_channel: str) -> None:
+        self._columns, self._per_channel = columns, per_channel
+        self._entities: EntityState | None = None
+
+    def of(self, channels: int) -> EntityState:
+        """Return the state, created by the first call."""
+        if self._entities is None:
+            self._entities = EntityState(self._columns(channels))
+        return self._entities
+
+    def view(self, batch: Batch) -> dict[str, NDArray[Any]]:
+        """Return the arrays for the entities of `batch`. The state does not change."""
+        return self.of(len(batch.channels)).view(batch.keys)
+
+    def align(self, batch: Batch) -> EntityState:
+        """Return the state after making its rows follow the entities of `batch`."""
+        entities = self.of(len(batch.channels))
+        entities.align(batch.keys)
+        return entities
+
+    def state(self) -> State:
+        """Return keys and arrays; empty before the first batch."""
+        return {} if self._entities is None else self._entities.state()
+
+    def restore(self, state: State) -> None:
+        """Load what `state()` returned; an empty one changes nothing. Raises ValueError when it does not fit."""
+        if not state:
+            return
+        if self._per_channel not in state or state[self._per_channel].ndim != 2:
+            raise ValueError(f"the saved state holds no {self._per_channel!r} by entity and channel")
+        entities = EntityState(self._columns(state[self._per_channel].shape[1]))
+        entities.restore(state)
+        self._entities = entities
+
+
 def encode_keys(keys: tuple[Key, ...]) -> NDArray[np.generic]:
-    """Return keys as an array of bytes, for a state."""
+    """Return the keys as an array of bytes, to be saved in a state."""
     return np.frombuffer(json.dumps(keys).encode(), np.uint8)
 
 
 def decode_keys(array: NDArray[np.generic]) -> tuple[Key, ...]:
-    """Return what `encode_keys` was given. Raises ValueError."""
+    """Return the keys that `encode_keys` encoded. Raises ValueError when the bytes are not such keys."""
     return tuple(tuple((str(name), str(value)) for name, value in key) for key in json.loads(array.tobytes()))

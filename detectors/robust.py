@@ -1,44 +1,37 @@
-"""Distance from the entity's own median, in robust standard deviations."""
+"""Distance of the newest sample from the entity's own median, in robust standard deviations."""
 
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, Final, Self
+from typing import Annotated, Final, Self
 
 import numpy as np
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from detectors.rolling_baseline import Baseline
+from detectors.stateful import StatefulDetector
 from detectors.types import Batch, Flags, Judgement, State
 
 _LARGEST: Final = float(np.finfo(np.float64).max)
 
 
 @dataclass(kw_only=True)
-class Robust:
-    """Modified z-score of the newest sample against the window before it; no fit needed.
+class Robust(StatefulDetector):
+    """Modified z-score of the newest sample against the window before it. Needs no training.
 
     The score is the largest |x - median| / scale over the channels, divided by `deviations`, so that 1 is the edge of
     the band. Source: Iglewicz & Hoaglin (1993), How to Detect and Handle Outliers, ISBN 0-87389-247-X.
     """
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
-
     window: Annotated[int, Field(ge=2, description="samples looked at; default: the job's window")] = 60
     deviations: Annotated[float, Field(gt=0, description="half width of the band in robust standard deviations")] = 6.0
-    min_samples: Annotated[
-        int, Field(ge=2, description="samples before the first verdict, at most half the window")
-    ] = 10
+    min_samples: Annotated[int, Field(ge=2, description="samples before the first score, at most half the window")] = 10
 
     _baseline: Baseline = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._baseline = Baseline(self.window, self.min_samples)
 
-    def fit(self, history: Batch) -> Self:  # noqa: ARG002 - the window is all the history it needs
-        """Do nothing: the window is all the history it needs."""
-        return self
-
     def score(self, batch: Batch) -> Judgement:
-        """Judge the newest sample of each entity."""
+        """Score the newest sample of each entity."""
         level = self._baseline.level(batch)
         newest = batch.values[:, :, -1]
         with np.errstate(over="ignore", invalid="ignore"):
@@ -50,15 +43,15 @@ class Robust:
         score = np.fmax.reduce(ratio, axis=1, initial=np.nan)
         return Judgement(score, level.center, lower, upper, np.where(np.isfinite(share), share, 0.0))
 
-    def update(self, fresh: Batch, held: Flags, adopted: Flags) -> None:
-        """Move the level of entities without an incident."""
-        self._baseline.update(fresh, held, adopted)
+    def update(self, fresh: Batch, frozen: Flags, rebaselined: Flags) -> None:
+        """Update the baseline of entities without an incident."""
+        self._baseline.update(fresh, frozen, rebaselined)
 
     def state(self) -> State:
-        """Return levels and masks."""
+        """Return the state of the baseline."""
         return self._baseline.state()
 
     def restore(self, state: State) -> Self:
-        """Take over what `state()` returned."""
+        """Load what `state()` returned. Raises ValueError when it does not fit."""
         self._baseline.restore(state)
         return self

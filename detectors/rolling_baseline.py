@@ -1,4 +1,4 @@
-"""What is normal for an entity: median and spread of its own recent samples, incidents left out."""
+"""The normal level of an entity: median and spread of its recent samples, without those of incidents."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -6,30 +6,39 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.entity_state import Column, EntityState
+from detectors.entity_state import Column, EntityState, LazyEntityState
+from detectors.stateful import LastScore
 from detectors.types import Batch, Flags, Floats, State
 
 MAD_TO_SIGMA: Final = 1.4826
 MEAN_DEVIATION_TO_SIGMA: Final = 1.2533
+"""Standard deviation of a normal variable over its median absolute, and over its mean absolute deviation."""
 _ROWS: Final = 512
-"""Rows worked on at a time: their intermediate results stay in the processor's cache, which is three times as fast."""
+"""Rows per block: their intermediate results stay in the processor's cache, which is three times as fast."""
 
 
 def median_and_scale(samples: Floats) -> tuple[Floats, Floats, Floats]:
-    """Return median, scale and number of samples along the last axis, NaN left out.
+    """Return median, scale and number of samples along the last axis. NaN is ignored.
 
     The scale estimates a standard deviation: 1.4826 MAD, or 1.2533 times the mean absolute deviation where more than
     half of the samples are equal (Iglewicz & Hoaglin 1993, How to Detect and Handle Outliers, ISBN 0-87389-247-X).
-    It never falls below a millionth of the median, so that a constant series has a usable band.
+    It is at least a millionth of the median, so that a constant series has a usable band.
 
     Parameters
     ----------
     samples : Floats, shape (..., T)
+        Samples in any order; NaN is a missing one.
 
     Returns
     -------
     median, scale, count : Floats, shape (...)
         NaN, NaN, 0 where there is no sample.
+
+    Examples
+    --------
+    >>> median, scale, count = median_and_scale(np.array([1.0, 2.0, 3.0, 4.0, 100.0, np.nan]))
+    >>> float(median), float(scale), float(count)
+    (3.0, 1.4826, 5.0)
     """
     shape, size = samples.shape[:-1], samples.shape[-1]
     middle, scale, count = (np.full(shape, fill).ravel() for fill in (np.nan, np.nan, 0.0))
@@ -47,12 +56,12 @@ def median_and_scale(samples: Floats) -> tuple[Floats, Floats, Floats]:
 def _whole(ordered: Floats) -> tuple[Floats, Floats, Floats]:
     """Return median, scale and count of sorted rows without NaN.
 
-    The h samples nearest to the median are neighbours in the sorted row, so the h-th smallest deviation is the least,
-    over all runs of h neighbours, of the larger deviation of the two ends: no second sort.
+    The h samples nearest to the median are neighbours in the sorted row, so the h-th smallest deviation is the
+    minimum, over all runs of h neighbours, of the larger deviation of the two ends. This avoids a second sort.
     """
     size = ordered.shape[1]
     low, high = (size - 1) // 2, size // 2
-    middle = 0.5 * ordered[:, low] + 0.5 * ordered[:, high]  # halves first, lest 1e308 overflow
+    middle = 0.5 * ordered[:, low] + 0.5 * ordered[:, high]  # halved before the sum, which could overflow at 1e308
     above = ordered - middle[:, None]
     below = -above
 
@@ -69,7 +78,7 @@ def _whole(ordered: Floats) -> tuple[Floats, Floats, Floats]:
 
 
 def _with_gaps(ordered: Floats) -> tuple[Floats, Floats, Floats]:
-    """Return median, scale and count of rows sorted with NaN last: one `_whole` for each number of samples."""
+    """Return median, scale and count of rows sorted with NaN last, by one call of `_whole` per number of samples."""
     count = np.isfinite(ordered).sum(axis=1)
     middle, scale = np.full(len(ordered), np.nan), np.full(len(ordered), np.nan)
     for size in np.unique(count[count > 0]):
@@ -80,53 +89,55 @@ def _with_gaps(ordered: Floats) -> tuple[Floats, Floats, Floats]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Level:
-    """Normal level of every entity: centre and scale, shape (E, C); NaN where not known yet."""
+    """Normal level of every entity: centre and scale, shape (E, C); NaN where it is not known yet."""
 
     center: Floats
     scale: Floats
 
 
 class Baseline:
-    """The normal level of every entity, from its window without the newest sample and without incidents.
+    """The normal level of every entity: its window without the newest sample and without incidents.
 
-    While an incident is open the level is the last one before it, so that an outage longer than the window does not
-    become normal; its samples stay left out until they have left the window, or until they are adopted.
+    While an incident is open the level stays the one before it, so an outage longer than the window does not become
+    normal. The samples of an incident stay masked until they leave the window or the entity is rebaselined.
+
+    Parameters
+    ----------
+    window : int
+        Number of samples looked at.
+    min_samples : int
+        Number of samples before there is a level, at most half the window.
     """
 
     def __init__(self, window: int, min_samples: int) -> None:
         self._window, self.min_samples = window, min(min_samples, max(window // 2, 1))
-        self._roster: EntityState | None = None
+        self._entities = LazyEntityState(self._columns, per_channel="center")
         self._until = np.nan
-        self._last: tuple[Batch, Level] | None = None
+        self._last: LastScore[tuple[Batch, Level]] = LastScore()
 
-    def _aligned(self, channels: int) -> EntityState:
-        if self._roster is None:
-            self._roster = EntityState(
-                {
-                    "center": Column(np.nan, (channels,)),
-                    "scale": Column(np.nan, (channels,)),
-                    "frozen": Column(False, (), np.bool_),
-                    "masked": Column(False, (self._window,), np.bool_),
-                }
-            )
-        return self._roster
+    def _columns(self, channels: int) -> dict[str, Column]:
+        return {
+            "center": Column(np.nan, (channels,)),
+            "scale": Column(np.nan, (channels,)),
+            "frozen": Column(False, (), np.bool_),
+            "masked": Column(False, (self._window,), np.bool_),
+        }
 
     def level(self, batch: Batch) -> Level:
-        """Return what is normal for the newest sample of `batch`; learns nothing."""
-        known = self._aligned(len(batch.channels)).view(batch.keys)
+        """Return the normal level at the newest sample of `batch`. Learns nothing."""
+        known = self._entities.view(batch)
         past = self.normal(batch)[:, :, :-1]
-        with np.errstate(over="ignore", invalid="ignore"):  # 1e308 may overflow to inf: then there is no level
+        with np.errstate(over="ignore", invalid="ignore"):  # 1e308 may overflow to inf, and then there is no level
             center, scale, count = median_and_scale(past)
         fresh = (count >= self.min_samples) & np.isfinite(scale) & ~known["frozen"][:, None]
         level = Level(np.where(fresh, center, known["center"]), np.where(fresh, scale, known["scale"]))
-        self._last = (batch, level)
+        self._last.keep(batch, (batch, level))
         return level
 
     def normal(self, batch: Batch) -> Floats:
-        """Return the window with the samples of incidents left out but for the newest sample, shape (E, C, T)."""
+        """Return the window, shape (E, C, T), with the samples of incidents as NaN, except for the newest sample."""
         values = batch.values[:, :, -self._window :]
-        known = self._aligned(len(batch.channels)).view(batch.keys)
-        masked = self._shifted(known["masked"], batch)[:, -values.shape[2] :]
+        masked = self._shifted(self._entities.view(batch)["masked"], batch)[:, -values.shape[2] :]
         if not masked[:, :-1].any():
             return values
         return np.where(masked[:, None, :] & (np.arange(values.shape[2]) < values.shape[2] - 1), np.nan, values)
@@ -143,58 +154,53 @@ class Baseline:
         moved[:, : self._window - shift] = masked[:, shift:]
         return moved
 
-    def update(self, fresh: Batch, held: Flags, adopted: Flags) -> None:
-        """Keep the level of entities without an incident; leave the samples of the others out.
+    def update(self, fresh: Batch, frozen: Flags, rebaselined: Flags) -> None:
+        """Store the level of entities without an incident; mask the samples of the others.
 
-        Raises ValueError unless `level` was asked for the same newest sample before.
+        Raises ValueError unless `level` was called for the same newest sample before.
         """
         if not len(fresh.times):
             return
-        if self._last is None or self._last[0].keys is not fresh.keys or self._last[0].times[-1] != fresh.times[-1]:
-            raise ValueError("update() follows score() of the same samples")
-        batch, level = self._last
-        roster = self._aligned(len(fresh.channels))
-        roster.align(fresh.keys)
+        batch, level = self._last.take(fresh)
+        entities = self._entities.align(fresh)
         for name, learnt in (("center", level.center), ("scale", level.scale)):
-            keep = held[:, None] & np.isfinite(roster[name])
-            roster[name] = np.where(keep, roster[name], learnt)
-        masked = self._shifted(roster["masked"], batch)
-        # Of several new samples only the newest was judged: the others belong to an incident that was open before.
-        masked[:, self._window - min(len(fresh.times), self._window) : -1] = (held & roster["frozen"])[:, None]
-        masked[:, -1] = held
-        roster["masked"] = masked
-        self._adopt(np.flatnonzero(adopted), batch)
-        roster["frozen"] = held & ~adopted
+            keep = frozen[:, None] & np.isfinite(entities[name])
+            entities[name] = np.where(keep, entities[name], learnt)
+        masked = self._shifted(entities["masked"], batch)
+        # Of several new samples only the newest was scored. The others belong to an incident that was open before.
+        masked[:, self._window - min(len(fresh.times), self._window) : -1] = (frozen & entities["frozen"])[:, None]
+        masked[:, -1] = frozen
+        entities["masked"] = masked
+        _rebaseline(entities, np.flatnonzero(rebaselined), batch)
+        entities["frozen"] = frozen & ~rebaselined
         self._until = float(fresh.times[-1])
-        self._last = None
-
-    def _adopt(self, rows: NDArray[np.intp], batch: Batch) -> None:
-        """Take the samples of the incident for the level, and leave out those before it.
-
-        As long as it has given too few, their median with the spread of before will do.
-        """
-        if not len(rows):
-            return
-        assert self._roster is not None  # update() has just aligned it
-        values = batch.values[rows, :, -self._window :]
-        masked = self._roster["masked"]
-        masked[rows, -1] = True
-        own = np.where(masked[rows, None, -values.shape[2] :], values, np.nan)
-        center, _, count = median_and_scale(own)
-        self._roster["center"][rows] = np.where(count > 0, center, self._roster["center"][rows])
-        masked[rows] = ~masked[rows]
 
     def state(self) -> State:
-        """Return all that was learnt."""
-        if self._roster is None:
-            return {}
-        return {**self._roster.state(), "until": np.array([self._until])}
+        """Return levels and masks; empty before the first batch."""
+        state = self._entities.state()
+        return state and {**state, "until": np.array([self._until])}
 
     def restore(self, state: State) -> None:
-        """Take over what `state()` returned. Raises ValueError when it does not fit."""
+        """Load what `state()` returned; an empty one changes nothing. Raises ValueError when it does not fit."""
         if not state:
             return
-        if "center" not in state or "until" not in state or state["center"].ndim != 2:
+        if "until" not in state:
             raise ValueError("the saved state holds no baseline")
-        self._aligned(state["center"].shape[1]).restore(state)
+        self._entities.restore(state)
         self._until = float(state["until"].astype(np.float64)[0])
+
+
+def _rebaseline(entities: EntityState, rows: NDArray[np.intp], batch: Batch) -> None:
+    """Make the incident's samples the normal ones of the entities `rows`, and mask those before the incident.
+
+    While the incident has too few samples, the level is their median with the scale from before.
+    """
+    if not len(rows):
+        return
+    values, masked = batch.values[rows], entities["masked"]
+    values = values[:, :, -masked.shape[1] :]
+    masked[rows, -1] = True
+    own = np.where(masked[rows, None, -values.shape[2] :], values, np.nan)
+    center, _, count = median_and_scale(own)
+    entities["center"][rows] = np.where(count > 0, center, entities["center"][rows])
+    masked[rows] = ~masked[rows]

@@ -1,117 +1,86 @@
-"""Distance from what the hour of the day and of the week lead to expect, learnt online."""
+"""Distance of the newest sample from the usual value of its hour of the day and of the week, learnt online."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import tzinfo
-from typing import Annotated, Any, ClassVar, Final, Self
+from typing import Annotated, Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
-from detectors.entity_state import Column, EntityState
+from detectors.entity_state import Column, LazyEntityState
 from detectors.rolling_baseline import MEAN_DEVIATION_TO_SIGMA
 from detectors.seasonality import SeasonalTime, Singles, SlotWeights, average, learn_hour, time_zone
+from detectors.stateful import StatefulDetector
 from detectors.types import Batch, Flags, Floats, Judgement, State
+from detectors.units import DAY, HOUR
 
 Rows = Mapping[str, NDArray[Any]]
-HOUR: Final = 3600.0
-DAY: Final = 24 * HOUR
-WILD: Final = 10.0
-"""Residuals beyond this many mean ones are learnt as if they were there: one wild value moves nothing."""
-WILD_MISS: Final = 100.0
-"""The same where predictors are compared: what one misses every night must tell against it."""
+OUTLIER: Final = 10.0
+"""Residuals are clipped to this multiple of the mean residual before they are learnt, so one outlier moves little."""
+OUTLIER_MISS: Final = 100.0
+"""The same limit where predictors are compared. It is wide: a predictor that fails every night must lose."""
 WORSE: Final = 1.25
-"""A finer predictor is believed until its mean residual exceeds a coarser one's by this factor."""
+"""A finer predictor is used until its mean residual exceeds that of a coarser one by this factor."""
 VISITED: Final = 0.4
-"""Share of an hour's samples that a slot needs before it is believed."""
+"""Share of an hour's samples that a slot needs before it is used."""
 FIRST_DAYS: Final = 3
-"""Visits of an hour of the day that are learnt whatever they bring; of an hour of the week it is one."""
+"""Visits of an hour of the day that are learnt even during an incident; for an hour of the week it is one."""
 LARGEST: Final = 1e30
-"""Values beyond are judged but not learnt: float32 must hold their differences."""
+"""Larger values are scored but not learnt: float32 must hold their differences."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Expected:
-    """What level, day and week (last axis, P = 3) lead to expect at one time, relative to the reference."""
+    """Forecasts of level, day and week (last axis, P = 3) for one time, relative to the reference."""
 
     middle: Floats  # (E, C, P)
     low: Floats  # (E, C, P), of the two hours around the time
     high: Floats  # (E, C, P)
     usable: Flags  # (E, C, P)
-    best: NDArray[np.intp]  # (E, C), which one is believed
+    best: NDArray[np.intp]  # (E, C), index of the predictor in use
     spread: Floats  # (E, C), standard deviation of its residual; NaN before there are enough samples
 
     def of_best(self, values: Floats) -> Floats:
-        """Return the values of the predictor that is believed, shape (E, C)."""
+        """Return the values of the predictor in use, shape (E, C)."""
         best: Floats = np.take_along_axis(values, self.best[..., None], axis=2)[..., 0]
         return best
 
 
 @dataclass(kw_only=True)
-class Seasonal:
-    """Residual of the newest sample against profiles of the day and of the week, over the usual residual.
+class Seasonal(StatefulDetector):
+    """Residual of the newest sample from profiles of the day and of the week, relative to the usual residual.
 
-    Every entity and channel has a slow mean, and means of the 24 hours of the day and the 168 of the week, in local
-    time, with a straight line between the centres of two hours. The finest of the three that is old enough is believed,
-    unless a coarser one errs less. A value between those of the two hours around it is no surprise: what comes half an
-    hour late is not anomalous. The score is the distance from there in standard deviations of the residual, divided by
-    `deviations`, so that 1 is the edge of the band.
+    Every entity and channel has three predictors: a slow mean, the means of the 24 hours of the day, and those of the
+    168 hours of the week, in local time and interpolated linearly between the centres of two hours. The finest
+    predictor that is old enough is used, unless a coarser one has smaller residuals. Any value between those of the two
+    hours around the sample has residual 0, so a pattern that comes half an hour late is not anomalous. The score is the
+    residual in standard deviations, divided by `deviations`: 1 is the edge of the band.
     """
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
-
-    window: Annotated[int, Field(ge=2, description="no more than the newest sample is looked at")] = 60
+    window: Annotated[int, Field(ge=2, description="only the newest sample is used")] = 60
     deviations: Annotated[float, Field(gt=0, description="half width of the band in standard deviations")] = 6.0
-    time_zone: Annotated[str, Field(description="whose hours and weekdays")] = "UTC"
+    time_zone: Annotated[str, Field(description="time zone of hours and weekdays")] = "UTC"
     level_days: Annotated[float, Field(gt=0, le=90, description="days the level is the mean of")] = 1.0
     profile_days: Annotated[float, Field(ge=1, le=90, description="days an hour of the day is the mean of")] = 4.0
     profile_weeks: Annotated[float, Field(ge=1, le=52, description="weeks an hour of the week is the mean of")] = 3.0
     spread_days: Annotated[float, Field(gt=0, le=90, description="days the spread is the mean of")] = 7.0
-    min_samples: Annotated[int, Field(ge=2, description="samples before the first verdict")] = 10
+    min_samples: Annotated[int, Field(ge=2, description="samples before the first score")] = 10
 
     _zone: tzinfo = field(init=False, repr=False)
-    _roster: EntityState | None = field(init=False, repr=False)
-    _step: float = field(init=False, repr=False)  # seconds between samples; update() may see only one
+    _entities: LazyEntityState = field(init=False, repr=False)
+    _step: float = field(init=False, repr=False)  # seconds between samples; update() may get only one sample
 
     def __post_init__(self) -> None:
-        self._zone, self._roster, self._step = time_zone(self.time_zone), None, 60.0
-
-    def _aligned(self, channels: int) -> EntityState:
-        if self._roster is None:
-            self._roster = EntityState(
-                {
-                    "reference": Column(np.nan, (channels,)),  # first value; what is float32 is relative to it
-                    **{
-                        name: Column(0.0, (channels, *shape), np.float32)
-                        for name, shape in {
-                            "level": (),
-                            "day": (24,),
-                            "day_visits": (24,),  # samples by their weight; 0: the slot has no value yet
-                            "week": (168,),
-                            "week_visits": (168,),
-                            "error": (3,),  # mean |residual| of level, day, week
-                            "learnt": (3,),  # samples behind it
-                            "miss": (3,),  # the same with incidents: of what recurs, only the profiles know
-                            "compared": (3,),
-                            "away": (),  # mean residual since the open incident began
-                            "away_error": (),
-                            "away_seen": (),
-                        }.items()
-                    },
-                }
-            )
-        return self._roster
-
-    def fit(self, history: Batch) -> Self:  # noqa: ARG002 - a start replays it sample by sample
-        """Do nothing: what there is of history is judged and learnt sample by sample, incidents left out."""
-        return self
+        self._zone, self._step = time_zone(self.time_zone), 60.0
+        self._entities = LazyEntityState(_columns, per_channel="reference")
 
     def score(self, batch: Batch) -> Judgement:
-        """Judge the newest sample of each entity."""
+        """Score the newest sample of each entity."""
         if len(batch.times) > 1:
             self._step = float(batch.times[-1] - batch.times[-2])
-        rows = self._aligned(len(batch.channels)).view(batch.keys)
+        rows = self._entities.view(batch)
         expected = self._expected(rows, self._hours(batch.times[-1]))
         newest, known = batch.values[:, :, -1], np.isfinite(expected.spread)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -129,11 +98,11 @@ class Seasonal:
         return max(HOUR / self._step, 1.0)
 
     def _hours(self, time: float) -> tuple[SlotWeights, SlotWeights]:
-        tick = SeasonalTime.at(float(time), self._step, self._zone)
-        return tick.day, tick.week
+        at = SeasonalTime.at(float(time), self._step, self._zone)
+        return at.day, at.week
 
     def _expected(self, rows: Rows, hours: tuple[SlotWeights, SlotWeights]) -> _Expected:
-        """Return what is expected between the slots of day and week in `hours`."""
+        """Return the forecasts of the three predictors; `hours` are the slots of day and week around the time."""
         level = rows["level"].astype(np.float64)
         middle, low, high = [level], [level], [level]
         usable = [np.isfinite(rows["reference"])]
@@ -165,31 +134,33 @@ class Seasonal:
             spread,
         )
 
-    def update(self, fresh: Batch, held: Flags, adopted: Flags) -> None:
-        """Learn the samples of entities without an incident; adopted ones move to the level of theirs.
+    def update(self, fresh: Batch, frozen: Flags, rebaselined: Flags) -> None:
+        """Learn the samples of entities without an incident; rebaselined ones move to the level of the incident.
 
-        During an incident only hours that are still new are learnt: else what comes every night, or a first weekend,
-        anomalous for all that is known until then, would stay unknown.
+        During an incident only new hourly slots are learnt. Otherwise a nightly batch, or the first weekend, would open
+        an incident every time and never become part of the profile.
         """
-        roster = self._aligned(len(fresh.channels))
-        roster.align(fresh.keys)
-        rows = roster.view(fresh.keys)
+        self._entities.align(fresh)
+        rows = self._entities.view(fresh)
         for sample, time in enumerate(fresh.times):
-            self._learn(rows, fresh.values[:, :, sample], self._hours(time), held | adopted)
-        self._adopt(rows, np.flatnonzero(adopted))
+            self._learn(rows, fresh.values[:, :, sample], self._hours(time), frozen | rebaselined)
+        self._rebaseline(rows, np.flatnonzero(rebaselined))
 
-    def _learn(self, rows: Rows, values: Floats, hours: tuple[SlotWeights, SlotWeights], held: Flags) -> None:
+    def _learn(self, rows: Rows, values: Floats, hours: tuple[SlotWeights, SlotWeights], frozen: Flags) -> None:
         """Learn one sample of every entity and channel, shape (E, C), in place."""
         there = np.abs(values) < LARGEST  # not NaN
-        learns = there & ~held[:, None]
+        learns = there & ~frozen[:, None]
         reference = rows["reference"]
         np.copyto(reference, values, where=there & np.isnan(reference))
         value = np.where(there, values, reference) - reference
         expected = self._expected(rows, hours)
         residual = value[..., None] - expected.middle
         floor, slowest = _floor(reference)[..., None], self._step / (self.spread_days * DAY)
-        for mean, count, counts, wild in (("miss", "compared", there, WILD_MISS), ("error", "learnt", learns, WILD)):
-            limit = self._limit(rows[mean], rows[count], wild, floor)
+        for mean, count, counts, factor in (
+            ("miss", "compared", there, OUTLIER_MISS),
+            ("error", "learnt", learns, OUTLIER),
+        ):
+            limit = self._limit(rows[mean], rows[count], factor, floor)
             size = np.minimum(np.abs(residual), limit)
             average(rows[mean], rows[count], expected.usable & counts[..., None], size, slowest)
 
@@ -203,50 +174,72 @@ class Seasonal:
             learn_hour(profile, visits, value, limit[..., number], there, learns, self._per_hour, first, most)
 
         for name in ("away", "away_error", "away_seen"):
-            rows[name][~held] = 0.0
+            rows[name][~frozen] = 0.0
         distance = value - expected.of_best(expected.middle)
         around = np.where(rows["away_seen"] > 0, np.abs(distance - rows["away"]), 0.0)
-        known, counted = there & held[:, None], rows["away_seen"].copy()
+        known, counted = there & frozen[:, None], rows["away_seen"].copy()
         average(rows["away_error"], counted, known, around, min(self._step / HOUR, 1.0))
         average(rows["away"], rows["away_seen"], known, distance, min(self._step / HOUR, 1.0))
 
-    def _limit(self, mean: Singles, count: Singles, wild: float, floor: Floats) -> Floats:
-        """Return the largest residual that is believed, (E, C, P); a young predictor has that of a coarser one."""
-        limit: Floats = np.where(count < self.min_samples, np.inf, wild * np.maximum(mean, floor))
+    def _limit(self, mean: Singles, count: Singles, factor: float, floor: Floats) -> Floats:
+        """Return the largest residual that is learnt, (E, C, P). A new predictor uses the limit of a coarser one."""
+        limit: Floats = np.where(count < self.min_samples, np.inf, factor * np.maximum(mean, floor))
         for finer in (1, 2):
             limit[..., finer] = np.where(np.isinf(limit[..., finer]), limit[..., finer - 1], limit[..., finer])
         return limit
 
-    def _adopt(self, rows: Rows, which: NDArray[np.intp]) -> None:
+    def _rebaseline(self, rows: Rows, which: NDArray[np.intp]) -> None:
         """Make the level of the incident the normal one.
 
-        The reference moves, and with it all that is relative to it, but for a week not seen to its end: what lasted
-        for a day may have been its weekend.
+        The reference moves, and with it everything stored relative to it. The profile of a week that is not complete
+        stays where it is: an incident that lasted a day may have been the first weekend.
         """
         away = rows["away"][which].astype(np.float64)
-        young = rows["learnt"][which][..., 2] * self._step < DAY
+        incomplete = rows["learnt"][which][..., 2] * self._step < DAY
         rows["reference"][which] += away
-        rows["week"][which] -= np.where(young, away, 0.0)[..., None].astype(np.float32)
+        rows["week"][which] -= np.where(incomplete, away, 0.0)[..., None].astype(np.float32)
         rows["error"][which] = np.maximum(rows["error"][which], rows["away_error"][which][..., None])
         for name in ("away", "away_error", "away_seen"):
             rows[name][which] = 0.0
 
     def state(self) -> State:
-        """Return all that was learnt."""
-        return {} if self._roster is None else {**self._roster.state(), "step": np.array(self._step)}
+        """Return profiles and residuals; empty before the first batch."""
+        state = self._entities.state()
+        return state and {**state, "step": np.array(self._step)}
 
     def restore(self, state: State) -> Self:
-        """Take over what `state()` returned. Raises ValueError when it does not fit."""
+        """Load what `state()` returned; an empty one changes nothing. Raises ValueError when it does not fit."""
         if state:
-            if "reference" not in state or "step" not in state or state["reference"].ndim != 2:
+            if "step" not in state:
                 raise ValueError("the saved state holds no seasonal profiles")
-            self._aligned(state["reference"].shape[1]).restore(state)
+            self._entities.restore(state)
             self._step = float(state["step"].astype(np.float64))
         return self
 
 
+def _columns(channels: int) -> dict[str, Column]:
+    small = {
+        "level": (),
+        "day": (24,),
+        "day_visits": (24,),  # samples by their weight; 0: the slot has no value yet
+        "week": (168,),
+        "week_visits": (168,),
+        "error": (3,),  # mean |residual| of level, day, week
+        "learnt": (3,),  # samples behind it
+        "miss": (3,),  # the same with incidents: it compares the predictors on recurring patterns too
+        "compared": (3,),  # samples behind it
+        "away": (),  # mean residual since the open incident began
+        "away_error": (),
+        "away_seen": (),
+    }
+    return {
+        "reference": Column(np.nan, (channels,)),  # the first value; the float32 columns are relative to it
+        **{name: Column(0.0, (channels, *shape), np.float32) for name, shape in small.items()},
+    }
+
+
 def _contribution(ratio: Floats) -> Floats:
-    """Share the score out by the channels' distances (E, C); equally where none is off, NaN where none is known."""
+    """Return each channel's share of the ratios (E, C): equal shares where all are 0, NaN where none is known."""
     known = np.isfinite(ratio)
     total = np.nansum(ratio, axis=1, keepdims=True)
     share = np.divide(
@@ -256,5 +249,5 @@ def _contribution(ratio: Floats) -> Floats:
 
 
 def _floor(value: Floats) -> Floats:
-    """Return the least spread of a series around `value`, so that a constant one has a usable band."""
+    """Return the smallest spread of a series around `value`, so that a constant series has a usable band."""
     return 1e-6 * np.abs(value) + 1e-12

@@ -1,4 +1,4 @@
-"""The time of day and week in a time zone, and running means by hour."""
+"""Time of day and of week in a time zone, and running means by hour."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.types import Flags, Floats
+from detectors.units import HOUR
 
 
 class SlotWeights(NamedTuple):
-    """The two hours whose centres enclose a time, and how near it is to the second (0 to 1)."""
+    """The two hourly slots whose centres enclose a time, and the weight of the second one (0 to 1)."""
 
     before: int
     after: int
@@ -22,7 +23,23 @@ class SlotWeights(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SeasonalTime:
-    """One sample's time: Unix seconds, step in seconds, hour of day, place in the profiles of day and week."""
+    """The time of one sample as seasonal profiles see it.
+
+    Parameters
+    ----------
+    time, step : float
+        Unix seconds of the sample, and seconds between samples.
+    hour : int
+        Local hour of the day, 0 to 23.
+    day, week : SlotWeights
+        Slots in the profile of the day (24 hours) and of the week (168 hours from Monday 0:00).
+
+    Examples
+    --------
+    >>> at = SeasonalTime.at(1_767_571_200.0 + 7 * 3600, 60.0, UTC)  # Monday 7:00, half-way between two slots
+    >>> at.hour, at.day
+    (7, SlotWeights(before=6, after=7, share=0.5))
+    """
 
     time: float
     step: float
@@ -32,12 +49,12 @@ class SeasonalTime:
 
     @property
     def per_hour(self) -> float:
-        """Samples in an hour, at least one."""
-        return max(3600.0 / self.step, 1.0)
+        """Number of samples in an hour, at least one."""
+        return max(HOUR / self.step, 1.0)
 
     @classmethod
     def at(cls, time: float, step: float, zone: tzinfo) -> "SeasonalTime":
-        """Return the tick of the sample at `time` in the time zone `zone`."""
+        """Return the seasonal time of the sample at `time` (Unix seconds) in the time zone `zone`."""
         local = datetime.fromtimestamp(time, zone)
         hours = local.hour + local.minute / 60 + local.second / 3600
         return cls(time, step, local.hour, _slots(hours, 24), _slots(24 * local.weekday() + hours, 168))
@@ -54,17 +71,17 @@ Singles = NDArray[np.float32]
 def time_zone(name: str) -> tzinfo:
     """Return the time zone of an IANA name. Raises ValueError with the nearest known name."""
     if name == "UTC":
-        return UTC  # which needs no time zone database
+        return UTC  # needs no time zone database
     try:
         return ZoneInfo(name)
     except (KeyError, OSError, ValueError):
         near = get_close_matches(name, available_timezones(), n=1)
-        hint = f", did you mean {near[0]!r}?" if near else "; names are those of the IANA database, as Europe/Berlin"
+        hint = f", did you mean {near[0]!r}?" if near else "; use a name of the IANA database such as Europe/Berlin"
         raise ValueError(f"unknown time zone {name!r}{hint}") from None
 
 
 def average(mean: Singles, count: Singles, which: Flags, value: Floats, slowest: float) -> None:
-    """Take `value` into the running `mean` of `count` samples where `which`, in place; the gain ends at `slowest`."""
+    """Update the running `mean` of `count` samples where `which`, in place. The gain is at least `slowest`."""
     count += which
     gain = np.maximum(1.0 / np.maximum(count, 1.0), min(slowest, 1.0))
     mean += np.where(which, gain * (value - mean), 0.0)
@@ -81,10 +98,22 @@ def learn_hour(
     first: int,
     most: float,
 ) -> None:
-    """Take `value` into the mean of one hour, in place, where `learns`; wherever `there` while the hour is new.
+    """Update the mean of one hourly slot in place where `learns`, and also where `there` while the slot is new.
 
-    It is new for `first` visits of `visit` samples each, and then the mean of the last `most` visits. The first visit
-    brings what it brings; after it no value is learnt as if it were farther away than `limit`.
+    Parameters
+    ----------
+    profile, visits : array of float32, shape (E, C)
+        The slot's mean, and the number of samples behind it.
+    value, limit : Floats, shape (E, C)
+        The sample, and the largest distance from the mean that is learnt after the slot's first visit.
+    there, learns : Flags, shape (E, C)
+        Where there is a sample, and where it is normal.
+    visit : float
+        Samples in one visit of an hour.
+    first : int
+        Visits during which the slot is new.
+    most : float
+        Visits over which the mean is taken later.
     """
     miss = np.where(visits > 0, value - profile, 0.0)
     miss = np.where(visits < visit, miss, np.clip(miss, -limit, limit))

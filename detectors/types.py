@@ -1,4 +1,4 @@
-"""The types every detector speaks: a batch of samples in, a judgement out.
+"""Types shared by all detectors: a batch of samples in, a judgement out.
 
 Shapes use E entities, C channels (one per PromQL query) and T samples.
 """
@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Key = tuple[tuple[str, str], ...]
-"""Sorted (label, value) pairs: the identity of an entity."""
+"""Identity of an entity: its (label, value) pairs, sorted."""
 State = dict[str, NDArray[np.generic]]
-"""Named arrays, enough to restore a detector."""
+"""Named arrays that are enough to restore a detector."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,29 +24,19 @@ class Batch:
     Parameters
     ----------
     keys : tuple of Key, length E
-        Identities of the entities. The same tuple object is passed again while the set of entities stays the same.
+        Identities of the entities. While the set of entities stays the same, the same tuple object is passed.
     channels : tuple of str, length C
-        Channel names; C = 1 is no special case.
+        Channel names; C = 1 is not a special case.
     times : Floats, shape (T,)
         Unix seconds, ascending and evenly spaced.
     values : Floats, shape (E, C, T)
-        NaN is a gap, never a zero. Never infinite.
+        Samples; NaN is a gap. Never infinite.
     """
 
     keys: tuple[Key, ...]
     channels: tuple[str, ...]
     times: Floats
     values: Floats
-
-    def after(self, time: float) -> "Batch":
-        """Return the samples strictly newer than `time` (Unix seconds)."""
-        first = int(np.searchsorted(self.times, time, side="right"))
-        return replace(self, times=self.times[first:], values=self.values[:, :, first:])
-
-    def until(self, time: float) -> "Batch":
-        """Return the samples up to and including `time` (Unix seconds)."""
-        end = int(np.searchsorted(self.times, time, side="right"))
-        return replace(self, times=self.times[:end], values=self.values[:, :, :end])
 
     def last(self, samples: int) -> "Batch":
         """Return the newest `samples` samples, or all where there are fewer."""
@@ -55,16 +45,16 @@ class Batch:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Judgement:
-    """What a detector says of the newest sample of every entity.
+    """Result of a detector for the newest sample of every entity.
 
     Parameters
     ----------
     score : Floats, shape (E,)
-        High is anomalous, above 1 is an anomaly, NaN means "cannot tell yet".
+        Above 1 is anomalous. NaN: there is not enough data for a score.
     expected, lower, upper : Floats, shape (E, C)
-        Forecast and band in the unit of the channel, NaN where the detector has none.
+        Forecast and band in the unit of the channel; NaN where the detector has none.
     contribution : Floats, shape (E, C)
-        Share of the score by channel, non-negative, rows sum to 1 (NaN rows where there is no score).
+        Share of each channel in the score: not negative, and 1 in sum over the channels; NaN where there is no score.
     """
 
     score: Floats
@@ -75,39 +65,42 @@ class Judgement:
 
 
 class Detector(Protocol):
-    """What the cycle asks of a detector. Hyper-parameters are the detector's dataclass fields."""
+    """Interface between the cycle and a detector. The hyper-parameters are the detector's dataclass fields.
+
+    Per sample the cycle calls `score`, decides on incidents, and calls `update`.
+    """
 
     @property
     def window(self) -> int:
-        """Samples `score` wants to see."""
+        """Number of samples that `score` needs."""
         ...
 
     def fit(self, history: Batch) -> Self:
-        """Learn offline from `history`; may be slow. Raises ValueError when there is too little to learn from."""
+        """Learn offline from `history`, which may be slow. Raises ValueError when there is too little data."""
         ...
 
     def score(self, batch: Batch) -> Judgement:
-        """Judge the newest sample of each entity. Pure: same input, same output, nothing learnt."""
+        """Score the newest sample of each entity. Learns nothing: the same input gives the same output."""
         ...
 
-    def update(self, fresh: Batch, held: Flags, adopted: Flags) -> None:
-        """Learn the new samples; may do nothing.
+    def update(self, fresh: Batch, frozen: Flags, rebaselined: Flags) -> None:
+        """Learn the new samples, after `score` of a batch that ends with them. May do nothing.
 
         Parameters
         ----------
         fresh : Batch
-            The samples not seen before.
-        held : Flags, shape (E,)
-            An incident is open: its level must not become normal.
-        adopted : Flags, shape (E,)
-            The level of a long incident shall become normal now.
+            The samples since the last update.
+        frozen : Flags, shape (E,)
+            Learning is frozen: an incident is open, and its level must not become normal.
+        rebaselined : Flags, shape (E,)
+            The level of a long or accepted incident becomes the normal one now.
         """
         ...
 
     def state(self) -> State:
-        """Return all that was learnt, as named arrays."""
+        """Return everything learnt, as named arrays."""
         ...
 
     def restore(self, state: State) -> Self:
-        """Take over what `state()` returned. Raises ValueError when it does not fit this detector."""
+        """Load what `state()` returned. Raises ValueError when it does not fit this detector."""
         ...

@@ -15,8 +15,9 @@ import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, TypeAdapter, ValidationError
 
 from detectors.types import Flags, Floats, Key
-from exporter.backtest.read_csv import BacktestError, moment
 from exporter.config.sections.root import Config
+from exporter.config.values import moment
+from exporter.errors import InputError
 from exporter.source.errors import SourceError
 from exporter.source.prometheus import Prometheus
 
@@ -65,23 +66,23 @@ class Incident(BaseModel):
 
 
 def read_incidents(path: Path) -> list[Incident]:
-    """Read a list of incidents. Raises BacktestError with every mistake."""
+    """Read a list of incidents. Raises InputError with every mistake."""
     try:
         incidents = TypeAdapter(list[Incident]).validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
     except OSError as error:
-        raise BacktestError(f"{path}: {error.strerror}") from None
+        raise InputError(f"{path}: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BacktestError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     except ValidationError as error:
         lines = [
             f"{path}: {'incident ' + '.'.join(str(part) for part in fault['loc']) if fault['loc'] else 'the file'}: "
             + ("must be a list of {start, end, labels}" if not fault["loc"] else fault["msg"])
             for fault in error.errors(include_url=False)
         ]
-        raise BacktestError("\n".join(lines)) from None
+        raise InputError("\n".join(lines)) from None
     for number, incident in enumerate(incidents):
         if incident.end < incident.start:
-            raise BacktestError(f"{path}: incident {number}: ends before it starts")
+            raise InputError(f"{path}: incident {number}: ends before it starts")
     return incidents
 
 
@@ -123,16 +124,16 @@ def read_alerts(config: Config, matchers: str, start: float, end: float, step: f
     """Return what was firing from `start` to `end` (Unix seconds), as `ALERTS` tells it every `step` seconds.
 
     An alert begins when it was pending, not when its `for` was over: who finds the trouble before that is right.
-    `matchers` are those of a PromQL selector, with braces or without. Raises BacktestError, also where there was none.
+    `matchers` are those of a PromQL selector, with braces or without. Raises InputError, also where there was none.
     """
     if not _inner(matchers):
-        raise BacktestError("--labels-from-alerts: which alerts? Write matchers: 'alertname=~\"Node.*\"'")
+        raise InputError("--labels-from-alerts: which alerts? Write matchers: 'alertname=~\"Node.*\"'")
     try:
         alerts = find_alerts(config, matchers, start, end, step)
     except SourceError as error:
-        raise BacktestError(f"--labels-from-alerts {matchers}: {error}") from None
+        raise InputError(f"--labels-from-alerts {matchers}: {error}") from None
     if not alerts:
-        raise BacktestError(f"--labels-from-alerts {matchers}: no such alert was firing in this time range")
+        raise InputError(f"--labels-from-alerts {matchers}: no such alert was firing in this time range")
     return alerts
 
 

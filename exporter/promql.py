@@ -45,7 +45,7 @@ def selector(metric: str, /, **labels: str) -> str:
     """
     for label in labels:
         if not re.fullmatch(_LABEL, label):
-            raise ValueError(f"{label!r} is no label name")
+            raise ValueError(f"{label!r} is not a label name")
     matchers = [f"{label}={quote(value)}" for label, value in labels.items()]
     if not re.fullmatch(_NAME, metric) or metric.lower() in _RESERVED:
         matchers.insert(0, f"__name__={quote(metric)}")

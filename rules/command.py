@@ -1,4 +1,4 @@
-"""`anomaly-exporter rules`: write the generated files, or say that they are out of date."""
+"""What `anomaly-exporter rules` does: write the generated files, or report which are out of date."""
 
 import os
 import sys
@@ -11,9 +11,7 @@ from exporter.config.errors import dotted
 from exporter.config.load import load
 from exporter.config.secrets import SecretUnavailable
 from exporter.config.sections.root import Config
-from rules.generate import FolderError, generate, outdated, write
-
-__all__ = ["FolderError", "run"]
+from rules.generate import generate, outdated, write
 
 
 def run(
@@ -26,7 +24,7 @@ def run(
     err: TextIO | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> int:
-    """Write the files of a configuration into a folder and return 0; with `check`, return 1 when they are out of date.
+    """Write the files of a configuration into a folder and return 0; with `check`, return 1 if any is out of date.
 
     Raises
     ------
@@ -42,7 +40,7 @@ def run(
         if changes:
             option = f" --profile {profile}" if profile else ""
             command = f"anomaly-exporter rules --config {config}{option} --out {folder}"
-            print(f"{folder} is out of date; bring it up to date with: {command}", file=err)
+            print(f"{folder} is out of date; update it with: {command}", file=err)
             return 1
         print(f"{folder} is up to date: {len(made)} files", file=out)
         return 0
@@ -54,7 +52,7 @@ def run(
 
 
 def notes(config: Config) -> Iterator[str]:
-    """Say what the generated files cannot do as configured."""
+    """Yield what the generated files cannot do with this configuration."""
     for place, secret in secrets(config.alerting, ("alerting",)):
         try:
             secret.read()

@@ -12,7 +12,7 @@ from exporter.config.section_base import SourceUrl
 from exporter.config.sections.alerting import unknown
 
 PRESETS: Final = {path.stem: path for path in sorted((Path(__file__).parent / "presets").glob("*.yml"))}
-"""The preset files by name: each is a whole configuration of comments and `jobs`."""
+"""The preset files by name; each is a complete configuration with comments and `jobs`."""
 _JOBS: Final = "jobs:\n"
 _HEAD: Final = """\
 # Written by anomaly-exporter init {options}; yours to edit.
@@ -21,16 +21,17 @@ prometheus:
   url: {url}
   # bearer: {{file: /run/secrets/prometheus-token}}
 
-# Keeps over a restart what has been learnt and which incidents are open:
+# Keeps what was learned and the open incidents over a restart:
 # state: {{path: /var/lib/anomaly-exporter/state}}
 
-# Writes every change of a flag into a CSV file:
+# Writes every change of a flag to a CSV file:
 # audit: {{path: anomalies.csv}}
 
-# Tells people without Alertmanager; with it see docs/alerts.md:
+# Sends notifications without Alertmanager; with Alertmanager see docs/alerts.md:
 # notify: {{slack: {{file: /run/secrets/slack-webhook}}}}
 
-# A new job judges after its window of an hour. With history: 14d in a job it reads two weeks first, and knows the days.
+# A new job publishes scores after its window of an hour. With history: 14d it first reads two weeks and learns the
+# daily pattern.
 """
 
 
@@ -39,9 +40,9 @@ class InitError(Exception):
 
 
 def compose(presets: Sequence[str], url: str) -> str:
-    """Return the configuration with the jobs of the presets in the order given, asking the Prometheus at `url`.
+    """Return the configuration with the jobs of the presets in the given order, for the Prometheus at `url`.
 
-    Raises InitError when a preset is unknown or there is none, or the address cannot be used.
+    Raises InitError if no preset is given or one is unknown, or if the address is invalid.
     """
     if not presets:
         raise InitError(f"--preset is missing; there are: {', '.join(PRESETS)}")
@@ -59,16 +60,16 @@ def compose(presets: Sequence[str], url: str) -> str:
 
 
 def _section(preset: str) -> str:
-    """Return the jobs of a preset as they stand, below what the file says of them all."""
+    """Return the jobs of a preset unchanged, below the introduction of the file."""
     introduction, _, jobs = preset.partition(_JOBS)
     return "".join(f"  {line}\n" for line in introduction.splitlines()) + "\n" + jobs
 
 
-def init(presets: Sequence[str], file: Path, url: str, *, force: bool = False) -> None:
-    """Write the configuration of `compose` into a file; one that is there only with `force`. Raises InitError."""
+def write(presets: Sequence[str], file: Path, url: str, *, force: bool = False) -> None:
+    """Write the configuration of `compose` into a file; replace an existing one only with `force`. Raises InitError."""
     text = compose(presets, url).encode()
     if file.exists() and not force:
-        raise InitError(f"{file} is there already; --force replaces it, --out names another file")
+        raise InitError(f"{file} already exists; --force overwrites it, --out names another file")
     try:
         write_atomically(file, text)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""History for a Prometheus that has not started yet."""
+"""Backfills history for a Prometheus that has not started yet."""
 
 import subprocess
 from collections.abc import Iterable, Mapping
@@ -20,9 +20,9 @@ def openmetrics(name: str, labels: Mapping[str, str], times: Iterable[float], va
 def backfill(directory: Path, lines: Iterable[str], longest_block: str = "2h") -> None:
     """Build blocks of `lines` (OpenMetrics, each with its time) for a PrometheusServer that has not started yet.
 
-    The lines may reach up to now, not beyond: live scrapes older than the newest block would be refused. promtool reads
-    all lines once for each block: a `longest_block` of days makes a long history quicker to build.
-    Raises ServerError when promtool refuses the lines.
+    The lines must not be later than now: Prometheus rejects live scrapes older than the newest block. promtool reads
+    all lines once per block, so a `longest_block` of days builds a long history faster.
+    Raises ServerError if promtool rejects the lines.
     """
     directory.mkdir(parents=True, exist_ok=True)
     source = directory / "backfill.om"

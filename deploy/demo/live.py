@@ -1,4 +1,4 @@
-"""The demo on real servers: a fault is found, alerted, told and resolved."""
+"""The demo on real servers: a fault is detected, alerted, notified and resolved."""
 
 import time
 from typing import Final
@@ -12,13 +12,13 @@ from deploy.demo.story import Reading, Story, readings
 SCORE: Final = "anomaly_score above 1"
 FLAG: Final = "anomaly_flag 1"
 ALERTED: Final = "alert firing in Alertmanager"
-TOLD: Final = "message at the Slack receiver"
+NOTIFIED: Final = "message at the Slack receiver"
 RESOLVED: Final = "resolved message"
-MILESTONES: Final = (SCORE, FLAG, ALERTED, TOLD)
+MILESTONES: Final = (SCORE, FLAG, ALERTED, NOTIFIED)
 
 FAULT_AFTER: Final = 60.0
 MEND_AFTER: Final = 12.0
-"""Seconds between the message and the end of the fault."""
+"""Seconds from the message to the end of the fault."""
 PUBLISHED: Final = '{__name__=~"anomaly_(score|flag|alert|value|expected)"}'
 
 
@@ -30,7 +30,7 @@ class Demo:
     stack : Stack
     screen : Screen
     duration : float or None
-        Seconds after which it ends; None: it goes on until it is interrupted.
+        Seconds until it ends; None: until it is interrupted.
     """
 
     def __init__(self, stack: Stack, screen: Screen, duration: float | None) -> None:
@@ -38,11 +38,11 @@ class Demo:
         self.story = Story(MILESTONES, screen.say)
         self._fault_after = FAULT_AFTER if duration is None else min(FAULT_AFTER, 0.35 * duration)
         self._broken_at: float | None = None
-        self._told_at: float | None = None
+        self._notified_at: float | None = None
         self._mended = False
 
     def run(self) -> None:
-        """Tell the story until its time is over. Raises ServerError when a server is gone."""
+        """Run until the time is over. Raises ServerError if a server has stopped."""
         begin = time.monotonic()
         self._screen.say(f"{BROKEN} becomes {FACTOR:g} times slower in {self._fault_after:.0f}s")
         while self._duration is None or time.monotonic() - begin < self._duration:
@@ -57,7 +57,7 @@ class Demo:
 
     def _step(self, now: float, row: Reading | None) -> None:
         if self._broken_at is None:
-            # Without a calm score before the fault there would be no rise to see.
+            # A normal score before the fault is needed to show the rise.
             if now >= self._fault_after and row is not None and row.score <= 1:
                 self._broken_at = now
                 self._stack.receiver.messages.clear()
@@ -70,21 +70,21 @@ class Demo:
             self.story.note(FLAG, row.flag == 1, after, "an incident is open")
         if ALERTED not in self.story.seen:
             self.story.note(ALERTED, self._alerting(), after, ALERT)
-        self._hear(after)
-        if self._told_at is not None and not self._mended and now - self._told_at >= MEND_AFTER:
+        self._check_messages(after)
+        if self._notified_at is not None and not self._mended and now - self._notified_at >= MEND_AFTER:
             self._mended = True
             self._stack.shop.mend()
-            self._screen.say(f"the fault ends: {BROKEN} is as quick as before", "bold")
+            self._screen.say(f"the fault ends: {BROKEN} is as fast as before", "bold")
 
-    def _hear(self, after: float) -> None:
+    def _check_messages(self, after: float) -> None:
         about = (message for message in list(self._stack.receiver.messages) if ALERT in message.title)
         for message in about:
-            milestone = RESOLVED if message.resolved else TOLD
+            milestone = RESOLVED if message.resolved else NOTIFIED
             if self.story.note(milestone, True, after, f"{message.title}\n{message.text.rstrip()}"):
-                if milestone == TOLD:
-                    self._told_at = after + (self._broken_at or 0.0)
+                if milestone == NOTIFIED:
+                    self._notified_at = after + (self._broken_at or 0.0)
                 elif self._duration is None:
-                    self._screen.say("that was all; look around, Ctrl-C ends everything")
+                    self._screen.say("every step was seen; look around, Ctrl-C stops everything")
 
     def _alerting(self) -> bool:
         alerts = get(f"{self._stack.alertmanager.url}/api/v2/alerts", filter=f'alertname="{ALERT}"').json()

@@ -1,9 +1,11 @@
-"""A small HTTP server in a thread of ours, on loopback: what Prometheus scrapes and Alertmanager calls in the demo."""
+"""Small HTTP servers on loopback, each in a thread: what Prometheus scrapes and Alertmanager notifies in the demo."""
 
+import json
 import threading
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 
 class LocalServer:
@@ -28,7 +30,7 @@ class LocalServer:
                 self.wfile.write(body)
 
             def log_message(self, *_: object) -> None:
-                """Say nothing: the terminal belongs to the demo."""
+                """Log nothing: the terminal belongs to the demo."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.address = f"127.0.0.1:{self._server.server_port}"
@@ -38,7 +40,7 @@ class LocalServer:
         return ""
 
     def post(self, body: bytes) -> str:  # noqa: ARG002 - for subclasses
-        """Take in the body of any POST and return that of the answer."""
+        """Receive the body of any POST and return that of the answer."""
         return ""
 
     def __enter__(self) -> Self:
@@ -50,3 +52,35 @@ class LocalServer:
     ) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message as Slack would show it."""
+
+    title: str
+    text: str
+
+    @property
+    def resolved(self) -> bool:
+        """Whether the alert has ended."""
+        return self.title.startswith("[RESOLVED")
+
+
+class SlackReceiver(LocalServer):
+    """Receives the messages of Alertmanager in place of Slack."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages: list[Message] = []
+
+    @property
+    def webhook(self) -> str:
+        """Address for `slack_configs.api_url`."""
+        return f"http://{self.address}/services/demo"
+
+    def post(self, body: bytes) -> str:
+        """Receive one message."""
+        payload: dict[str, Any] = json.loads(body)
+        self.messages += [Message(part.get("title", ""), part.get("text", "")) for part in payload["attachments"]]
+        return "ok"

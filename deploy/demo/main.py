@@ -21,7 +21,7 @@ SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupted(BaseException):
-    """A signal asks us to end; not an Exception, so that nothing on the way takes it for a failure of its own."""
+    """A stop signal was received. Not an Exception, so that no handler on the way catches it."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -30,20 +30,20 @@ class Interrupted(BaseException):
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Turn the first stop signal into Interrupted; further ones are ignored, since we are already cleaning up."""
+    """Raise Interrupted at the first stop signal; ignore further ones during the clean-up."""
 
     def interrupt(number: int, _: FrameType | None) -> None:
         ignore_signals()
         raise Interrupted(number)
 
     before = {number: signal.signal(number, interrupt) for number in SIGNALS}
-    yield  # after an interruption nothing is put back: until the process ends, signals stay ignored
+    yield  # after an interruption handlers are not restored: signals stay ignored until the process ends
     for number, handler in before.items():
         signal.signal(number, handler)
 
 
 def ignore_signals() -> None:
-    """Let nothing disturb the cleaning up, which is bounded."""
+    """Ignore stop signals during the clean-up, which takes bounded time."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
@@ -54,9 +54,9 @@ def run(duration: float | None, replay: bool) -> int:
     Parameters
     ----------
     duration : float or None
-        Seconds after which it ends by itself; None: with Ctrl-C.
+        Seconds until it ends; None: until Ctrl-C.
     replay : bool
-        Recorded series instead of real servers.
+        Use recorded series instead of real servers.
 
     Returns
     -------
@@ -68,7 +68,7 @@ def run(duration: float | None, replay: bool) -> int:
         with interruptible():
             return replay_demo(console, duration) if replay else live(console, duration)
     except Interrupted as interrupted:
-        console.print("interrupted, everything is ended")
+        console.print("interrupted, all servers are stopped")
         return 128 + interrupted.number
 
 
@@ -78,13 +78,13 @@ def live(console: Console, duration: float | None) -> int:
         console.print(
             "The demo needs real servers; please install them:\n"
             f"    sudo apt-get install --no-install-recommends {' '.join(missing)}\n"
-            "Without any, 'anomaly-exporter demo --replay' shows the same on recorded series.",
+            "Without servers, 'anomaly-exporter demo --replay' shows the same on recorded series.",
             soft_wrap=True,
         )
         return 1
     with tempfile.TemporaryDirectory(prefix="anomaly-exporter-demo-") as folder:
         failure, demo = "", None
-        with Screen(console, "anomaly-exporter demo on real servers; Ctrl-C ends everything") as screen:
+        with Screen(console, "anomaly-exporter demo on real servers; Ctrl-C stops everything") as screen:
             stack = Stack(Path(folder), screen.say)
             try:
                 with stack:
@@ -94,7 +94,7 @@ def live(console: Console, duration: float | None) -> int:
                         demo.run()
                     finally:
                         ignore_signals()
-                        screen.say("ending the servers")
+                        screen.say("stopping the servers")
             except Interrupted:
                 if duration is not None or demo is None or not demo.story.complete:
                     raise

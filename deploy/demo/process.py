@@ -1,7 +1,7 @@
-"""A server as a child process on loopback: start, wait until ready, stop, kill, freeze, restart.
+"""A server as a child process on loopback: start, wait until ready, stop, kill, restart.
 
-A server dies with the thread that started it (PR_SET_PDEATHSIG), so that nothing outlives a killed demo or test run:
-start servers from the main thread.
+A server is killed when the thread that started it ends (PR_SET_PDEATHSIG), so that nothing outlives a killed demo or
+test run: start servers from the main thread.
 """
 
 import os
@@ -22,7 +22,7 @@ PACKAGES: Final[Mapping[str, tuple[str, ...]]] = {
     "prometheus-alertmanager": ("prometheus-alertmanager", "alertmanager"),
     "prometheus-node-exporter": ("prometheus-node-exporter", "node_exporter"),
 }
-"""Debian packages and the commands of each; upstream's own names serve as well."""
+"""Debian packages and the commands of each; the names used upstream also work."""
 
 READY_WITHIN = 30.0
 STOP_WITHIN = 10.0
@@ -30,11 +30,11 @@ ANSWER_WITHIN = 10.0
 
 
 class ServerError(Exception):
-    """A server did not start, or does not answer; the message ends with the tail of its log."""
+    """A server did not start or does not answer; the message ends with the last lines of its log."""
 
 
 def free_port() -> int:
-    """Return a loopback port that nothing uses at the moment."""
+    """Return a free loopback port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -58,7 +58,7 @@ def missing_servers() -> list[str]:
 
 
 def get(url: str, timeout: float = 5.0, **parameters: str) -> requests.Response:
-    """GET a loopback address past any configured proxy. Raises requests.RequestException."""
+    """GET a loopback address without a proxy. Raises requests.RequestException."""
     with requests.Session() as session:
         session.trust_env = False
         return session.get(url, params=parameters, timeout=timeout)
@@ -70,11 +70,11 @@ class Server:
     Parameters
     ----------
     directory : Path
-        Holds configuration, data and log; made when it is not there.
+        Folder for configuration, data and log; created if missing.
     flags : sequence of str
-        Further command line flags.
+        Additional command line flags.
     port : int, optional
-        A fixed port. By default a free one is chosen, and another one when it was taken meanwhile.
+        A fixed port. By default a free one is chosen, and another one if it is taken before the start.
     """
 
     name: ClassVar[str]
@@ -108,7 +108,7 @@ class Server:
 
     @property
     def running(self) -> bool:
-        """Whether the process is alive (a paused one is)."""
+        """Whether the process is alive (also if paused)."""
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> Self:
@@ -134,7 +134,7 @@ class Server:
         return self
 
     def stop(self) -> None:
-        """End the process: SIGTERM, and SIGKILL when that takes longer than ten seconds."""
+        """End the process with SIGTERM, after ten seconds with SIGKILL."""
         if self._process is None:
             return
         self._signal(signal.SIGTERM)
@@ -151,18 +151,9 @@ class Server:
             self._process.wait()
 
     def restart(self) -> Self:
-        """Stop the process if it runs, and start it again on the same port and data."""
+        """Stop the process if it is running, and start it again on the same port and data."""
         self.stop()
         return self.start()
-
-    def pause(self) -> None:
-        """Freeze the process (SIGSTOP): the kernel still accepts connections, nothing answers."""
-        self._signal(signal.SIGSTOP)
-        os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)  # until then its threads may still answer
-
-    def resume(self) -> None:
-        """Let a paused process go on (SIGCONT)."""
-        self._signal(signal.SIGCONT)
 
     def log_tail(self, lines: int = 15) -> str:
         """Return the last lines of the server's log."""
@@ -176,7 +167,7 @@ class Server:
         return [found]
 
     def arguments(self) -> list[str]:
-        """Return the command line flags; writes the configuration where the server has one."""
+        """Return the command line flags; write the configuration file, if the server has one."""
         raise NotImplementedError
 
     def __enter__(self) -> Self:
@@ -188,7 +179,7 @@ class Server:
         self.stop()
 
     def _launch(self) -> None:
-        # setpriv replaces itself by the server, so the process id and the parent stay ours.
+        # setpriv executes the server in its place, so process id and parent stay the same.
         dies_with_us = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603  a fixed list of servers, no shell
@@ -197,7 +188,7 @@ class Server:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=self.directory,
-                start_new_session=True,  # Ctrl-C in the terminal is ours to handle, in order
+                start_new_session=True,  # Ctrl-C reaches only the demo, which stops the servers in order
             )
 
     def _signal(self, number: signal.Signals) -> None:
@@ -208,11 +199,11 @@ class Server:
         end = time.monotonic() + READY_WITHIN
         while time.monotonic() < end:
             if not self.running:
-                raise ServerError(f"{self.name} ended at once, its log says:\n{self.log_tail()}")
+                raise ServerError(f"{self.name} ended immediately; its log:\n{self.log_tail()}")
             try:
                 if get(self.url + self.ready_path, timeout=0.5).ok and self.running:
                     return
             except requests.RequestException:
                 pass
             time.sleep(0.03)
-        raise ServerError(f"{self.name} was not ready within {READY_WITHIN:.0f}s, its log says:\n{self.log_tail()}")
+        raise ServerError(f"{self.name} was not ready within {READY_WITHIN:.0f}s; its log:\n{self.log_tail()}")

@@ -1,4 +1,4 @@
-"""The demo without servers: the real cycle and page, fed with a recorded shop."""
+"""The demo without servers: the real cycle and metrics page, with recorded series of the shop."""
 
 import json
 import time
@@ -26,31 +26,31 @@ from exporter.web.server import Callbacks, Server
 
 MILESTONES: Final = ("anomaly_score above 1", "anomaly_flag 1", "anomaly_alert 1", "incident closed")
 BEGIN: Final = 1_767_600_000.0
-"""Unix seconds of the first judged sample."""
+"""Unix seconds of the first sample."""
 STEPS: Final = 110
 FAULT_AT, MEND_AT = BEGIN + 40 * STEP, BEGIN + 80 * STEP
 PACE: Final = 0.2
-"""Seconds of real time for one step."""
+"""Seconds of real time per step."""
 
 
 class ReplaySource:
-    """Answers every question with the recorded latencies of the shop; the same in every run."""
+    """A source with the recorded latencies of the shop; the same in every run."""
 
     def range(self, expr: str, start: float, end: float, step: float, max_series: int | None = None) -> RangeResult:
         """Return the recorded samples from `start` to `end`; see `Source`."""
-        del expr, max_series  # one recording, three series
+        del expr, max_series  # there is only one recording, with three series
         times: Floats = start + step * np.arange(round((end - start) / step) + 1, dtype=np.float64)
         values = np.concatenate([recorded(page, times) for page in PAGES])
         series = [json.dumps({"__name__": METRIC, **labels(page)}).encode() for page in PAGES]
         return RangeResult(series, np.full(len(PAGES), len(times)), np.tile(times, len(PAGES)), values)
 
     def metric_types(self, names: Iterable[str]) -> dict[str, str]:
-        """Know no types: the recording has no counters."""
+        """Return gauge for every metric: the recording has no counters."""
         return dict.fromkeys(names, "gauge")
 
 
 def recorded(page: str, times: Floats) -> Floats:
-    """Return the latencies in seconds at `times` (Unix seconds), shape (T,); a time always has the same value."""
+    """Return the latencies in seconds at `times` (Unix seconds), shape (T,); the same for the same times."""
     number = list(PAGES).index(page)
     noise = [np.random.default_rng([number, int(moment)]) for moment in times]
     values = np.array([usual(page, times[i : i + 1], rng)[0] for i, rng in enumerate(noise)])
@@ -59,7 +59,7 @@ def recorded(page: str, times: Floats) -> Floats:
 
 
 def run(console: Console, duration: float | None) -> int:
-    """Replay the recording; return 0 when score, flag, alert and the end of the incident were seen on the page."""
+    """Replay the recording; return 0 if score, flag, alert and the end of the incident were published."""
     config = Config.model_validate(
         {"web": {"listen": "127.0.0.1:0"}, "log": {"level": "error"}, "jobs": {JOB: {**SHOP_JOB, "rate": False}}}
     )
@@ -77,7 +77,7 @@ def run(console: Console, duration: float | None) -> int:
         server.start()
         try:
             host, port = server.address
-            screen.open_at({"our page": f"http://{host}:{port}/metrics"})
+            screen.open_at({"exporter": f"http://{host}:{port}/metrics"})
             screen.say(f"{STEP:g}s pass in {PACE:g}s; {BROKEN} becomes {FACTOR:g} times slower after a while")
             pace = PACE if duration is None else min(PACE, duration / STEPS)
             for step in range(STEPS):
@@ -103,10 +103,10 @@ def samples(page: Page) -> list[tuple[str, dict[str, str], float]]:
 
 
 def watch(story: Story, screen: Screen, page: Page, now: float, row: Reading) -> None:
-    """Compare the newest reading with what must be seen."""
+    """Check which milestones the newest reading shows."""
     for moment, text in (
         (FAULT_AT, f"fault: {BROKEN} gets slower"),
-        (MEND_AT, f"the fault ends: {BROKEN} is as quick as before"),
+        (MEND_AT, f"the fault ends: {BROKEN} is as fast as before"),
     ):
         if now == moment:
             screen.say(text, "bold")
@@ -115,8 +115,8 @@ def watch(story: Story, screen: Screen, page: Page, now: float, row: Reading) ->
         score, flag, alert, closed = MILESTONES
         story.note(score, row.score > 1, after, f"{row.score:.3g}")
         story.note(flag, row.flag == 1, after, "an incident is open")
-        if story.note(alert, row.alert == 1, after, "what the generated rule sends; our page says now"):
+        if story.note(alert, row.alert == 1, after, "the generated rule would fire; metrics now"):
             for line in page.current.body.decode().splitlines():
                 if f'page="{BROKEN}"' in line:
                     screen.say(line)
-        story.note(closed, now > MEND_AT and row.flag == 0, after, "its samples were not learnt as normal")
+        story.note(closed, now > MEND_AT and row.flag == 0, after, "its samples were not learned as normal")

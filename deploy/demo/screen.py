@@ -1,4 +1,4 @@
-"""What the demo shows: a live table on a terminal, plain lines everywhere else."""
+"""Output of the demo: a live table on a terminal, plain lines elsewhere."""
 
 import math
 import time
@@ -14,7 +14,7 @@ from rich.text import Text
 from deploy.demo.story import Reading
 
 PLAIN_EVERY: Final = 10.0
-"""Seconds between status lines where there is no terminal."""
+"""Seconds between status lines without a terminal."""
 
 
 class Screen:
@@ -51,14 +51,14 @@ class Screen:
             self._live.stop()
 
     def say(self, text: str, style: str = "") -> None:
-        """Tell what happens now."""
+        """Show an event."""
         line = Text.assemble((time.strftime("%H:%M:%S "), "dim"), (text, style))
         self._events.append(line)
         if not self._live:
             self._console.print(line, soft_wrap=True)
 
     def open_at(self, addresses: Mapping[str, str]) -> None:
-        """Show where to look with a browser."""
+        """Show addresses to open in a browser."""
         self._addresses = addresses
         if not self._live:
             self._console.print(self._links(), soft_wrap=True)
@@ -93,7 +93,7 @@ class Screen:
 
 
 def number(value: float) -> str:
-    """Return three digits, or a dash where there is no number."""
+    """Format with three digits; NaN is a dash."""
     return "-" if math.isnan(value) else f"{value:.3g}"
 
 

@@ -1,6 +1,7 @@
-"""Real Prometheus, Alertmanager and node_exporter on loopback, for the demo and the tests."""
+"""Prometheus, Alertmanager, node_exporter and the exporter as child processes, for the demo and the tests."""
 
 import json
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from deploy.demo.process import PACKAGES, Server, ServerError, command, free_por
 __all__ = [
     "ITSELF",
     "AlertmanagerServer",
+    "ExporterServer",
     "NodeExporterServer",
     "PrometheusServer",
     "Server",
@@ -29,23 +31,23 @@ __all__ = [
 ]
 
 ITSELF: Final = "itself"
-"""Scrape target that stands for the Prometheus server's own address."""
+"""Scrape target that means the address of the Prometheus server itself."""
 
 
 class PrometheusServer(Server):
-    """A Prometheus that keeps everything for years, so that backfilled history and live scrapes coexist.
+    """A Prometheus that keeps data for years, so that backfilled history and live scrapes coexist.
 
-    The first scrape comes five seconds after the start, whatever the interval: Prometheus waits for its discovery.
+    The first scrape comes five seconds after the start, at any interval: Prometheus waits for its service discovery.
 
     Parameters
     ----------
     directory : Path
         As for `Server`; the blocks are in `directory/data`, see `backfill`.
     config : str or mapping, optional
-        The configuration file, whole. By default one is made of `scrape` and `interval`.
+        The whole configuration file. By default it is built from the other parameters.
     scrape : mapping of str to str or mapping
         Job name to target (`host:port`, or `ITSELF`), or to a whole scrape config without its `job_name`.
-        Labels are honoured, as our own page wants it.
+        `honor_labels` is set, which the exporter needs.
     interval : str
         Scrape and evaluation interval.
     rules : sequence of Path
@@ -89,13 +91,13 @@ class PrometheusServer(Server):
         ]
 
     def write_config(self) -> None:
-        """Write the configuration file anew; `reload` makes a running server read it."""
+        """Write the configuration file; `reload` makes a running server read it."""
         config = self._made_config() if self.config is None else self.config
         text = config if isinstance(config, str) else yaml.safe_dump(dict(config), sort_keys=False)
         (self.directory / "prometheus.yml").write_text(text)
 
     def reload(self) -> None:
-        """Write the configuration anew and let the running server read it. Raises ServerError."""
+        """Write the configuration and make the running server read it. Raises ServerError."""
         self.write_config()
         with requests.Session() as session:
             session.trust_env = False
@@ -124,7 +126,7 @@ class PrometheusServer(Server):
         end = time.monotonic() + within
         while not (result := self.query(expr)):
             if time.monotonic() > end:
-                raise ServerError(f"{expr!r} has no result after {within:.0f}s; prometheus says:\n{self.log_tail()}")
+                raise ServerError(f"{expr!r} has no result after {within:.0f}s; its log:\n{self.log_tail()}")
             time.sleep(0.05)
         return result
 
@@ -189,3 +191,34 @@ class NodeExporterServer(Server):
     def arguments(self) -> list[str]:
         """Return the flags."""
         return [f"--web.listen-address={self.address}"]
+
+
+class ExporterServer(Server):
+    """`anomaly-exporter run` on loopback; ready after its first cycle.
+
+    Parameters
+    ----------
+    directory : Path
+        Holds configuration and log.
+    config : mapping
+        The configuration; `web.listen` is replaced by a free port.
+    port : int, optional
+        As for `Server`.
+    """
+
+    name = "exporter"
+    ready_path = "/-/ready"
+
+    def __init__(self, directory: Path, config: Mapping[str, Any], *, port: int | None = None) -> None:
+        super().__init__(directory, port=port)
+        self.config = dict(config)
+
+    def executable(self) -> list[str]:
+        """Return this interpreter, running the exporter."""
+        return [sys.executable, "-m", "exporter", "run"]
+
+    def arguments(self) -> list[str]:
+        """Write the configuration and return the flags."""
+        file = self.directory / "anomaly.yml"
+        file.write_text(yaml.safe_dump(self.config, sort_keys=False))
+        return ["--config", str(file), "--listen", self.address]

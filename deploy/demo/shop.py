@@ -1,4 +1,4 @@
-"""A small shop whose checkout can be made slow: two days of history, and a live target that goes on from there."""
+"""A small shop with a checkout that can be made slow: two days of history, continued by a live target."""
 
 import time
 from collections.abc import Iterator
@@ -9,6 +9,7 @@ import numpy as np
 from deploy.demo.history import openmetrics
 from deploy.demo.local import LocalServer
 from detectors import Floats
+from detectors.units import DAY, HOUR
 
 METRIC: Final = "shop_latency_seconds"
 PAGES: Final = {"cart": 0.09, "checkout": 0.12, "search": 0.05}
@@ -17,18 +18,17 @@ BROKEN: Final = "checkout"
 FACTOR: Final = 4.0
 """How much slower the fault makes the broken page."""
 RAMP: Final = 15.0
-"""Seconds in which the fault grows to its full size, so that the score can be watched rising."""
+"""Seconds until the fault has its full size, so that the rise of the score is visible."""
 NOISE: Final = 0.02
-DAY: Final = 86_400.0
 
 
 def labels(page: str) -> dict[str, str]:
-    """Return the labels of a page's series; the target says job and instance itself, so that history fits."""
+    """Return the labels of a page's series; the target sets job and instance itself, so that they match the history."""
     return {"instance": "shop", "job": "shop", "page": page}
 
 
 def usual(page: str, times: Floats, rng: np.random.Generator) -> Floats:
-    """Return latencies in seconds, shape (T,), at `times` (Unix seconds): a daily rhythm and some noise."""
+    """Return latencies in seconds, shape (T,), at `times` (Unix seconds): a daily pattern and some noise."""
     rhythm = 1 + 0.15 * np.sin(2 * np.pi * times / DAY)
     latencies: Floats = PAGES[page] * rhythm * (1 + NOISE * rng.standard_normal(len(times)))
     return latencies
@@ -41,7 +41,7 @@ def slowdown(since_fault: Floats | float) -> Floats:
 
 def history(now: float, step: float) -> Iterator[str]:
     """Yield two days of OpenMetrics lines up to `now`: each minute, and each `step` seconds in the last hour."""
-    times = np.concatenate([np.arange(now - 2 * DAY, now - 3600.0, 60.0), np.arange(now - 3600.0, now, step)])
+    times = np.concatenate([np.arange(now - 2 * DAY, now - HOUR, 60.0), np.arange(now - HOUR, now, step)])
     for number, page in enumerate(PAGES):
         rng = np.random.default_rng(number)
         yield from openmetrics(METRIC, labels(page), times.tolist(), usual(page, times, rng).tolist())
@@ -60,7 +60,7 @@ class Shop(LocalServer):
         self._broken_since = time.time()
 
     def mend(self) -> None:
-        """Make the checkout as quick as before."""
+        """Make the checkout as fast as before."""
         self._broken_since = None
 
     def get(self) -> str:

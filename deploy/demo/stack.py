@@ -1,4 +1,4 @@
-"""Everything the live demo starts, and ends."""
+"""All servers of the live demo."""
 
 import time
 from collections.abc import Callable
@@ -6,12 +6,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from deploy.demo.exporter import ExporterServer
+from deploy.demo.local import SlackReceiver
 from deploy.demo.process import Server, ServerError
-from deploy.demo.receiver import SlackReceiver
 from deploy.demo.servers import (
     ITSELF,
     AlertmanagerServer,
+    ExporterServer,
     NodeExporterServer,
     PrometheusServer,
     backfill,
@@ -27,7 +27,7 @@ S = TypeVar("S", bound=Server)
 JOB: Final = "shop-latency"
 ALERT: Final = alert_names([JOB])[JOB]
 STEP: Final = 5.0
-"""Seconds between judged samples."""
+"""Seconds between samples."""
 SHOP_JOB: Final[dict[str, Any]] = {
     "expr": METRIC,
     "direction": "above",
@@ -35,7 +35,7 @@ SHOP_JOB: Final[dict[str, Any]] = {
     "step": f"{STEP:g}s",
     "window": "30m",
     "clear_after": "15s",
-    # Three pages share it. One a week would do as well, the alert would only come some twenty seconds later.
+    # Shared by three pages. With 1 per week the alert would be about twenty seconds later.
     "budget": "2 per week",
     "publish": ["value", "expected", "lower", "upper", "severity", "alert"],
     "alert": {"severity": "page", "keep_firing_for": "0s"},
@@ -43,7 +43,7 @@ SHOP_JOB: Final[dict[str, Any]] = {
 
 
 def demo_config(prometheus: str) -> dict[str, Any]:
-    """Return the exporter's configuration: the shop, and this host's processors and memory as they are."""
+    """Return the configuration of the exporter: the shop, and CPU and memory of this host."""
     host = {
         "direction": "above",
         "detector": "robust",
@@ -71,26 +71,26 @@ def demo_config(prometheus: str) -> dict[str, Any]:
 
 
 def alerting(webhook: Path) -> dict[str, Any]:
-    """Return where the alerts go: all to one Slack channel, whose address is in a file, at once."""
+    """Return the alerting configuration: all alerts immediately to one Slack channel, its webhook in a file."""
     slack = {"webhook": {"file": str(webhook)}, "channel": "#alerts"}
     receiver = {
         "slack": slack,
         "group_by": ["alertname"],
         "group_wait": "0s",
-        "rate_limit": {"count": 240, "interval": "10m"},  # an interval of 5s, so that nobody has to wait for the end
+        "rate_limit": {"count": 240, "interval": "10m"},  # an interval of 5s, so that the resolved message comes soon
     }
     return {"receivers": {"slack": receiver}, "routes": {"ticket": ["slack"], "page": ["slack"]}}
 
 
 class Stack:
-    """The servers of the live demo in `folder`; a context manager that starts and ends them.
+    """The servers of the live demo in `folder`; a context manager that starts and stops them.
 
     Parameters
     ----------
     folder : Path
-        Takes everything the servers write.
+        Folder for all files of the servers.
     say : callable taking str
-        Told what is being started.
+        Called with a line about each step.
     """
 
     def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
@@ -102,7 +102,7 @@ class Stack:
     def __enter__(self) -> "Stack":
         with self._stack:
             self._start()
-            self._stack = self._stack.pop_all()  # all went well: what was started stays until __exit__
+            self._stack = self._stack.pop_all()  # all started: keep them until __exit__
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -139,13 +139,13 @@ class Stack:
         self.exporter = self._run(ExporterServer(folder / "exporter", demo_config(self.prometheus.url), port=page))
 
     def check(self) -> None:
-        """Raise ServerError when a server has ended."""
+        """Raise ServerError if a server has stopped."""
         for server in self.servers:
             if not server.running:
-                raise ServerError(f"{server.name} has ended")
+                raise ServerError(f"{server.name} has stopped")
 
     def log_tails(self) -> str:
-        """Return the last lines of every server's log, the exporter's last."""
+        """Return the last lines of the log of every server, with the exporter at the end."""
         return "\n".join(f"--- {server.log.name}\n{server.log_tail()}" for server in self.servers)
 
     def _run(self, server: S) -> S:
@@ -155,11 +155,11 @@ class Stack:
         return server
 
     def addresses(self) -> dict[str, str]:
-        """Return what to open in a browser."""
+        """Return the addresses to open in a browser, by name."""
         graph = f"{self.prometheus.url}/graph?g0.expr=anomaly_score&g0.tab=0&g0.range_input=15m"
         latency = f"&g1.expr={METRIC}&g1.tab=0&g1.range_input=2d"
         return {
             "Prometheus": graph + latency,
             "Alertmanager": f"{self.alertmanager.url}/api/v2/alerts",
-            "our page": f"{self.exporter.url}/metrics",
+            "exporter": f"{self.exporter.url}/metrics",
         }

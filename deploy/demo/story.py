@@ -1,4 +1,4 @@
-"""What the demo promises to show, and what of it was really seen."""
+"""The milestones of the demo, and which of them were seen."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ Sample = tuple[str, Mapping[str, str], float]
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What was published of one judged series; NaN where nothing was."""
+    """Published values of one series; NaN if missing."""
 
     job: str
     entity: str
@@ -28,12 +28,12 @@ class Reading:
 
     @property
     def broken(self) -> bool:
-        """Whether this is the series that the fault is in."""
+        """Whether this is the series with the fault."""
         return self.job == JOB and self.entity == BROKEN
 
 
 def readings(samples: Iterable[Sample]) -> list[Reading]:
-    """Gather `anomaly_score`, `anomaly_flag`, … of the same series, sorted by job and entity."""
+    """Group `anomaly_score`, `anomaly_flag`, … by series, sorted by job and entity."""
     found: dict[tuple[str, str], dict[str, float]] = {}
     for name, labels, value in samples:
         kind = name.removeprefix("anomaly_")
@@ -44,14 +44,14 @@ def readings(samples: Iterable[Sample]) -> list[Reading]:
 
 
 class Story:
-    """What must be seen after the fault, and what was.
+    """Records which milestones were seen after the fault.
 
     Parameters
     ----------
     milestones : tuple of str
-        What must be seen, in order.
+        Milestones in order.
     say : callable taking text and style
-        Told each milestone when it is first seen.
+        Called with each milestone when it is first seen.
     """
 
     def __init__(self, milestones: tuple[str, ...], say: Callable[[str, str], None]) -> None:
@@ -70,7 +70,7 @@ class Story:
         return [milestone for milestone in self._milestones if milestone not in self.seen]
 
     def note(self, milestone: str, happened: bool, after: float, detail: str) -> bool:
-        """Take note of `milestone` when it `happened`, `after` seconds after the fault; return True when it is new."""
+        """Record `milestone` if it `happened`, `after` seconds after the fault; return True if it is new."""
         if not happened or milestone in self.seen:
             return False
         self.seen[milestone] = after

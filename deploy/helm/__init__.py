@@ -1,1 +1,1 @@
-"""The Helm chart, made of the builders of the Kubernetes objects."""
+"""The Helm chart: its values, their schema, and its archive. The templates are in deploy/chart."""

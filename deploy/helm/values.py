@@ -1,26 +1,45 @@
-"""Values of the chart: where every field of Settings stands among them, what it may be, and what it is for."""
+"""The values of the chart: the field of Settings that each fills, its JSON schema and its comment."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from deploy.helm.schema import (
-    ANY,
-    BOOLEAN,
-    FOLDERS,
-    LIST,
-    MAP,
-    NAME,
-    OPTIONAL_NAME,
-    POD,
-    POSITIVE,
-    QUANTITY,
-    RULES,
-    TEXT,
-)
 from deploy.kubernetes.settings import Settings
 
 Tree = dict[str, Any]
+Schema = Mapping[str, Any]
+
+TEXT: Final[Schema] = {"type": "string", "pattern": '^[^"\\\\\\x00-\\x1f]*$'}
+NAME: Final[Schema] = {**TEXT, "minLength": 1}
+OPTIONAL_NAME: Final[Schema] = {"type": "string", "pattern": "^([a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?)?$"}
+PATH: Final[Schema] = {"type": "string", "pattern": '^/[^"\\\\\\x00-\\x1f]+$'}
+BOOLEAN: Final[Schema] = {"type": "boolean"}
+INTEGER: Final[Schema] = {"type": "integer"}
+POSITIVE: Final[Schema] = {**INTEGER, "minimum": 1}
+QUANTITY: Final[Schema] = {"type": "string", "pattern": "^[0-9]+(\\.[0-9]+)?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$"}
+LIST: Final[Schema] = {"type": "array", "items": NAME}
+MAP: Final[Schema] = {"type": "object", "additionalProperties": {"type": "string"}}
+ANY: Final[Schema] = {"type": "array", "items": {"type": "object"}}
+
+
+def _items(properties: Mapping[str, Schema]) -> Schema:
+    items = {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+    return {"type": "array", "items": items}
+
+
+FOLDERS: Final = _items({"folder": PATH, "keys": {**LIST, "minItems": 1}})
+RULES: Final = _items({"name": {"type": "string", "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"}, "groups": ANY})
+POD: Final[Schema] = {
+    "type": "object",
+    "properties": {
+        "imagePullSecrets": _items({"name": NAME}),
+        "nodeSelector": MAP,
+        "priorityClassName": TEXT,
+        "tolerations": ANY,
+    },
+    "additionalProperties": False,
+}
+"""Nothing here adds privileges to a pod."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +49,15 @@ class Value:
     Parameters
     ----------
     path : str
-        Where it stands: `page.port`.
+        Its place: `page.port`.
     setting : str
-        The field of Settings it fills, `resources.cpu` for one of its parts; empty: the chart's alone.
+        The field of Settings it fills, such as `resources.cpu`; empty: only the chart has it.
     help : str
         The comment above it.
     schema : mapping
-        What it may be, as JSON schema.
+        Its JSON schema.
     default : object
-        For a value of the chart's alone.
+        For a value that only the chart has.
     """
 
     path: str
@@ -55,64 +74,62 @@ def _resources(path: str, setting: str) -> Iterator[Value]:
 
 
 VALUES: Final = (
-    Value(
-        "fullnameOverride", "name", "name of the objects; default: the release's with anomaly-exporter", OPTIONAL_NAME
-    ),
-    Value("image.repository", "", "image, without its tag", NAME, "anomaly-exporter"),
+    Value("fullnameOverride", "name", "name of the objects; default: release name and anomaly-exporter", OPTIONAL_NAME),
+    Value("image.repository", "", "image without tag", NAME, "anomaly-exporter"),
     Value("image.tag", "", "default: the chart's appVersion"),
-    Value("image.digest", "", "sha256:… counts instead of the tag"),
+    Value("image.digest", "", "sha256:…, used instead of the tag"),
     Value("image.pullPolicy", "pull_policy", "", {"enum": ["Always", "IfNotPresent", "Never"]}),
     Value("config", "config", "files of the configuration by name; docs/configuration.md", {**MAP, "minProperties": 1}),
-    Value("configFile", "config_file", "the one of them to begin with", NAME),
-    Value("profile", "profile", "dev lays anomaly.dev.yml over anomaly.yml; both are in config"),
-    Value("restartOn", "restart_on", "a change replaces the pods; all but `web` of the configuration needs none"),
+    Value("configFile", "config_file", "the base file among them", NAME),
+    Value("profile", "profile", "dev: anomaly.dev.yml overrides anomaly.yml; both are in config"),
+    Value("restartOn", "restart_on", "a change replaces the pods; needed only for changes of `web`"),
     Value("shards", "shards", "replicas that share the entities; above 1 they are a StatefulSet", POSITIVE),
     Value("page.port", "port", "as in web.listen of the configuration", {**POSITIVE, "maximum": 65_535}),
     Value("page.https", "https", "the configuration has web.tls", BOOLEAN),
-    Value("page.clientCertificates", "client_certificates", "and web.tls.client_ca_file", BOOLEAN),
-    Value("secret.create", "make_secret", "make the Secret; false: somebody else makes it", BOOLEAN),
-    Value("secret.name", "secret", "its name; default: that of the other objects", OPTIONAL_NAME),
-    Value("secret.env", "secret_env", "its keys that are environment variables", LIST),
+    Value("page.clientCertificates", "client_certificates", "the configuration has web.tls.client_ca_file", BOOLEAN),
+    Value("secret.create", "make_secret", "create the Secret; false: use an existing one", BOOLEAN),
+    Value("secret.name", "secret", "name of the Secret; default: as the other objects", OPTIONAL_NAME),
+    Value("secret.env", "secret_env", "keys that are environment variables", LIST),
     Value(
         "secret.files",
         "secret_files",
-        "its keys that are files: [{folder: /run/secrets/x, keys: [token]}]",
+        "keys that are files: [{folder: /run/secrets/x, keys: [token]}]",
         FOLDERS,
     ),
-    Value(
-        "secret.values", "", "values by key, if they must be here: better from a file outside any repository", MAP, {}
-    ),
-    Value("state.keep", "keep_state", "something is written that must outlive the pod", BOOLEAN),
+    Value("secret.values", "", "values by key; keep them in a file outside any repository", MAP, {}),
+    Value("state.keep", "keep_state", "keep the state of the pod on a volume", BOOLEAN),
     Value("state.size", "state_size", "size of the volume of each replica", QUANTITY),
-    Value("models.path", "models_path", "folder of the model store; empty: none, or an object store"),
+    Value("models.path", "models_path", "folder of the model store; empty: no store, or an object store"),
     Value("models.size", "models_size", "size of its volume; with shards it must be ReadWriteMany", QUANTITY),
-    Value("storageClass", "storage_class", "of all volumes; default: the cluster's"),
-    Value("train.enabled", "train", "train models by a CronJob", BOOLEAN),
-    Value("train.schedule", "schedule", "when, as cron writes it"),
+    Value("storageClass", "storage_class", "storage class of all volumes; default: the cluster's"),
+    Value("train.enabled", "train", "train models in a CronJob", BOOLEAN),
+    Value("train.schedule", "schedule", "cron schedule"),
     Value("train.timeZone", "time_zone", "default: the cluster's"),
-    Value("train.deadlineSeconds", "train_deadline", "a training that takes longer is given up", POSITIVE),
+    Value("train.deadlineSeconds", "train_deadline", "a longer training is stopped", POSITIVE),
     *_resources("train.resources", "train_resources"),
     *_resources("resources", "resources"),
-    Value("pod", "", "of every pod: imagePullSecrets, nodeSelector, tolerations, priorityClassName", POD, {}),
+    Value("pod", "", "for every pod: imagePullSecrets, nodeSelector, tolerations, priorityClassName", POD, {}),
     Value(
-        "networkPolicy.egress", "egress", "where the pods may connect to besides DNS, as rules of a NetworkPolicy", ANY
+        "networkPolicy.egress", "egress", "allowed connections from the pods besides DNS, as NetworkPolicy rules", ANY
     ),
     Value(
-        "networkPolicy.scrapeNamespace", "scrape_namespace", "of Prometheus, which alone may connect; empty: all may"
+        "networkPolicy.scrapeNamespace",
+        "scrape_namespace",
+        "namespace of Prometheus, the only one that may connect; empty: all",
     ),
     Value(
-        "operator.enabled", "operator", "make ServiceMonitor and PrometheusRule for the Prometheus operator", BOOLEAN
+        "operator.enabled", "operator", "create ServiceMonitor and PrometheusRule for the Prometheus operator", BOOLEAN
     ),
-    Value("operator.labels", "monitor_labels", "labels by which its Prometheus finds them", MAP),
+    Value("operator.labels", "monitor_labels", "labels by which the operator selects them", MAP),
     Value("operator.scrapeInterval", "scrape_interval", "", {"type": "string", "pattern": "^[0-9]+(ms|s|m|h)$"}),
-    Value("operator.scrapeJob", "scrape_job", "as alerting.health.scrape_job of the configuration says", NAME),
-    Value("operator.scrapeSecret", "scrape_secret", "Secret with username and password, if the page has users"),
-    Value("operator.rules", "rules", "PrometheusRules: the last part of the name, and the groups of each", RULES),
+    Value("operator.scrapeJob", "scrape_job", "as alerting.health.scrape_job of the configuration", NAME),
+    Value("operator.scrapeSecret", "scrape_secret", "Secret with username and password, if web.users is set"),
+    Value("operator.rules", "rules", "PrometheusRules: last part of the name, and groups", RULES),
 )
 
 
 def values(settings: Settings) -> Tree:
-    """Return the values that make the chart's objects those of the builders."""
+    """Return the values with which the chart makes the same objects as the builders."""
     tree: Tree = {}
     for value in VALUES:
         _put(tree, value.path, _of(settings, value))
@@ -148,7 +165,7 @@ def _of(settings: Settings, value: Value) -> Any:
 
 
 def schema() -> Tree:
-    """Return the JSON schema of the values: what is not named here is refused."""
+    """Return the JSON schema of the values; unknown ones are rejected."""
     made: Tree = {"$schema": "http://json-schema.org/draft-07/schema#", **_closed()}
     for value in VALUES:
         *sections, name = value.path.split(".")
@@ -156,7 +173,7 @@ def schema() -> Tree:
         for section in sections:
             place = place["properties"].setdefault(section, _closed())
         place["properties"][name] = {**value.schema, **({"description": value.help} if value.help else {})}
-    # Helm adds it, for charts that are part of others.
+    # Helm adds it for subcharts.
     made["properties"]["global"] = {"type": "object"}
     return made
 

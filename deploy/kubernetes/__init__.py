@@ -1,4 +1,4 @@
-"""Kubernetes objects from a configuration, and the way into a cluster and out of it again."""
+"""Kubernetes objects built from a configuration, and how they are applied to a cluster and deleted."""
 
 from deploy.kubernetes.client import (
     create_or_update,

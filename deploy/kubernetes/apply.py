@@ -1,4 +1,4 @@
-"""All objects of a configuration together: what would change, making it so, and taking it away again."""
+"""All objects of a configuration together: compare them with a cluster, apply them, delete them."""
 
 from base64 import b64decode
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,26 +6,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.kubernetes.client import create_or_update
-from deploy.kubernetes.cluster import Cluster, Conflict, Forbidden
+from deploy.kubernetes.cluster import Cluster
 from deploy.kubernetes.compare import difference, marked, ours, require_ours, same
-from deploy.kubernetes.errors import DeployError
-from deploy.kubernetes.kinds import KEPT, KINDS, OPERATOR
+from deploy.kubernetes.errors import Conflict, DeployError, Forbidden
 from deploy.kubernetes.objects import objects, secret
-from deploy.kubernetes.parts import Object, selector
+from deploy.kubernetes.parts import KEPT, KINDS, OPERATOR, Object, selector
 from deploy.kubernetes.settings import Settings
 from exporter.config.secrets import Secret, SecretUnavailable
 
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What is wanted and what is there.
+    """The objects of a configuration and of the cluster.
 
     Parameters
     ----------
     wanted : sequence of (object, object or None)
-        Each as wanted, and as it is in the cluster.
+        Each as built from the configuration, and as found in the cluster.
     stale : sequence of object
-        Ours, and wanted no more.
+        Created by an earlier run and no longer wanted.
     """
 
     wanted: Sequence[tuple[Object, Object | None]]
@@ -33,9 +32,9 @@ class Survey:
 
 
 def survey(settings: Settings, cluster: Cluster, folder: Path | None = None) -> Survey:
-    """Look at all that is wanted and at all that is ours, and change nothing.
+    """Compare the wanted objects with those in the cluster; change nothing.
 
-    Raises DeployError when an object is somebody else's, a kind is unknown to the cluster, or a secret is nowhere.
+    Raises DeployError if an object has another owner, the cluster does not know a kind, or a secret cannot be found.
     """
     made = list(objects(settings))
     there = {_identity(each): each for each in labelled(settings, cluster)}
@@ -56,7 +55,7 @@ def survey(settings: Settings, cluster: Cluster, folder: Path | None = None) -> 
 
 
 def labelled(settings: Settings, cluster: Cluster) -> Iterator[Object]:
-    """Yield every object in the cluster that an earlier run has made. Raises DeployError."""
+    """Yield every object in the cluster that an earlier run created. Raises DeployError."""
     labels = {key: value for key, value in selector(settings, "").items() if value}
     labels["app.kubernetes.io/managed-by"] = settings.managed_by
     for kind in KINDS:
@@ -68,7 +67,7 @@ def labelled(settings: Settings, cluster: Cluster) -> Iterator[Object]:
             )
         except DeployError:
             if kind in OPERATOR and not settings.operator:
-                continue  # unknown there, or not for us: then nothing of it is ours either
+                continue  # unknown or forbidden there, so none of these objects is ours
             raise
         for each in found:
             there = each["metadata"].get("labels") or {}
@@ -77,19 +76,19 @@ def labelled(settings: Settings, cluster: Cluster) -> Iterator[Object]:
 
 
 def _namespace(wanted: Object, cluster: Cluster) -> list[tuple[Object, Object | None]]:
-    """Return the Namespace when it is missing or ours. One that others have made stays as it is."""
+    """Return the Namespace if it is missing or ours. A Namespace of another owner is not changed."""
     try:
         found = cluster.get("Namespace", wanted["metadata"]["name"], "")
     except Forbidden:
-        return []  # who may work in one namespace only has it already
+        return []  # an account with rights in one namespace only: the namespace exists
     return [(wanted, found)] if found is None or ours(found) else []
 
 
 def values(settings: Settings, found: Object | None, folder: Path | None = None) -> dict[str, str]:
     """Return the values of the Secret by key.
 
-    They come from the file of that name in `folder`, else from where the reference leads on this machine, else from
-    the cluster. Raises DeployError with all that are nowhere.
+    Each comes from the file of that name in `folder`, else from its reference on this machine, else from the cluster.
+    Raises DeployError with all that cannot be found.
     """
     there: Mapping[str, str] = (found or {}).get("data") or {}
     read, missing = {}, []
@@ -99,7 +98,7 @@ def values(settings: Settings, found: Object | None, folder: Path | None = None)
     for reference in references:
         key = reference.env or str(reference.file).rpartition("/")[2]
         if folder is not None and (folder / key).is_file():
-            reference = Secret(file=folder / key)  # noqa: PLW2901 - the same secret, elsewhere
+            reference = Secret(file=folder / key)  # noqa: PLW2901 - the same secret in another place
         try:
             read[key] = reference.read()
         except SecretUnavailable as error:
@@ -116,10 +115,10 @@ def values(settings: Settings, found: Object | None, folder: Path | None = None)
 
 
 def changes(settings: Settings, cluster: Cluster, folder: Path | None = None) -> Iterator[str]:
-    """Yield the lines that tell what `apply` would change. Raises DeployError."""
+    """Yield a diff of what `apply` would change. Raises DeployError."""
     found = survey(settings, cluster, folder)
     for each in found.stale:
-        yield f"--- cluster {each['kind']} {each['metadata']['name']}: wanted no more, would be deleted"
+        yield f"--- cluster {each['kind']} {each['metadata']['name']}: no longer wanted, would be deleted"
     for wanted, there in found.wanted:
         sent = marked(wanted)
         if there is None or not same(sent, there):
@@ -127,9 +126,9 @@ def changes(settings: Settings, cluster: Cluster, folder: Path | None = None) ->
 
 
 def apply(settings: Settings, cluster: Cluster, folder: Path | None = None) -> Iterator[tuple[str, Object]]:
-    """Bring everything up to date; yield what was done with which object. Raises DeployError.
+    """Create, update and delete objects; yield each with what was done. Raises DeployError.
 
-    What is wrong is found out before anything is changed, as far as it can be.
+    As far as possible, errors are found before anything is changed.
     """
     found = survey(settings, cluster, folder)
     for each in found.stale:  # first: a Deployment and the StatefulSet that follows it would use one volume
@@ -139,20 +138,20 @@ def apply(settings: Settings, cluster: Cluster, folder: Path | None = None) -> I
 
 
 def delete(settings: Settings, cluster: Cluster) -> Iterator[tuple[str, Object]]:
-    """Delete all that is ours but volume claims and the Namespace; yield what was done. Raises DeployError."""
+    """Delete all our objects except volume claims and Namespace; yield each with what was done. Raises DeployError."""
     for each in reversed(list(labelled(settings, cluster))):
         yield ("kept" if each["kind"] in KEPT else remove(each, cluster)), each
 
 
 def remove(found: Object, cluster: Cluster) -> str:
-    """Delete one object that was just read. Raises DeployError."""
+    """Delete one object that was read before. Raises DeployError."""
     require_ours(found)
     try:
         cluster.delete(found)
     except Conflict:
         metadata = found["metadata"]
         raise DeployError(
-            f"{found['kind']} {metadata['name']}: replaced by somebody else while it was to be deleted; try again"
+            f"{found['kind']} {metadata['name']}: replaced by another client before it could be deleted; try again"
         ) from None
     return "deleted"
 

@@ -1,12 +1,12 @@
-"""Create or update single objects: safe to repeat, never touching what is not ours."""
+"""Create or update single objects: safe to repeat, and objects of other owners are never changed."""
 
 import time
 from collections.abc import Mapping
 from typing import Final, Literal
 
-from deploy.kubernetes.cluster import Cluster, Conflict
+from deploy.kubernetes.cluster import Cluster
 from deploy.kubernetes.compare import marked, require_ours, same, successor
-from deploy.kubernetes.errors import DeployError
+from deploy.kubernetes.errors import Conflict, DeployError
 from deploy.kubernetes.objects import config_map, secret
 from deploy.kubernetes.parts import Object
 from deploy.kubernetes.settings import Settings
@@ -24,7 +24,7 @@ def create_or_update_configmap(settings: Settings, cluster: Cluster | None = Non
 
 
 def create_or_update_secret(settings: Settings, values: Mapping[str, str], cluster: Cluster | None = None) -> Outcome:
-    """Bring the Secret up to date: afterwards it has these values by key and no others. Raises DeployError."""
+    """Bring the Secret up to date: it then has exactly these values by key. Raises DeployError."""
     return create_or_update(secret(settings, values), cluster)
 
 
@@ -36,20 +36,20 @@ def create_or_update_cronjob(settings: Settings, cluster: Cluster | None = None)
 def create_or_update(wanted: Object, cluster: Cluster | None = None) -> Outcome:
     """Bring one object up to date.
 
-    Nothing is sent when the cluster's object is as wanted already. When somebody else changes it at the same moment,
+    Nothing is sent if the object in the cluster is already as wanted. If another client changes it at the same time,
     it is read and compared again.
 
     Parameters
     ----------
     wanted : dict
-        The object, of a kind in `cluster.KINDS`, labelled as ours.
+        The object, of a kind in `parts.KINDS`, with our labels.
     cluster : Cluster, optional
         Default: the one that kubectl would use.
 
     Raises
     ------
     DeployError
-        The object is there and not ours, the change is impossible, or the cluster cannot be reached or refuses.
+        The object has another owner, the change is impossible, or the cluster cannot be reached or refuses it.
     """
     require_ours(wanted)
     cluster = cluster or Cluster.connect()
@@ -71,6 +71,6 @@ def create_or_update(wanted: Object, cluster: Cluster | None = None) -> Outcome:
             continue
         return "updated"
     raise DeployError(
-        f"{kind} {metadata['name']}: changed by somebody else at every one of {_ATTEMPTS} attempts; "
+        f"{kind} {metadata['name']}: changed by another client at every one of {_ATTEMPTS} attempts; "
         "find out who writes it (kubectl get -o yaml --show-managed-fields), then try again"
     )

@@ -1,4 +1,4 @@
-"""A connection to a cluster: reads and writes objects as dicts; what goes wrong is one sentence."""
+"""A connection to a cluster: reads and writes objects as dicts; every error is one sentence."""
 
 import json
 import os
@@ -9,9 +9,8 @@ from typing import Any, Final, TypeVar
 
 import yaml
 
-from deploy.kubernetes.errors import DeployError
-from deploy.kubernetes.kinds import KINDS, OPERATOR
-from deploy.kubernetes.parts import Object
+from deploy.kubernetes.errors import Conflict, DeployError, Forbidden, invalid, message_of, unknown_kind
+from deploy.kubernetes.parts import KINDS, Object
 from exporter.redact import masked
 
 T = TypeVar("T")
@@ -21,27 +20,19 @@ _WITHIN: Final = 15.0
 """Seconds for one request."""
 
 
-class Conflict(Exception):
-    """Somebody else has changed or made the object since it was read."""
-
-
-class Forbidden(DeployError):
-    """The cluster does not let us."""
-
-
 class Cluster:
     """The objects of a cluster.
 
     Parameters
     ----------
     api : kubernetes.client.ApiClient
-        The way in; `connect` finds it as kubectl does.
+        Client of the API server; `connect` configures one as kubectl does.
     """
 
     def __init__(self, api: Any) -> None:
         kubernetes = _package()
         self._errors: ModuleType = kubernetes.dynamic.exceptions
-        # Without discovery: it asks for every group there is, and keeps the answer where others may write.
+        # No discovery: it requests every API group and caches the answer in a file that others may write.
         self._client = kubernetes.dynamic.DynamicClient(api, discoverer=lambda *_: None)
         self._host: str = api.configuration.host
 
@@ -58,20 +49,20 @@ class Cluster:
             elif "KUBERNETES_SERVICE_HOST" in os.environ and context is None:
                 kubernetes.config.load_incluster_config(client_configuration=configuration)
             else:
-                raise DeployError(f"no cluster is known: there is no file {files}; KUBECONFIG names another")
+                raise DeployError(f"no cluster is configured: there is no file {files}; KUBECONFIG names another")
         except kubernetes.config.ConfigException as error:
             source = files if known else "the account of this pod"
             raise DeployError(masked(f"{source}: {' '.join(str(error).split())}; does kubectl work with it?")) from None
         except (OSError, ValueError, TypeError, LookupError, AttributeError, yaml.YAMLError) as error:
-            # What is wrong is not shown: logins stand in such a file.
+            # The cause is not shown: such a file holds credentials.
             raise DeployError(
-                f"{files}: is no usable kubeconfig ({type(error).__name__}): does kubectl work?"
+                f"{files}: is not a usable kubeconfig ({type(error).__name__}): does kubectl work?"
             ) from None
         configuration.retries = 0
         return cls(kubernetes.client.ApiClient(configuration))
 
     def get(self, kind: str, name: str, namespace: str) -> Object | None:
-        """Return an object, None when there is none. Raises DeployError."""
+        """Return an object, or None. Raises DeployError."""
 
         def ask() -> Object | None:
             try:
@@ -83,7 +74,7 @@ class Cluster:
         return self._answer(kind, name, namespace, ask)
 
     def select(self, kind: str, namespace: str, selector: str) -> list[Object]:
-        """Return the objects with the labels of `selector`. Raises DeployError, also when the kind is unknown there."""
+        """Return the objects with the labels of `selector`. Raises DeployError."""
 
         def ask() -> list[Object]:
             try:
@@ -91,25 +82,25 @@ class Cluster:
                     self._resource(kind), namespace=self._scope(kind, namespace), label_selector=selector, **_LIMITS
                 )
             except self._errors.NotFoundError:
-                raise DeployError(_unknown(kind)) from None
-            # Items of a list come without their kind.
+                raise DeployError(unknown_kind(kind)) from None
+            # Items of a list have no kind.
             identity = {"apiVersion": KINDS[kind].api_version, "kind": kind}
             return [{**identity, **item} for item in _plain(found).get("items") or ()]
 
         return self._answer(kind, "", namespace, ask)
 
     def create(self, made: Object) -> None:
-        """Create an object. Raises Conflict when there is one already, DeployError."""
+        """Create an object. Raises Conflict if it exists, DeployError."""
         self._write(made, lambda resource, scope: self._client.create(resource, made, scope, **_LIMITS))
 
     def replace(self, made: Object) -> None:
-        """Replace an object, unless it is no longer the one that was read. Raises Conflict, DeployError."""
+        """Replace an object, unless it has changed since it was read. Raises Conflict, DeployError."""
         self._write(made, lambda resource, scope: self._client.replace(resource, made, None, scope, **_LIMITS))
 
     def delete(self, found: Object) -> None:
-        """Delete the very object that was read, with what belongs to it. Raises Conflict, DeployError."""
+        """Delete the object that was read, with its dependents. Raises Conflict, DeployError."""
         metadata = found["metadata"]
-        # Its status may change all the time; what must not be hit is another object of the same name.
+        # The uid, not the version: the status may change at any time, but a new object of that name must stay.
         body = {"propagationPolicy": "Background", "preconditions": {"uid": metadata["uid"]}}
 
         def ask(resource: Any, scope: str | None) -> None:
@@ -154,19 +145,19 @@ class Cluster:
             raise Conflict(what) from None
         except errors.UnauthorizedError:
             raise DeployError(
-                f"{self._host} does not know us (401): log in to the cluster again; does kubectl get pods work?"
+                f"{self._host} does not accept the login (401): log in to the cluster; does kubectl get pods work?"
             ) from None
         except errors.ForbiddenError as error:
-            rights = "anomaly-exporter deploy --rbac prints the rights it takes"
+            rights = "anomaly-exporter deploy --rbac prints the privileges it needs"
             if kind == "Namespace":
-                rights = f"somebody who may must make it first: kubectl create namespace {name}"
-            raise Forbidden(f"{what}: the cluster does not let us (403): {_message(error)}; {rights}") from None
+                rights = f"an administrator must create it first: kubectl create namespace {name}"
+            raise Forbidden(f"{what}: the cluster refuses it (403): {message_of(error)}; {rights}") from None
         except errors.UnprocessibleEntityError as error:
-            raise DeployError(_invalid(kind, name, namespace, _message(error))) from None
+            raise DeployError(invalid(kind, name, namespace, message_of(error))) from None
         except errors.NotFoundError as error:
-            raise DeployError(f"{what}: {_message(error)}; is there such a namespace?") from None
+            raise DeployError(f"{what}: {message_of(error)}; is there such a namespace?") from None
         except errors.DynamicApiError as error:
-            raise DeployError(f"{what}: the cluster answered {error.status}: {_message(error)}") from None
+            raise DeployError(f"{what}: the cluster answered {error.status}: {message_of(error)}") from None
         except (HTTPError, OSError) as error:
             reason = getattr(error, "reason", None) or error
             raise DeployError(
@@ -197,33 +188,7 @@ def _plain(answer: Any) -> Object:
     except ValueError:
         made = None
     if not isinstance(made, dict):
-        raise DeployError("what answers is no Kubernetes API server: not JSON; is there a proxy or a login between?")
+        raise DeployError(
+            "the answer is not JSON, so this is not a Kubernetes API server; is there a proxy or login in between?"
+        )
     return made
-
-
-def _unknown(kind: str) -> str:
-    if kind in OPERATOR:
-        return (
-            f"the cluster does not know {kind} ({KINDS[kind].api_version}): install the Prometheus operator, "
-            "or do without its objects with --no-operator"
-        )
-    return f"the cluster does not know {kind} ({KINDS[kind].api_version}): it is older than Kubernetes 1.25"
-
-
-def _message(error: Any) -> str:
-    """Return what the API server says, in one line and without secrets."""
-    try:
-        text = json.loads(error.body)["message"]
-    except (TypeError, ValueError, KeyError):
-        text = error.reason or "no reason given"
-    return masked(" ".join(str(text).split()))[:500]
-
-
-def _invalid(kind: str, name: str, namespace: str, message: str) -> str:
-    if "immutable" in message or "Forbidden: updates to" in message:
-        orphan = " --cascade=orphan" if kind == "StatefulSet" else ""
-        return (
-            f"{kind} {name}: what has changed can never be changed on an object that exists ({message}); save what it "
-            f"holds, delete it and apply again: kubectl -n {namespace} delete {kind.lower()}/{name}{orphan}"
-        )
-    return f"{kind} {name}: the cluster refuses it (422): {message}"

@@ -1,4 +1,4 @@
-"""What would change: an object as wanted beside the one in the cluster, which has many more fields."""
+"""Comparison of a wanted object with the one in the cluster, which has many more fields."""
 
 import hashlib
 import json
@@ -14,20 +14,20 @@ from exporter.redact import masked
 from rules.render.yaml_text import text
 
 APPLIED: Final = "anomaly-exporter/applied"
-"""Annotation with a digest of what was wanted: tells that a field is wanted no more."""
+"""Annotation with a digest of the wanted object: it changes when a field is removed."""
 _ALLOCATED: Final = frozenset({"Service", "PersistentVolumeClaim"})
-"""Kinds whose spec the cluster completes with what must not be taken away again."""
+"""Kinds whose spec the cluster completes with fields that must be kept."""
 _QUANTITIES: Final = frozenset({"cpu", "memory", "storage", "sizeLimit"})
 
 
 def ours(found: Object) -> bool:
-    """Tell whether an object in the cluster is ours."""
+    """Return whether an object in the cluster is ours."""
     labels = found["metadata"].get("labels") or {}
     return bool(labels.get("app.kubernetes.io/managed-by") == MANAGER)
 
 
 def require_ours(found: Object) -> None:
-    """Raise DeployError when an object in the cluster is somebody else's."""
+    """Raise DeployError if an object in the cluster has another owner."""
     if not ours(found):
         kind, name, namespace = found["kind"], found["metadata"]["name"], found["metadata"].get("namespace")
         owner = (found["metadata"].get("labels") or {}).get("app.kubernetes.io/managed-by")
@@ -39,11 +39,11 @@ def require_ours(found: Object) -> None:
 
 
 def marked(wanted: Object) -> Object:
-    """Return an object as it is sent: text of a Secret encoded, the digest in an annotation."""
+    """Return an object as it is sent: values of a Secret encoded, the digest in an annotation."""
     made = {key: value for key, value in wanted.items() if key != "stringData"}
     if "stringData" in wanted:
         made["data"] = {key: b64encode(value.encode()).decode() for key, value in wanted["stringData"].items()}
-    # A digest of secrets would let them be guessed.
+    # Secrets could be guessed from a digest of them.
     public = {key: value for key, value in wanted.items() if key != "stringData"}
     digest = hashlib.sha256(json.dumps(public, sort_keys=True).encode()).hexdigest()[:16]
     metadata = wanted["metadata"]
@@ -52,14 +52,14 @@ def marked(wanted: Object) -> Object:
 
 
 def same(wanted: Object, found: Object) -> bool:
-    """Tell whether the object in the cluster is as wanted (`marked`) and has no field from before."""
+    """Return whether the object in the cluster is as wanted (`marked`), without fields of an earlier version."""
     return _within(wanted, found) and (
         "data" not in wanted or wanted["data"].keys() == (found.get("data") or {}).keys()
     )
 
 
 def _within(wanted: Any, found: Any, key: str = "") -> bool:
-    if wanted in ([], {}, "") and found is None:  # the cluster leaves out what is empty
+    if wanted in ([], {}, "") and found is None:  # the cluster omits empty fields
         return True
     if isinstance(wanted, Mapping):
         return isinstance(found, Mapping) and all(_within(value, found.get(key), key) for key, value in wanted.items())
@@ -82,7 +82,7 @@ def _quantity(written: Any) -> Any:
 
 
 def successor(wanted: Object, found: Object) -> Object:
-    """Return what takes the place of `found`: what is wanted (`marked`), and what others have added."""
+    """Return the replacement of `found`: the wanted object (`marked`) with the metadata that others have added."""
     made = {**found, **wanted}
     if wanted["kind"] in _ALLOCATED:
         made["spec"] = _over(found["spec"], wanted["spec"])
@@ -101,7 +101,7 @@ def _over(base: Any, top: Any) -> Any:
 
 
 def difference(wanted: Object, found: Object | None) -> Iterator[str]:
-    """Yield the lines of a unified diff from the cluster to what is wanted (`marked`); of a Secret only its keys."""
+    """Yield the lines of a unified diff from `found` to `wanted` (`marked`); of a Secret only the keys."""
     kind, name = wanted["kind"], wanted["metadata"]["name"]
     if found is None:
         before = ""
@@ -118,7 +118,7 @@ def difference(wanted: Object, found: Object | None) -> Iterator[str]:
 
 
 def _as_seen(wanted: Any, found: Any, key: str = "") -> Any:
-    """Return of the object in the cluster what can be compared: the fields that are wanted, and all of its data."""
+    """Return the comparable part of the object in the cluster: the wanted fields, and all of its data."""
     if isinstance(wanted, Mapping) and isinstance(found, Mapping):
         keys = found if key == "data" else [name for name in wanted if name in found]
         return {name: _as_seen(wanted.get(name), found[name], name) for name in keys}
@@ -128,7 +128,7 @@ def _as_seen(wanted: Any, found: Any, key: str = "") -> Any:
 
 
 def _hidden(secret: Object, wanted: Object) -> Object:
-    """Return a Secret with every value replaced by whether it is the one that is wanted."""
+    """Return a Secret in which every value says only whether it is the wanted one."""
     right = wanted.get("data", {})
     data = {
         key: "(not shown)" if value == right.get(key) else "(not shown, another value)"

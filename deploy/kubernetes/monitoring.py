@@ -1,4 +1,4 @@
-"""What the Prometheus operator reads: how the page is scraped, and the alerts."""
+"""Objects of the Prometheus operator: ServiceMonitor and PrometheusRules."""
 
 from typing import Any
 
@@ -14,11 +14,11 @@ def service_monitor(settings: Settings) -> Object:
         "port": "metrics",
         "interval": settings.scrape_interval,
         "honorLabels": True,
-        # The alerts on the exporter itself look for this name.
+        # The alerts on the exporter itself select this job name.
         "relabelings": [{"action": "replace", "targetLabel": "job", "replacement": settings.scrape_job}],
     }
     if settings.https:
-        # The certificate is for a name of the owner's choice; inside the cluster nothing but the traffic is at stake.
+        # The certificate may be for any name; inside the cluster TLS only has to encrypt the traffic.
         endpoint |= {"scheme": "https", "tlsConfig": {"insecureSkipVerify": True}}
     if settings.scrape_secret:
         endpoint["basicAuth"] = {key: {"name": settings.scrape_secret, "key": key} for key in ("username", "password")}
@@ -34,7 +34,7 @@ def service_monitor(settings: Settings) -> Object:
 
 
 def prometheus_rules(settings: Settings) -> list[Object]:
-    """Return a PrometheusRule for every group of alerts."""
+    """Return one PrometheusRule per group of alerts."""
     return [
         {
             "apiVersion": GROUP,

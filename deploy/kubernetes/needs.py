@@ -1,4 +1,4 @@
-"""What a configuration needs of its pod: secrets, files, folders to write, places to connect to."""
+"""Requirements of a configuration: secrets, files, writable folders, network egress."""
 
 import os.path
 from collections.abc import Iterator, Mapping
@@ -18,19 +18,19 @@ from exporter.config.sections.root import Config
 
 _PORTS: Final = {"http": 80, "https": 443}
 _SYSTEM: Final = frozenset(
-    map(PurePosixPath, ("/", "/bin", "/dev", "/etc", "/lib", "/opt", "/proc", "/run", "/sys", "/tmp", "/usr", "/var"))  # noqa: S108 - what must not be hidden
+    map(PurePosixPath, ("/", "/bin", "/dev", "/etc", "/lib", "/opt", "/proc", "/run", "/sys", "/tmp", "/usr", "/var"))  # noqa: S108 - a volume mounted there would hide the system
 )
 
 
 def references(config: Config) -> dict[str, Secret]:
-    """Return what the exporter reads besides its configuration, by the key it has in the Secret.
+    """Return the secrets that the exporter reads, by their key in the Secret.
 
-    Those are the secrets and the files of TLS. What is meant for Alertmanager is not ours.
+    TLS certificates and keys are included. Secrets of `alerting` are for Alertmanager and are not.
 
     Raises
     ------
     DeployError
-        Two of them would have the same key, or a file is where a volume cannot be put.
+        Two of them would have the same key, or a file is in a folder where no volume can be mounted.
     """
     found: dict[str, Secret] = {}
     for place, secret in (*secrets(config, ()), *_certificates(config)):
@@ -46,7 +46,7 @@ def references(config: Config) -> dict[str, Secret]:
 
 
 def _certificates(part: object, place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Secret]]:
-    """Yield the files of certificates and keys; they are mounted as secrets are."""
+    """Yield the files of certificates and keys; they are mounted like secrets."""
     if isinstance(part, BaseModel):
         for name in type(part).model_fields:
             value = getattr(part, name)
@@ -66,12 +66,12 @@ def _file_key(secret: Secret, place: str) -> str:
             f"write for example /run/secrets/anomaly-exporter/{path.name}"
         )
     if folder.is_relative_to(DATA):
-        raise DeployError(f"{place}: {path} lies in the folder of the data, {DATA}; secrets need one of their own")
+        raise DeployError(f"{place}: {path} lies in the folder of the data, {DATA}; secrets need a folder of their own")
     return path.name
 
 
 def written(config: Config) -> dict[str, str]:
-    """Return what the pods write, by place in the configuration, as absolute paths in the pod. Raises DeployError."""
+    """Return the absolute paths that the pods write to, by key of the configuration. Raises DeployError."""
     wanted = {
         "models.path": config.models.path if config.models else None,
         "state.path": config.state.path if config.state else None,
@@ -92,11 +92,11 @@ def _within(place: str, path: str) -> str:
 
 
 def egress(config: Config) -> tuple[Mapping[str, Any], ...]:
-    """Return where the pods may connect to: the source, and what else the configuration names."""
+    """Return the addresses that the pods may connect to, as NetworkPolicy rules."""
     train = config.train
     made = [_to(config.prometheus.url)]
     if config.notify.slack or config.notify.webhook:
-        made.append(_port(443))  # the address is a secret
+        made.append(_port(443))  # the address is in a secret, so only the port is known
     if config.models and config.models.url:
         endpoints = list(_endpoints(config.models.options))
         made += map(_to, endpoints) if endpoints else [_port(443)]
@@ -107,7 +107,7 @@ def egress(config: Config) -> tuple[Mapping[str, Any], ...]:
 
 
 def _endpoints(options: Any) -> Iterator[str]:
-    """Yield the addresses among the options of an object store, however deep they stand."""
+    """Yield the endpoint URLs in the options of an object store, at any depth."""
     for name, value in options.items() if isinstance(options, dict) else ():
         if name == "endpoint_url" and isinstance(value, str):
             yield value
@@ -116,7 +116,7 @@ def _endpoints(options: Any) -> Iterator[str]:
 
 
 def _to(url: str) -> Mapping[str, Any]:
-    """Allow one address: names outside the cluster can only be told by their port."""
+    """Return a rule for one URL. A host name outside the cluster cannot be selected, so only its port is restricted."""
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or _PORTS.get(parts.scheme, 443)
     try:
@@ -127,7 +127,7 @@ def _to(url: str) -> Mapping[str, Any]:
         return {"to": [{"ipBlock": {"cidr": f"{address}/{address.max_prefixlen}"}}], **_port(port)}
     labels = host.split(".")
     if labels[2:] in (["svc"], ["svc", "cluster", "local"]):
-        # The policy sees the pod's port, not the Service's: all of the namespace that serves it.
+        # A policy applies to the port of the pod, which may differ from that of the Service.
         namespace = {"kubernetes.io/metadata.name": labels[1]}
         return {"to": [{"namespaceSelector": {"matchLabels": namespace}}], **_port(port)}
     return _port(port)

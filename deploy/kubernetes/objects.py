@@ -1,10 +1,9 @@
-"""The objects as plain dicts, in the order in which they are made. Every builder takes the settings alone."""
+"""Builders of the objects, as plain dicts. Each builder takes only the settings."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from deploy.kubernetes.monitoring import prometheus_rules, service_monitor
-from deploy.kubernetes.network import network_policies
 from deploy.kubernetes.parts import Object, claim_spec, labels, named, selector
 from deploy.kubernetes.settings import Settings
 from deploy.kubernetes.workloads import cron_job, deployment, stateful_set
@@ -12,8 +11,14 @@ from deploy.kubernetes.workloads import cron_job, deployment, stateful_set
 __all__ = ["Object", "config_map", "cron_job", "deployment", "namespace", "objects", "secret", "stateful_set"]
 
 
+_DNS: Object = {
+    "to": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}}],
+    "ports": [{"port": 53, "protocol": protocol} for protocol in ("UDP", "TCP")],
+}
+
+
 def objects(settings: Settings) -> Iterator[Object]:
-    """Yield every object, what others need first. The Secret has no values."""
+    """Yield every object in the order of creation. The Secret has no values."""
     yield namespace(settings)
     yield service_account(settings)
     yield config_map(settings)
@@ -32,14 +37,14 @@ def objects(settings: Settings) -> Iterator[Object]:
 
 
 def namespace(settings: Settings) -> Object:
-    """Return the Namespace, whose pods must all be as locked down as ours."""
+    """Return the Namespace; it enforces the restricted Pod Security Standard for all its pods."""
     enforce = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn", "audit")}
     metadata = {"name": settings.namespace, "labels": {**labels(settings, "namespace"), **enforce}}
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
 
 
 def service_account(settings: Settings) -> Object:
-    """Return the pods' account: it has no rights, and no token is handed out."""
+    """Return the account of the pods: no privileges, no token."""
     return {
         "apiVersion": "v1",
         "kind": "ServiceAccount",
@@ -59,7 +64,7 @@ def config_map(settings: Settings) -> Object:
 
 
 def secret(settings: Settings, values: Mapping[str, str] | None = None) -> Object:
-    """Return the Secret; without values it is only the place for them."""
+    """Return the Secret; `values` None leaves out its data."""
     made: dict[str, Any] = {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -70,7 +75,7 @@ def secret(settings: Settings, values: Mapping[str, str] | None = None) -> Objec
 
 
 def claims(settings: Settings) -> Iterator[Object]:
-    """Yield the volume claims: the exporter's data (a StatefulSet makes its own) and the model store."""
+    """Yield the volume claims: the exporter's data (a StatefulSet has its own) and the model store."""
     if settings.keep_state and not settings.sharded:
         yield claim(settings, "data", settings.state_size, "ReadWriteOnce")
     if settings.models_path:
@@ -87,14 +92,41 @@ def claim(settings: Settings, suffix: str, size: str, access: str) -> Object:
     }
 
 
+def network_policies(settings: Settings) -> list[Object]:
+    """Return a policy for the pods of the exporter and one for those of the training.
+
+    Only Prometheus may connect. Pods may connect to DNS and to the addresses in the configuration.
+    """
+    page: dict[str, Any] = {"ports": [{"port": "metrics", "protocol": "TCP"}]}
+    if settings.scrape_namespace:
+        namespace = {"kubernetes.io/metadata.name": settings.scrape_namespace}
+        page = {"from": [{"namespaceSelector": {"matchLabels": namespace}}], **page}
+    made = [_policy(settings, "exporter", "", [page])]
+    return [*made, _policy(settings, "train", "-train", [])] if settings.train else made
+
+
+def _policy(settings: Settings, component: str, suffix: str, ingress: list[Object]) -> Object:
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": named(settings, component, suffix),
+        "spec": {
+            "podSelector": {"matchLabels": selector(settings, component)},
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": ingress,
+            "egress": [_DNS, *map(dict, settings.egress)],
+        },
+    }
+
+
 def service(settings: Settings) -> Object:
-    """Return the Service. A replica that warms up is scraped too: its own metrics say how far it is."""
+    """Return the Service. It includes pods that are warming up: their own metrics show the progress."""
     return {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": named(settings, "exporter"),
         "spec": {
-            "clusterIP": "None",  # for every number of replicas: it can never be changed
+            "clusterIP": "None",  # headless for every number of replicas: this field cannot be changed later
             "publishNotReadyAddresses": True,
             "selector": selector(settings, "exporter"),
             "ports": [{"name": "metrics", "port": settings.port, "targetPort": "metrics", "protocol": "TCP"}],
@@ -103,7 +135,7 @@ def service(settings: Settings) -> Object:
 
 
 def disruption_budget(settings: Settings) -> Object:
-    """Return the PodDisruptionBudget: one replica at a time may be moved, so that a node can always be emptied."""
+    """Return the PodDisruptionBudget: one replica at a time may be evicted, so that a node can always be drained."""
     return {
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",

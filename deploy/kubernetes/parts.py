@@ -1,16 +1,51 @@
-"""Parts that many objects share: names, labels, and how a locked-down pod looks."""
+"""What objects have in common: kinds, names, labels, and the pod without privileges."""
 
 from collections.abc import Mapping
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from deploy.kubernetes.settings import CONFIG, DATA, UID, Resources, Settings
 
 Object = dict[str, Any]
 
 
+class Kind(NamedTuple):
+    """Names of a kind in the API."""
+
+    plural: str
+    api_version: str
+    namespaced: bool = True
+
+    @property
+    def group(self) -> str:
+        """API group; empty for the core group."""
+        return self.api_version.rpartition("/")[0]
+
+
+KINDS: Final = {
+    "Namespace": Kind("namespaces", "v1", namespaced=False),
+    "ServiceAccount": Kind("serviceaccounts", "v1"),
+    "ConfigMap": Kind("configmaps", "v1"),
+    "Secret": Kind("secrets", "v1"),
+    "PersistentVolumeClaim": Kind("persistentvolumeclaims", "v1"),
+    "NetworkPolicy": Kind("networkpolicies", "networking.k8s.io/v1"),
+    "Service": Kind("services", "v1"),
+    "PodDisruptionBudget": Kind("poddisruptionbudgets", "policy/v1"),
+    "Deployment": Kind("deployments", "apps/v1"),
+    "StatefulSet": Kind("statefulsets", "apps/v1"),
+    "CronJob": Kind("cronjobs", "batch/v1"),
+    "ServiceMonitor": Kind("servicemonitors", "monitoring.coreos.com/v1"),
+    "PrometheusRule": Kind("prometheusrules", "monitoring.coreos.com/v1"),
+}
+"""In the order of creation."""
+OPERATOR: Final = frozenset({"ServiceMonitor", "PrometheusRule"})
+"""Kinds that exist only with the Prometheus operator."""
+KEPT: Final = frozenset({"Namespace", "PersistentVolumeClaim"})
+"""Kinds that are never deleted: their content cannot be restored."""
+
+
 def selector(settings: Settings, component: str) -> dict[str, str]:
-    """Return the labels by which pods are selected; they can never be changed."""
+    """Return the labels by which pods are selected; Kubernetes does not allow to change them."""
     return {
         "app.kubernetes.io/name": "anomaly-exporter",
         "app.kubernetes.io/instance": settings.name,
@@ -41,13 +76,13 @@ def resources(wanted: Resources) -> Object:
 
 
 def claim_spec(settings: Settings, size: str, access: str) -> Object:
-    """Return what is asked of a volume."""
+    """Return the spec of a volume claim."""
     made: Object = {"accessModes": [access], "resources": {"requests": {"storage": size}}}
     return {**made, "storageClassName": settings.storage_class} if settings.storage_class else made
 
 
 def pod(settings: Settings, container: Mapping[str, Any], data: Mapping[str, Any] | None) -> Object:
-    """Return what all pods are alike in, around one container.
+    """Return the pod spec around one container: volumes, environment, no privileges.
 
     Parameters
     ----------
@@ -55,7 +90,7 @@ def pod(settings: Settings, container: Mapping[str, Any], data: Mapping[str, Any
     container : mapping
         Name, arguments, resources, probes.
     data : mapping or None
-        The volume for the working directory; None where a claim of that name comes from a StatefulSet.
+        Volume of the working directory; None if a StatefulSet provides a claim of that name.
     """
     volumes: list[Object] = [{"name": "config", "configMap": {"name": settings.name}}]
     mounts: list[Object] = [{"name": "config", "mountPath": CONFIG, "readOnly": True}]
@@ -70,11 +105,11 @@ def pod(settings: Settings, container: Mapping[str, Any], data: Mapping[str, Any
         volumes.append({"name": f"secrets-{number}", "secret": secret})
         mounts.append({"name": f"secrets-{number}", "mountPath": folder, "readOnly": True})
     volumes.append({"name": "tmp", "emptyDir": {"sizeLimit": "1Gi"}})
-    mounts.append({"name": "tmp", "mountPath": "/tmp"})  # noqa: S108 - a volume of the pod's own
+    mounts.append({"name": "tmp", "mountPath": "/tmp"})  # noqa: S108 - a volume of the pod
     return {
         "serviceAccountName": settings.name,
         "automountServiceAccountToken": False,
-        # They would come as ANOMALY_EXPORTER_… variables, which are ours to mean something by.
+        # Service links are variables named ANOMALY_EXPORTER_…, which the exporter would read as settings.
         "enableServiceLinks": False,
         "securityContext": {
             "runAsNonRoot": True,
@@ -107,7 +142,7 @@ def _environment(settings: Settings) -> list[Object]:
     made: list[Object] = [{"name": "ANOMALY_EXPORTER_CONFIG", "value": f"{CONFIG}/{settings.config_file}"}]
     if settings.profile:
         made.append({"name": "ANOMALY_EXPORTER_PROFILE", "value": settings.profile})
-    # Libraries keep caches in the home directory, and joblib puts large arrays beside them.
+    # Libraries write caches to the home directory, joblib large arrays to its temporary folder.
     made += [{"name": name, "value": "/tmp"} for name in ("HOME", "JOBLIB_TEMP_FOLDER")]  # noqa: S108 - as above
     for key in settings.secret_env:
         made.append({"name": key, "valueFrom": {"secretKeyRef": {"name": settings.secret, "key": key}}})
@@ -115,7 +150,7 @@ def _environment(settings: Settings) -> list[Object]:
 
 
 def _folders(files: tuple[str, ...]) -> dict[str, list[str]]:
-    """Return the names of files by their folder."""
+    """Return the file names by folder."""
     found: dict[str, list[str]] = {}
     for file in files:
         path = PurePosixPath(file)

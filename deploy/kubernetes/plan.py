@@ -1,4 +1,4 @@
-"""From a configuration to the settings of its objects."""
+"""The settings of the objects that follow from a configuration."""
 
 import hashlib
 import re
@@ -16,45 +16,45 @@ from rules.render.prometheus import rule_file
 _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?")
 _KEY: Final = re.compile(r"[-._a-zA-Z0-9]+")
 _LARGEST: Final = 1_000_000
-"""Bytes a ConfigMap holds; what it says of itself comes on top."""
+"""Most bytes of configuration in a ConfigMap; its metadata counts towards the limit of 1 MiB too."""
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "[::1]", "::1"})
 """Hosts that are the pod itself."""
 
 
 def settings_of(loaded: Loaded, profile: str | None = None, **choices: Any) -> Settings:
-    """Return the settings that follow from a configuration.
+    """Return the settings for a configuration.
 
     Parameters
     ----------
     loaded : Loaded
-        The configuration, with the files it came from.
+        The configuration and its files.
     profile : str, optional
-        The profile it was loaded with.
+        Profile that it was loaded with.
     **choices
-        Fields of Settings that no configuration knows: name, namespace, image, shards, schedule, …;
-        `secret` names a Secret that somebody else makes.
+        Fields of Settings that are not in a configuration: name, namespace, image, shards, schedule, …;
+        `secret` names an existing Secret.
 
     Raises
     ------
     DeployError
-        Something in the configuration cannot be in a pod; nothing is left out silently.
+        Something in the configuration does not work in a pod.
     """
     config = loaded.config
     for what in ("name", "namespace"):
         if what in choices and not _NAME.fullmatch(choices[what]):
             raise DeployError(
-                f"--{what} {choices[what]!r} is no name for Kubernetes: at most 40 small letters, digits and -, "
-                "with a letter or digit at both ends"
+                f"--{what} {choices[what]!r} is not a valid name for Kubernetes: use at most 40 lower-case letters, "
+                "digits and -, with a letter or digit at both ends"
             )
     host, _, port = config.web.listen.rpartition(":")
     if host in LOOPBACK:
         raise DeployError(
-            f"web.listen: {config.web.listen} answers within the pod only, and probes and Prometheus come from "
+            f"web.listen: {config.web.listen} is reachable only inside the pod, but probes and Prometheus connect from "
             f"outside; write 0.0.0.0:{port}, for example in a profile"
         )
     if hasattr(config.notify.slack, "get_secret_value"):
         raise DeployError(
-            "slack_webhook_url: stands in the file itself, and a ConfigMap keeps no secret; "
+            "slack_webhook_url: the secret is in the file itself, and a ConfigMap is not secret; "
             "write the configuration with jobs: and notify: {slack: {env: SLACK_WEBHOOK_URL}}"
         )
     folders = written(config)
@@ -97,10 +97,10 @@ def _files(loaded: Loaded) -> dict[str, str]:
 
 
 def _incidents(path: Path, folder: Path) -> str:
-    """Return the known incidents, which go beside the configuration."""
+    """Return the file of labelled incidents, which becomes part of the ConfigMap."""
     if path.parent != Path(CONFIG) or not _KEY.fullmatch(path.name):
         raise DeployError(
-            f"train.incidents: {path} is not in the pod; write {CONFIG}/{path.name}, and keep the file itself beside "
+            f"train.incidents: {path} is not in the pod; write {CONFIG}/{path.name}, and keep the file itself next to "
             "the configuration: it goes into the ConfigMap with it"
         )
     try:

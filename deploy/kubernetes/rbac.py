@@ -1,10 +1,9 @@
-"""The least rights that deploying takes. The pods themselves need none."""
+"""The least privileges needed to deploy. The pods themselves need none."""
 
 from collections.abc import Iterable, Iterator
 
-from deploy.kubernetes.kinds import KEPT, KINDS, OPERATOR
 from deploy.kubernetes.objects import objects
-from deploy.kubernetes.parts import Object, named
+from deploy.kubernetes.parts import KEPT, KINDS, OPERATOR, Object, named
 from deploy.kubernetes.settings import Settings
 
 
@@ -33,16 +32,16 @@ def rbac(settings: Settings) -> Iterator[Object]:
 
 
 def _rules(settings: Settings) -> Iterator[Object]:
-    """Yield what may be done with each kind: lists and new objects cannot be told by name, all else can."""
+    """Yield the rules per kind. Verbs list and create cannot be restricted by name; all others can."""
     names: dict[str, list[str]] = {kind: [] for kind in KINDS if settings.operator or kind not in OPERATOR}
     for each in objects(settings):
         names[each["kind"]].append(each["metadata"]["name"])
-    for kind in ("Deployment", "StatefulSet"):  # the one that takes the other's place deletes it
+    for kind in ("Deployment", "StatefulSet"):  # when one replaces the other, the other is deleted
         names[kind] = [settings.name]
     yield _rule(["Namespace"], ["get"], names.pop("Namespace"))
     yield _rule(names, ["list", "create"])
     for kind, those in names.items():
-        if kind == "PrometheusRule":  # those of jobs that are gone have names that nobody knows any more
+        if kind == "PrometheusRule":  # names of rules of removed jobs are not known any more
             yield _rule([kind], ["get", "update", "delete"])
         elif those:
             verbs = ["get", "update"] if kind in KEPT else ["get", "update", "delete"]

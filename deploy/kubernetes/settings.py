@@ -1,4 +1,4 @@
-"""What the Kubernetes objects depend on, as plain values."""
+"""Settings of the Kubernetes objects, as plain values."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,17 +7,17 @@ from typing import Any, Final
 from exporter import __version__
 
 MANAGER: Final = "anomaly-exporter"
-"""Value of app.kubernetes.io/managed-by on all that is ours: nothing without it is ever changed or deleted."""
+"""Value of app.kubernetes.io/managed-by on our objects; objects without it are never changed or deleted."""
 DATA: Final = "/var/lib/anomaly-exporter"
-"""The pod's working directory, and the only folder besides /tmp that can be written."""
+"""Working directory of the pod; only this folder and /tmp are writable."""
 CONFIG: Final = "/etc/anomaly-exporter"
-"""Folder of the configuration within the pod."""
+"""Folder of the configuration in the pod."""
 UID: Final = 65534
 
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What one pod asks for and is given at most; figures in docs/performance.md."""
+    """Requests and limits of one pod; measurements in docs/performance.md."""
 
     cpu: str = "100m"
     memory: str = "256Mi"
@@ -27,59 +27,57 @@ class Resources:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """All that is filled into the objects. The builders look at nothing else and check nothing.
-
-    Every string may therefore be a placeholder of a template. `plan.settings_of` makes one from a configuration.
+    """All input of the builders; they check nothing. `plan.settings_of` makes it from a configuration.
 
     Parameters
     ----------
     name, namespace, image, pull_policy : str
     managed_by : str
-        Who owns the objects.
-    shards : int or str
+        Owner of the objects, for their label.
+    shards : int
         Replicas that share the entities between them.
     config : mapping of str to str
         Configuration files by name: the ConfigMap's data.
     config_file, profile : str
-        Name of the base file, and of the profile laid over it (empty: none).
+        Name of the base file, and of the profile that overrides it (empty: none).
     restart_on : str
-        A digest of what a running exporter does not reload; pods are replaced when it changes.
-    port : int or str
+        Digest of the settings that a reload does not apply; pods are replaced when it changes.
+    port : int
     https, client_certificates : bool
-        The page is served over TLS; and asks clients for a certificate.
+        Whether metrics are served over TLS, and whether clients need a certificate.
     secret : str
         Name of the Secret with all keys of `secret_env` and `secret_files`.
     make_secret : bool
-        It is ours; otherwise somebody else makes it.
+        Whether we create the Secret.
     secret_env : tuple of str
-        Environment variables, each the key of the same name.
+        Environment variables, each with the key of the same name.
     secret_files : tuple of str
-        Paths of files within the pod, each the key that its last part is.
+        Paths of files in the pod; the last part of each is its key.
     state_size, models_size, storage_class : str
-        Of the volume claims; an empty class is the cluster's default.
+        Size and storage class of the volume claims; an empty class is the default of the cluster.
     keep_state : bool
-        Something is written that must outlive the pod.
+        Whether state must outlive the pod.
     models_path : str
-        Folder of the model store within the pod; empty: there is none, or it is an object store.
+        Folder of the model store in the pod; empty: no store, or an object store.
     train : bool
-        Models are trained by a CronJob.
+        Whether a CronJob trains models.
     schedule, time_zone : str
-        When, as cron writes it; an empty zone is the cluster's.
-    train_deadline : int or str
-        Seconds after which a training is given up.
+        Cron schedule of the training; an empty zone is that of the cluster.
+    train_deadline : int
+        Seconds after which a training is stopped.
     egress : tuple of mapping
-        Where the pods may connect to, as rules of a NetworkPolicy.
+        Allowed connections from the pods, as NetworkPolicy rules.
     scrape_namespace : str
-        Namespace of Prometheus, which alone may connect to the page; empty: every pod may.
+        Namespace of Prometheus, from which alone connections are allowed; empty: from every pod.
     scrape_interval : str
     scrape_secret : str
-        Secret with `username` and `password` for a page with users; empty: none.
+        Secret with `username` and `password` for scraping; empty: none.
     operator : bool
-        Make ServiceMonitor and PrometheusRule, which need the Prometheus operator.
+        Whether to create ServiceMonitor and PrometheusRule, which need the Prometheus operator.
     monitor_labels : mapping of str to str
-        Labels by which the operator's Prometheus finds ServiceMonitor and PrometheusRule.
+        Labels by which the operator selects ServiceMonitor and PrometheusRule.
     rules : mapping of str to mapping
-        Content of every PrometheusRule, by the last part of its name.
+        Spec of every PrometheusRule, by the last part of its name.
     resources, train_resources : Resources
     """
 
@@ -88,12 +86,12 @@ class Settings:
     image: str = f"anomaly-exporter:{__version__}"
     pull_policy: str = "IfNotPresent"
     managed_by: str = MANAGER
-    shards: int | str = 1
+    shards: int = 1
     config: Mapping[str, str] = field(default_factory=dict)
     config_file: str = "anomaly.yml"
     profile: str = ""
     restart_on: str = ""
-    port: int | str = 9877
+    port: int = 9877
     https: bool = False
     client_certificates: bool = False
     secret: str = "anomaly-exporter"  # noqa: S105 - the name of a Secret, not its content
@@ -108,7 +106,7 @@ class Settings:
     train: bool = True
     schedule: str = "17 3 * * *"
     time_zone: str = ""
-    train_deadline: int | str = 4 * 3600
+    train_deadline: int = 4 * 3600
     egress: tuple[Mapping[str, Any], ...] = ()
     scrape_namespace: str = ""
     scrape_interval: str = "30s"
@@ -122,5 +120,5 @@ class Settings:
 
     @property
     def sharded(self) -> bool:
-        """Whether there are several replicas, which then are a StatefulSet."""
+        """Whether there are several replicas, in a StatefulSet."""
         return self.shards != 1

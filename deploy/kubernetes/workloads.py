@@ -1,4 +1,4 @@
-"""What runs: the exporter as a Deployment or StatefulSet, the training as a CronJob."""
+"""The workloads: the exporter as a Deployment or StatefulSet, the training as a CronJob."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from deploy.kubernetes.settings import Settings
 
 
 def deployment(settings: Settings) -> Object:
-    """Return the exporter as one replica, which is stopped before its successor starts: both would write one state."""
+    """Return the exporter as one replica; it is stopped before a new one starts, since both would write the state."""
     data = {"persistentVolumeClaim": {"claimName": f"{settings.name}-data"}} if settings.keep_state else _SCRATCH
     return {
         "apiVersion": "apps/v1",
@@ -16,7 +16,7 @@ def deployment(settings: Settings) -> Object:
         "spec": {
             "replicas": 1,
             "revisionHistoryLimit": 3,
-            "progressDeadlineSeconds": 3600,  # a warm-up from a long history is no failure
+            "progressDeadlineSeconds": 3600,  # a long warm-up is not a failure
             "strategy": {"type": "Recreate"},
             "selector": {"matchLabels": selector(settings, "exporter")},
             "template": _template(settings, ["run"], data),
@@ -25,7 +25,7 @@ def deployment(settings: Settings) -> Object:
 
 
 def stateful_set(settings: Settings) -> Object:
-    """Return the exporter as several replicas; each judges its share of the entities and keeps its own state."""
+    """Return the exporter as several replicas; each evaluates its shard of the entities and keeps its own state."""
     arguments = ["run", "--shard", f"auto/{settings.shards}"]
     apart = {
         "maxSkew": 1,
@@ -55,7 +55,7 @@ def stateful_set(settings: Settings) -> Object:
 
 
 def cron_job(settings: Settings) -> Object:
-    """Return the training: one at a time, given up after a while, tried again only after a failure that may pass."""
+    """Return the training: one at a time, with a deadline, retried only after failures that may be temporary."""
     arguments = ["train", "--json"] + (["--shards", str(settings.shards)] if settings.sharded else [])
     container = {
         "name": "train",
@@ -66,7 +66,7 @@ def cron_job(settings: Settings) -> Object:
     spec = pod(settings, container, _SCRATCH)
     spec |= {"restartPolicy": "Never", "terminationGracePeriodSeconds": 60}
     if settings.models_path and not settings.sharded:
-        # The model store is on a volume that one node at a time can mount: train where the exporter runs.
+        # Only one node at a time can mount the volume of the model store: train on the node of the exporter.
         beside = {
             "topologyKey": "kubernetes.io/hostname",
             "labelSelector": {"matchLabels": selector(settings, "exporter")},
@@ -76,13 +76,13 @@ def cron_job(settings: Settings) -> Object:
         "backoffLimit": 2,
         "activeDeadlineSeconds": settings.train_deadline,
         "ttlSecondsAfterFinished": 7 * 86400,
-        # A wrong configuration (2) or a rejected candidate (3) would be the same the second time.
+        # A wrong configuration (2) or a rejected candidate (3) would not change on a retry.
         "podFailurePolicy": {
             "rules": [
                 {
                     "action": "FailJob",
                     "onExitCodes": {"containerName": "train", "operator": "In", "values": [2, 3]},
-                    "onPodConditions": [],  # Kubernetes before 1.29 misses it otherwise
+                    "onPodConditions": [],  # Kubernetes before 1.29 requires the field
                 },
                 {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
             ]
@@ -116,7 +116,7 @@ def _template(settings: Settings, arguments: list[str], data: Object | None) -> 
         "args": arguments,
         "ports": [{"name": "metrics", "containerPort": settings.port, "protocol": "TCP"}],
         "resources": resources(settings.resources),
-        # Imports and restored state come before the port: two minutes are ten times what they take.
+        # The port opens after imports and restoring state; two minutes are ten times as long as that takes.
         "startupProbe": {**_probe(settings, "healthy"), "periodSeconds": 2, "failureThreshold": 60},
         "livenessProbe": {**_probe(settings, "healthy"), "periodSeconds": 15, "timeoutSeconds": 5},
         "readinessProbe": {**_probe(settings, "ready"), "periodSeconds": 10, "timeoutSeconds": 5},
@@ -124,12 +124,12 @@ def _template(settings: Settings, arguments: list[str], data: Object | None) -> 
     metadata: Object = {"labels": labels(settings, "exporter")}
     if settings.restart_on:
         metadata["annotations"] = {"anomaly-exporter/restart-on": settings.restart_on}
-    # A stop gives cycles 10 s, then writes state, audit and notices.
+    # On a stop, cycles get 10 s; then state, audit and notifications are written.
     return {"metadata": metadata, "spec": {**pod(settings, container, data), "terminationGracePeriodSeconds": 45}}
 
 
 def _probe(settings: Settings, page: str) -> Object:
-    if settings.client_certificates:  # a kubelet has none to show
+    if settings.client_certificates:  # a kubelet has no client certificate
         return {"tcpSocket": {"port": "metrics"}}
     scheme = {"scheme": "HTTPS"} if settings.https else {}
     return {"httpGet": {"path": f"/-/{page}", "port": "metrics", **scheme}}

@@ -1,4 +1,4 @@
-"""The default detector: seven streams of evidence per series, each turned into an event rate, combined."""
+"""The default detector: seven component scores per series, each calibrated to an event rate, then combined."""
 
 from detectors.auto.detector import Auto
 

@@ -1,4 +1,4 @@
-"""Seven streams of evidence against the newest sample of a series, each 1 where a new series reaches once a week."""
+"""Seven component scores of the newest sample of a series, each 1 at the value a new series reaches once a week."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -9,30 +9,31 @@ from numpy.typing import NDArray
 from detectors.auto import forecasts, novelty
 from detectors.auto.forecasts import PREDICTORS, READY, Residuals
 from detectors.auto.novelty import Novelty
-from detectors.calibration import DAY, HOUR, WEEK, Evidence, Rows, TailRates
+from detectors.calibration import Evidence, Rows, TailRates
 from detectors.entity_state import Column
 from detectors.seasonality import SeasonalTime
 from detectors.types import Flags, Floats
+from detectors.units import DAY, HOUR, WEEK
 
 DEVIATIONS: Final = 6.0
-"""Standard deviations a new series reaches about once a week."""
-DISPERSION: Final = 4.0
-"""The same for the logarithm of the step from sample to sample."""
+"""Standard deviations that a new series reaches about once a week."""
+VOLATILITY: Final = 4.0
+"""The same for the logarithm of the change from sample to sample."""
 FLOOR: Final = 0.05
 """Smallest deviation of a residual, as a share of the series' own standard deviation."""
 _LARGEST: Final = 1e17  # its square still fits the float32 of the state
-_OWN: Final = 4  # streams that need no predictor: deviation, value, pair, dispersion
+_OWN: Final = 4  # components without a predictor: deviation, value, pair, volatility
 TAILS: Final = TailRates("stream_", _OWN + 3 * PREDICTORS)
-"""Of the four streams without a predictor, then, for each predictor, of its residual now, of an hour, of six hours."""
+"""The four components without a predictor, then for each predictor its residual now, over an hour, over six hours."""
 
 
 def columns(rows: tuple[int, ...]) -> dict[str, Column]:
-    """Return the state columns of an entity of `rows` series."""
+    """Return the state columns of an entity with series of shape `rows`."""
     return {
-        "reference": Column(np.nan, rows),  # the first value: all others are kept relative to it
+        "reference": Column(np.nan, rows),  # the first value; all others are stored relative to it
         "time": Column(np.nan, rows),
         "seen": Column(0.0, rows),  # samples
-        "inherited": Column(0.0, rows),  # seconds of age that siblings stand for
+        "inherited": Column(0.0, rows),  # seconds of age inherited from peers
         "samples": Column(0.0, rows),  # samples learnt
         "lowest": Column(0.0, rows),
         "highest": Column(0.0, rows),
@@ -53,7 +54,7 @@ def columns(rows: tuple[int, ...]) -> dict[str, Column]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Observation:
-    """What one sample says of R series; shape (R,) unless told otherwise."""
+    """Component scores and forecasts of one sample of R series; shape (R,) unless noted."""
 
     x: Floats
     previous: Floats
@@ -63,56 +64,56 @@ class Observation:
     change_hour: Floats
     change_now: Floats
     change: Floats
-    q: Floats  # (R, streams) of TAILS
-    active: Flags  # (R, streams)
-    warm: Flags  # a day was seen
+    normalised: Floats  # (R, components) of TAILS
+    active: Flags  # (R, components)
+    warm: Flags  # at least a day was seen
     evidence: Evidence
     expected: Floats
     lower: Floats
     upper: Floats
 
 
-def observe(rows: Rows, raw: Floats, tick: SeasonalTime, held: Flags) -> Observation:
-    """Hold the samples `raw` against what is known of their series. Learns nothing."""
+def observe(rows: Rows, raw: Floats, at: SeasonalTime, frozen: Flags) -> Observation:
+    """Compare the samples `raw` (R,) with the state of their series. Learns nothing."""
     reference = np.where(np.isnan(rows["reference"]), raw, rows["reference"])
     with np.errstate(over="ignore"):
         x = np.clip(raw - reference, -_LARGEST, _LARGEST)
     first = rows["seen"] == 0
-    gap = np.where(first, tick.step, tick.time - rows["time"])
-    torn = first | (gap > 2.5 * tick.step)
+    gap = np.where(first, at.step, at.time - rows["time"])
+    torn = first | (gap > 2.5 * at.step)
     previous = np.where(torn, x, rows["previous"])
     lowest, highest = np.minimum(rows["lowest"], x), np.maximum(rows["highest"], x)
     eps = _smallest(reference, lowest, highest)
     sd = np.maximum(np.sqrt(rows["variance"]), eps)
-    seen = forecasts.observe(rows, x, tick, held, gap)
+    seen = forecasts.observe(rows, x, at, frozen, gap)
     each, best = np.arange(len(x)), seen.selected
     scale = np.maximum(np.sqrt(rows["square"]), FLOOR * sd[:, None])
     unseen = novelty.observe(rows, x, previous, np.maximum(highest - lowest, eps))
 
-    middle = _middle(rows, seen, torn) if held.any() else None
-    hour, now, change, dispersion = _dispersion(rows, x, previous, tick.step, scale[each, best], sd, held, middle)
+    middle = _middle(rows, seen, torn) if frozen.any() else None
+    hour, now, change, volatility = _volatility(rows, x, previous, at.step, scale[each, best], sd, frozen, middle)
 
     known = rows["compared"] >= READY
     known[:, 0] &= rows["samples"] >= READY
-    old = rows["seen"] >= max(100.0, DAY / tick.step)
-    q = np.zeros((len(x), TAILS.streams))
-    q[:, 0] = np.abs(x - rows["mean"]) / (DEVIATIONS * sd)
-    q[:, 1] = np.where(old & (unseen.value > 1), unseen.value, 0.0)
-    q[:, 2] = np.where(old & (unseen.pair > 1), unseen.pair, 0.0)
-    q[:, 3] = dispersion / DISPERSION
-    q[:, _OWN:] = _of_residuals(rows, seen, scale, FLOOR * sd, held, middle)
-    active = np.repeat((rows["samples"] >= READY)[:, None], TAILS.streams, axis=1)
+    old = rows["seen"] >= max(100.0, DAY / at.step)
+    normalised = np.zeros((len(x), TAILS.components))
+    normalised[:, 0] = np.abs(x - rows["mean"]) / (DEVIATIONS * sd)
+    normalised[:, 1] = np.where(old & (unseen.value > 1), unseen.value, 0.0)
+    normalised[:, 2] = np.where(old & (unseen.pair > 1), unseen.pair, 0.0)
+    normalised[:, 3] = volatility / VOLATILITY
+    normalised[:, _OWN:] = _of_residuals(rows, seen, scale, FLOOR * sd, frozen, middle)
+    active = np.repeat((rows["samples"] >= READY)[:, None], TAILS.components, axis=1)
     active[:, 1:3] = old[:, None]
     active[:, 3] = rows["samples"] >= 2 * READY  # see learn()
     active[:, _OWN:] = np.repeat(known, 3, axis=1)
-    q *= active
+    normalised *= active
 
     which = np.concatenate(
         [np.broadcast_to(np.arange(_OWN), (len(x), _OWN)), _OWN + 3 * best[:, None] + np.arange(3)], 1
     )
-    youth = _youth(rows, best, tick.step)
-    evidence = TAILS.evidence(rows, q[each[:, None], which], youth, which)
-    reach = TAILS.reach(rows, youth[:, _OWN], _OWN + 3 * best, 0.5) * DEVIATIONS * scale[each, best]
+    penalty = _short_history_penalty(rows, best, at.step)
+    evidence = TAILS.evidence(rows, normalised[each[:, None], which], penalty, which)
+    allowed = TAILS.quantile(rows, penalty[:, _OWN], _OWN + 3 * best, 0.5) * DEVIATIONS * scale[each, best]
     return Observation(
         x=x,
         previous=previous,
@@ -122,18 +123,18 @@ def observe(rows: Rows, raw: Floats, tick: SeasonalTime, held: Flags) -> Observa
         change_hour=hour,
         change_now=now,
         change=change,
-        q=q,
+        normalised=normalised,
         active=active,
         warm=old,
         evidence=evidence,
         expected=reference + seen.value[each, best],
-        lower=reference + seen.low[each, best] - reach,
-        upper=reference + seen.high[each, best] + reach,
+        lower=reference + seen.low[each, best] - allowed,
+        upper=reference + seen.high[each, best] + allowed,
     )
 
 
 def _smallest(reference: Floats, lowest: Floats, highest: Floats) -> Floats:
-    """Return a deviation too small to matter: a millionth of the range, or what rounding may do."""
+    """Return a negligible deviation: a millionth of the range, or the size of rounding errors."""
     rounding = np.minimum(1e-10 * np.abs(reference), _LARGEST)
     return 1e-6 * np.maximum(np.abs(lowest), np.abs(highest)) + rounding + 1e-12
 
@@ -151,100 +152,100 @@ def _middle(rows: Rows, seen: Residuals, torn: Flags) -> Floats:
     return np.asarray(np.clip(last, low, high))
 
 
-def _dispersion(
+def _volatility(
     rows: Rows,
     x: Floats,
     previous: Floats,
     step: float,
     scale: Floats,
     sd: Floats,
-    held: Flags,
+    frozen: Flags,
     middle: Floats | None,
 ) -> tuple[Floats, Floats, Floats, Floats]:
-    """Return mean |difference| over an hour and of now, the logarithm of the former, how far both are from usual."""
+    """Return the mean |difference| over an hour and now, the logarithm of the former, and their distance from usual."""
     size = np.abs(x - previous)
     size = np.where(rows["samples"] >= READY, np.minimum(size, 8 * scale + sd), size)
     hour = _mean(rows["change_hour"], size, step / HOUR, rows["samples"])
     now = _mean(rows["change_now"], size, 1 / max(120.0 / step, 3.0), rows["samples"])
     long, short = np.log(hour + FLOOR * scale), np.log(now + FLOOR * scale)
     up, down = np.minimum(long, short) - rows["change"], rows["change"] - np.maximum(long, short)
-    up = np.where(now > FLOOR * scale, up, 0.0)  # what grew is the floor, not the movement
-    if middle is not None:  # the mean over an hour outlasts the incident; the very last samples do not
-        up = np.where(held & (middle < 0.25 * hour), 0.0, up)
+    up = np.where(now > FLOOR * scale, up, 0.0)  # the floor grew, not the movement
+    if middle is not None:  # the mean over an hour outlasts the incident, the last three samples do not
+        up = np.where(frozen & (middle < 0.25 * hour), 0.0, up)
     distance = np.maximum(np.maximum(up, down), 0.0) / (np.sqrt(rows["change_variance"]) + 0.1)
     return hour, now, long, distance
 
 
 def _of_residuals(
-    rows: Rows, seen: Residuals, scale: Floats, least: Floats, held: Flags, middle: Floats | None
+    rows: Rows, seen: Residuals, scale: Floats, least: Floats, frozen: Flags, middle: Floats | None
 ) -> Floats:
-    """Return the streams of the three predictors' residuals, shape (R, 9), in units of DEVIATIONS.
+    """Return the components of the three predictors' residuals, shape (R, 9), in units of DEVIATIONS.
 
-    The means over an hour and over six count only as far as the samples of the last minutes agree, and during an
-    incident as far as the very last ones (`middle`) do: that is what ends an alarm when the trouble ends.
+    The means over an hour and over six hours are limited by the mean of the last minutes, and during an incident by the
+    last three samples (`middle`) too. Otherwise the alarm would outlast the incident.
     """
     size, now, hour, quarter = (np.abs(a) for a in (seen.residual, seen.now, seen.hour, seen.quarter))
     slow = np.minimum(hour, now)
     slower = np.where(seen.quarter * seen.now > 0, np.minimum(quarter, now), 0.0)
     if middle is not None:
-        last, holding = middle[:, None], held[:, None]
+        last, holding = middle[:, None], frozen[:, None]
         slow = np.where(holding, np.where(last < 0.5 * hour, 0.0, np.minimum(slow, last)), slow)
         slower = np.where(holding, np.where(last < 0.5 * quarter, 0.0, np.minimum(slower, last)), slower)
     of_hour = slow / np.maximum(np.sqrt(rows["hour_square"]), least[:, None])
     of_quarter = slower / np.maximum(np.sqrt(rows["quarter_square"]), least[:, None])
-    return np.stack([size / scale, of_hour, of_quarter], axis=2).reshape(len(held), 3 * PREDICTORS) / DEVIATIONS
+    return np.stack([size / scale, of_hour, of_quarter], axis=2).reshape(len(frozen), 3 * PREDICTORS) / DEVIATIONS
 
 
-def _youth(rows: Rows, best: NDArray[np.intp], step: float) -> Floats:
-    """Return how much more a young series' streams are to be expected to reach, shape (R, 7)."""
+def _short_history_penalty(rows: Rows, best: NDArray[np.intp], step: float) -> Floats:
+    """Return the short-history penalty of the seven components, which is added to Y of their rates; shape (R, 7)."""
     days, inherited = step / DAY, rows["inherited"] / DAY
     compared = rows["compared"][np.arange(len(best)), best]
-    youth = np.empty((len(best), _OWN + 3))
-    youth[:, 0] = youth[:, 3] = 4.0 / np.maximum(rows["samples"] * days + inherited, 0.05)
-    youth[:, 1:3] = (5.0 / np.maximum(rows["seen"] * days, 0.5))[:, None]  # records come at a rate of 1/age
-    youth[:, 4:] = (4.0 / np.maximum(compared * days + inherited, 0.05))[:, None]
-    return youth
+    penalty = np.empty((len(best), _OWN + 3))
+    penalty[:, 0] = penalty[:, 3] = 4.0 / np.maximum(rows["samples"] * days + inherited, 0.05)
+    penalty[:, 1:3] = (5.0 / np.maximum(rows["seen"] * days, 0.5))[:, None]  # new records come at a rate of 1/age
+    penalty[:, 4:] = (4.0 / np.maximum(compared * days + inherited, 0.05))[:, None]
+    return penalty
 
 
-def learn(rows: Rows, raw: Floats, seen: Observation, tick: SeasonalTime, learn: Flags) -> NDArray[np.intp]:
-    """Learn the samples: dictionaries all, the rest where `learn`. Returns the rows whose hour is complete."""
-    novelty.learn(rows, seen.x, seen.previous, seen.novelty, tick.time)
-    forecasts.learn(rows, seen.x, seen.residuals, tick, learn, FLOOR * seen.sd)
+def learn(rows: Rows, raw: Floats, seen: Observation, at: SeasonalTime, learn: Flags) -> NDArray[np.intp]:
+    """Learn the samples: seen values everywhere, the rest where `learn`. Return the rows whose hour is complete."""
+    novelty.learn(rows, seen.x, seen.previous, seen.novelty, at.time)
+    forecasts.learn(rows, seen.x, seen.residuals, at, learn, FLOOR * seen.sd)
     n = rows["samples"]
     n += learn
     for mean, variance, value, count in (
         ("mean", "variance", seen.x, n),
-        ("change", "change_variance", seen.change, n - READY),  # a mean over an hour says nothing before
+        ("change", "change_variance", seen.change, n - READY),  # earlier the mean over an hour is not full
     ):
-        gain = np.where(learn & (count > 0), np.maximum(1.0 / np.maximum(count, 1.0), tick.step / WEEK), 0.0)
+        gain = np.where(learn & (count > 0), np.maximum(1.0 / np.maximum(count, 1.0), at.step / WEEK), 0.0)
         distance = value - rows[mean]
         rows[mean] += gain * distance
         rows[variance][...] = (1 - gain) * (rows[variance] + gain * distance**2)
     count = rows["seen"]
-    rows["hour_mean"][...] = _mean(rows["hour_mean"], seen.x, tick.step / HOUR, count)
+    rows["hour_mean"][...] = _mean(rows["hour_mean"], seen.x, at.step / HOUR, count)
     count += 1
     rows["change_hour"][...], rows["change_now"][...] = seen.change_hour, seen.change_now
     each = np.arange(len(raw))
-    rows["recent"][:, 0] = np.where(tick.time - rows["time"] > 2.5 * tick.step, 0.0, rows["recent"][:, 1])
+    rows["recent"][:, 0] = np.where(at.time - rows["time"] > 2.5 * at.step, 0.0, rows["recent"][:, 1])
     rows["recent"][:, 1] = np.abs(seen.residuals.residual[each, seen.residuals.selected])
     rows["reference"][...] = np.where(np.isnan(rows["reference"]), raw, rows["reference"])
-    rows["previous"][...], rows["time"][...] = seen.x, tick.time
+    rows["previous"][...], rows["time"][...] = seen.x, at.time
     rows["lowest"][...] = np.minimum(rows["lowest"], seen.x)
     rows["highest"][...] = np.maximum(rows["highest"], seen.x)
-    return TAILS.learn(rows, seen.q, learn, seen.active, tick.step)
+    return TAILS.learn(rows, seen.normalised, learn, seen.active, at.step)
 
 
 def close(rows: Rows, which: NDArray[np.intp], count: bool = True) -> None:
-    """Put an end to the incidents of the rows `which`; they count as one event of their own."""
+    """End the incidents of the rows `which`; each counts as one event if `count`."""
     TAILS.close(rows, which, count)
     forecasts.close(rows, which)
     rows["change_hour"][which] = rows["change_now"][which] = np.exp(rows["change"][which])
 
 
-def adopt(rows: Rows, which: NDArray[np.intp], seen: Observation, tick: SeasonalTime) -> None:
-    """Make the level and the restlessness of the last hour the normal ones of the rows `which`."""
+def rebaseline(rows: Rows, which: NDArray[np.intp], seen: Observation, at: SeasonalTime) -> None:
+    """Make level and volatility of the last hour the normal ones of the rows `which`."""
     level = rows["hour_mean"][which]
-    forecasts.adopt(rows, which, level, tick)
+    forecasts.rebaseline(rows, which, level, at)
     rows["inherited"][which] = 0.0
     rows["mean"][which] = level
     rows["change"][which] = seen.change[which]

@@ -1,4 +1,4 @@
-"""What a series should be now: a level, a profile of the day, a profile of the week; the best of them is believed."""
+"""Forecasts of a series: its level, a profile of the day and a profile of the week; the best of them is used."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -6,25 +6,26 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.calibration import DAY, HOUR, WEEK, Rows
+from detectors.calibration import Rows
 from detectors.entity_state import Column
 from detectors.seasonality import SeasonalTime, SlotWeights
 from detectors.types import Flags, Floats
+from detectors.units import DAY, HOUR, WEEK
 
 READY: Final = 30
-"""Samples before a verdict, and before a predictor is heard."""
+"""Samples before there is a score, and before a predictor is used."""
 PREDICTORS: Final = 3
 """Level, day, week."""
 BETTER: Final = 0.8
-"""Another predictor is believed when its mean error is below this share of the present one's."""
+"""Another predictor is selected when its mean error is below this share of the present one's."""
 _PROFILES: Final = (("day", 24, 4.0), ("week", 168, 3.0))
-"""Name, slots, and the visits over which a slot forgets."""
+"""Name, number of slots, and number of visits over which a slot is averaged."""
 _MEANS: Final = (("now", 120.0, 1.5), ("hour", HOUR, 3.0), ("quarter", 6 * HOUR, 6.0))
-"""Means of the residual: name, seconds, least samples."""
+"""Moving averages of the residual: name, seconds, smallest number of samples."""
 
 
 def columns(rows: tuple[int, ...]) -> dict[str, Column]:
-    """Return the state columns of an entity of `rows` series."""
+    """Return the state columns of an entity with series of shape `rows`."""
     three = (*rows, PREDICTORS)
     profiles = {}
     for name, slots, _ in _PROFILES:
@@ -33,7 +34,7 @@ def columns(rows: tuple[int, ...]) -> dict[str, Column]:
     return profiles | {
         "level": Column(0.0, rows),
         "selected": Column(0, rows, np.uint8),
-        "compared": Column(0.0, three),  # samples the errors were learnt from
+        "compared": Column(0.0, three),  # samples behind the errors
         "error": Column(0.0, three),  # mean |residual|
         "square": Column(0.0, three),  # mean square of the residual
         "now": Column(0.0, three),
@@ -46,26 +47,26 @@ def columns(rows: tuple[int, ...]) -> dict[str, Column]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Residuals:
-    """What one sample says of the predictors; R series, shapes (R, 3) but `selected` (R,)."""
+    """Forecasts and residuals of the three predictors for one sample of R series; (R, 3), but `selected` is (R,)."""
 
     value: Floats
     low: Floats
     high: Floats
     usable: Flags
-    residual: Floats  # 0 anywhere between the two neighbouring slots: what comes half an hour late is no surprise
+    residual: Floats  # 0 between the values of the two neighbouring slots: half an hour late is not anomalous
     selected: NDArray[np.intp]
     now: Floats
     hour: Floats
     quarter: Floats
 
 
-def observe(rows: Rows, x: Floats, tick: SeasonalTime, held: Flags, gap: Floats) -> Residuals:
-    """Compare the samples `x`, `gap` seconds after the last ones, with what the predictors say. Learns nothing."""
+def observe(rows: Rows, x: Floats, at: SeasonalTime, frozen: Flags, gap: Floats) -> Residuals:
+    """Compare the samples `x`, `gap` seconds after the previous ones, with the forecasts. Learns nothing."""
     value, low, high = (np.empty((len(x), PREDICTORS)) for _ in range(3))
     usable = np.ones((len(x), PREDICTORS), np.bool_)
     value[:, 0] = low[:, 0] = high[:, 0] = rows["level"]
-    age = rows["seen"] * tick.step + rows["inherited"]
-    for p, (name, slots, least) in enumerate((("day", tick.day, 0.0), ("week", tick.week, 0.4 * tick.per_hour)), 1):
+    age = rows["seen"] * at.step + rows["inherited"]
+    for p, (name, slots, least) in enumerate((("day", at.day, 0.0), ("week", at.week, 0.4 * at.per_hour)), 1):
         first, second = rows[name][:, slots.before], rows[name][:, slots.after]
         visits = rows[f"{name}_visits"]
         value[:, p] = (1 - slots.share) * first + slots.share * second
@@ -76,30 +77,30 @@ def observe(rows: Rows, x: Floats, tick: SeasonalTime, held: Flags, gap: Floats)
     means = []
     for name, span, least in _MEANS:
         mean = rows[name]
-        if (gap > 2.5 * tick.step).any():
-            mean = mean * np.where(gap > 2.5 * tick.step, np.exp(-gap / span), 1.0)[:, None]
-        gain = np.maximum(1.0 / (rows["compared"] + 1), 1.0 / max(span / tick.step, least))
+        if (gap > 2.5 * at.step).any():
+            mean = mean * np.where(gap > 2.5 * at.step, np.exp(-gap / span), 1.0)[:, None]
+        gain = np.maximum(1.0 / (rows["compared"] + 1), 1.0 / max(span / at.step, least))
         means.append(mean + np.where(usable, gain, 0.0) * (residual - mean))
-    selected = _select(rows, usable, tick, held)
+    selected = _select(rows, usable, at, frozen)
     return Residuals(value, low, high, usable, residual, selected, *means)
 
 
-def _select(rows: Rows, usable: Flags, tick: SeasonalTime, held: Flags) -> NDArray[np.intp]:
-    """Return the predictor to believe; it stays during an incident, and is the level where it has nothing to say."""
-    each, present = np.arange(len(held)), rows["selected"].astype(np.intp)
-    known = usable & (rows["compared"] * tick.step >= DAY)
+def _select(rows: Rows, usable: Flags, at: SeasonalTime, frozen: Flags) -> NDArray[np.intp]:
+    """Return the predictor to use, shape (R,). It does not change during an incident; the level is the fallback."""
+    each, present = np.arange(len(frozen)), rows["selected"].astype(np.intp)
+    known = usable & (rows["compared"] * at.step >= DAY)
     known[:, 0] = True
     error = np.where(known, rows["error"], np.inf)
     best = error.argmin(axis=1)
-    change = ~held & (error[each, best] < BETTER * rows["error"][each, present])
+    change = ~frozen & (error[each, best] < BETTER * rows["error"][each, present])
     selected = np.where(change, best, present)
     return np.where(usable[each, selected], selected, 0)
 
 
-def learn(rows: Rows, x: Floats, seen: Residuals, tick: SeasonalTime, learn: Flags, floor: Floats) -> None:
-    """Learn the sample: level and errors where `learn`, slots also where they are visited for the first time.
+def learn(rows: Rows, x: Floats, seen: Residuals, at: SeasonalTime, learn: Flags, floor: Floats) -> None:
+    """Learn the sample: level and errors where `learn`, and slots also where they are visited for the first time.
 
-    `floor`, shape (R,): smallest standard deviation of a residual.
+    `floor`, shape (R,), is the smallest standard deviation of a residual.
     """
     for name in ("now", "hour", "quarter"):
         rows[name][...] = getattr(seen, name)
@@ -107,15 +108,15 @@ def learn(rows: Rows, x: Floats, seen: Residuals, tick: SeasonalTime, learn: Fla
     usable = seen.usable[np.arange(len(x)), best]
     best[...] = np.where(usable | (seen.selected != 0), seen.selected, best)
     n = rows["samples"] + 1
-    rows["level"][...] += np.where(learn, np.maximum(1.0 / n, tick.step / DAY), 0.0) * (x - rows["level"])
+    rows["level"][...] += np.where(learn, np.maximum(1.0 / n, at.step / DAY), 0.0) * (x - rows["level"])
     for p, (name, _, visits) in enumerate(_PROFILES, 1):
-        slots = (tick.day, tick.week)[p - 1]
-        _learn_profile(rows[name], rows[f"{name}_visits"], x, slots, learn, tick.per_hour, visits)
+        slots = (at.day, at.week)[p - 1]
+        _learn_profile(rows[name], rows[f"{name}_visits"], x, slots, learn, at.per_hour, visits)
     which = seen.usable & learn[:, None]
     compared = rows["compared"]
     compared += which
-    gain = np.where(which, np.maximum(1.0 / np.maximum(compared, 1.0), tick.step / WEEK), 0.0)
-    settled = compared * tick.step + rows["inherited"][:, None] >= DAY
+    gain = np.where(which, np.maximum(1.0 / np.maximum(compared, 1.0), at.step / WEEK), 0.0)
+    settled = compared * at.step + rows["inherited"][:, None] >= DAY
     least = floor[:, None]
 
     def mean(name: str, value: Floats, limit: float, smallest: Floats) -> None:
@@ -153,14 +154,14 @@ def _learn_profile(
 
 
 def close(rows: Rows, which: NDArray[np.intp]) -> None:
-    """Forget the residuals of incidents that end."""
+    """Reset the averaged residuals of series whose incident ends."""
     rows["hour"][which] = rows["quarter"][which] = 0.0
 
 
-def adopt(rows: Rows, which: NDArray[np.intp], level: Floats, tick: SeasonalTime) -> None:
-    """Move the predictors of the series `which` to where the last hour was; `level`: its mean.
+def rebaseline(rows: Rows, which: NDArray[np.intp], level: Floats, at: SeasonalTime) -> None:
+    """Move the predictors of the series `which` to the last hour; `level` is its mean.
 
-    A new level may have a new rhythm: the errors are learnt anew, and every slot as if it were in its first visit.
+    The new level may have another rhythm, so the errors start over and every slot counts as in its first visit.
     """
     rows["day"][which] += rows["hour"][which, 1, None]
     rows["week"][which] += rows["hour"][which, 2, None]
@@ -168,4 +169,4 @@ def adopt(rows: Rows, which: NDArray[np.intp], level: Floats, tick: SeasonalTime
     rows["compared"][which] = np.minimum(rows["compared"][which], READY)
     for name, _, _ in _PROFILES:
         visits = rows[f"{name}_visits"]
-        visits[which] = np.minimum(visits[which], 0.5 * tick.per_hour)
+        visits[which] = np.minimum(visits[which], 0.5 * at.per_hour)

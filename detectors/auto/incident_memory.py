@@ -1,4 +1,4 @@
-"""What an entity remembers of its incidents: when they opened, how large they grew, when their level was adopted."""
+"""Memory of an entity's incidents: when they opened, how large they became, when the entity was rebaselined."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -7,16 +7,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.auto import recurrence
-from detectors.calibration import DAY, HOUR, Rows
+from detectors.calibration import Rows
 from detectors.entity_state import Column
 from detectors.seasonality import SeasonalTime
 from detectors.types import Flags, Floats
+from detectors.units import DAY, HOUR
 
 GRACE: Final = 6 * HOUR
-"""After a level was adopted nothing opens for so long."""
+"""Cool-down in seconds: no incident opens for so long after an entity was rebaselined."""
 _FIRST_WEEK: Final = 8 * DAY
 _FIRST_HOLD: Final = 6 * HOUR
-"""Longest incident of an entity that has not lived through this hour of the week before."""
+"""Longest incident, in seconds, of an entity that has never seen this hour of the week."""
 
 
 def columns() -> dict[str, Column]:
@@ -26,75 +27,75 @@ def columns() -> dict[str, Column]:
         "opened": Column(np.nan),
         "opened_hour": Column(0, (), np.uint8),
         "largest": Column(0.0),  # size of the open incident
-        "grace": Column(-np.inf),  # until when
+        "grace": Column(-np.inf),  # end of the cool-down
         **recurrence.columns(),
     }
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Turn:
-    """What happens to the incidents of R entities at one sample."""
+class IncidentTransition:
+    """Changes of the incidents of R entities at one sample; shape (R,) each."""
 
-    held: Flags
+    frozen: Flags
     opening: Flags
     closing: Flags
-    adopted: Flags
+    rebaselined: Flags
 
     @classmethod
-    def of(cls, entity: Rows, held: Flags, adopted: Flags, tick: SeasonalTime) -> "Turn":
-        """Compare with what was open before. In grace nothing is held: what is now shall become normal."""
+    def of(cls, entity: Rows, frozen: Flags, rebaselined: Flags, at: SeasonalTime) -> "IncidentTransition":
+        """Compare with the incidents open before. During the cool-down nothing is frozen: the level is learnt."""
         before = entity["held"]
-        now = held & ~adopted & (tick.time >= entity["grace"])
-        return cls(now, now & ~before, before & ~now, adopted)
+        now = frozen & ~rebaselined & (at.time >= entity["grace"])
+        return cls(now, now & ~before, before & ~now, rebaselined)
 
     @property
     def ended(self) -> Flags:
-        """Where an incident has ended or a level was adopted."""
-        return self.closing | self.adopted
+        """Where an incident has ended or the entity was rebaselined."""
+        return self.closing | self.rebaselined
 
     @property
     def learn(self) -> Flags:
-        """Where the sample is normal, as far as one knows."""
-        return ~self.held & ~self.closing
+        """Where the sample counts as normal."""
+        return ~self.frozen & ~self.closing
 
 
-def too_long(rows: Rows, entity: Rows, owner: NDArray[np.intp], tick: SeasonalTime) -> Flags:
-    """Return entities whose incident lasts too long for a first week: it may be their first weekend, shape (R,).
+def too_long(rows: Rows, entity: Rows, owner: NDArray[np.intp], at: SeasonalTime) -> Flags:
+    """Return the entities (R,) whose incident is too long for a first week: it may be their first weekend.
 
-    `owner` is the entity of each series in `rows`.
+    `owner` holds the entity of each series in `rows`.
     """
     visits = rows["week_visits"]
-    new = np.minimum(visits[:, tick.week.before], visits[:, tick.week.after]) < tick.per_hour
-    new &= rows["seen"] * tick.step + rows["inherited"] < _FIRST_WEEK
+    new = np.minimum(visits[:, at.week.before], visits[:, at.week.after]) < at.per_hour
+    new &= rows["seen"] * at.step + rows["inherited"] < _FIRST_WEEK
     first = np.zeros(len(entity["held"]), np.bool_)
     first[owner[new]] = True
     with np.errstate(invalid="ignore"):
-        return np.asarray(first & entity["held"] & (tick.time - entity["opened"] >= _FIRST_HOLD))
+        return np.asarray(first & entity["held"] & (at.time - entity["opened"] >= _FIRST_HOLD))
 
 
-def remember(entity: Rows, turn: Turn, size: Floats, unseen: Flags, tick: SeasonalTime) -> None:
-    """Take note of openings by their hour of the day, and of how large incidents of this size grew.
+def remember(entity: Rows, transition: IncidentTransition, size: Floats, unseen: Flags, at: SeasonalTime) -> None:
+    """Record openings by hour of the day, and the largest `size` of incidents.
 
-    `unseen`: something a grown-up series would have opened for; it counts as an opening as well, so that a habit that
-    begins in the first week is known in the second.
+    `unseen` marks deviations for which a mature series would have opened an incident. They count as openings too, so
+    that a pattern which starts in the first week is known in the second.
     """
-    recurrence.decay(entity, tick)
-    apart = recurrence.apart(entity, tick)
-    unseen = unseen & apart & ~turn.held
-    recurrence.count(entity, np.flatnonzero((turn.opening & apart) | unseen), tick)
-    recurrence.grow(entity, np.flatnonzero(unseen), tick.hour, size[unseen])
-    entity["opened"][turn.opening] = tick.time
-    entity["opened_hour"][turn.opening] = tick.hour
+    recurrence.decay(entity, at)
+    apart = recurrence.apart(entity, at)
+    unseen = unseen & apart & ~transition.frozen
+    recurrence.record_opening(entity, np.flatnonzero((transition.opening & apart) | unseen), at)
+    recurrence.record_size(entity, np.flatnonzero(unseen), at.hour, size[unseen])
+    entity["opened"][transition.opening] = at.time
+    entity["opened_hour"][transition.opening] = at.hour
     largest = entity["largest"]
-    np.maximum(largest, size, out=largest, where=turn.held)
-    ended = np.flatnonzero(turn.closing)
-    recurrence.grow(entity, ended, entity["opened_hour"][ended], largest[ended])
+    np.maximum(largest, size, out=largest, where=transition.frozen)
+    ended = np.flatnonzero(transition.closing)
+    recurrence.record_size(entity, ended, entity["opened_hour"][ended], largest[ended])
     largest[ended] = 0.0
-    entity["grace"][turn.adopted] = tick.time + GRACE
-    entity["held"][...] = turn.held
+    entity["grace"][transition.rebaselined] = at.time + GRACE
+    entity["held"][...] = transition.frozen
 
 
-def lose(entity: Rows, which: NDArray[np.intp]) -> None:
-    """Forget incidents that were closed for want of data: nothing is known of how they ended."""
+def discard(entity: Rows, which: NDArray[np.intp]) -> None:
+    """Discard incidents that were closed because data is missing: their end was not observed."""
     entity["held"][which] = False
     entity["largest"][which] = 0.0

@@ -1,4 +1,8 @@
-"""What was seen before: a small dictionary of values and of pairs of values, the least recently met one replaced."""
+"""Novelty: distance to the values, and pairs of successive values, that a series has had before.
+
+Seen values are the leaders of the leader algorithm (Hartigan 1975, Clustering Algorithms, ISBN 0-471-35645-X): a value
+far from all of them becomes one itself, in the place of the one not matched for the longest time.
+"""
 
 from dataclasses import dataclass
 from typing import Final
@@ -9,22 +13,24 @@ from numpy.typing import NDArray
 from detectors.calibration import Rows
 from detectors.entity_state import Column
 from detectors.types import Flags, Floats
+from detectors.units import MINUTE
 
-LEADERS: Final = 64
+SEEN_VALUES: Final = 64
+"""Number of values, and of pairs, kept per series."""
 VALUE_TOLERANCE: Final = 0.05
-"""Distance, as a share of the range, within which a value was seen before."""
+"""Distance, as a share of the range, within which a value counts as seen before."""
 PAIR_TOLERANCE: Final = 0.1
-"""The same for a value and the one before it, in each direction."""
+"""The same for a pair of a value and the one before it, in each direction."""
 LARGEST: Final = 20.0
-_MINUTE: Final = 60.0
+"""Distances, in tolerances, are clipped here."""
 
 
 def columns(rows: tuple[int, ...]) -> dict[str, Column]:
-    """Return the state columns of an entity of `rows` series."""
-    shape = (*rows, LEADERS)
+    """Return the state columns of an entity with series of shape `rows`."""
+    shape = (*rows, SEEN_VALUES)
     return {
         "value_leaders": Column(np.inf, shape, np.float32),
-        "pair_leaders": Column(np.inf, (*rows, 2, LEADERS), np.float32),
+        "pair_leaders": Column(np.inf, (*rows, 2, SEEN_VALUES), np.float32),
         "value_met": Column(0, shape, np.uint16),  # minutes, modulo 45 days
         "pair_met": Column(0, shape, np.uint16),
     }
@@ -32,7 +38,7 @@ def columns(rows: tuple[int, ...]) -> dict[str, Column]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Novelty:
-    """Distance to the nearest leader in tolerances, at most LARGEST, and which leader that is; shape (R,)."""
+    """Distance to the nearest seen value and pair in tolerances, at most LARGEST, and their index; shape (R,)."""
 
     value: Floats
     pair: Floats
@@ -41,7 +47,7 @@ class Novelty:
 
 
 def observe(rows: Rows, x: Floats, previous: Floats, span: Floats) -> Novelty:
-    """Look the values `x` up, and the pairs they make with `previous`; `span`: range of the series so far."""
+    """Compare the values `x`, and their pairs with `previous`, with the seen ones; `span` is the range so far."""
     point, before = x.astype(np.float32)[:, None], previous.astype(np.float32)[:, None]
     values = np.abs(rows["value_leaders"] - point)
     pairs = rows["pair_leaders"]
@@ -57,8 +63,8 @@ def observe(rows: Rows, x: Floats, previous: Floats, span: Floats) -> Novelty:
 
 
 def learn(rows: Rows, x: Floats, previous: Floats, seen: Novelty, time: float) -> None:
-    """Take novel values and pairs in as leaders; note when the others were met."""
-    now = np.uint16(int(time // _MINUTE) % 65_536)
+    """Store novel values and pairs; record the time at which the others were matched."""
+    now = np.uint16(int(time // MINUTE) % 65_536)
     values, pairs, each = rows["value_leaders"], rows["pair_leaders"], np.arange(len(x))
     place = _place(seen.value > 1, seen.value_nearest, values, rows["value_met"], now)
     new = np.flatnonzero(seen.value > 1)
@@ -74,14 +80,14 @@ def learn(rows: Rows, x: Floats, previous: Floats, seen: Novelty, time: float) -
 def _place(
     novel: Flags,
     nearest: NDArray[np.intp],
-    leaders: NDArray[np.float32],
+    seen_values: NDArray[np.float32],
     met: NDArray[np.uint16],
     now: np.uint16,
 ) -> NDArray[np.intp]:
-    """Return the leader to note: the nearest, or where the value is novel an empty place or the one longest not met."""
+    """Return the index to write: the nearest, or for a novel value an empty or the least recently matched one."""
     place = nearest.copy()
     rows = np.flatnonzero(novel)
-    age = (now - met[rows]).astype(np.int64)  # unsigned: right across the wrap
-    age[np.isinf(leaders[rows])] = 65_536
+    age = (now - met[rows]).astype(np.int64)  # unsigned: correct across the wrap
+    age[np.isinf(seen_values[rows])] = 65_536
     place[rows] = age.argmax(axis=1)
     return place

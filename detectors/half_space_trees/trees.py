@@ -1,4 +1,4 @@
-"""Half-space trees for many entities at once: the trees are shared, the masses are each entity's own.
+"""Half-space trees for many entities at once: entities share the trees, and each has its own masses.
 
 Source: Tan, Ting & Liu (2011), Fast Anomaly Detection for Streaming Data, doi:10.5591/978-1-57735-516-8/IJCAI11-254.
 """
@@ -12,14 +12,14 @@ from numpy.typing import DTypeLike, NDArray
 from detectors.types import Floats
 
 Counts = NDArray[Any]
-"""Unsigned integers, no wider than the counts need."""
+"""Unsigned integers, as narrow as the counts allow."""
 PADDING: Final = 0.15
-"""Share of a range at either end in which no cut falls."""
+"""Share of a range at either end that is never cut."""
 SIZE_LIMIT: Final = 0.1
-"""Share of all points below which a node is too small to go on from."""
+"""Share of all points below which the descent stops at a node."""
 _WORD: Final = 64
 _ROWS: Final = 256
-"""Rows worked on at a time: their intermediate results stay in the processor's cache."""
+"""Rows per block: their intermediate results stay in the processor's cache."""
 
 
 class HalfSpaceTrees:
@@ -28,9 +28,9 @@ class HalfSpaceTrees:
     Parameters
     ----------
     feature : NDArray of int, shape (trees, 2**height - 1)
-        Which feature each inner node cuts, breadth first.
+        Feature that each inner node cuts, breadth first.
     threshold : Floats, shape (trees, 2**height - 1)
-        Where: values below it go left.
+        Value at which it cuts; smaller values go left.
     """
 
     def __init__(self, feature: NDArray[np.integer[Any]], threshold: Floats) -> None:
@@ -39,10 +39,10 @@ class HalfSpaceTrees:
 
     @classmethod
     def grow(cls, trees: int, height: int, features: int, seed: int) -> "HalfSpaceTrees":
-        """Draw trees that cut what is left of a feature's range anywhere but near the ends, as river does.
+        """Draw trees. A node cuts the remaining range of a feature anywhere except near its ends, as in river.
 
-        At every place of the tree each feature is drawn equally often over the trees: left to chance, one of five
-        features is cut so seldom near the roots that no value of it alone is ever anomalous.
+        At every node position each feature is drawn equally often over the trees. With independent draws, one of five
+        features can be cut so rarely near the roots that no value of it alone would ever be anomalous.
         """
         rng = np.random.default_rng(seed)
         turns = np.tile(np.arange(trees)[:, None] % features, 2**height - 1)
@@ -62,10 +62,10 @@ class HalfSpaceTrees:
 
     @cached_property
     def _tables(self) -> list[tuple[int, Floats, NDArray[np.uint64]]]:
-        """Per feature its thresholds in order, and after how many of them which leaves are left, a bit for each.
+        """Thresholds of each feature in order, and the leaves still possible after each of them, one bit per leaf.
 
-        A node that sends a value right rules out the leaves on its left and the other way round, so the leaves a value
-        can reach depend only on how many thresholds it has passed (Lucchese et al. 2015, QuickScorer,
+        A node that sends a value right excludes the leaves on its left, and vice versa. So the leaves that a value can
+        reach depend only on how many thresholds it has passed (Lucchese et al. 2015, QuickScorer,
         doi:10.1145/2766462.2767733).
         """
         words = -(-self.leaf_count // _WORD)
@@ -92,7 +92,7 @@ class HalfSpaceTrees:
         return tables
 
     def cells(self, points: Floats) -> NDArray[np.intp]:
-        """Return where each point falls in each tree: tree * leaves + leaf from the left; shape (points, trees)."""
+        """Return the cell of each point in each tree as tree * leaves + leaf from the left; shape (points, trees)."""
         found = np.empty((len(points), self.trees), np.intp)
         tree = self.leaf_count * np.arange(self.trees)
         word = _WORD * np.arange(-(-self.leaf_count // _WORD))
@@ -107,19 +107,21 @@ class HalfSpaceTrees:
 
 
 def _packed(bits: NDArray[np.bool_]) -> NDArray[np.uint64]:
-    """Pack the last axis into words, the first bit lowest."""
+    """Pack the last axis into 64-bit words, lowest bit first."""
     return np.packbits(bits, axis=-1, bitorder="little").view("<u8").astype(np.uint64)
 
 
 def count(mass: Counts, rows: NDArray[np.intp], cells: NDArray[np.intp]) -> None:
-    """Add a point to the masses of different entities, in place.
+    """Add one point per entity to the masses, in place.
 
     Parameters
     ----------
     mass : Counts, shape (E, trees, leaves)
+        Number of points in each leaf.
     rows : NDArray of int, shape (R,)
         The entities, each at most once.
     cells : NDArray of int, shape (R, trees)
+        Their points as `HalfSpaceTrees.cells` returns them.
     """
     flat, size = mass.reshape(-1), mass.shape[1] * mass.shape[2]
     for first in range(0, len(rows), _ROWS):
@@ -130,14 +132,14 @@ def count(mass: Counts, rows: NDArray[np.intp], cells: NDArray[np.intp]) -> None
 def path_weights(mass: Counts, points: Counts, kind: DTypeLike) -> Counts:
     """Return for every leaf the sum of mass * 2**depth along its path, down to the first node below the size limit.
 
-    It depends on the leaf alone, so summing it up once per reference window leaves one look-up per tree to a score.
+    The sum depends on the leaf alone. It is computed once per reference window, and a score is one look-up per tree.
 
     Parameters
     ----------
     mass : Counts, shape (E, trees, leaves)
         Points that fell into each leaf.
     points : Counts, shape (E,)
-        How many.
+        Number of points of each entity.
     kind : DTypeLike
         Unsigned integer that holds the largest sum, (2 * leaves - 1) * points.
     """
@@ -163,11 +165,14 @@ def totals(weights: Counts, cells: NDArray[np.intp]) -> Floats:
     Parameters
     ----------
     weights : Counts, shape (E, trees, leaves)
+        As `path_weights` returns them.
     cells : NDArray of int, shape (E, trees)
+        The newest point of each entity, as `HalfSpaceTrees.cells` returns it.
 
     Returns
     -------
     total : Floats, shape (E,)
+        At least 0.
     """
     flat, size = weights.reshape(-1), weights.shape[1] * weights.shape[2]
     total = np.empty(len(weights))

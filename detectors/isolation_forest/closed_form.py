@@ -1,4 +1,4 @@
-"""The isolation score of a value among others, in closed form: what a forest of infinitely many trees would say."""
+"""Path length of a value in an isolation forest of infinitely many trees, in closed form."""
 
 from typing import Final
 
@@ -8,28 +8,34 @@ from detectors.types import Floats
 
 EULER_GAMMA: Final = 0.5772156649015329
 _ROWS: Final = 512
-"""Rows worked on at a time: their intermediate results stay in the processor's cache."""
+"""Rows per block: their intermediate results stay in the processor's cache."""
 
 
 def average_path(count: Floats) -> Floats:
-    """Return the mean path length of an unsuccessful search in a binary tree of `count` values: c(n) of Liu et al."""
+    """Return c(n) of Liu, Ting & Zhou (2008): the mean path length of an unsuccessful search among `count` values.
+
+    Examples
+    --------
+    >>> average_path(np.array([1.0, 2.0, 256.0])).round(2).tolist()
+    [0.0, 1.0, 10.24]
+    """
     n = np.maximum(count, 2.0)
     harmonic: Floats = np.where(count > 2, 2.0 * (np.log(n - 1.0) + EULER_GAMMA) - 2.0 * (n - 1.0) / n, 1.0)
     return np.where(count < 2, 0.0, harmonic)
 
 
 def isolation_path(samples: Floats) -> Floats:
-    """Return the expected path length of the last sample of each row among all of its row.
+    """Return the expected path length of the last sample of each row among all samples of the row.
 
-    In an isolation forest of one dimension whose trees see all values and grow until each stands alone, a cut falls
-    uniformly between the ends of what is left around the value. The gap between two neighbours a and b, both at or to
-    the right of the value x, is cut while x is still on its side with probability (b - a) / (b - x), and likewise to
-    the left; the expected path length is the sum of these over all gaps, plus c(number of values equal to x).
+    In a one-dimensional isolation forest whose trees see all values and grow until each value is alone, a cut falls
+    uniformly between the ends of the range that is left around the value. Take two neighbours a < b, both at or to the
+    right of the value x: their gap is cut while x is still on its side with probability (b - a) / (b - x), and likewise
+    to the left. The expected path length is the sum of these over all gaps, plus c(number of values equal to x).
 
     Parameters
     ----------
     samples : Floats, shape (E, T)
-        In any order but for the last, which is the one in question; NaN is no sample.
+        The last one is evaluated, the others may be in any order; NaN is a missing sample.
 
     Returns
     -------
@@ -43,21 +49,11 @@ def isolation_path(samples: Floats) -> Floats:
     return path
 
 
-def isolation_score(samples: Floats) -> Floats:
-    """Return the usual score 2 ** (-path / c(n)), between 0 and 1, of the last sample of each row, shape (E,).
-
-    Source: Liu, Ting & Zhou (2008), doi:10.1109/ICDM.2008.17.
-    """
-    count = np.isfinite(samples).sum(axis=1).astype(np.float64)
-    score: Floats = np.exp2(-isolation_path(samples) / np.maximum(average_path(count), 1.0))
-    return score
-
-
 def _path(ordered: Floats, x: Floats) -> Floats:
-    """Return the path length of `x`, shape (E, 1), in rows sorted with NaN last."""
+    """Return the path length (E,) of `x`, shape (E, 1), in rows (E, T) sorted with NaN last."""
     low, high = ordered[:, :-1], ordered[:, 1:]
-    with np.errstate(over="ignore", invalid="ignore"):  # 1e308: the whole range may overflow
-        far = np.maximum(high - x, x - low)  # of the two ends of a gap, how far the farther one is
+    with np.errstate(over="ignore", invalid="ignore"):  # at 1e308 the whole range may overflow
+        far = np.maximum(high - x, x - low)  # distance of the farther end of each gap
         cut = high - low
         cut /= np.where(far > 0, far, 1.0)
     whole = not np.isnan(ordered[:, -1]).any()

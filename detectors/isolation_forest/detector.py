@@ -3,76 +3,73 @@
 import io
 from dataclasses import dataclass, field
 from statistics import NormalDist
-from typing import Annotated, Any, ClassVar, Final, Self
+from typing import Annotated, Any, Final, Self
 
 import numpy as np
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from detectors.isolation_forest.closed_form import average_path, isolation_path
 from detectors.rolling_baseline import Baseline, Level, median_and_scale
+from detectors.stateful import StatefulDetector
 from detectors.types import Batch, Flags, Floats, Judgement, State
 
 CLIP: Final = 30.0
-"""Scaled values beyond this many deviations are alike: one huge value shall not take up every split."""
+"""Deviations are clipped here, so that one huge value does not take every split."""
 FEATURES_PER_CHANNEL: Final = 4
 RECENT: Final = 5
-"""Samples behind the features of the recent past."""
+"""Number of newest samples behind the features of the recent past."""
 LASTING: Final = 4.0
-"""Deviations which the mean of the recent samples reaches in an outage, and hardly ever by noise."""
+"""Mean deviation of the recent samples that marks an outage; noise hardly ever reaches it."""
 MOST_OUTAGE: Final = 0.2
-"""Share of such training windows above which they are taken for the nature of the series."""
+"""If more than this share of the training windows look like outages, they are taken as normal for the series."""
 LEAST_ROWS: Final = 30
-"""Training windows below which a threshold would be a guess."""
+"""Smallest number of training windows for a threshold."""
 
 
 @dataclass(kw_only=True)
-class IsolationForestDetector:
-    """How easily random cuts isolate the newest sample.
+class IsolationForestDetector(StatefulDetector):
+    """Measures how easily random cuts isolate the newest sample.
 
-    One channel: the newest sample among those of its own window, in closed form (module `closed_form`).
-    Several: scikit-learn's forest, one for all entities of the job. Every entity is scaled by its own median and
-    spread, so that one forest serves them all; per channel it sees the newest deviation, its change, and mean and range
-    of the last five. While an incident is open the window is that of the level before it.
+    One channel: the newest sample is compared with those of its own window, in closed form (module `closed_form`).
+    Several channels: scikit-learn's forest, one for all entities of the job. Every entity is scaled by its own median
+    and spread, so that one forest fits all; per channel it sees the newest deviation, its change, and mean and range of
+    the last five. While an incident is open, samples of the level before it take the window's place.
 
     With P the mean path length and P* the one at the `contamination` quantile of the training windows, the score is
-    (P* - 1) / (P - 1): the order of the usual score, above 1 exactly where that is beyond its threshold, and growing
-    without bound with the distance, as 1 is the shortest path there is.
+    (P* - 1) / (P - 1). It has the order of the usual score and exceeds 1 exactly where that exceeds its threshold. It
+    grows without bound with the distance, because the shortest possible path is 1.
     Source: Liu, Ting & Zhou (2008), Isolation Forest, doi:10.1109/ICDM.2008.17.
     """
-
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     window: Annotated[int, Field(ge=2, description="samples looked at; default: the job's window")] = 60
     contamination: Annotated[float, Field(gt=0, le=0.5, description="share of the training samples beyond score 1")] = (
         0.003
     )
     trees: Annotated[int, Field(ge=1, le=2000, description="trees in the forest")] = 100
-    min_samples: Annotated[
-        int, Field(ge=2, description="samples before the first verdict, at most half the window")
-    ] = 10
+    min_samples: Annotated[int, Field(ge=2, description="samples before the first score, at most half the window")] = 10
     max_rows: Annotated[int, Field(ge=100, description="training rows drawn from the history")] = 20_000
     seed: Annotated[int, Field(ge=0, description="seed of the draws, for repeatable models")] = 0
 
     _baseline: Baseline = field(init=False, repr=False)
-    _forest: Any = field(init=False, repr=False, default=None)  # an IsolationForest; its import is left to fit()
-    _paths: Any = field(init=False, repr=False, default=())  # of its trees: each with the path length to its nodes
-    _line: float = field(init=False, repr=False, default=float("nan"))  # P* - 1
-    _half_width: float = field(init=False, repr=False, default=float("nan"))  # of the band, in deviations
+    _forest: Any = field(init=False, repr=False, default=None)  # an IsolationForest; fit() imports it
+    _paths: Any = field(init=False, repr=False, default=())  # each tree with the path length to its nodes
+    _threshold: float = field(init=False, repr=False, default=float("nan"))  # P* - 1
+    _half_width: float = field(init=False, repr=False, default=float("nan"))  # half width of the band, in deviations
 
     def __post_init__(self) -> None:
         self._baseline = Baseline(self.window, self.min_samples)
 
     def fit(self, history: Batch) -> Self:
-        """Learn the threshold, and grow the forest, on windows of `history`.
+        """Learn the threshold, and for several channels the forest, from windows of `history`.
 
-        Raises ValueError when there are fewer than 30 usable ones.
+        Raises ValueError when there are fewer than 30 usable windows.
         """
         windows = self._training_windows(history)
         if len(history.channels) == 1:
             paths = [isolation_path(window[:, 0]) for window in windows]
             excess = np.concatenate([np.empty(0), *paths]) - 1
         else:
-            from sklearn.ensemble import IsolationForest  # costs seconds of start-up: only where a forest is used
+            from sklearn.ensemble import IsolationForest  # takes seconds: imported only where a forest is used
 
             scaled = [_features(window, *median_and_scale(window[:, :, :-1])[:2]) for window in windows]
             rows = np.concatenate([np.empty((0, FEATURES_PER_CHANNEL * len(history.channels))), *scaled])
@@ -85,12 +82,12 @@ class IsolationForestDetector:
         excess = excess[np.isfinite(excess)]
         if len(excess) < LEAST_ROWS:
             raise ValueError(f"{len(excess)} usable windows in the history, the forest needs {LEAST_ROWS}")
-        self._line = float(np.quantile(excess, self.contamination))
-        self._half_width = _half_width(self.window, self._line)
+        self._threshold = float(np.quantile(excess, self.contamination))
+        self._half_width = _half_width(self.window, self._threshold)
         return self
 
     def _training_windows(self, history: Batch) -> list[Floats]:
-        """Return windows drawn at random over entities and times, `max_rows` at most, each array (n, C, T)."""
+        """Return at most `max_rows` windows at random entities and times, as arrays of shape (n, C, T)."""
         entities, _, samples = history.values.shape
         least = min(self.min_samples, max(self.window // 2, 1))
         ends = np.arange(least + 1, samples + 1)
@@ -106,7 +103,7 @@ class IsolationForestDetector:
         return windows
 
     def score(self, batch: Batch) -> Judgement:
-        """Judge the newest sample of each entity; NaN for all until the threshold is learnt."""
+        """Score the newest sample of each entity; NaN for all until the threshold is learnt."""
         level = self._baseline.level(batch)
         newest = batch.values[:, :, -1]
         if len(batch.channels) == 1:
@@ -122,16 +119,16 @@ class IsolationForestDetector:
             half = self._half_width * level.scale
             lower, upper = level.center - half, level.center + half
             share = deviation / np.nansum(deviation, axis=1, keepdims=True)
-        score = self._line / np.maximum(excess, 1e-9)
+        score = self._threshold / np.maximum(excess, 1e-9)
         contribution = np.where(np.isfinite(share), share, 0.0)
         return Judgement(score, level.center, lower, upper, contribution)
 
     def _own_path(self, batch: Batch, level: Level) -> Floats:
-        """Return the path length of each entity's newest sample among its own normal ones, shape (E,)."""
+        """Return the path length, shape (E,), of each entity's newest sample among its own normal ones."""
         samples = self._baseline.normal(batch)[:, 0]  # ends with the newest
         path = isolation_path(samples)
         known = np.isfinite(level.center[:, 0]) & np.isfinite(batch.values[:, 0, -1])
-        # Where an incident has taken the window's place, it is judged against as many samples of the level before it.
+        # Where an incident fills the window, the sample is compared with as many samples of the level before it.
         few = np.flatnonzero(known & ~(np.isfinite(samples).sum(axis=1) > self._baseline.min_samples))
         if len(few):
             usual = level.center[few] + level.scale[few] * _normal_quantiles(self.window - 1)
@@ -141,7 +138,7 @@ class IsolationForestDetector:
     def _forest_path(self, rows: Floats) -> Floats:
         """Return the mean path length of feature rows, shape (N,), in the pooled forest.
 
-        As scikit-learn's score_samples() has it, which checks its input anew for every tree: 5 ms for a single row.
+        The value is that of scikit-learn's score_samples(), which checks its input for every tree: 5 ms for one row.
         """
         checked = rows.astype(np.float32, order="C")
         return np.asarray(sum(lengths[tree.apply(checked)] for tree, lengths in self._paths) / len(self._paths))
@@ -150,17 +147,17 @@ class IsolationForestDetector:
         self._forest = forest
         self._paths = [(each.tree_, _path_lengths(each.tree_)) for each in forest.estimators_]
 
-    def update(self, fresh: Batch, held: Flags, adopted: Flags) -> None:
-        """Move the levels of entities without an incident; threshold and forest change only by `fit`."""
-        self._baseline.update(fresh, held, adopted)
+    def update(self, fresh: Batch, frozen: Flags, rebaselined: Flags) -> None:
+        """Update the levels of entities without an incident. Only `fit` changes threshold and forest."""
+        self._baseline.update(fresh, frozen, rebaselined)
 
     def state(self) -> State:
-        """Return threshold, band, levels, and the forest as joblib bytes; empty before anything was learnt."""
+        """Return threshold, band, levels and the forest as joblib bytes; empty before anything was learnt."""
         state = self._baseline.state()
-        if np.isfinite(self._line):
-            state |= {"line": np.array(self._line), "half_width": np.array(self._half_width)}
+        if np.isfinite(self._threshold):
+            state |= {"line": np.array(self._threshold), "half_width": np.array(self._half_width)}
         if self._forest is not None:
-            import joblib  # with scikit-learn, see fit()
+            import joblib  # imports scikit-learn, see fit()
 
             buffer = io.BytesIO()
             joblib.dump(self._forest, buffer)
@@ -168,25 +165,28 @@ class IsolationForestDetector:
         return state
 
     def restore(self, state: State) -> Self:
-        """Take over what `state()` returned.
+        """Load what `state()` returned.
 
-        The forest is unpickled, which runs code: the caller has checked where the bytes come from.
-        Raises ValueError when the state is that of another detector.
+        The forest is unpickled, which can run code: the caller must have checked where the bytes come from.
+        Raises ValueError when the state belongs to another detector.
         """
         rest = dict(state)
-        forest, line, half_width = (rest.pop(name, None) for name in ("forest", "line", "half_width"))
+        forest, threshold, half_width = (rest.pop(name, None) for name in ("forest", "line", "half_width"))
         self._baseline.restore(rest)
-        if line is not None and half_width is not None:
-            self._line, self._half_width = float(line.astype(np.float64)), float(half_width.astype(np.float64))
+        if threshold is not None and half_width is not None:
+            self._threshold, self._half_width = (
+                float(threshold.astype(np.float64)),
+                float(half_width.astype(np.float64)),
+            )
         if forest is not None:
-            import joblib  # with scikit-learn, see fit()
+            import joblib  # imports scikit-learn, see fit()
 
             self._grown(joblib.load(io.BytesIO(forest.tobytes())))
         return self
 
 
 def _path_lengths(tree: Any) -> Floats:
-    """Return the path length to each node of one of scikit-learn's trees: its depth, and what it leaves uncut."""
+    """Return the path length to each node of a scikit-learn tree: its depth plus c(n) of its n samples."""
     depth = np.zeros(tree.node_count)
     for parent, (left, right) in enumerate(zip(tree.children_left, tree.children_right, strict=True)):
         if left >= 0:  # children are numbered after their parent
@@ -200,12 +200,12 @@ def _normal_quantiles(count: int) -> Floats:
     return np.array([normal.inv_cdf((at + 0.5) / count) for at in range(count)])
 
 
-def _half_width(window: int, line: float) -> float:
-    """Return how many deviations from normal noise a sample must be for path length `line` + 1."""
+def _half_width(window: int, threshold: float) -> float:
+    """Return how many deviations from normal noise a sample must be for path length `threshold` + 1."""
     away = np.geomspace(0.1, 100.0, 400)
     rows = np.broadcast_to(_normal_quantiles(window - 1), (len(away), window - 1))
     excess = isolation_path(np.concatenate([rows, away[:, None]], axis=1)) - 1
-    return float(away[np.argmax(excess <= line)]) if (excess <= line).any() else float("nan")
+    return float(away[np.argmax(excess <= threshold)]) if (excess <= threshold).any() else float("nan")
 
 
 def _features(window: Floats, center: Floats, scale: Floats) -> Floats:
@@ -214,14 +214,14 @@ def _features(window: Floats, center: Floats, scale: Floats) -> Floats:
         recent = (window[:, :, -RECENT:] - center[..., None]) / scale[..., None]  # (E, C, 5)
     recent = np.clip(recent, -CLIP, CLIP)
     newest = recent[..., -1]
-    before = recent[..., -2:][..., 0]  # the newest itself where a first fill begins
-    previous = np.where(np.isfinite(before), before, newest)  # after a gap there is no change to see
+    before = recent[..., -2:][..., 0]  # the newest itself where there is only one sample
+    previous = np.where(np.isfinite(before), before, newest)  # after a gap the change is 0
     filled = np.where(np.isfinite(recent), recent, newest[..., None])
     columns = np.stack([newest, newest - previous, filled.mean(axis=-1), np.ptp(filled, axis=-1)], axis=-1)
     return columns.reshape(len(window), columns.shape[1] * columns.shape[2])
 
 
 def _without_outages(rows: Floats) -> Floats:
-    """Return the feature rows without those of lasting deviations: the history may hold outages nobody labelled."""
+    """Return the feature rows without lasting deviations, because the history may hold unlabelled outages."""
     lasting = (np.abs(rows[:, 2::FEATURES_PER_CHANNEL]) > LASTING).any(axis=1)
     return rows if lasting.sum() > MOST_OUTAGE * len(rows) else rows[~lasting]

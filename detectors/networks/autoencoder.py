@@ -1,11 +1,11 @@
-"""Autoencoder: what of the newest sample does not pass through a bottleneck."""
+"""Autoencoder: error of the newest sample after it was passed through a bottleneck."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from detectors.networks.base import Network, NetworkDetector, Verdict
+from detectors.networks.base import ForecastAndError, Network, NetworkDetector
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -22,7 +22,7 @@ class Autoencoder(NetworkDetector):
     code: Annotated[int, Field(ge=1, le=256, description="units of the bottleneck")] = 6
 
     def build(self, channels: int) -> Network:
-        """Return the network."""
+        """Return encoder and decoder, with one hidden layer each."""
         from torch import nn
 
         return nn.Sequential(
@@ -37,12 +37,12 @@ class Autoencoder(NetworkDetector):
         )
 
     def loss(self, network: Network, seen: "Tensor", there: "Tensor", source: "Generator") -> "Tensor":  # noqa: ARG002 - nothing is random here
-        """Return the mean square error of each window."""
+        """Return the mean squared error (N,) of each window."""
         square = there * (network(seen) - seen) ** 2
         mean: Tensor = square.sum(dim=(1, 2)) / there.sum(dim=(1, 2)).clamp(min=1)
         return mean
 
-    def judge(self, network: Network, seen: "Tensor", newest: "Tensor") -> Verdict:
-        """Return reconstruction and absolute error of the newest sample."""
+    def evaluate(self, network: Network, seen: "Tensor", newest: "Tensor") -> ForecastAndError:
+        """Return reconstruction, unit 1 and absolute error of the newest sample."""
         expected = network(seen)[:, :, -1].double()  # (N, C)
         return expected, expected.new_ones(expected.shape), (newest - expected).abs()

@@ -1,37 +1,38 @@
-"""Mean over a day and spread over a week of every series, learnt online, and where an open incident has taken it."""
+"""Mean over a day and spread over a week of every series, learnt online, and its displacement by an incident."""
 
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.calibration import DAY, WEEK, Rows
+from detectors.calibration import Rows
 from detectors.entity_state import Column
 from detectors.types import Flags, Floats
+from detectors.units import DAY, WEEK
 
 WINSOR: Final = 50.0
-"""Deviations beyond which a sample moves the level no further: one huge value shall not widen it for a week."""
+"""Deviations at which samples are clipped, so that one huge value does not widen the spread for a week."""
 _FIRST: Final = 20
-"""Samples before that holds; the spread of fewer says little."""
+"""Number of samples before clipping begins; the spread of fewer is unreliable."""
 _LARGEST: Final = 1e150
-"""Larger values are not learnt: their square is no number."""
+"""Larger values are not learnt: their square would overflow."""
 _USUAL: Final = 1.5
-"""Deviations within which a value is one the series often has: it is back, wherever it was when the incident began."""
+"""Deviations from the mean within which a channel is back to normal, wherever the incident began."""
 _BACK: Final = 0.5
-"""Share of the first jump that a channel must come back by to be back."""
+"""Share of its first jump by which a channel must return to be back to normal."""
 
 
 def columns(channels: int) -> dict[str, Column]:
-    """Return the state columns of an entity."""
+    """Return the state columns of an entity with this many channels."""
     return {
         "mean": Column(np.nan, (channels,)),
         "variance": Column(0.0, (channels,)),
         "samples": Column(0.0, (channels,)),
         "held": Column(False, (), np.bool_),
-        "since": Column(np.nan),  # Unix seconds; the newest incident's, open or not
-        "until": Column(np.nan),
-        "before": Column(np.nan, (channels,)),  # what was expected when it began, NaN where the channel is not at fault
-        "jump": Column(0.0, (channels,)),
+        "since": Column(np.nan),  # Unix seconds; start of the newest incident, open or not
+        "until": Column(np.nan),  # its end
+        "before": Column(np.nan, (channels,)),  # forecast when it began, NaN where the channel is not at fault
+        "jump": Column(0.0, (channels,)),  # distance from there at its first sample
     }
 
 
@@ -42,30 +43,31 @@ def known(rows: Rows, least: int) -> tuple[Floats, Floats]:
 
 
 def _spread(rows: Rows) -> Floats:
-    return np.fmax(np.sqrt(rows["variance"]), 1e-6 * np.abs(rows["mean"]) + 1e-12)  # a constant has a usable one too
+    least = 1e-6 * np.abs(rows["mean"]) + 1e-12  # a constant series has a usable spread too
+    return np.fmax(np.sqrt(rows["variance"]), least)
 
 
-def learn(rows: Rows, x: Floats, some: Flags, step: float, winsor: float = WINSOR) -> None:
-    """Take in a sample of the series where `some`, both of shape (E, C)."""
-    some = some & (np.abs(x) < _LARGEST)
+def learn(rows: Rows, x: Floats, learns: Flags, step: float, winsor: float = WINSOR) -> None:
+    """Learn the samples `x` where `learns`, both of shape (E, C); `step` is the seconds between samples."""
+    learns = learns & (np.abs(x) < _LARGEST)
     samples, mean, variance = rows["samples"], rows["mean"], rows["variance"]
-    samples += some
-    first = some & (samples == 1)
+    samples += learns
+    first = learns & (samples == 1)
     mean[first] = x[first]
-    away = np.where(some, x, 0.0) - np.where(some, mean, 0.0)
+    away = np.where(learns, x, 0.0) - np.where(learns, mean, 0.0)
     limit = np.where(samples > _FIRST, winsor * _spread(rows), np.inf)
     away = np.clip(away, -limit, limit)
-    young = 1.0 / np.maximum(samples, 1.0)
-    variance += some * np.maximum(young, step / WEEK) * (away**2 - variance)
-    mean += np.where(some, np.maximum(young, step / DAY) * away, 0.0)
+    plain_mean = 1.0 / np.maximum(samples, 1.0)
+    variance += learns * np.maximum(plain_mean, step / WEEK) * (away**2 - variance)
+    mean += np.where(learns, np.maximum(plain_mean, step / DAY) * away, 0.0)
 
 
-def is_away(rows: Rows, x: Floats, times: Floats) -> Flags:
-    """Return which samples (E, C, T) an incident has taken away from where the series was before it.
+def is_displaced(rows: Rows, x: Floats, times: Floats) -> Flags:
+    """Return which samples (E, C, T) were displaced by the newest incident.
 
-    A channel is back within half of the jump it began with, or near its mean: a rhythm goes on meanwhile, so that it
-    does not come back to where it was. Else a network, which foretells the next sample from the last, takes the
-    incident for normal as soon as it is all there is to see.
+    A channel is back to normal once it has returned by half of its first jump, or is near its mean: with a daily rhythm
+    it may not return to the value from before. Displaced samples must be known, because a network that forecasts from
+    the last samples would take the incident for normal as soon as it fills the window.
     """
     inside = (times >= rows["since"][:, None]) & (times <= np.where(rows["held"], np.inf, rows["until"])[:, None])
     with np.errstate(over="ignore", invalid="ignore"):
@@ -74,10 +76,11 @@ def is_away(rows: Rows, x: Floats, times: Floats) -> Flags:
     return np.asarray(inside[:, None, :] & far & strange)
 
 
-def without(rows: Rows, x: Floats, away: Flags) -> Floats:
-    """Return samples (E, C, T) without those that an incident took away, as if the series had not moved meanwhile.
+def mask_incident(rows: Rows, x: Floats, away: Flags) -> Floats:
+    """Return samples (E, C, T) with the displaced ones, `away`, replaced as if there had been no incident.
 
-    What follows takes their place, so that its rhythm, which went on, makes no jump; or else what was before.
+    The next sample after them is used, so that there is no jump at the end of the incident. Without one it is the
+    forecast from before.
     """
     if not away.any():
         return x
@@ -88,22 +91,24 @@ def without(rows: Rows, x: Floats, away: Flags) -> Floats:
     return np.where(away, np.where(following < size, after, rows["before"][:, :, None]), x)
 
 
-def note(rows: Rows, held: Flags, fault: Flags, expected: Floats, jump: Floats, time: float) -> NDArray[np.intp]:
-    """Take note of incidents that begin and end at `time`; return those that end.
+def record_incident(
+    rows: Rows, frozen: Flags, fault: Flags, expected: Floats, jump: Floats, time: float
+) -> NDArray[np.intp]:
+    """Record the incidents that begin and end at `time` (Unix seconds); return the entities whose incident ends.
 
-    `fault`, `expected` and `jump`, shape (E, C), say where a channel was expected and how far from there it is.
+    `fault`, shape (E, C), marks the channels at fault; `expected` and `jump` are their forecast and distance from it.
     """
-    began, ended = held & ~rows["held"], rows["held"] & ~held
+    began, ended = frozen & ~rows["held"], rows["held"] & ~frozen
     rows["since"][began] = time
     rows["until"][ended] = time
     rows["before"][began] = np.where(fault, expected, np.nan)[began]
     rows["jump"][began] = jump[began]
-    rows["held"][...] = held
+    rows["held"][...] = frozen
     return np.flatnonzero(ended)
 
 
-def adopt(rows: Rows, which: NDArray[np.intp], recent: Floats) -> None:
-    """Make the mean of the recent samples (n, C, T) of the entities `which` their level."""
+def rebaseline(rows: Rows, which: NDArray[np.intp], recent: Floats) -> None:
+    """Set the level of the entities `which` (n,) to the mean of their `recent` samples (n, C, T)."""
     there = np.isfinite(recent) & (np.abs(recent) < _LARGEST)
     count = there.sum(axis=2)
     mean = np.where(there, recent, 0.0).sum(axis=2) / np.maximum(count, 1)

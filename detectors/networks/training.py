@@ -1,4 +1,4 @@
-"""Training of the small networks: a loop that stops early and leaves out what fits worst."""
+"""Training of the small networks: early stopping, and a loss that ignores the windows that fit worst."""
 
 import copy
 from collections.abc import Callable
@@ -14,29 +14,29 @@ from detectors.networks.windows import Windows
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
-HELD_BACK: Final = 0.2
-"""Share of the windows, the newest, that decide when to stop and what error is usual."""
+HOLDOUT: Final = 0.2
+"""Share of the windows, the newest ones, that decide when to stop and give the usual error."""
 TRIMMED: Final = 0.1
-"""Share of the windows, those fitting worst, that are not learnt from: the history may hold outages nobody labelled."""
+"""Share of the windows, those that fit worst, that are ignored: the history may hold unlabelled outages."""
 _STEPS: Final = 50
-"""Steps per pass over the windows where there are few of them; where there are many, more, of `_BATCH` windows each."""
+"""Steps per pass over few windows. Over many windows there are more steps, of `_BATCH` windows each."""
 _BATCH: Final = 128
 _LEAST_BATCH: Final = 16
 _PATIENCE: Final = 3
 _RATE: Final = 3e-3
 _BLOCK: Final = 512
 Loss = Callable[[Any, "Tensor", "Tensor", "Generator"], "Tensor"]
-"""Network, windows (N, C, L), which samples there are (N, C, L), source of randomness -> loss of each window (N,)."""
+"""Network, windows (N, C, L), 1 where there is a sample (N, C, L), random generator -> loss of each window (N,)."""
 
 
 def require_torch() -> None:
-    """Raise ValueError where torch is not installed; torch itself, seconds of start-up, is left to the first fit."""
+    """Raise ValueError if torch is not installed. The import takes seconds, so it is left to the first fit."""
     if find_spec("torch") is None:
         raise ValueError("this detector needs the Python package torch: pip install anomaly-exporter[torch]")
 
 
 def on_one_core() -> Any:
-    """Return torch, told to use one core: jobs run beside each other, and its threads would multiply with theirs."""
+    """Return torch, limited to one core: jobs run in threads of their own, and torch would add its threads to each."""
     import torch
 
     if torch.get_num_threads() != 1:
@@ -45,11 +45,11 @@ def on_one_core() -> Any:
 
 
 def train(network: Any, loss: Loss, windows: Windows, epochs: int, seed: int) -> int:
-    """Train `network` on all windows but those held back; return how many windows come before these.
+    """Train `network` on all windows except the holdout; return the index of the first holdout window.
 
     Adam (Kingma & Ba 2015, arXiv:1412.6980) on a trimmed loss (Rousseeuw 1984, Least Median of Squares Regression,
-    doi:10.1080/01621459.1984.10477105), until the windows held back have not fitted better for three epochs. The same
-    seed leads to the same weights; torch's own random numbers are neither used nor changed.
+    doi:10.1080/01621459.1984.10477105), until the loss on the holdout has not improved for three epochs. The same
+    seed gives the same weights. The global random generator of torch is not used.
     """
     torch = on_one_core()
     source = torch.Generator().manual_seed(seed)
@@ -60,32 +60,32 @@ def train(network: Any, loss: Loss, windows: Windows, epochs: int, seed: int) ->
             else:
                 each.zero_()
     seen, there = torch.from_numpy(windows.seen), torch.from_numpy(windows.there.astype(np.float32))
-    first_held = int(len(seen) * (1 - HELD_BACK))
-    size = min(max(first_held // _STEPS, _LEAST_BATCH), _BATCH)
+    first_holdout = int(len(seen) * (1 - HOLDOUT))
+    size = min(max(first_holdout // _STEPS, _LEAST_BATCH), _BATCH)
     step = _adam(list(network.parameters()))
     best, waited, weights = np.inf, 0, copy.deepcopy(network.state_dict())
     console = Console(stderr=True)
     for _ in track(range(epochs), "training", console=console, transient=True, disable=not console.is_terminal):
-        for rows in torch.randperm(first_held, generator=source).split(size):
+        for rows in torch.randperm(first_holdout, generator=source).split(size):
             _trimmed(loss(network, seen[rows], there[rows], source)).backward()
             step()
         with torch.no_grad():
-            same = torch.Generator().manual_seed(seed)  # every epoch is measured with the same random numbers
-            blocks = zip(seen[first_held:].split(_BLOCK), there[first_held:].split(_BLOCK), strict=True)
-            held = float(_trimmed(torch.cat([loss(network, *block, same) for block in blocks])))
+            same = torch.Generator().manual_seed(seed)  # every epoch is evaluated with the same random numbers
+            blocks = zip(seen[first_holdout:].split(_BLOCK), there[first_holdout:].split(_BLOCK), strict=True)
+            loss_now = float(_trimmed(torch.cat([loss(network, *block, same) for block in blocks])))
         waited += 1
-        if held < best:
-            best, waited, weights = held, 0, copy.deepcopy(network.state_dict())
+        if loss_now < best:
+            best, waited, weights = loss_now, 0, copy.deepcopy(network.state_dict())
         if waited >= _PATIENCE:
             break
     network.load_state_dict(weights)
-    return first_held
+    return first_holdout
 
 
 def _adam(weights: "list[Tensor]") -> Callable[[], None]:
-    """Return what makes a step against the gradients, and clears them.
+    """Return a function that makes one step against the gradients and clears them.
 
-    torch's own Adam, called by its function: the class loads torch's compiler first, which takes 5 s and 80 MB.
+    It calls torch's function for Adam, because the class loads torch's compiler first, which takes 5 s and 80 MB.
     """
     import torch
     from torch.optim.adam import adam
@@ -96,7 +96,7 @@ def _adam(weights: "list[Tensor]") -> Callable[[], None]:
     constants |= {"foreach": False, "amsgrad": False, "maximize": False}
 
     def step() -> None:
-        gradients = [each.grad for each in weights if each.grad is not None]  # all of them: a network uses its weights
+        gradients = [each.grad for each in weights if each.grad is not None]  # a network uses all its weights
         with torch.no_grad():
             adam(weights, gradients, first, second, [], counts, **constants)
         for each in weights:

@@ -1,4 +1,4 @@
-"""Variational autoencoder: how improbable the newest sample is among those that its window may stand for."""
+"""Variational autoencoder: improbability of the newest sample given the latent variables of its window."""
 
 import math
 from dataclasses import dataclass
@@ -6,29 +6,29 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import Field
 
-from detectors.networks.base import Network, NetworkDetector, Verdict
+from detectors.networks.base import ForecastAndError, Network, NetworkDetector
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
 _LEAST: Final = -2.0
 _LARGEST: Final = 2.0
-"""Bounds of the logarithm of a spread, in deviations: a window repeated without change would be certain, and NaN."""
+"""Bounds of the logarithm of a spread, in deviations: a constant window would have spread 0 and a NaN score."""
 _FARTHEST: Final = 1e150
-"""Deviations beyond which all are alike: their squares are no numbers."""
+"""Deviations are clipped here: their squares would overflow."""
 
 
 @dataclass(kw_only=True)
 class VAE(NetworkDetector):
     """Reconstruction probability of the newest sample in a window of all channels.
 
-    The error is the number of standard deviations at which a normal variable is as improbable, against its mode.
+    The error is the number of standard deviations at which a normal variable is as improbable relative to its mode.
     Sources: Kingma & Welling (2014), Auto-Encoding Variational Bayes, arXiv:1312.6114; An & Cho (2015), Variational
     Autoencoder Based Anomaly Detection Using Reconstruction Probability, SNU Data Mining Center.
     """
 
     code: Annotated[int, Field(ge=1, le=256, description="latent variables")] = 6
-    draws: Annotated[int, Field(ge=1, le=100, description="draws of the latent variables behind a probability")] = 8
+    draws: Annotated[int, Field(ge=1, le=100, description="draws of the latent variables per probability")] = 8
 
     def build(self, channels: int) -> Network:
         """Return encoder and decoder."""
@@ -50,7 +50,7 @@ class VAE(NetworkDetector):
         return nn.ModuleDict({"encoder": encoder, "decoder": decoder})
 
     def loss(self, network: Network, seen: "Tensor", there: "Tensor", source: "Generator") -> "Tensor":
-        """Return the negative evidence lower bound of each window, per sample."""
+        """Return the negative evidence lower bound (N,) of each window, per sample."""
         mean, log_variance = network["encoder"](seen).chunk(2, dim=1)  # (N, K) each
         noise = mean.new_empty(mean.shape).normal_(generator=source)
         center, log_spread = _decoded(network, mean + (0.5 * log_variance).exp() * noise)  # (N, C, L) each
@@ -59,12 +59,14 @@ class VAE(NetworkDetector):
         bound: Tensor = (surprise.sum(dim=(1, 2)) + divergence) / there.sum(dim=(1, 2)).clamp(min=1)
         return bound
 
-    def judge(self, network: Network, seen: "Tensor", newest: "Tensor") -> Verdict:
+    def evaluate(self, network: Network, seen: "Tensor", newest: "Tensor") -> ForecastAndError:
         """Return mean and spread of the reconstructions of the newest sample, and its error."""
         import torch
 
         mean, log_variance = network["encoder"](seen).chunk(2, dim=1)  # (N, K) each
-        source = torch.Generator().manual_seed(self.seed)  # the same draws for every window: a score is repeatable
+        source = torch.Generator().manual_seed(
+            self.seed
+        )  # the same draws for every window, so that scores are repeatable
         noise = torch.empty(self.draws, 1, self.code).normal_(generator=source)
         latent = mean + (0.5 * log_variance).exp() * noise  # (S, N, K)
         decoded = _decoded(network, latent.flatten(0, 1))  # (S * N, C, L) each

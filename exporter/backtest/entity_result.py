@@ -1,147 +1,136 @@
-"""What a backtest found, row by row, and the files it is written to."""
+"""The verdicts of a backtest by entity, and the CSV files they are written to."""
 
 import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detectors.types import Flags, Floats, Key
-from exporter.backtest.history import Record
-from exporter.backtest.read_csv import BacktestError
+from exporter.backtest.history import VerdictHistory
 from exporter.config.sections.job import JobConfig
+from exporter.errors import InputError
 
-_COLUMNS = ("timestamp", "score", "flag", "severity", "alert", "expected", "lower", "upper")
+_COLUMNS: Final = ("timestamp", "score", "flag", "severity", "alert", "expected", "lower", "upper")
 
 
 @dataclass(slots=True, eq=False)
-class Outcome:
-    """Verdicts of one entity, arrays of shape (N,): one per row of its input.
+class EntityResult:
+    """Verdicts of one entity: a row of a history, at the columns of the entity's own N rows of input.
 
     Parameters
     ----------
+    history : VerdictHistory
+    row : int
+        Row of the entity in the history.
+    columns : int64 array, shape (N,)
+        Column in the history of each row of the input.
     name : str
         Of the file to write.
-    key : Key
-        Labels of the entity.
-    stamps : sequence of str
-    times : Floats
+    stamps : sequence of str, length N
+        Timestamps as they are written.
+    times : Floats, shape (N,)
         Unix seconds.
-    step : float
-        Seconds between grid points.
-    label : Floats or None
-        1 inside an event, 0 outside, NaN in the leading history.
-    score, severity, expected, lower, upper : Floats
-    flag, alert : Flags
-    top_channel : sequence of str or None
-        Channel of `expected`, `lower` and `upper`; None where there is only one.
+    label : Floats, shape (N,), or None
+        1 inside an event, 0 outside, NaN in the leading history; None where there are no labels.
     speed : float
-        Samples of an entity judged per second.
-    channels : tuple of str, length C
-    values : Floats, shape (C, N)
-        Empty unless they were kept.
+        Samples of an entity evaluated per second.
     """
 
+    history: VerdictHistory
+    row: int
+    columns: NDArray[np.int64]
     name: str
-    key: Key
     stamps: Sequence[str]
     times: Floats
-    step: float
     label: Floats | None
-    score: Floats
-    severity: Floats
-    expected: Floats
-    lower: Floats
-    upper: Floats
-    flag: Flags
-    alert: Flags
-    top_channel: Sequence[str] | None
     speed: float
-    channels: tuple[str, ...]
-    values: Floats
+
+    @property
+    def key(self) -> Key:
+        """Labels of the entity."""
+        return self.history.keys[self.row]
+
+    @property
+    def step(self) -> float:
+        """Seconds between grid points."""
+        return self.history.step
+
+    @property
+    def flag(self) -> Flags:
+        """Whether an incident is open, shape (N,)."""
+        return np.asarray(self.history.flag[self.row, self.columns])
+
+    @property
+    def alert(self) -> Flags:
+        """Whether the incident is an alert, shape (N,)."""
+        return np.asarray(self.history.alert[self.row, self.columns])
+
+    def numbers(self, field: str) -> Floats:
+        """Return score, severity, expected, lower, upper or deviation, shape (N,)."""
+        return np.asarray(getattr(self.history, field)[self.row, self.columns])
+
+    @property
+    def score(self) -> Floats:
+        """Scores, shape (N,)."""
+        return self.numbers("score")
+
+    @property
+    def values(self) -> Floats:
+        """Values, shape (C, N)."""
+        return np.asarray(self.history.values[self.row][:, self.columns])
+
+    @property
+    def top_channel(self) -> Sequence[str] | None:
+        """Channel of expected, lower and upper in each row; None where there is only one channel."""
+        channels = self.history.channels
+        return [channels[at] for at in self.history.channel[self.row, self.columns]] if len(channels) > 1 else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Run:
-    """What a replay found: the record of a job or of a part of it, and the outcomes of its entities.
+    """The replay of a job, or of a part of it.
 
     Parameters
     ----------
     config : JobConfig
-        Settings it was judged with, its share of the budget included.
-    record : Record
+        Settings it was evaluated with, its share of the budget included.
+    history : VerdictHistory
         E entities, N columns.
-    clock : Floats, shape (N,)
-        Unix seconds of the columns.
-    outcomes : sequence of Outcome, length E
-    columns : sequence of int64 arrays, length E
-        Column of each row of an outcome.
+    results : sequence of EntityResult, length E
+        In the order of the rows.
     first : int
         Column of the first cycle.
     """
 
     config: JobConfig
-    record: Record
-    clock: Floats
-    outcomes: Sequence[Outcome]
-    columns: Sequence[NDArray[np.int64]]
+    history: VerdictHistory
+    results: Sequence[EntityResult]
     first: int
 
 
-def outcome(
-    record: Record,
-    row: int,
-    columns: NDArray[np.int64],
-    name: str,
-    stamps: Sequence[str],
-    times: Floats,
-    step: float,
-    label: Floats | None,
-    speed: float,
-) -> Outcome:
-    """Return what `record` holds of the entity in `row`, at `columns`."""
-    several = len(record.channels) > 1
-    return Outcome(
-        name=name,
-        key=record.keys[row],
-        stamps=stamps,
-        times=times,
-        step=step,
-        label=label,
-        score=record.score[row, columns],
-        severity=record.severity[row, columns],
-        expected=record.expected[row, columns],
-        lower=record.lower[row, columns],
-        upper=record.upper[row, columns],
-        flag=record.flag[row, columns],
-        alert=record.alert[row, columns],
-        top_channel=[record.channels[at] for at in record.channel[row, columns]] if several else None,
-        speed=speed,
-        channels=record.channels,
-        values=record.values[row][:, columns],
-    )
-
-
-def write(outcomes: Sequence[Outcome], folder: Path) -> None:
-    """Write `<name>.csv` for each entity into `folder`, made when it is not there. Raises BacktestError."""
+def write(results: Sequence[EntityResult], folder: Path) -> None:
+    """Write `<name>.csv` for each entity into `folder`, made when it is not there. Raises InputError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for each in outcomes:
+        for each in results:
+            top_channel = each.top_channel
             with (folder / f"{each.name}.csv").open("w", encoding="utf-8", newline="") as file:
                 rows = csv.writer(file, lineterminator="\n")
-                rows.writerow(_COLUMNS if each.top_channel is None else (*_COLUMNS, "channel"))
-                rows.writerows(zip(*_cells(each), strict=True))
+                rows.writerow(_COLUMNS if top_channel is None else (*_COLUMNS, "channel"))
+                rows.writerows(zip(*_cells(each, top_channel), strict=True))
     except OSError as error:
-        raise BacktestError(f"--out {folder}: {error.strerror}") from None
+        raise InputError(f"--out {folder}: {error.strerror}") from None
 
 
-def _cells(each: Outcome) -> list[Sequence[object]]:
+def _cells(each: EntityResult, top_channel: Sequence[str] | None) -> list[Sequence[object]]:
     cells: list[Sequence[object]] = [each.stamps, _numbers(each.score), each.flag.astype(int).tolist()]
-    cells += [_numbers(each.severity), each.alert.astype(int).tolist()]
-    cells += [_numbers(array) for array in (each.expected, each.lower, each.upper)]
-    return cells if each.top_channel is None else [*cells, each.top_channel]
+    cells += [_numbers(each.numbers("severity")), each.alert.astype(int).tolist()]
+    cells += [_numbers(each.numbers(field)) for field in ("expected", "lower", "upper")]
+    return cells if top_channel is None else [*cells, top_channel]
 
 
 def _numbers(array: Floats) -> list[float | str]:

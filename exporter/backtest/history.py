@@ -1,38 +1,51 @@
-"""The verdicts of a replay as one array per field."""
+"""The verdicts of a replay as one array per field; backtest and train keep theirs here."""
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detectors.types import Flags, Floats, Key
+from exporter.pipeline.incidents import Policy
 from exporter.pipeline.verdict import Verdict
 
+Part = Literal["numbers", "values", "range"]
+"""What is kept besides the flags: scores and forecasts, all values, or between what the values lay."""
+_FLAGS: Final = ("flag", "alert", "present", "ready")
 _NUMBERS: Final = ("score", "severity", "expected", "lower", "upper", "deviation")
 
 
-class Record:
-    """Verdicts of entities (rows, in the order they were first seen) at grid points (columns).
+class VerdictHistory:
+    """Verdicts of entities (rows, in the order they were first seen) at points in time (columns).
 
-    Of several channels `expected`, `lower` and `upper` are those of the channel that contributes most, whose number
-    `channel` holds. `deviation` is the largest over the channels of |value - expected|, of the signed distance where
-    only one direction counts, and infinite where there is a value and no forecast. 60 bytes per entity and grid point.
+    Always kept, shape (E, N), 4 bytes per entity and column: `flag` and `alert`; `present`, whether there was a value;
+    `ready`, whether there was a score. An array of a part that is not kept has no rows.
+
+    `numbers`: `score`, `severity`, `expected`, `lower`, `upper`, `deviation` and `channel`, shape (E, N), 50 bytes
+    more. Of several channels, expected, lower and upper are those of the channel that contributes most; `channel` holds
+    its number. `deviation` is the largest over the channels of `Policy.deviation`: infinite where there is a value and
+    no forecast, -infinite where there is no value.
+    `values`: all values, shape (E, C, N), for plots; 8 bytes more for each channel.
+    `range`: `lowest` and `highest`, shape (E, C), of the values outside incidents; NaN where there were none.
 
     Parameters
     ----------
-    start : float
-        Unix seconds of the first column, on the job's clock of whole steps.
+    times : Floats, shape (N,)
+        Unix seconds of the columns.
     step : float
-    columns : int
+        Seconds from one column to the next, or what is usual between them.
     keys : iterable of Key
-        Entities known beforehand, so that they have the first rows.
-    direction : str
-        Which deviations count: above, below or both.
-    keep_values : bool
-        Keep the values too, shape (E, C, N), for pictures: 8 bytes more for each channel.
+        Entities known from the start, which get the first rows.
+    policy : Policy
+        Tells in which direction a deviation counts.
+    keep : sequence of "numbers", "values", "range"
     """
 
+    flag: Flags
+    alert: Flags
+    present: Flags
+    ready: Flags
     score: Floats
     severity: Floats
     expected: Floats
@@ -42,75 +55,104 @@ class Record:
 
     def __init__(
         self,
-        start: float,
+        times: Floats,
         step: float,
-        columns: int,
         keys: Iterable[Key] = (),
-        direction: str = "both",
-        keep_values: bool = False,
+        policy: Policy = Policy(),  # noqa: B008 - it is frozen
+        keep: Sequence[Part] = ("numbers",),
     ) -> None:
-        self._start, self._step, self._columns = start, step, columns
+        self.times, self.step = times, step
+        self.channels: tuple[str, ...] = ()
+        self._policy, self._keep = policy, frozenset(keep)
         self._row = {key: row for row, key in enumerate(keys)}
         self._last: tuple[tuple[Key, ...], NDArray[np.int64]] = (), np.empty(0, np.int64)
-        rows = len(self._row)
-        self._direction, self._keep_values = direction, keep_values
+        for name in _FLAGS:
+            setattr(self, name, np.zeros((0, len(times)), np.bool_))
         for name in _NUMBERS:
-            setattr(self, name, self._numbers(rows))
-        self.values: Floats = np.empty((rows, 0, columns))
-        self.flag, self.alert, self.present = (np.zeros((rows, columns), np.bool_) for _ in range(3))
-        self.channel = np.zeros((rows, columns), np.int16)
-        self.channels: tuple[str, ...] = ()
+            setattr(self, name, np.empty((0, len(times))))
+        self.channel = np.zeros((0, len(times)), np.int16)
+        self.values: Floats = np.empty((0, 0, len(times)))
+        self.lowest: Floats = np.empty((0, 0))
+        self.highest: Floats = np.empty((0, 0))
+        self._grow(0)
 
     @property
     def keys(self) -> tuple[Key, ...]:
         """Entities in the order of the rows."""
         return tuple(self._row)
 
+    @property
+    def columns(self) -> int:
+        """Number of columns, N."""
+        return len(self.times)
+
+    @property
+    def first(self) -> int:
+        """Number of the first column in steps since 1970."""
+        return round(float(self.times[0]) / self.step)
+
     def add(self, verdict: Verdict, column: int | None = None) -> None:
-        """Take in the verdict of one column; None: of the grid point at its time."""
+        """Add the verdict of one column; None: the column at its time."""
+        self.channels = verdict.channels
         rows = self._rows(verdict.keys)
         if column is None:
-            column = round((verdict.time - self._start) / self._step)
-        self.channels = verdict.channels
+            column = round(verdict.time / self.step) - self.first
+        there = np.isfinite(verdict.values)
+        self.flag[rows, column] = verdict.flag
+        self.alert[rows, column] = verdict.alert
+        self.present[rows, column] = there.any(axis=1)
+        self.ready[rows, column] = np.isfinite(verdict.score)
+        if "numbers" in self._keep:
+            self._add_numbers(verdict, rows, column)
+        if "values" in self._keep:
+            self.values[rows, :, column] = verdict.values
+        if "range" in self._keep:
+            values = np.where(there & ~verdict.flag[:, None], verdict.values, np.nan)
+            self.lowest[rows] = np.fmin(self.lowest[rows], values)
+            self.highest[rows] = np.fmax(self.highest[rows], values)
+
+    def _add_numbers(self, verdict: Verdict, rows: NDArray[np.int64], column: int) -> None:
         worst = np.argmax(verdict.contribution, axis=1) if len(verdict.channels) > 1 else np.zeros(len(rows), np.int64)
         entity = np.arange(len(rows))
         self.score[rows, column] = verdict.score
         self.severity[rows, column] = verdict.severity
-        self.flag[rows, column] = verdict.flag
-        self.alert[rows, column] = verdict.alert
         self.channel[rows, column] = worst
-        self.present[rows, column] = np.isfinite(verdict.values).any(axis=1)
         self.expected[rows, column] = verdict.expected[entity, worst]
         self.lower[rows, column] = verdict.lower[entity, worst]
         self.upper[rows, column] = verdict.upper[entity, worst]
-        self.deviation[rows, column] = self._deviation(verdict)
-        if self._keep_values:
-            if not self.values.shape[1]:
-                self.values = np.full((len(self._row), len(verdict.channels), self._columns), np.nan)
-            self.values[rows, :, column] = verdict.values
-
-    def _deviation(self, verdict: Verdict) -> Floats:
-        with np.errstate(invalid="ignore", over="ignore"):
-            deviation = verdict.values - verdict.expected
-        size = {"both": np.abs(deviation), "above": deviation, "below": -deviation}[self._direction]
-        size = np.where(np.isnan(verdict.expected), np.inf, size)
-        return np.asarray(np.where(np.isnan(verdict.values), -np.inf, size).max(axis=1))
+        deviation = self._policy.deviation(verdict.values, verdict.expected)
+        deviation = np.where(np.isnan(verdict.expected), np.inf, deviation)
+        self.deviation[rows, column] = np.where(np.isnan(verdict.values), -np.inf, deviation).max(axis=1)
 
     def _rows(self, keys: tuple[Key, ...]) -> NDArray[np.int64]:
-        known, rows = self._last
-        if keys is known:
+        last, rows = self._last
+        if keys is last:
             return rows
         rows = np.array([self._row.setdefault(key, len(self._row)) for key in keys], np.int64)
         self._last = keys, rows
-        if (more := len(self._row) - len(self.score)) > 0:
-            for name in _NUMBERS:
-                setattr(self, name, np.concatenate([getattr(self, name), self._numbers(more)]))
-            room = np.full((more, *self.values.shape[1:]), np.nan)
-            self.values = np.concatenate([self.values, room])
-            for name in ("flag", "alert", "present", "channel"):
-                array: Flags = getattr(self, name)
-                setattr(self, name, np.concatenate([array, np.zeros((more, self._columns), array.dtype)]))
+        self._grow(len(self.channels))
         return rows
 
-    def _numbers(self, rows: int) -> Floats:
-        return np.full((rows, self._columns), np.nan)
+    def _grow(self, channels: int) -> None:
+        """Make room for the entities that have none yet, and for the channels, once these are known."""
+        entities, columns = len(self._row), self.columns
+        for name in _FLAGS:
+            setattr(self, name, _enlarged(getattr(self, name), (entities, columns), False))
+        if "numbers" in self._keep:
+            for name in _NUMBERS:
+                setattr(self, name, _enlarged(getattr(self, name), (entities, columns), np.nan))
+            self.channel = _enlarged(self.channel, (entities, columns), 0)
+        if "values" in self._keep:
+            self.values = _enlarged(self.values, (entities, channels, columns), np.nan)
+        if "range" in self._keep:
+            self.lowest = _enlarged(self.lowest, (entities, channels), np.nan)
+            self.highest = _enlarged(self.highest, (entities, channels), np.nan)
+
+
+def _enlarged(array: NDArray[Any], shape: tuple[int, ...], fill: float) -> NDArray[Any]:
+    """Return `array` in the shape `shape`, which is not smaller; what is added holds `fill`."""
+    if array.shape == shape:
+        return array
+    larger = np.full(shape, fill, array.dtype)
+    larger[tuple(map(slice, array.shape))] = array
+    return larger

@@ -11,6 +11,7 @@ from rich.table import Table
 from exporter.backtest.quality import Figures
 from exporter.backtest.tune import Trial
 from exporter.config.values import format_duration
+from exporter.json_values import finite_values
 
 _MOST_ROWS: Final = 100
 """Entities in the table; the JSON has all of them."""
@@ -95,5 +96,4 @@ def _cells(each: Figures, name: str = "") -> list[str]:
 
 def _object(each: Figures) -> dict[str, object]:
     numbers = dict.fromkeys([*_COUNTS, *(field for _, field, _ in _COLUMNS)])
-    values = {field: float(getattr(each, field)) for field in numbers}
-    return {"name": each.name} | {field: value if math.isfinite(value) else None for field, value in values.items()}
+    return {"name": each.name, **finite_values({field: getattr(each, field) for field in numbers})}

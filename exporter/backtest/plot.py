@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.types import Flags, Floats
-from exporter.backtest.entity_result import Outcome
-from exporter.backtest.quality import figures, runs, uncounted
-from exporter.backtest.read_csv import BacktestError
+from detectors.units import DAY
+from exporter.backtest.entity_result import EntityResult
+from exporter.backtest.quality import figures, leading, runs
+from exporter.errors import InputError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,7 +22,6 @@ _MOST_CHANNELS: Final = 4
 _WIDTH, _DPI = 14.0, 100
 _PIXELS: Final = 1200
 """Columns of a curve; each shows the lowest and the highest of its samples."""
-_DAY: Final = 86_400.0
 """Seconds; matplotlib counts days since 1970."""
 _GAP: Final = 10
 """Steps without a sample that interrupt a curve."""
@@ -30,25 +30,25 @@ _NARROWEST: Final = 1 / 500
 _SERIES, _BAND, _FLAG, _ALERT, _LABEL = "#1f3b57", "#9ec5e8", "#e8a33d", "#c8102e", "#2e8b57"
 
 
-def plot(outcomes: Sequence[Outcome], folder: Path, progress: Callable[[int], None]) -> None:
-    """Write `<name>.png` for each entity into `folder`. Raises BacktestError.
+def plot(results: Sequence[EntityResult], folder: Path, progress: Callable[[int], None]) -> None:
+    """Write `<name>.png` for each entity into `folder`. Raises InputError.
 
     Of several channels those are shown that were that contributed most, most often, while an incident was open.
     """
     try:
         import matplotlib
     except ImportError:
-        raise BacktestError("--plot needs matplotlib: pip install 'anomaly-exporter[plot]'") from None
+        raise InputError("--plot needs matplotlib: pip install 'anomaly-exporter[plot]'") from None
     matplotlib.use("agg")
-    for each in outcomes:
+    for each in results:
         try:
             _draw(each, folder / f"{each.name}.png")
         except OSError as error:
-            raise BacktestError(f"--out {folder}: {error.strerror}") from None
+            raise InputError(f"--out {folder}: {error.strerror}") from None
         progress(1)
 
 
-def _draw(each: Outcome, path: Path) -> None:
+def _draw(each: EntityResult, path: Path) -> None:
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
     from matplotlib.figure import Figure
 
@@ -56,7 +56,7 @@ def _draw(each: Outcome, path: Path) -> None:
     heights = [0.25, *[2.2 if len(shown) == 1 else 1.4] * len(shown), 1.3]
     figure = Figure(figsize=(_WIDTH, 1.1 + 1.35 * sum(heights)), dpi=_DPI, layout="constrained")
     axes = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights, squeeze=True)
-    times = each.times / _DAY
+    times = each.times / DAY
     figure.suptitle(_title(each), x=0.01, ha="left", fontsize=11)
     _strip(axes[0], each, times)
     for row, channel in enumerate(shown, 1):
@@ -70,7 +70,7 @@ def _draw(each: Outcome, path: Path) -> None:
     figure.savefig(path)
 
 
-def _title(each: Outcome) -> str:
+def _title(each: EntityResult) -> str:
     found = figures(each)
     text = each.name if len(each.name) <= 80 else f"{each.name[:79]}…"
     if found.labelled:
@@ -80,16 +80,16 @@ def _title(each: Outcome) -> str:
     return f"{text} · {found.alerts} alerts"
 
 
-def _channels(each: Outcome) -> list[int]:
+def _channels(each: EntityResult) -> list[int]:
     """Return the channels to draw, in their order."""
     if each.top_channel is None:
         return [0]
     flagged = [name for name, flag in zip(each.top_channel, each.flag.tolist(), strict=True) if flag]
-    often = sorted(range(len(each.channels)), key=lambda at: -flagged.count(each.channels[at]))
+    often = sorted(range(len(each.history.channels)), key=lambda at: -flagged.count(each.history.channels[at]))
     return sorted(often[:_MOST_CHANNELS])
 
 
-def _strip(axes: "Axes", each: Outcome, times: Floats) -> None:
+def _strip(axes: "Axes", each: EntityResult, times: Floats) -> None:
     """Draw labels over the time that the figures count, and what the colours mean."""
     from matplotlib.patches import Patch
 
@@ -97,7 +97,7 @@ def _strip(axes: "Axes", each: Outcome, times: Floats) -> None:
     axes.set_yticks([])
     axes.set_frame_on(False)
     axes.tick_params(axis="x", length=0, labelbottom=False)
-    uncounting = np.arange(len(times)) < uncounted(each)
+    uncounting = np.arange(len(times)) < leading(each.label)
     _spans(axes, each, times, uncounting, "#cccccc", 1.0)
     handles = [Patch(color=_FLAG, alpha=0.4, label="incident"), Patch(color=_ALERT, alpha=0.4, label="alert")]
     if each.label is not None:
@@ -111,12 +111,12 @@ def _strip(axes: "Axes", each: Outcome, times: Floats) -> None:
     )
 
 
-def _series(axes: "Axes", each: Outcome, times: Floats, channel: int) -> None:
-    name = each.channels[channel] if each.channels else "value"
+def _series(axes: "Axes", each: EntityResult, times: Floats, channel: int) -> None:
+    name = each.history.channels[channel] if each.history.channels else "value"
     of_this = (
         np.ones(len(times), np.bool_) if each.top_channel is None else np.array([name == b for b in each.top_channel])
     )
-    lower, upper = np.where(of_this, each.lower, np.nan), np.where(of_this, each.upper, np.nan)
+    lower, upper = np.where(of_this, each.numbers("lower"), np.nan), np.where(of_this, each.numbers("upper"), np.nan)
     at, low, high = envelope(times, lower, upper)
     axes.fill_between(at, low, high, color=_BAND, alpha=0.6, linewidth=0)
     _curve(axes, each, times, each.values[channel], _SERIES)
@@ -125,7 +125,7 @@ def _series(axes: "Axes", each: Outcome, times: Floats, channel: int) -> None:
     axes.grid(alpha=0.25)
 
 
-def _score(axes: "Axes", each: Outcome, times: Floats) -> None:
+def _score(axes: "Axes", each: EntityResult, times: Floats) -> None:
     from matplotlib.ticker import FuncFormatter
 
     score = np.clip(each.score, 0.05, 1e4)  # on a logarithmic scale nothing is lower than zero
@@ -141,19 +141,19 @@ def _score(axes: "Axes", each: Outcome, times: Floats) -> None:
     axes.tick_params(labelsize=8)
 
 
-def _curve(axes: "Axes", each: Outcome, times: Floats, values: Floats, color: str) -> None:
+def _curve(axes: "Axes", each: EntityResult, times: Floats, values: Floats, color: str) -> None:
     """Draw a line through the samples, interrupted where there are none; a single one is a dot."""
     at, low, high = envelope(times, values, values)
     x, y = np.repeat(at, 2), np.stack([low, high], axis=1).reshape(-1)
-    gap = max(_GAP * each.step / _DAY, 2.5 * (times[-1] - times[0]) / _PIXELS)
+    gap = max(_GAP * each.step / DAY, 2.5 * (times[-1] - times[0]) / _PIXELS)
     breaks = np.flatnonzero(np.diff(x) > gap) + 1
     axes.plot(np.insert(x, breaks, np.nan), np.insert(y, breaks, np.nan), color=color, linewidth=0.8)
 
 
-def _spans(axes: "Axes", each: Outcome, times: Floats, inside: Flags, color: str, alpha: float) -> None:
+def _spans(axes: "Axes", each: EntityResult, times: Floats, inside: Flags, color: str, alpha: float) -> None:
     """Shade the rows `inside` over the whole height, none too narrow to be seen."""
     least = (times[-1] - times[0]) * _NARROWEST
-    row = each.step / _DAY
+    row = each.step / DAY
     bars = [
         (
             times[begin] - max(least - (times[end - 1] - times[begin]) - row, 0) / 2,

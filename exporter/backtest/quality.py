@@ -1,4 +1,4 @@
-"""What the verdicts were worth: incidents against labelled events."""
+"""Quality metrics: incidents compared with labelled events."""
 
 import math
 from collections.abc import Sequence
@@ -8,9 +8,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.types import Flags
-from exporter.backtest.entity_result import Outcome
-from exporter.pipeline.alert_budget import WEEK
+from detectors.types import Flags, Floats
+from detectors.units import WEEK
+from exporter.backtest.entity_result import EntityResult
 
 PROBATION_SHARE: Final = 0.15
 PROBATION_ROWS: Final = 750
@@ -89,20 +89,35 @@ class Figures:
         return _ratio(self.alerts, self.weeks)
 
 
-def figures(outcome: Outcome) -> Figures:
+def figures(result: EntityResult) -> Figures:
     """Count one entity. Rows of the leading history do not count."""
-    first = uncounted(outcome)
-    times, flag, alert = outcome.times[first:], outcome.flag[first:], outcome.alert[first:]
-    label = None if outcome.label is None else outcome.label[first:] == 1
+    return count(
+        result.name, result.times, result.step, result.flag, result.alert, result.label, points_per_second=result.speed
+    )
+
+
+def count(
+    name: str,
+    times: Floats,
+    step: float,
+    flag: Flags,
+    alert: Flags,
+    label: Floats | None,
+    points_per_second: float = math.nan,
+) -> Figures:
+    """Count the incidents of one entity; arrays have shape (N,), and are those of `EntityResult`."""
+    first = leading(label)
+    times, flag, alert = times[first:], flag[first:], alert[first:]
     weeks = float(times[-1] - times[0]) / WEEK if len(times) else 0.0
-    found = Figures(outcome.name, label is not None, series_weeks=weeks, weeks=weeks, points_per_second=outcome.speed)
-    gap = bridge(outcome.step)
+    found = Figures(name, label is not None, series_weeks=weeks, weeks=weeks, points_per_second=points_per_second)
+    gap = bridge(step)
     begins = beginnings(times, flag, gap)
     found.openings, found.alerts = len(begins), len(beginnings(times, alert, gap))
     if label is None:
         return found
-    found.false = int((~label[begins]).sum())
-    for begin, end in runs(label):
+    inside = label[first:] == 1
+    found.false = int((~inside[begins]).sum())
+    for begin, end in runs(inside):
         found.events += 1
         hits = np.flatnonzero(flag[begin:end])
         if len(hits):
@@ -126,13 +141,13 @@ def overall(name: str, every: Sequence[Figures], points_per_second: float) -> Fi
     return total
 
 
-def uncounted(outcome: Outcome) -> int:
-    """Return the number of leading rows that the figures leave out."""
-    return 0 if outcome.label is None else leading(outcome.label)
+def leading(label: Floats | None) -> int:
+    """Return how many leading rows do not count: up to the last without label, or the first 15 %, 750 at most.
 
-
-def leading(label: NDArray[np.float64]) -> int:
-    """Return how many leading rows do not count: up to the last without label, or the first 15 %, 750 at most."""
+    None, where there are no labels at all: every row counts.
+    """
+    if label is None:
+        return 0
     unlabelled = np.flatnonzero(np.isnan(label))
     if len(unlabelled):
         return int(unlabelled[-1]) + 1
@@ -150,7 +165,7 @@ def bridge(step: float) -> float:
     return max(_BRIDGED, 2 * step)
 
 
-def beginnings(times: NDArray[np.float64], flag: Flags, gap: float) -> NDArray[np.int64]:
+def beginnings(times: Floats, flag: Flags, gap: float) -> NDArray[np.int64]:
     """Return the rows at which an incident begins; `gap` seconds without a flag do not end one."""
     on = np.flatnonzero(flag)
     return on[np.diff(times[on], prepend=-np.inf) > gap]

@@ -1,6 +1,5 @@
-"""Handing the figures of a backtest over to the running exporter, which shows them on its page."""
+"""Publishing the quality metrics of a backtest: the running exporter reads them and exposes them."""
 
-import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,15 +9,17 @@ import msgspec
 import structlog
 from prometheus_client import Gauge
 
-from exporter.atomic_files import TooLarge, read_once, write_atomically
+from exporter.atomic_files import TooLarge
 from exporter.config.sections.root import Config
-from exporter.models import folder_name
+from exporter.json_values import finite_values
+from exporter.models.backend import FolderBackend
+from exporter.models.exchange import Exchange, shared_folder
+from exporter.models.signed_records import SealError
 from exporter.observe.metrics import SelfMetrics
 
 log = structlog.get_logger()
 
 FOLDER: Final = ".backtests"
-_LARGEST: Final = 65_536
 
 
 FIGURES: Final = {
@@ -30,11 +31,11 @@ FIGURES: Final = {
     "alerts_per_week": "backtest_alerts",
     "events": "backtest_events",
 }
-"""What is handed over: name in `figures.Figures`, name in `SelfMetrics`."""
+"""What is published: name in `quality.Figures`, name in `SelfMetrics`."""
 
 
 class Published(msgspec.Struct, forbid_unknown_fields=False):
-    """The figures of one job, as they are kept in its file. None: nothing to tell."""
+    """The quality metrics of one job, as they are stored in its file; None where one has no value."""
 
     job: str
     time: float
@@ -45,16 +46,13 @@ class Published(msgspec.Struct, forbid_unknown_fields=False):
 
 def place(config: Config) -> Path | None:
     """Return the folder that a backtest shares with the running exporter: beside the models, or else the state."""
-    return None if config.shared is None else config.shared / FOLDER
+    folder = shared_folder(config)
+    return None if folder is None else folder / FOLDER
 
 
 def publish(folder: Path, job: str, start: float, end: float, values: Mapping[str, float]) -> Path:
     """Write the figures of `job` over `start` to `end` (Unix seconds), atomically. Raises OSError."""
-    kept = {name: value if math.isfinite(value) else None for name, value in values.items()}
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{folder_name(job)}.json"
-    write_atomically(file, msgspec.json.encode(Published(job, time.time(), start, end, kept)))
-    return file
+    return Path(_files(folder).write(Published(job, time.time(), start, end, finite_values(values))))
 
 
 class BacktestMetrics:
@@ -70,20 +68,19 @@ class BacktestMetrics:
         folder = place(config)
         before, self._shown = self._shown, {}
         for job in config.jobs:
-            file = None if folder is None else folder / f"{folder_name(job)}.json"
             try:
-                changed = 0 if file is None else file.stat().st_mtime_ns
+                changed = 0 if folder is None else Path(_files(folder).where(job)).stat().st_mtime_ns
             except OSError:
                 changed = 0
             self._shown[job] = changed
             if before.get(job, 0) != changed:
-                self._set(job, file)
+                self._set(job, folder)
 
-    def _set(self, job: str, file: Path | None) -> None:
+    def _set(self, job: str, folder: Path | None) -> None:
         for gauge in (self._time, *self._gauges.values()):
             gauge.remove_by_labels({"query": job})
-        found = None if file is None else _read(file)
-        if found is None or found.job != job:
+        found = None if folder is None else _read(folder, job)
+        if found is None:
             return
         self._time.labels(job).set(found.time)
         for name, gauge in self._gauges.items():
@@ -91,11 +88,14 @@ class BacktestMetrics:
                 gauge.labels(job).set(value)
 
 
-def _read(file: Path) -> Published | None:
+def _files(folder: Path) -> Exchange[Published]:
+    return Exchange(FolderBackend(folder.parent), folder.name, Published)
+
+
+def _read(folder: Path, job: str) -> Published | None:
+    files = _files(folder)
     try:
-        return msgspec.json.decode(read_once(file, _LARGEST), type=Published)
-    except FileNotFoundError:
-        return None
-    except (OSError, TooLarge, msgspec.MsgspecError) as error:
-        log.warning("backtest_not_shown", file=str(file), error=str(error), hint="run backtest --publish again")
+        return files.read(job)
+    except (OSError, TooLarge, SealError) as error:
+        log.warning("backtest_not_shown", file=files.where(job), error=str(error), hint="run backtest --publish again")
         return None

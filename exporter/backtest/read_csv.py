@@ -6,24 +6,19 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, TextIO
 
 import numpy as np
 
 from detectors.types import Floats
+from exporter.config.values import moment
+from exporter.errors import InputError
 
 TIMESTAMP: Final = "timestamp"
 LABEL: Final = "label"
 _SUFFIXES: Final = (".csv", ".csv.gz")
 _MISSING: Final = frozenset({"", "nan", "null", "none", "na"})
-_LATEST: Final = 253_402_300_800.0
-"""The year 10000 in Unix seconds: beyond it is not a date but another unit."""
-
-
-class BacktestError(Exception):
-    """The backtest cannot be run. The message names the file or option, and what to do."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,62 +49,50 @@ class Series:
 
 
 def read_folder(path: Path) -> list[Series]:
-    """Read one file, or every `.csv` and `.csv.gz` of a folder in the order of their names. Raises BacktestError."""
+    """Read one file, or every `.csv` and `.csv.gz` of a folder in the order of their names. Raises InputError."""
     try:
         files = sorted(path.iterdir()) if path.is_dir() else [path]
     except OSError as error:
-        raise BacktestError(f"{path}: {error.strerror}") from None
+        raise InputError(f"{path}: {error.strerror}") from None
     files = [file for file in files if file.name.endswith(_SUFFIXES)]
     if not files:
-        raise BacktestError(f"{path}: no .csv or .csv.gz file here")
+        raise InputError(f"{path}: no .csv or .csv.gz file here")
     every: dict[str, Series] = {}
     for file in files:
         series = read_file(file)
         if series.name in every:
-            raise BacktestError(f"{file}: there is a second file of the entity {series.name!r}; remove one")
+            raise InputError(f"{file}: there is a second file of the entity {series.name!r}; remove one")
         every[series.name] = series
     return list(every.values())
 
 
 def read_file(path: Path) -> Series:
-    """Read one file. Raises BacktestError that names the file, and the line and column where there is one."""
+    """Read one file. Raises InputError that names the file, and the line and column where there is one."""
     with _opened(path) as text:
         reader = csv.reader(text)
         header = [name.strip() for name in next(reader, [])]
         if TIMESTAMP not in header:
             found = ", ".join(map(repr, header[:8])) or "nothing"
-            raise BacktestError(f"{path}: no column {TIMESTAMP!r} in the first line; found {found}")
+            raise InputError(f"{path}: no column {TIMESTAMP!r} in the first line; found {found}")
         if repeated := {name for name in header if header.count(name) > 1}:
-            raise BacktestError(f"{path}: the column {min(repeated)!r} is there twice")
+            raise InputError(f"{path}: the column {min(repeated)!r} is there twice")
         channels = tuple(name for name in header if name not in {TIMESTAMP, LABEL})
         if not channels:
-            raise BacktestError(f"{path}: no channel, only {' and '.join(header)}; one column of values is needed")
+            raise InputError(f"{path}: no channel, only {' and '.join(header)}; one column of values is needed")
         rows = []
         for row in filter(None, reader):
             if len(row) != len(header):
                 wanted = f"{len(row)} cells where the first line has {len(header)}"
-                raise BacktestError(f"{path}:{reader.line_num}: {wanted}")
+                raise InputError(f"{path}:{reader.line_num}: {wanted}")
             rows.append(row)
     if not rows:
-        raise BacktestError(f"{path}: no rows after the first line")
+        raise InputError(f"{path}: no rows after the first line")
     columns = dict(zip(header, zip(*rows, strict=True), strict=True))
     values = np.array([_numbers(path, name, columns[name]) for name in channels])
     values[np.isinf(values)] = np.nan
     label = _labels(path, columns[LABEL]) if LABEL in columns else None
     name = path.name.removesuffix(".gz").removesuffix(".csv")
     return Series(name, columns[TIMESTAMP], _times(path, columns[TIMESTAMP]), channels, values, label)
-
-
-def moment(text: str) -> float:
-    """Turn ISO 8601 (UTC where no zone is given) or Unix seconds into Unix seconds. Raises ValueError."""
-    try:
-        seconds = float(text)
-    except ValueError:
-        date = datetime.fromisoformat(text.strip())
-        seconds = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
-    if not 0 <= seconds < _LATEST:
-        raise ValueError(f"{text!r} is no time between 1970 and 9999 in seconds")
-    return seconds
 
 
 @contextmanager
@@ -119,13 +102,13 @@ def _opened(path: Path) -> Iterator[TextIO]:
         with opened(path, "rt", encoding="utf-8-sig", newline="") as text:
             yield text
     except UnicodeDecodeError:
-        raise BacktestError(f"{path}: not UTF-8 text") from None
+        raise InputError(f"{path}: not UTF-8 text") from None
     except (EOFError, zlib.error, gzip.BadGzipFile):
-        raise BacktestError(f"{path}: no whole gzip file; is it cut off?") from None
+        raise InputError(f"{path}: no whole gzip file; is it cut off?") from None
     except csv.Error as error:
-        raise BacktestError(f"{path}: no CSV: {error}") from None
+        raise InputError(f"{path}: no CSV: {error}") from None
     except OSError as error:
-        raise BacktestError(f"{path}: {error.strerror}") from None
+        raise InputError(f"{path}: {error.strerror}") from None
 
 
 def _numbers(path: Path, column: str, cells: Sequence[str]) -> Floats:
@@ -162,6 +145,6 @@ def _times(path: Path, cells: Sequence[str]) -> Floats:
     return times
 
 
-def _wrong(path: Path, row: int, column: str, cell: str, wanted: str) -> BacktestError:
+def _wrong(path: Path, row: int, column: str, cell: str, wanted: str) -> InputError:
     shown = repr(cell) if len(cell) <= 40 else f"{cell[:40]!r}…"
-    return BacktestError(f"{path}:{row + 2}: column {column!r}: {shown} is not {wanted}")
+    return InputError(f"{path}:{row + 2}: column {column!r}: {shown} is not {wanted}")

@@ -8,13 +8,14 @@ import msgspec
 import numpy as np
 
 from detectors.types import Batch, Detector, Flags, Floats, Judgement, Key, State
-from exporter.backtest.history import Record
+from exporter.backtest.history import VerdictHistory
 from exporter.backtest.resample import Group
 from exporter.config.sections.job import JobConfig
 from exporter.observe.metrics import SelfMetrics
 from exporter.observe.stages import Telemetry
 from exporter.pipeline.cycle import evaluate, judge
 from exporter.pipeline.gap_filling import fill_gaps
+from exporter.pipeline.incidents import Policy
 from exporter.pipeline.job import LONGEST_CATCH_UP, Job
 from exporter.pipeline.verdict import Verdict
 from exporter.source.samples import RangeResult, Source
@@ -73,9 +74,9 @@ class NoHold:
         """Judge the newest sample of each entity."""
         return self._inner.score(batch)
 
-    def update(self, fresh: Batch, held: Flags, adopted: Flags) -> None:
+    def update(self, fresh: Batch, frozen: Flags, rebaselined: Flags) -> None:
         """Learn `fresh` as if no incident were open."""
-        self._inner.update(fresh, np.zeros_like(held), np.zeros_like(adopted))
+        self._inner.update(fresh, np.zeros_like(frozen), np.zeros_like(rebaselined))
 
     def state(self) -> State:
         """Return all that was learnt."""
@@ -157,7 +158,7 @@ def replay_group(
     hold: bool = True,
     progress: Progress = lambda _: None,
     keep_values: bool = False,
-) -> Record:
+) -> VerdictHistory:
     """Judge a group of files as the live exporter would have, started at its grid point number `lead`.
 
     Parameters
@@ -173,27 +174,30 @@ def replay_group(
         False: samples of open incidents are learnt too.
     progress : callable
     keep_values : bool
-        Whether the record keeps the values.
+        Keep the values too, for plots.
     """
     base = int(np.floor(group.origin / group.step))
     channels = {channel: channel for channel in group.series[0].channels}
-    history = lead * group.step if lead * group.step > config.window else None
+    past = lead * group.step if lead * group.step > config.window else None
     of_files = {"expr": None, "channels": channels, "entity": None, "group": (), "rate": False, "lag": 0.0}
-    config = config.model_copy(update={**of_files, "step": group.step, "history": history, "max_series": None})
+    config = config.model_copy(update={**of_files, "step": group.step, "history": past, "max_series": None})
     job = make_job(name, config, GroupSource(group, base), hold)
     count = group.values.shape[2]
     keys = [((ENTITY, series.name),) for series in group.series]
-    record = Record(base * group.step, group.step, count, keys, config.direction, keep_values)
+    times = group.step * np.arange(base, base + count, dtype=np.float64) if group.clock is None else group.clock
+    history = VerdictHistory(
+        times, group.step, keys, Policy.of(config), keep=("numbers", "values") if keep_values else ("numbers",)
+    )
     lead = min(max(lead, 1), count)
     if group.clock is not None:
-        for column, verdict in enumerate(replay_rows(job, record.keys[0], group.values, group.clock, lead), lead - 1):
-            record.add(verdict, column)
+        for column, verdict in enumerate(replay_rows(job, history.keys[0], group.values, group.clock, lead), lead - 1):
+            history.add(verdict, column)
             progress(1 if column >= lead else lead)
-        return record
+        return history
     first = base + lead - 1
     for verdict in replay(job, first, base + count - 1, progress):
-        record.add(verdict)
-    return record
+        history.add(verdict)
+    return history
 
 
 def make_job(name: str, config: JobConfig, source: Source, hold: bool) -> Job:

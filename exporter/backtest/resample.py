@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.types import Floats
-from exporter.backtest.read_csv import BacktestError, Series
+from exporter.backtest.read_csv import Series
 from exporter.config.values import format_duration
+from exporter.errors import InputError
 
 _EMPTIEST: Final = 50
 """Grid points per row beyond which a timestamp is wrong rather than a gap long."""
@@ -50,7 +51,7 @@ class Group:
 
 
 def group(every: Iterable[Series], step: float | None) -> list[Group]:
-    """Put `every` series on its grid of `step` seconds. Raises BacktestError.
+    """Put `every` series on its grid of `step` seconds. Raises InputError.
 
     `step` None: the median distance of its rows; a series whose rows lie on no such grid is a group of its own rows.
     """
@@ -66,11 +67,11 @@ def group(every: Iterable[Series], step: float | None) -> list[Group]:
 
 
 def usual_step(series: Series) -> float:
-    """Return the median distance in seconds of rows that are later than the one before. Raises BacktestError."""
+    """Return the median distance in seconds of rows that are later than the one before. Raises InputError."""
     distances = np.diff(series.times)
     distances = distances[distances > 0]
     if not len(distances):
-        raise BacktestError(f"{series.name}: fewer than two different timestamps, so no step; set one: --set step=1m")
+        raise InputError(f"{series.name}: fewer than two different timestamps, so no step; set one: --set step=1m")
     return float(np.median(distances))
 
 
@@ -82,7 +83,7 @@ def even(times: Floats, step: float) -> bool:
 
 
 def by_rows(series: Series, step: float) -> Group:
-    """Return a group of one series whose columns are its rows. Raises BacktestError.
+    """Return a group of one series whose columns are its rows. Raises InputError.
 
     A row that is not later than all before it is no column; it shares that of the last row up to its time.
     """
@@ -131,7 +132,7 @@ def _group(members: list[Series], step: float, origin: float) -> Group:
 
 def _refuse_strays(series: Series, points: float, step: float) -> None:
     if points > _EMPTIEST * len(series.times) + 1000:
-        raise BacktestError(
+        raise InputError(
             f"{series.name}: {len(series.times)} rows lie on {points:.0f} points at the step of "
             f"{format_duration(step)}; is there a wrong timestamp? Otherwise set a longer step: --set step=1h"
         )

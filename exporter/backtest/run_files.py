@@ -7,13 +7,14 @@ from typing import Final
 
 import numpy as np
 
-from exporter.backtest.entity_result import Run, outcome
+from exporter.backtest.entity_result import EntityResult, Run
 from exporter.backtest.quality import leading
-from exporter.backtest.read_csv import BacktestError, read_folder
+from exporter.backtest.read_csv import read_folder
 from exporter.backtest.replay import replay_group
 from exporter.backtest.resample import Group, group
 from exporter.backtest.settings import Settings, share
 from exporter.config.values import duration
+from exporter.errors import InputError
 from exporter.observe.progress import Bar
 
 UNCOUNTED: Final = "labels"
@@ -23,7 +24,7 @@ UNCOUNTED: Final = "labels"
 def backtest_files(
     path: Path, settings: Settings, history: str | None, hold: bool, keep_values: bool = False
 ) -> list[Run]:
-    """Judge every file at `path`. Raises BacktestError, ConfigError.
+    """Judge every file at `path`. Raises InputError, ConfigError.
 
     Parameters
     ----------
@@ -43,23 +44,13 @@ def backtest_files(
     with Bar(sum(each.values.shape[0] * each.values.shape[2] for each in groups)) as bar:
         for each, job, lead in zip(groups, jobs, leads, strict=True):
             began, (width, _, columns) = time.perf_counter(), each.values.shape
-            record = replay_group(settings.name, job, each, lead, hold, partial(bar.add, width), keep_values)
+            verdicts = replay_group(settings.name, job, each, lead, hold, partial(bar.add, width), keep_values)
             speed = width * columns / (time.perf_counter() - began)
-            outcomes = [
-                outcome(record, row, slots, series.name, series.stamps, series.times, each.step, series.label, speed)
+            results = [
+                EntityResult(verdicts, row, slots, series.name, series.stamps, series.times, series.label, speed)
                 for row, (series, slots) in enumerate(zip(each.series, each.slots, strict=True))
             ]
-            clock = each.step * (np.floor(each.origin / each.step) + np.arange(columns))
-            runs.append(
-                Run(
-                    job,
-                    record,
-                    clock if each.clock is None else each.clock,
-                    outcomes,
-                    each.slots,
-                    min(lead, columns) - 1,
-                )
-            )
+            runs.append(Run(job, verdicts, results, min(lead, columns) - 1))
     return runs
 
 
@@ -77,7 +68,7 @@ def _lead(each: Group, history: str | None, configured: float | None) -> int:
     try:
         seconds = configured if history is None else duration(history)
     except ValueError as error:
-        raise BacktestError(f"--history: {error}, or {UNCOUNTED}") from None
+        raise InputError(f"--history: {error}, or {UNCOUNTED}") from None
     if each.clock is not None:
         return max(int(np.searchsorted(each.clock, each.origin + (seconds or 0.0))), 1)
     return max(round((seconds or 0.0) / each.step), 1)

@@ -3,6 +3,7 @@
 import math
 import re
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Final
@@ -10,13 +11,14 @@ from typing import Final
 import numpy as np
 
 from detectors.types import Key
-from exporter.backtest.entity_result import Run, outcome
-from exporter.backtest.history import Record
-from exporter.backtest.read_csv import BacktestError
+from exporter.backtest.entity_result import EntityResult, Run
+from exporter.backtest.history import Part, VerdictHistory
 from exporter.backtest.replay import make_job, replay
 from exporter.config.sections.job import JobConfig
 from exporter.config.sections.root import Config
+from exporter.errors import InputError
 from exporter.observe.progress import Bar
+from exporter.pipeline.incidents import Policy
 from exporter.source.errors import SourceError
 from exporter.source.prometheus import Prometheus
 
@@ -34,35 +36,35 @@ def backtest_prometheus(
 ) -> Run:
     """Judge the samples of a job from `start` to `end` (Unix seconds), read piece by piece.
 
-    The first cycle, at `start`, reads the history before it as a start in service does. Raises BacktestError.
+    The first cycle, at `start`, reads the history before it as a start in service does. Raises InputError.
     """
     step = job_config.step
     first, last = math.ceil(start / step), math.floor(end / step)
     if last < first:
-        raise BacktestError("the time range holds no sample: --from must be earlier than --to by a step at least")
-    record = Record(first * step, step, last - first + 1, (), job_config.direction, keep_values)
+        raise InputError("the time range holds no sample: --from must be earlier than --to by a step at least")
+    times = step * np.arange(first, last + 1.0)
+    keep: Sequence[Part] = ("numbers", "values") if keep_values else ("numbers",)
+    history = VerdictHistory(times, step, policy=Policy.of(job_config), keep=keep)
     source = Prometheus(config.prometheus, config.limits)
     began = time.perf_counter()
     try:
         with Bar(last - first + 1) as bar:
             for verdict in replay(make_job(name, job_config, source, hold), first, last, partial(bar.add, 1)):
-                record.add(verdict)
+                history.add(verdict)
     except SourceError as error:
-        raise BacktestError(f"job {name}: {error}") from None
+        raise InputError(f"job {name}: {error}") from None
     finally:
         source.close()
-    if not record.keys:
-        raise BacktestError(f"job {name}: the queries gave no series in this time range; try them in Prometheus")
-    speed = int(record.present.sum()) / (time.perf_counter() - began)
-    times = step * np.arange(first, last + 1.0)
+    if not history.keys:
+        raise InputError(f"job {name}: the queries gave no series in this time range; try them in Prometheus")
+    speed = int(history.present.sum()) / (time.perf_counter() - began)
     stamps = [datetime.fromtimestamp(second, UTC).isoformat().replace("+00:00", "Z") for second in times.tolist()]
-    outcomes, found = [], []
-    for row, file in enumerate(file_names(record.keys)):
-        columns = np.flatnonzero(record.present[row])
-        found.append(columns)
+    results = []
+    for row, file in enumerate(file_names(history.keys)):
+        columns = np.flatnonzero(history.present[row])
         of_row = [stamps[column] for column in columns.tolist()]
-        outcomes.append(outcome(record, row, columns, file, of_row, times[columns], step, None, speed))
-    return Run(job_config, record, times, outcomes, found, 0)
+        results.append(EntityResult(history, row, columns, file, of_row, times[columns], None, speed))
+    return Run(job_config, history, results, 0)
 
 
 def file_names(keys: tuple[Key, ...]) -> list[str]:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from exporter.backtest.read_csv import BacktestError
 from exporter.config.errors import ConfigError, Mistake
 from exporter.config.load import load
 from exporter.config.nodes import Node, Origin
@@ -13,6 +12,7 @@ from exporter.config.sections.job import JobConfig
 from exporter.config.sections.root import Config
 from exporter.config.validation import validate
 from exporter.config.yaml_nodes import scalar
+from exporter.errors import InputError
 
 DEFAULT_NAME: Final = "backtest"
 _WINDOW: Final = 60
@@ -36,7 +36,7 @@ class Settings:
 
     Raises
     ------
-    ConfigError, BacktestError
+    ConfigError, InputError
     """
 
     def __init__(self, name: str, base: JobConfig | None, changes: Sequence[str], detector: str | None) -> None:
@@ -45,7 +45,7 @@ class Settings:
         for change in changes:
             key, equals, value = change.partition("=")
             if not equals or not key.strip():
-                raise BacktestError(f"--set {change}: write KEY=VALUE, for example --set open_after=2")
+                raise InputError(f"--set {change}: write KEY=VALUE, for example --set open_after=2")
             self._changes[key.strip()] = _node(value, f"--set {key.strip()}")
         if detector is not None:
             self._changes["detector"] = _node(detector, "--detector")
@@ -75,13 +75,13 @@ class Settings:
 
 
 def configured(path: Path, profile: str | None, job: str | None) -> tuple[Config, str]:
-    """Return a configuration and the name of the job to use. Raises ConfigError, BacktestError."""
+    """Return a configuration and the name of the job to use. Raises ConfigError, InputError."""
     config = load(path, profile).config
     if job is None and len(config.jobs) > 1:
-        raise BacktestError(f"{path} has several jobs; choose one with --job: {', '.join(config.jobs)}")
+        raise InputError(f"{path} has several jobs; choose one with --job: {', '.join(config.jobs)}")
     name = job or next(iter(config.jobs))
     if name not in config.jobs:
-        raise BacktestError(f"--job {name}: {path} has no such job, only {', '.join(config.jobs)}")
+        raise InputError(f"--job {name}: {path} has no such job, only {', '.join(config.jobs)}")
     return config, name
 
 

@@ -8,9 +8,9 @@ import numpy as np
 
 from detectors.types import Flags, Floats
 from exporter.backtest.entity_result import Run
-from exporter.backtest.quality import Figures, beginnings, bridge, figures, overall, uncounted
-from exporter.pipeline.alert_budget import KAPPA, Budget
-from exporter.pipeline.incidents import INVALID_SCORE, STAYS_OPEN, IncidentTracker
+from exporter.backtest.quality import Figures, beginnings, bridge, count, leading, overall
+from exporter.pipeline.alert_budget import Budget
+from exporter.pipeline.incidents import INVALID_SCORE, IncidentTracker, Policy
 
 LINES: Final = (0.1, 0.25, 0.5, 1.0, 2.0, 7.0)
 """Incidents per week and entity."""
@@ -41,9 +41,10 @@ def trials(name: str, runs: Sequence[Run], made: Figures) -> list[Trial]:
     found: list[list[Figures]] = [[] for _ in others]
     for run in runs:
         for at, (flag, alert) in enumerate(decided(run, others)):
-            for row, (outcome, columns) in enumerate(zip(run.outcomes, run.columns, strict=True)):
-                changed = replace(outcome, flag=flag[row, columns], alert=alert[row, columns])
-                found[at].append(figures(changed))
+            for result in run.results:
+                of_entity = result.row, result.columns
+                flags, alerts = flag[of_entity], alert[of_entity]
+                found[at].append(count(result.name, result.times, result.step, flags, alerts, result.label))
     total = [overall(name, every, np.nan) for every in found]
     return [
         Trial(job.false_alarms, job.least_deviation, made),
@@ -53,17 +54,17 @@ def trials(name: str, runs: Sequence[Run], made: Figures) -> list[Trial]:
 
 def decided(run: Run, settings: Sequence[tuple[float, float]]) -> Iterator[tuple[Flags, Flags]]:
     """Yield flags and alerts, shape (E, N), of a run for each setting of false_alarms and least deviation."""
-    size = max(int(_AT_ONCE // max(run.record.score.size, 1)), 1)
+    size = max(int(_AT_ONCE // max(run.history.score.size, 1)), 1)
     for first in range(0, len(settings), size):
         yield from _decided(run, settings[first : first + size])
 
 
 def _decided(run: Run, settings: Sequence[tuple[float, float]]) -> Iterator[tuple[Flags, Flags]]:
     """Decide the trials side by side, as if each had entities of its own in the same job."""
-    job, record = run.config, run.record
-    entities, columns = record.score.shape
+    job, history = run.config, run.history
+    entities, columns = history.score.shape
     scores = np.concatenate([_scores(run, false_alarms, least) for false_alarms, least in settings])
-    keys = tuple((*key, ("", str(trial))) for trial in range(len(settings)) for key in record.keys)
+    keys = tuple((*key, ("", str(trial))) for trial in range(len(settings)) for key in history.keys)
     incidents = IncidentTracker(
         job.step, job.open_after, job.clear_after, job.max_hold, job.flap_limit, job.flap_window
     )
@@ -71,11 +72,11 @@ def _decided(run: Run, settings: Sequence[tuple[float, float]]) -> Iterator[tupl
     parts = [slice(trial * entities, (trial + 1) * entities) for trial in range(len(settings))]
     flags, alerts = np.zeros(scores.shape, np.bool_), np.zeros(scores.shape, np.bool_)
     for column in range(run.first, columns):
-        decision = incidents.decide(keys, scores[:, column], float(run.clock[column]), job.step)
+        decision = incidents.decide(keys, scores[:, column], float(history.times[column]), job.step)
         flags[:, column] = decision.flag
         for budget, part in zip(budgets, parts, strict=True):
             alerts[part, column] = budget.decide(
-                record.keys, decision.flag[part], decision.severity[part], decision.closed_severity[part], job.step
+                history.keys, decision.flag[part], decision.severity[part], decision.closed_severity[part], job.step
             )
     for part in parts:
         yield flags[part], alerts[part]
@@ -83,25 +84,24 @@ def _decided(run: Run, settings: Sequence[tuple[float, float]]) -> Iterator[tupl
 
 def _scores(run: Run, false_alarms: float, least: float) -> Floats:
     """Return the scores that the policy would have made of the same judgements, shape (E, N)."""
-    job, record = run.config, run.record
+    job, history = run.config, run.history
+    # The scores of the run are for its own number of false alarms, those of a detector for one.
+    policy = replace(Policy.of(job), least_deviation=least, false_alarms=false_alarms / job.false_alarms)
     with np.errstate(invalid="ignore"):
-        counts = (record.deviation >= least) & ((record.deviation > 0) | (job.direction == "both"))
-        invalid = (record.score >= INVALID_SCORE) & (job.valid_range is not None)
-    score = record.score * (false_alarms / job.false_alarms) ** (1 / KAPPA)
-    score = np.where(counts, score, np.minimum(score, STAYS_OPEN))
-    return np.asarray(np.where(invalid, np.maximum(score, INVALID_SCORE), score))
+        invalid = (history.score >= INVALID_SCORE) & (job.valid_range is not None)
+    return policy.scores(history.score, policy.counts(history.deviation), invalid)
 
 
 def _least_deviations(runs: Sequence[Run]) -> list[float]:
     """Return least deviations that would have kept incidents from opening that began outside every event."""
     sizes: list[Floats] = []
     for run in runs:
-        for row, (outcome, columns) in enumerate(zip(run.outcomes, run.columns, strict=True)):
-            first = uncounted(outcome)
-            begins = first + beginnings(outcome.times[first:], outcome.flag[first:], bridge(outcome.step))
-            if outcome.label is not None:
-                begins = begins[outcome.label[begins] != 1]
-            sizes.append(run.record.deviation[row, columns[begins]])
+        for result in run.results:
+            first = leading(result.label)
+            begins = first + beginnings(result.times[first:], result.flag[first:], bridge(result.step))
+            if result.label is not None:
+                begins = begins[result.label[begins] != 1]
+            sizes.append(result.numbers("deviation")[begins])
     every = np.concatenate(sizes)
     every = every[np.isfinite(every) & (every > runs[0].config.least_deviation)]
     if not len(every):

@@ -1,4 +1,4 @@
-"""What `anomaly-exporter models` does."""
+"""What the commands of `anomaly-exporter models` do."""
 
 import json
 import sys
@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
-from exporter.cli.models_output import described, differences, told
+from exporter.cli.models_output import described, differences, table_of
 from exporter.config.load import ConfigError, load
 from exporter.config.sections.service import LogConfig
 from exporter.models import ModelVersion, Store, StoreError
@@ -20,7 +20,7 @@ from exporter.redact import masked
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a command found: as data for `--json`, as lines for people, and the exit code."""
+    """The result of a command: data for `--json`, lines for people, and the exit code."""
 
     data: Any
     lines: Sequence[Any]
@@ -28,12 +28,12 @@ class Answer:
 
 
 def run(config: Path, profile: str | None, as_json: bool, ask: Callable[["ModelsCommand"], Answer]) -> int:
-    """Ask the store of a configuration and print the answer; return the exit code: 2 configuration, 1 store."""
+    """Run a command on the model store and print its answer; return the exit code: 2 configuration, 1 store."""
     configure(LogConfig(format="console", level="warning"))
     try:
         settings = load(config, profile).config
         if settings.models is None:
-            sys.stderr.write(f"{config}: no models are kept; add models: {{path: …}} or models: {{url: …}}\n")
+            sys.stderr.write(f"{config}: no model store is configured; add models: {{path: …}} or models: {{url: …}}\n")
             return 2
         answer = ask(ModelsCommand(Store(settings.models), tuple(settings.jobs)))
     except ConfigError as error:
@@ -52,7 +52,7 @@ def run(config: Path, profile: str | None, as_json: bool, ask: Callable[["Models
 
 
 class ModelsCommand:
-    """A store and the configured jobs. A job named without its shard stands for all its shards."""
+    """A store and the configured jobs. The name of a job without a shard means all its shards."""
 
     def __init__(self, store: Store, configured: Sequence[str]) -> None:
         self._store, self._configured = store, configured
@@ -60,7 +60,7 @@ class ModelsCommand:
     def listed(self, jobs: Sequence[str] | None) -> Answer:
         """List the versions of jobs."""
         found = {job: self._store.versions(job) for job in self._jobs(jobs)}
-        return Answer([_data(job, each) for job in found for each in found[job]], told(found))
+        return Answer([_data(job, each) for job in found for each in found[job]], table_of(found))
 
     def shown(self, job: str, version: str | None) -> Answer:
         """Describe one version of each shard of a job, and its last training."""
@@ -68,7 +68,7 @@ class ModelsCommand:
         lines: list[str] = []
         for name in self._jobs([job]):
             versions = self._store.versions(name)
-            chosen = self._one(name, versions, version, "in service")
+            chosen = self._one(name, versions, version, "active")
             trained = self._store.recorded(name)
             data.append({**_data(name, chosen), "last_train": trained})
             lines += described(name, chosen, trained)
@@ -80,7 +80,7 @@ class ModelsCommand:
         lines: list[str] = []
         for name in self._jobs([job]):
             versions = self._store.versions(name)
-            first = self._one(name, versions, one, "in service")
+            first = self._one(name, versions, one, "active")
             rest = [each for each in versions if each.version != first.version]
             second = self._one(name, rest if other is None else versions, other, "other")
             rows = differences(first, second)
@@ -90,7 +90,7 @@ class ModelsCommand:
         return Answer(data, lines)
 
     def rolled_back(self, job: str, version: str | None) -> Answer:
-        """Go back to the version before, or to `version`."""
+        """Go back to the previous version, or to `version`."""
         data: list[dict[str, Any]] = []
         lines: list[str] = []
         for name in self._jobs([job]):
@@ -98,8 +98,8 @@ class ModelsCommand:
             manifest = self._store.rollback(name, version)
             data.append({"job": name, "version": manifest.version, "before": before})
             lines.append(
-                f"{name}: {manifest.version} is in service instead of {before or 'a pointer that was of no use'}; "
-                "exporters take it over at their next cycle"
+                f"{name}: {manifest.version} is active instead of {before or 'an unreadable pointer'}; "
+                "exporters load it at their next cycle"
             )
         return Answer(data, lines)
 
@@ -107,7 +107,7 @@ class ModelsCommand:
         """Check all versions of jobs."""
         wrong = {job: self._store.verify(job) for job in self._jobs(jobs)}
         lines = [f"{job}, {what}: {why}" for job, found in wrong.items() for what, why in found.items()]
-        good = [f"{job}: all models are whole" for job, found in wrong.items() if not found]
+        good = [f"{job}: all models are valid" for job, found in wrong.items() if not found]
         return Answer(wrong, [*lines, *good], code=int(bool(lines)))
 
     def pruned(self, jobs: Sequence[str] | None, keep: int) -> Answer:
@@ -125,7 +125,7 @@ class ModelsCommand:
         for job in asked:
             names = [name for name in stored if name == job] or _shards(job, stored)
             if not names and job not in self._configured:
-                raise StoreError(f"job {job}: neither configured nor stored; there are {', '.join(stored) or 'none'}")
+                raise StoreError(f"job {job}: neither configured nor stored; stored are {', '.join(stored) or 'none'}")
             found |= dict.fromkeys(names or [job])
         return found
 
@@ -137,7 +137,8 @@ class ModelsCommand:
             found = [each for each in versions if each.version == version]
         if not found:
             there = ", ".join(each.version for each in versions) or "none"
-            raise StoreError(f"job {job}: no model {version or which}; stored are {there}")
+            missing = f"no {which} model" if version is None else f"no model {version}"
+            raise StoreError(f"job {job}: {missing}; stored are {there}")
         return found[0]
 
 

@@ -1,4 +1,4 @@
-"""Stored models in words and tables."""
+"""Stored models as text and tables."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -15,10 +15,10 @@ _TIMES: Final = ("trained_from", "trained_to", "trained_at")
 _OWN: Final = ("job", "version", "generation", "sha256", "trained_at")  # differ between any two versions
 
 
-def told(found: Mapping[str, Sequence[ModelVersion]]) -> list[Any]:
-    """Return a table of the versions of jobs, then what there is to say of them."""
+def table_of(found: Mapping[str, Sequence[ModelVersion]]) -> list[Any]:
+    """Return a table of the versions of jobs, then notes about them."""
     table = Table()
-    for heading in ("job", "version", "in service", "trained at", "on", "detector", "size", "gate"):
+    for heading in ("job", "version", "active", "trained at", "on", "detector", "size", "gate"):
         table.add_column(heading, overflow="fold")
     notes = []
     for job, versions in found.items():
@@ -29,21 +29,21 @@ def told(found: Mapping[str, Sequence[ModelVersion]]) -> list[Any]:
             row = (
                 (moment(manifest.trained_at), _span(manifest.trained_to - manifest.trained_from), manifest.detector,
                  f"{manifest.size:,}", _gate(each))
-                if manifest else ("", "", "", "", "refused, see below")
+                if manifest else ("", "", "", "", "rejected, see below")
             )  # fmt: skip
             table.add_row(*(Text(cell) for cell in (job, each.version, "yes" if each.in_service else "", *row)))
         if versions and not any(each.in_service for each in versions):
-            notes.append(f"{job}: no model is in service; `models verify` says why, `models rollback` chooses one")
+            notes.append(f"{job}: no model is active; `models verify` shows why, `models rollback` activates one")
         if not versions:
             notes.append(f"{job}: no model is stored yet; the exporter saves its own first fit, or run `train`")
     return [*([table] if table.row_count else []), *notes]
 
 
 def described(job: str, stored: ModelVersion, trained: Mapping[str, Any] | None) -> Iterator[str]:
-    """Yield lines with all that is known of a version, and how the last training ended."""
-    yield f"{job} {stored.version}{' (in service)' if stored.in_service else ''}"
+    """Yield lines that describe a version, and how the last training ended."""
+    yield f"{job} {stored.version}{' (active)' if stored.in_service else ''}"
     if stored.manifest is None:
-        yield f"  refused: {stored.refused}"
+        yield f"  rejected: {stored.refused}"
     for name, value in facts(stored).items():
         yield f"  {name}: {value}"
     if trained:
@@ -52,7 +52,7 @@ def described(job: str, stored: ModelVersion, trained: Mapping[str, Any] | None)
 
 
 def differences(one: ModelVersion, other: ModelVersion) -> dict[str, tuple[Any, Any]]:
-    """Return what is not the same of two versions, by name."""
+    """Return the fields in which two versions differ, by name."""
     mine, theirs = facts(one), facts(other)
     names = dict.fromkeys([*mine, *theirs])
     return {
@@ -63,7 +63,7 @@ def differences(one: ModelVersion, other: ModelVersion) -> dict[str, tuple[Any, 
 
 
 def facts(stored: ModelVersion) -> dict[str, Any]:
-    """Return manifest and verdict of a version, flat, for people."""
+    """Return manifest and gate decision of a version as flat fields, for people."""
     found: dict[str, Any] = {}
     for name, value in (asdict(stored.manifest) if stored.manifest else {}).items():
         if name in _TIMES:
@@ -79,7 +79,7 @@ def facts(stored: ModelVersion) -> dict[str, Any]:
 
 
 def moment(at: float) -> str:
-    """Return a time (Unix seconds) as people write it, in UTC."""
+    """Return a time (Unix seconds) as text, in UTC."""
     return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%SZ}"
 
 
@@ -89,5 +89,5 @@ def _span(seconds: float) -> str:
 
 def _gate(stored: ModelVersion) -> str:
     if stored.outcome is None:
-        return "not judged"
+        return "not evaluated"
     return f"{'passed' if stored.outcome.passed else 'rejected'}: {stored.outcome.reason}"

@@ -1,4 +1,4 @@
-"""Mistakes in a configuration, said so that the reader knows the file, the line, the key and the remedy."""
+"""Mistakes in a configuration: each message names the file, the line, the key and the remedy."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ class ConfigError(Exception):
 
 
 def in_order(mistakes: Iterable[Mistake], files: Iterable[PurePath]) -> list[Mistake]:
-    """Sort by file as read, then line; what has no line comes first, what the environment set last."""
+    """Sort by file in reading order, then by line; those without a line come first, those of the environment last."""
     rank = {str(file): number for number, file in enumerate(files)}
     return sorted(dict.fromkeys(mistakes), key=lambda m: (rank.get(m.file, len(rank)), m.line or 0, m.file))
 

@@ -78,9 +78,13 @@ def refuse_mixture(tree: Node, flat: bool) -> tuple[Node, list[Mistake]]:
     for key in tree.value.keys() & foreign:
         if flat:
             first = next(name for name in tree.value if name in _FLAT)
-            message = f"cannot stand beside {first}, a key of the original flat file; keep to one of the two layouts"
+            message = (
+                f"cannot be used together with {first}, a key of the original flat file; keep to one of the two layouts"
+            )
         else:
-            message = f"is a key of the original flat file and cannot stand beside jobs; here it {_becomes(key)}"
+            message = (
+                f"is a key of the original flat file and cannot be used together with jobs; here it {_becomes(key)}"
+            )
         origin = tree.value[key].origin
         mistakes.append(Mistake(origin.source, origin.line, (key,), message))
     return Node({key: node for key, node in tree.value.items() if key not in foreign}, tree.origin), mistakes

@@ -37,7 +37,7 @@ class Loaded:
     digest : str
         12 hexadecimal digits of the effective configuration; secrets do not go in.
     notes : tuple of str
-        What is accepted but has no effect in this version.
+        Warnings about settings without effect.
     content : str or None
         `watch.contents` of the files from just before they were read.
     """
@@ -57,7 +57,7 @@ def load(path: Path, profile: str | None = None, environ: Mapping[str, str] = os
     path : Path
         The base file, YAML or JSON.
     profile : str, optional
-        `dev` lays `anomaly.dev.yml` over `anomaly.yml`. Default: what ANOMALY_EXPORTER_PROFILE says, if anything.
+        `dev` lays `anomaly.dev.yml` over `anomaly.yml`. Default: the environment variable ANOMALY_EXPORTER_PROFILE.
     environ : mapping of str to str
         The environment.
 
@@ -103,7 +103,7 @@ def load(path: Path, profile: str | None = None, environ: Mapping[str, str] = os
 
 def _beside(path: Path, profile: str) -> Path:
     if not re.fullmatch(r"[A-Za-z0-9_-]+", profile):
-        message = f"{profile!r} is no name of a profile: letters, digits, _ and - only"
+        message = f"{profile!r} is not a profile name: letters, digits, _ and - only"
         raise ConfigError(Mistake(str(path), None, (), message))
     return path.with_name(f"{path.stem}.{profile}{path.suffix}")
 
@@ -111,8 +111,8 @@ def _beside(path: Path, profile: str) -> Path:
 def _read_profile(file: Path, base: Path) -> tuple[Node, list[Mistake]]:
     if not file.exists():
         others = {other.name for other in base.parent.glob(f"*{base.suffix}") if other.name.startswith(f"{base.stem}.")}
-        beside = ", ".join(sorted(others - {base.name})) or "none"
-        message = f"there is no such file, but the profile asks for it; profile files beside {base.name}: {beside}"
+        siblings = ", ".join(sorted(others - {base.name})) or "none"
+        message = f"there is no such file, but the profile asks for it; profile files next to {base.name}: {siblings}"
         raise ConfigError(Mistake(str(file), None, (), message))
     return read(file)
 
@@ -121,7 +121,7 @@ def notes(config: Config) -> tuple[str, ...]:
     """Return one sentence for each."""
     found = []
     if config.alerting.receivers and (config.notify.slack or config.notify.webhook):
-        found.append("notify: without effect beside alerting.receivers: Alertmanager tells them")
+        found.append("notify has no effect when alerting.receivers is set: Alertmanager notifies them")
     watched = any(drift_settings(job.drift_detection, config.drift_detection) for job in config.jobs.values())
     if watched and not (config.models or config.state):
         found.append("drift_detection: drift is only counted and logged; with models or state it also asks to retrain")

@@ -41,7 +41,7 @@ def read(path: Path) -> tuple[Node, list[Mistake]]:
 
 
 def parse(text: str, source: str) -> tuple[Node | None, list[Mistake]]:
-    """Turn one YAML or JSON document into nodes, as `read` does; no root where there is no document."""
+    """Turn one YAML or JSON document into nodes, as `read` does. The root is None when the document is empty."""
     document = Document(text, source)
     try:
         return document.root(), document.mistakes
@@ -90,7 +90,7 @@ def _explain(error: Exception, text: str) -> tuple[int | None, str]:
         return line, "holds a control character that YAML does not allow"
     number = error.problem_mark.line
     lines = text.rstrip().split("\n")
-    if number >= len(lines) and error.context_mark is not None:  # say where it began, not where the file ended
+    if number >= len(lines) and error.context_mark is not None:  # report where it began, not where the file ended
         number = error.context_mark.line
     indent = re.match(r"\s*", lines[min(number, len(lines) - 1)])
     problem = error.problem or "it cannot be read"

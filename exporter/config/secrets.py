@@ -28,7 +28,7 @@ class SecretUnavailable(Exception):
 
 def _usable(path: Path) -> Path:
     if "\0" in str(path) or path == Path():
-        raise ValueError("is no path of a file")
+        raise ValueError("is not the path of a file")
     return path
 
 
@@ -45,7 +45,7 @@ class Secret(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     env: str | None = Field(None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="environment variable")
-    file: FilePath | None = Field(None, description="file, read anew at every use")
+    file: FilePath | None = Field(None, description="file, read again at every use")
 
     @model_validator(mode="after")
     def _one_reference(self) -> "Secret":
@@ -73,7 +73,7 @@ class Secret(BaseModel):
 
 
 def _held(value: object) -> str:
-    # Text in a file is no SecretStr: there only a reference will do. The original flat file hands over a SecretStr.
+    # Only the original flat file may hold a secret as text; every other file needs a reference.
     return "text" if isinstance(value, SecretStr) else "reference"
 
 

@@ -36,12 +36,12 @@ _BOUNDS = {
     "less_than": ("less than", "lt"),
     "less_than_equal": ("at most", "le"),
 }
-_LABEL = "is no label name: letters, digits and _ only, and no digit first"
+_LABEL = "is not a label name: letters, digits and _ only, and no digit first"
 _NAMES: Mapping[str | int, str] = {
     **dict.fromkeys(("entity", "group", "channels", "labels", "annotations", "group_by"), _LABEL),
-    "jobs": "is no job name: letters, digits and _ . : - after a letter, digit or _, 100 at most",
-    "headers": "is no header name",
-    "users": "is no user name: it may not hold a colon",
+    "jobs": "is not a job name: letters, digits and _ . : - after a letter, digit or _, 100 at most",
+    "headers": "is not a header name",
+    "users": "is not a user name: it may not hold a colon",
     "env": "must be the name of an environment variable, never the secret itself",
 }
 

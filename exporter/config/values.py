@@ -3,14 +3,19 @@
 import math
 import re
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Annotated, Final
 
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer
 
-_SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+from detectors.units import DAY, HOUR, MINUTE, WEEK
+
+_SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": MINUTE, "h": HOUR, "d": DAY, "w": WEEK}
 _BYTES: Final = {"": 1, "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-_LONGEST: Final = 100 * 365 * _SECONDS["d"]
+_LONGEST: Final = 100 * 365 * DAY
 _LARGEST: Final = 2**50
+_LATEST: Final = 253_402_300_800.0
+"""The year 10000 in Unix seconds: beyond it is not a date but another unit."""
 _DURATION: Final = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[smhdw]))+")
 _PERIODS: Final = {"hour": "h", "day": "d", "week": "w"}
 _RATE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(?:per|/)\s*(hour|day|week)")
@@ -25,7 +30,7 @@ def duration(value: object) -> float:
     elif isinstance(value, str) and _DURATION.fullmatch(text := value.replace(" ", "")):
         seconds = sum(float(n) * _SECONDS[unit] for n, unit in re.findall(r"(\d+(?:\.\d+)?)(ms|[smhdw])", text))
     if not 0 <= seconds <= _LONGEST:
-        raise ValueError(f"{shown(value)} is no duration; write for example 30s, 5m, 1h30m or 7d")
+        raise ValueError(f"{shown(value)} is not a duration; use for example 30s, 5m, 1h30m or 7d")
     return seconds
 
 
@@ -40,13 +45,25 @@ def format_duration(seconds: float) -> str:
     return "".join(parts) or "0s"
 
 
+def moment(text: str) -> float:
+    """Turn ISO 8601 (UTC where no zone is given) or Unix seconds into Unix seconds. Raises ValueError."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        date = datetime.fromisoformat(text.strip())
+        seconds = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+    if not 0 <= seconds < _LATEST:
+        raise ValueError(f"{text!r} is no time between 1970 and 9999 in seconds")
+    return seconds
+
+
 def rate_per_week(value: object) -> float:
     """Turn `"1 per week"` or `"2/day"` into events per week. Raises ValueError."""
     if isinstance(value, str) and (match := _RATE.fullmatch(value.strip())):
-        return float(match[1]) * _SECONDS["w"] / _SECONDS[_PERIODS[match[2]]]
+        return float(match[1]) * WEEK / _SECONDS[_PERIODS[match[2]]]
     if isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
-    raise ValueError(f"{shown(value)} is no rate; write for example '1 per week' or '2 per day'")
+    raise ValueError(f"{shown(value)} is not a rate; use for example '1 per week' or '2 per day'")
 
 
 def size(value: object) -> int:
@@ -57,7 +74,7 @@ def size(value: object) -> int:
     elif isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())) and match[2] in _BYTES:
         count = float(match[1]) * _BYTES[match[2]]
     if not 1 <= count <= _LARGEST:
-        raise ValueError(f"{shown(value)} is no size; write for example 500 kB, 64 MiB or 1 GiB")
+        raise ValueError(f"{shown(value)} is not a size; use for example 500 kB, 64 MiB or 1 GiB")
     return int(count)
 
 
@@ -148,7 +165,7 @@ def _as_texts(value: object) -> object:
 def _times(texts: tuple[str, ...]) -> tuple[str, ...]:
     for text in texts:
         if not _TIME.fullmatch(text) or len(set(text.split("-"))) == 1:
-            raise ValueError(f"{text!r} is no span of time; write for example 22:00-06:00")
+            raise ValueError(f"{text!r} is not a time range; use for example 22:00-06:00")
     return texts
 
 

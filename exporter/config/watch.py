@@ -27,7 +27,7 @@ class Watcher:
     """Tells, when asked, whether files have new content that has stopped changing.
 
     Content is compared, not times or inodes: that sees the swapped `..data` link of a Kubernetes ConfigMap, and does
-    not see a mere touch. A file that is missing or cannot be read is no change; what replaces it may be one.
+    not see a mere touch. A file that is missing or cannot be read does not count as a change; its replacement may.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """One YAML or JSON document as nodes with their lines, in bounded work.
 
 Nodes are made straight from the parser's events, so that depth, aliases and size are bounded while the text is read,
-not after. Words and numbers are told apart as in YAML 1.2: `no`, `on` and `1:30` are text, `1e3` is a number.
+not after. Words and numbers are distinguished as in YAML 1.2: `no`, `on` and `1:30` are text, `1e3` is a number.
 """
 
 import re

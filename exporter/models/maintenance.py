@@ -1,4 +1,4 @@
-"""What is stored, whether it is whole, and what of it may go."""
+"""Listing, verifying and pruning stored models."""
 
 import json
 import time
@@ -6,16 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-import msgspec
-
+from detectors.units import DAY
 from exporter.atomic_files import TooLarge
 from exporter.models.backend import Backend
 from exporter.models.errors import ModelMissing, ModelRefused
+from exporter.models.exchange import read_record, write_record
 from exporter.models.names import folder_name, newest_first, saved_at
 from exporter.models.reader import RECORD_LIMIT, Reader
-from exporter.models.signed_records import Manifest, Outcome
+from exporter.models.signed_records import Manifest, Outcome, SealError
 
-_UNFINISHED: Final = 86_400.0  # seconds after which a version without a manifest is no upload that still runs
+_LAST_TRAINING: Final = "LastTraining"
+_UNFINISHED: Final = DAY  # seconds after which a version without a manifest is no upload that still runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +97,10 @@ def job_of(place: Backend, folder: str) -> str | None:
 def result_of(data: bytes) -> dict[str, Any] | None:
     """Read how a training ended, None if `data` is something else."""
     try:
-        found = msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        found = read_record(_LAST_TRAINING, data)
+    except SealError:
         return None
-    return found if isinstance(found, dict) and isinstance(found.get("totals", {}), dict) else None
+    return found if isinstance(found.get("totals", {}), dict) else None
 
 
 def counted(before: Mapping[str, Any] | None, result: Mapping[str, Any]) -> bytes:
@@ -107,5 +108,4 @@ def counted(before: Mapping[str, Any] | None, result: Mapping[str, Any]) -> byte
     totals = dict((before or {}).get("totals", {}))
     outcome = str(result.get("outcome", "failed"))
     totals[outcome] = totals.get(outcome, 0) + 1
-    data = msgspec.json.encode({"time": time.time(), **result, "totals": totals}, enc_hook=float)
-    return msgspec.json.format(data) + b"\n"
+    return write_record(_LAST_TRAINING, {"time": time.time(), **result, "totals": totals})

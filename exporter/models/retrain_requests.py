@@ -1,4 +1,4 @@
-"""Requests to train a job's model anew: one small file a job, written where drift is seen, taken by the training."""
+"""Requests to retrain a job's model: one small file per job, written where drift is found, removed by the training."""
 
 from typing import Final
 
@@ -7,17 +7,17 @@ import structlog
 
 from exporter.atomic_files import TooLarge
 from exporter.config.sections.root import Config
-from exporter.models import folder_name
-from exporter.models.backend import Backend, FolderBackend, place_of
+from exporter.models.backend import Backend
+from exporter.models.exchange import Exchange, shared_place
+from exporter.models.signed_records import SealError
 
 log = structlog.get_logger()
 
-_FOLDER: Final = ".retrain"  # no job can have this name, so it may stand among the folders of the models
-_LARGEST: Final = 64 * 1024
+_FOLDER: Final = ".retrain"
 
 
 class RetrainRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a model should be trained anew.
+    """Why a model should be retrained.
 
     Parameters
     ----------
@@ -28,9 +28,9 @@ class RetrainRequest(msgspec.Struct, frozen=True, kw_only=True):
     time : float
         Unix seconds of the sample that decided.
     model_version : str
-        The model in service, "" where there is none from the store.
+        The current model, "" where there is none from the store.
     statistics : dict of str to float
-        Figures behind the reason.
+        Numbers behind the reason.
     """
 
     job: str
@@ -43,48 +43,33 @@ class RetrainRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RetrainFolder:
-    """The requests beside models or states. A later request of a job takes the place of its earlier one."""
+    """The requests next to models or saved states. A later request of a job replaces its earlier one."""
 
     def __init__(self, place: Backend) -> None:
-        self._place = place
+        self._files = Exchange(place, _FOLDER, RetrainRequest)
 
     @classmethod
     def of(cls, config: Config) -> "RetrainFolder | None":
-        """Return the folder of a configuration: beside the models, else beside the saved states; None without both."""
-        if config.models:
-            return cls(place_of(config.models))
-        return cls(FolderBackend(config.state.path)) if config.state else None
+        """Return the folder of a configuration; None without models and saved states."""
+        place = shared_place(config)
+        return None if place is None else cls(place)
 
     def write(self, request: RetrainRequest) -> str:
         """Leave a request; return where it is. Raises OSError."""
-        file = self._file(request.job)
-        self._place.write(file, msgspec.json.format(msgspec.json.encode(request)) + b"\n")
-        return self._place.where(file)
+        return self._files.write(request)
 
     def read(self, job: str) -> RetrainRequest | None:
         """Return the request of a job, None where there is none that can be read."""
         try:
-            request = msgspec.json.decode(self._place.read(self._file(job), _LARGEST), type=RetrainRequest)
-        except FileNotFoundError:
-            return None
-        except (OSError, TooLarge, msgspec.DecodeError, UnicodeDecodeError) as error:
+            return self._files.read(job)
+        except (OSError, TooLarge, SealError) as error:
             hint = "delete it; the job is trained when it is due anyway"
-            log.warning(
-                "retrain_request_unreadable",
-                job=job,
-                file=self._place.where(self._file(job)),
-                error=str(error),
-                hint=hint,
-            )
+            log.warning("retrain_request_unreadable", job=job, file=self._files.where(job), error=str(error), hint=hint)
             return None
-        return request if request.job == job else None
 
     def consume(self, request: RetrainRequest) -> bool:
-        """Take a request away that was dealt with; return False, and leave it, if a newer one has taken its place."""
+        """Remove a request that was dealt with; return False, and leave it, if a newer one has replaced it."""
         if self.read(request.job) != request:
             return False
-        self._place.remove(self._file(request.job))
+        self._files.remove(request.job)
         return True
-
-    def _file(self, job: str) -> str:
-        return f"{_FOLDER}/{folder_name(job)}.json"

@@ -3,7 +3,6 @@
 import hashlib
 import hmac
 import json
-import math
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -100,7 +99,12 @@ def signing_keys(secret: Secret | None) -> list[bytes]:
 
 def seal(record: Manifest | Pointer | Outcome | StateHeader, keys: Sequence[bytes]) -> bytes:
     """Write `record` with a checksum and, signed by the first of `keys`, a signature."""
-    fields: dict[str, Any] = {"kind": type(record).__name__, **asdict(record)}
+    return seal_fields(type(record).__name__, asdict(record), keys)
+
+
+def seal_fields(kind: str, record: Mapping[str, Any], keys: Sequence[bytes] = ()) -> bytes:
+    """Write plain data with its kind and a checksum and, signed by the first of `keys`, a signature."""
+    fields: dict[str, Any] = {"kind": kind, **record}
     fields["signature"] = hmac.digest(keys[0], _canonical(fields), "sha256").hex() if keys else None
     fields["checksum"] = hashlib.sha256(_canonical(fields)).hexdigest()
     return _render(fields)
@@ -108,12 +112,18 @@ def seal(record: Manifest | Pointer | Outcome | StateHeader, keys: Sequence[byte
 
 def unseal(data: bytes, kind: type[_Record], keys: Sequence[bytes]) -> _Record:
     """Read what `seal` wrote. Any other byte, or with `keys` a signature by none of them, raises SealError."""
+    fields = unseal_fields(data, kind.__name__, keys)
     try:
-        fields = json.loads(data)
-    except (ValueError, RecursionError):
-        raise SealError("damaged", "is not readable as JSON") from None
+        return msgspec.convert(fields, kind)
+    except msgspec.ValidationError as error:
+        raise SealError("damaged", f"has another form: {error}") from None
+
+
+def unseal_fields(data: bytes, kind: str, keys: Sequence[bytes] = ()) -> dict[str, Any]:
+    """Read what `seal_fields` wrote. Any other byte, or with `keys` a signature by none of them, raises SealError."""
+    fields = decoded(data)
     # Written again it must be the same: so no byte can change without notice, not even white space.
-    if not isinstance(fields, dict) or _render(fields) != data:
+    if _render(fields) != data:
         raise SealError("damaged", "is not as it was written")
     checksum = str(fields.pop("checksum", ""))
     if not _same(checksum, hashlib.sha256(_canonical(fields)).hexdigest()):
@@ -125,23 +135,26 @@ def unseal(data: bytes, kind: type[_Record], keys: Sequence[bytes]) -> _Record:
         wanted = [hmac.digest(key, _canonical(fields), "sha256").hex() for key in keys]
         if not any([_same(str(signature), each) for each in wanted]):  # noqa: C419 - all are compared: equal time
             raise SealError("wrong_signature", "is signed by none of the keys in models.key")
-    if fields.pop("kind", None) != kind.__name__:
-        raise SealError("wrong_model", f"is no {kind.__name__.lower()}")
+    if fields.pop("kind", None) != kind:
+        raise SealError("wrong_model", f"is no {kind.lower()}")
+    return fields
+
+
+def decoded(data: bytes) -> dict[str, Any]:
+    """Return the JSON object in `data`, whatever it holds. Raises SealError."""
     try:
-        return msgspec.convert(fields, kind)
-    except msgspec.ValidationError as error:
-        raise SealError("damaged", f"has another form: {error}") from None
+        fields = json.loads(data)
+    except (ValueError, RecursionError):
+        raise SealError("damaged", "is not readable as JSON") from None
+    if not isinstance(fields, dict):
+        raise SealError("damaged", "is not as it was written")
+    return fields
 
 
 def as_json(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Return `parameters` as they come back from a manifest: tuples become lists."""
     plain: dict[str, Any] = json.loads(json.dumps(dict(parameters), default=str))
     return plain
-
-
-def finite(figures: Mapping[str, float]) -> dict[str, float | None]:
-    """Return figures as JSON has them: null for what has no value."""
-    return {name: float(value) if math.isfinite(value) else None for name, value in figures.items()}
 
 
 @cache

@@ -15,6 +15,7 @@ from detectors.types import State
 from exporter.atomic_files import TooLarge
 from exporter.config.secrets import SecretUnavailable
 from exporter.config.sections.models import ModelsConfig
+from exporter.json_values import finite_values
 from exporter.models.backend import place_of
 from exporter.models.errors import ModelMissing, ModelRefused, StoreError
 from exporter.models.maintenance import ModelVersion, counted, damage, job_of, result_of, stored, tidy
@@ -25,7 +26,6 @@ from exporter.models.signed_records import (
     Outcome,
     Pointer,
     as_json,
-    finite,
     libraries,
     seal,
     signing_keys,
@@ -114,7 +114,7 @@ class Store:
                 trained_to=trained_to,
                 trained_at=now,
                 fingerprint=fingerprint,
-                quality=finite(quality or {}),
+                quality=finite_values(quality or {}),
                 libraries=libraries(),
                 size=len(model),
                 sha256=hashlib.sha256(model).hexdigest(),
@@ -167,7 +167,7 @@ class Store:
         Raises ModelMissing, ModelRefused, StoreError.
         """
         self._reader(job).manifest(self._known(job, version))
-        outcome = Outcome(job, version, passed, reason, finite(figures), time.time())
+        outcome = Outcome(job, version, passed, reason, finite_values(figures), time.time())
         with self._changing(job, f"the verdict on {version} cannot be written"):
             self._place.write(f"{folder_name(job)}/{version}/gate.json", seal(outcome, self._keys(job)))
         return outcome

@@ -6,7 +6,6 @@ Everywhere else: `log = structlog.get_logger()`, then `log.info("cycle", job="no
 
 import json
 import logging
-import math
 import re
 import sys
 import threading
@@ -19,6 +18,7 @@ import structlog
 from structlog.typing import EventDict, Processor
 
 from exporter.config.sections.service import LogConfig
+from exporter.json_values import finite
 from exporter.redact import MASK, masked
 
 _SECRET_KEY = re.compile(r"passw|token|authorization|secret|webhook|api_?key|cookie|credential", re.IGNORECASE)
@@ -33,7 +33,7 @@ def _plain(value: object) -> Any:
         case None | bool() | int():
             return value
         case float():
-            return value if math.isfinite(value) else None
+            return finite(value)
         case Mapping():
             return {
                 masked(str(key)): MASK if _SECRET_KEY.search(str(key)) and item else _plain(item)

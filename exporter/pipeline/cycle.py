@@ -88,7 +88,7 @@ def judge(job: Job, window: Batch, stage: Callable[[Stage], AbstractContextManag
         )
         alert = job.budget.decide(batch.keys, decision.flag, decision.severity, decision.closed_severity, step)
         groups = job.groups.score(batch.keys, decision.flag, now, step)
-        job.detector.update(batch.last(1), held=decision.flag, adopted=decision.adopted)
+        job.detector.update(batch.last(1), frozen=decision.flag, rebaselined=decision.adopted)
         watch = job.drift  # a reload may exchange it
         drift = None if watch is None else watch.see(score, now)
         job.judged = now

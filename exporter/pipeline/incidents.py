@@ -48,17 +48,28 @@ class Policy:
         direction and least deviation cannot be judged and the score stands.
         """
         newest = batch.values[:, :, -1]
+        with np.errstate(invalid="ignore"):
+            invalid = ((newest < self.lowest) | (newest > self.highest)).any(axis=1)
+        counts = self.counts(self.deviation(newest, judgement.expected)) & ~np.isnan(newest)
+        return self.scores(judgement.score, np.asarray(counts.any(axis=1)), np.asarray(invalid))
+
+    def deviation(self, values: Floats, expected: Floats) -> Floats:
+        """Return how far values are from what was expected, in the direction that counts; NaN without a forecast."""
         with np.errstate(invalid="ignore", over="ignore"):
-            deviation = newest - judgement.expected
+            deviation = values - expected
         if self.direction == "below":
             deviation = -deviation
-        size = np.abs(deviation) if self.direction == "both" else deviation
+        return np.abs(deviation) if self.direction == "both" else deviation
+
+    def counts(self, deviation: Floats) -> Flags:
+        """Return which deviations are large enough; NaN, which cannot be judged, is."""
         with np.errstate(invalid="ignore"):
-            too_small = (size < self.least_deviation) | ((size <= 0) & (self.direction != "both"))
-            invalid = ((newest < self.lowest) | (newest > self.highest)).any(axis=1)
-        unknown = np.isnan(newest)
-        counts = (~too_small & ~unknown).any(axis=1)
-        score: Floats = judgement.score * float(self.false_alarms ** (1 / KAPPA))
+            too_small = (deviation < self.least_deviation) | ((deviation <= 0) & (self.direction != "both"))
+        return np.asarray(~too_small)
+
+    def scores(self, score: Floats, counts: Flags, invalid: Flags) -> Floats:
+        """Return scores for one incident per week and entity rescaled and limited; all arrays have the same shape."""
+        score = score * float(self.false_alarms ** (1 / KAPPA))
         score = np.where(counts, score, np.minimum(score, STAYS_OPEN))
         return np.where(invalid, np.fmax(score, INVALID_SCORE), score)
 

@@ -1,1 +1,1 @@
-"""Reports for people: what was found in a week or a month, at what cost, and what nobody knows."""
+"""Reports on a week or a month: what was found, how many alerts it took, and what is unknown."""

@@ -1,26 +1,29 @@
-"""Pictures as SVG to stand inside a page: no fonts, scripts or addresses in them."""
+"""Draws charts as SVG elements for a page, without fonts, scripts or addresses."""
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from markupsafe import Markup
 
-from detectors.types import Flags
+from detectors.types import Flags, Floats
+from detectors.units import DAY
 from exporter.backtest.quality import runs
 from exporter.report.data import JUDGED, SILENT, UNKNOWN, Curves, JobFacts, Period, ReportError
-from exporter.report.html import Html
+from exporter.templating import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 MOST_JOBS: Final = 20
-"""Jobs with a strip of their own."""
+"""Jobs in the overview."""
 LINE, BAND, EXPECTED, FLAG = "#1f3b57", "#9ec5e8", "#5b86b0", "#d9534f"
 NOTHING, QUIET, DOWN, FINE = "#9aa0a6", "#f0b429", "#7b3fa0", "#cfe8d5"
-_DAY: Final = 86_400.0
+_GAP: Final = {"facecolor": NOTHING, "alpha": 0.3, "linewidth": 0, "hatch": "//"}
+_FLAGGED: Final = {"color": FLAG, "alpha": 0.18, "linewidth": 0}
 _STYLE: Final[dict[Any, Any]] = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
@@ -36,13 +39,13 @@ def require_matplotlib() -> None:
         import matplotlib
     except ImportError:
         raise ReportError(
-            "the pictures of a report need matplotlib: pip install 'anomaly-exporter[plot]'; --text does without"
+            "the pictures of a report need matplotlib: pip install 'anomaly-exporter[plot]'; --text works without it"
         ) from None
     matplotlib.use("agg")
 
 
-def overview(jobs: Sequence[JobFacts], period: Period) -> Html:
-    """Draw how many entities were flagged over time, and below what is known of each job."""
+def overview(jobs: Sequence[JobFacts], period: Period) -> Markup:
+    """Draw the number of entities flagged over time, and below it the state of each job."""
     jobs = jobs[:MOST_JOBS]
     height = max(0.22 * len(jobs), 0.3)
     together = np.sum([job.open for job in jobs], axis=0).astype(float)
@@ -52,11 +55,11 @@ def overview(jobs: Sequence[JobFacts], period: Period) -> Html:
     def draw(figure: "Figure") -> None:
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=[1.7, height])
         changes = np.flatnonzero(np.nan_to_num(together[1:], nan=-1) != np.nan_to_num(together[:-1], nan=-1)) + 1
-        edges = np.concatenate([[period.start], period.times[changes - 1], [period.end]]) / _DAY
+        edges = np.concatenate([[period.start], period.times[changes - 1], [period.end]]) / DAY
         levels = together[np.concatenate([[0], changes])]
         above.stairs(levels, edges, fill=True, color=FLAG, alpha=0.35, linewidth=0)
         above.stairs(levels, edges, color=FLAG, linewidth=1.0)
-        _shade(above, period, unknown)
+        _shade(above, unknown, period.times, period.step, _GAP)
         above.set_ylim(0, max(1.0, float(np.nanmax(together, initial=0.0))) * 1.15)
         above.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
         above.set_ylabel("entities flagged")
@@ -74,17 +77,21 @@ def overview(jobs: Sequence[JobFacts], period: Period) -> Html:
     return _svg("overview", "Entities flagged over time, and what is known of each job", (9.0, 2.3 + height), draw)
 
 
-def observed(curves: Curves, number: int) -> Html:
-    """Draw an incident: observed, expected, the band, and when it was flagged."""
+def observed(curves: Curves, number: int) -> Markup:
+    """Draw an incident: observed and expected values, the normal band, and when it was flagged."""
 
     def draw(figure: "Figure") -> None:
         axes = figure.subplots()
-        times = curves.times / _DAY
-        # Told apart by stroke as well as by colour: many reports are printed grey.
+        times = curves.times / DAY
+        # The curves differ in stroke as well as in colour: many reports are printed in grey.
         axes.fill_between(times, curves.lower, curves.upper, color=BAND, alpha=0.55, linewidth=0, label="normal band")
         axes.plot(times, curves.expected, color=EXPECTED, linewidth=0.9, linestyle="--", label="expected")
         axes.plot(times, curves.value, color=LINE, linewidth=1.0, label="observed")
-        _spans(axes, curves)
+        step = float(curves.times[1] - curves.times[0]) if len(curves.times) > 1 else 60.0
+        _shade(axes, curves.flag, curves.times, step, _FLAGGED, "flagged")
+        # A few missing samples are normal; a longer run of them is a gap.
+        shortest = 3 if len(curves.times) >= 10 else 1
+        _shade(axes, np.isnan(curves.value), curves.times, step, _GAP, "nothing known", shortest)
         axes.set_ylim(_limits(curves))
         axes.spines[["top", "right"]].set_visible(False)
         _dates(axes, float(curves.times[0]), float(curves.times[-1]))
@@ -93,24 +100,19 @@ def observed(curves: Curves, number: int) -> Html:
     return _svg(f"incident{number}", "Observed against expected", (4.7, 2.1), draw)
 
 
-def _spans(axes: "Axes", curves: Curves) -> None:
-    step = (curves.times[1] - curves.times[0]) if len(curves.times) > 1 else 60.0
-    label: str | None = "flagged"
-    for first, last in runs(curves.flag):
-        begin, end = (curves.times[first] - step) / _DAY, curves.times[last - 1] / _DAY
-        axes.axvspan(begin, end, color=FLAG, alpha=0.18, linewidth=0, label=label)
-        label = None
-    label = "nothing known"
-    # A sample now and then may be missing; what lasts is a gap.
-    for first, last in runs(np.isnan(curves.value)):
-        if last - first > 2 or len(curves.times) < 10:
-            begin, end = (curves.times[first] - step) / _DAY, curves.times[last - 1] / _DAY
-            axes.axvspan(begin, end, facecolor=NOTHING, alpha=0.3, linewidth=0, hatch="//", label=label)
+def _shade(
+    axes: "Axes", inside: Flags, times: Floats, step: float, style: Mapping[str, Any], label: str | None = None,
+    shortest: int = 1,
+) -> None:  # fmt: skip
+    """Shade each run of at least `shortest` samples that are `inside`; the first bears the label."""
+    for first, last in runs(inside):
+        if last - first >= shortest:
+            axes.axvspan((times[first] - step) / DAY, times[last - 1] / DAY, **style, label=label)
             label = None
 
 
 def _limits(curves: Curves) -> tuple[float, float]:
-    """Return the limits of the axis: all values, and as much of the band as leaves them visible."""
+    """Return the limits of the axis: they hold all values, and the band as far as the values stay visible."""
     known = curves.value[np.isfinite(curves.value)]
     if not len(known):
         return 0.0, 1.0
@@ -124,9 +126,9 @@ def _limits(curves: Curves) -> tuple[float, float]:
 
 
 def _strip(axes: "Axes", period: Period, job: JobFacts, row: int) -> None:
-    """Draw what is known of a job; what must not be overlooked lies on top, none too narrow to be seen."""
-    least, step = (period.end - period.start) / 400 / _DAY, period.step / _DAY
-    begins = period.times / _DAY - step
+    """Draw the states of a job; the worse ones lie on top, and all are wide enough to be seen."""
+    least, step = (period.end - period.start) / 400 / DAY, period.step / DAY
+    begins = period.times / DAY - step
     for inside, color, height in (
         (job.states == JUDGED, FINE, 0.72),
         (job.states == SILENT, QUIET, 0.72),
@@ -138,27 +140,22 @@ def _strip(axes: "Axes", period: Period, job: JobFacts, row: int) -> None:
         axes.broken_barh(bars, (row + 0.36 - height, height), color=color, linewidth=0)
 
 
-def _shade(axes: "Axes", period: Period, inside: Flags) -> None:
-    ends, step = period.times / _DAY, period.step / _DAY
-    for first, last in runs(inside):
-        axes.axvspan(ends[first] - step, ends[last - 1], facecolor=NOTHING, alpha=0.3, linewidth=0, hatch="//")
-
-
 def _dates(axes: "Axes", start: float, end: float) -> None:
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
     dates: Any = AutoDateLocator(minticks=3, maxticks=9)  # type: ignore[no-untyped-call] # matplotlib.dates has no types
-    axes.set_xlim(start / _DAY, end / _DAY)
+    axes.set_xlim(start / DAY, end / DAY)
     axes.xaxis.set_major_locator(dates)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(dates, tz=UTC))  # type: ignore[no-untyped-call] # as above
 
 
 def _short(name: str) -> str:
+    name = printable(name)
     return name if len(name) <= 32 else f"{name[:31]}…"
 
 
-def _svg(name: str, alt: str, size: tuple[float, float], draw: Callable[["Figure"], None]) -> Html:
-    """Return a picture of `size` inches; its ids begin with `name`, since all pictures share the ids of one page."""
+def _svg(name: str, alt: str, size: tuple[float, float], draw: Callable[["Figure"], None]) -> Markup:
+    """Return a chart of `size` inches; its ids begin with `name` because ids must be unique in a page."""
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -171,4 +168,4 @@ def _svg(name: str, alt: str, size: tuple[float, float], draw: Callable[["Figure
     body = text[text.index("<svg") + len("<svg") :]
     for reference in ('id="', "url(#", 'href="#'):
         body = body.replace(reference, f"{reference}{name}-")
-    return Html(f'<svg role="img" aria-label="{alt}"{body}')
+    return Markup(f'<svg role="img" aria-label="{alt}"{body}')  # noqa: S704 - matplotlib has escaped all text in it

@@ -1,5 +1,6 @@
-"""What a report tells, gathered and ready to be drawn or written."""
+"""The data of a report, ready to be drawn or written."""
 
+from calendar import monthrange
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -9,26 +10,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.types import Flags, Floats, Key
+from detectors.units import WEEK
 
-WEEK: Final = 604_800.0
 UNKNOWN, SILENT, JUDGED = 0, 1, 2
-"""What is known of a job in a step: nothing at all; the exporter was there without a verdict; it judged."""
+"""State of a job in a step: nothing is known; the exporter ran without a verdict; at least one entity was judged."""
 _STEPS: Final = {"week": 300.0, "month": 1800.0}
 
 
 class ReportError(Exception):
-    """There is no report; the message says why and what to do."""
+    """The report cannot be made; the message says why and what to do."""
 
 
 class NoHistory(ReportError):
-    """Prometheus answers, but has nothing of ours in the period."""
+    """Prometheus answers, but has none of the exporter's metrics in the period."""
 
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """The time that a report is about, `start` to `end` (Unix seconds), in steps of `step` seconds.
+    """The time that a report covers, `start` to `end` (Unix seconds), in steps of `step` seconds.
 
-    The sample at `times[i]` speaks for the step that ends there.
+    The sample at `times[i]` stands for the step that ends there.
     """
 
     name: str
@@ -58,15 +59,11 @@ class Period:
 
 
 def _month_before(end: float) -> float:
-    """Return the same time of the day a calendar month earlier, on its last day where it has no such day."""
+    """Return the same time a calendar month earlier; on the last day of that month if it is shorter."""
     moment = datetime.fromtimestamp(end, UTC)
     year, month = (moment.year, moment.month - 1) if moment.month > 1 else (moment.year - 1, 12)
-    for day in range(moment.day, 27, -1):
-        try:
-            return moment.replace(year=year, month=month, day=day).timestamp()
-        except ValueError:  # the 31st of a month of 30 days
-            continue
-    return moment.replace(year=year, month=month).timestamp()
+    day = min(moment.day, monthrange(year, month)[1])
+    return moment.replace(year=year, month=month, day=day).timestamp()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -78,15 +75,15 @@ class Incident:
     job, key
         The job, and the entity's labels as Prometheus has them.
     start, end : float
-        Unix seconds; to a step of the period, or to a sample of the job where the audit file tells.
+        Unix seconds; exact to a step of the period, or to a sample of the job if the audit file has it.
     peak : float
         Highest score, NaN when unknown.
     alerted : bool
-        It went over the job's budget line, so people were told.
+        Whether it raised an alert.
     since_before, still_open : bool
-        It reaches over the beginning, or the end, of the period.
+        Whether it began before the period, and whether it was open at its end.
     across_gap : bool
-        In between nothing is known for a while; whether it was one incident or two is a guess.
+        Whether part of it is unknown; it may then have been two incidents.
     source : str
         `prometheus`, `audit` or `both`.
     """
@@ -110,11 +107,11 @@ class Incident:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curves:
-    """Observed against expected around an incident. Arrays have shape (T,), NaN where nothing is known."""
+    """Observed and expected values around an incident. Arrays have shape (T,), NaN where nothing is known."""
 
     channel: str
     channels: int
-    """How many there are; one is drawn."""
+    """Number of channels, of which one is drawn."""
     times: Floats
     value: Floats
     expected: Floats
@@ -125,11 +122,11 @@ class Curves:
 
 @dataclass(slots=True, kw_only=True)
 class JobFacts:
-    """What is known of one job in the period. Arrays have shape (T,), as `Period.times`."""
+    """The data of one job in the period. Arrays have shape (T,), as `Period.times`."""
 
     name: str
     budget: float
-    """Alerts a week that it may cost."""
+    """Alert budget: alerts a week."""
     states: NDArray[np.int8]
     source_down: Flags
     entities: float = float("nan")
@@ -140,17 +137,17 @@ class JobFacts:
     alerts: int | None = None
     """Alerts that began in the period; None when `anomaly_alert` is not published."""
     counts: Mapping[tuple[str, str], float] = field(default_factory=dict)
-    """Growth of the exporter's counters, by name without prefix and by what tells their series apart."""
+    """Growth of the exporter's counters, by name without prefix and by outcome, reason or method."""
     events: Sequence[tuple[float, str]] = ()
     """Drift and retrains: time and text."""
     backtest: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    """First and last figure of the period, by name."""
+    """First and last value of each quality metric in the period, by name."""
     trained: float = float("nan")
     """When its model was trained, Unix seconds."""
 
     @property
     def lost(self) -> bool:
-        """Whether nothing at all is known of it: no number of incidents, not even 0."""
+        """Whether nothing is known of it: then the number of incidents is unknown, not 0."""
         return not self.incidents and bool((self.states == UNKNOWN).all())
 
     def share(self, state: int) -> float:
@@ -159,8 +156,8 @@ class JobFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trail:
-    """What the audit file says; `note` is what is wrong with it, "" where nothing is."""
+class AuditTrail:
+    """Incidents from the audit file: start and end by job and entity; `note` says what could not be read, or is ""."""
 
     intervals: Mapping[str, Mapping[Key, Sequence[tuple[float, float]]]] = field(default_factory=dict)
     rows: int = 0
@@ -177,6 +174,27 @@ class Report:
     incidents: Sequence[Incident]
     """Of all jobs, longest first."""
     shown: Sequence[tuple[Incident, Curves | None]]
-    """The longest, with what to draw."""
+    """The longest incidents, with their curves."""
     notes: Sequence[str]
-    """What the reader has to know before believing the rest."""
+    """Sentences on missing data, which the reader must know first."""
+
+    @property
+    def alerts(self) -> int | None:
+        """Alerts of all jobs; None when no job publishes `anomaly_alert`."""
+        known = [job.alerts for job in self.jobs if job.alerts is not None]
+        return sum(known) if known else None
+
+    @property
+    def budget(self) -> float:
+        """Alerts that all jobs together may raise in the period."""
+        return sum(job.budget for job in self.jobs) * self.period.weeks
+
+    @property
+    def entities(self) -> int:
+        """Number of entities that had an incident."""
+        return len({(incident.job, incident.key) for incident in self.incidents})
+
+    @property
+    def judged(self) -> float:
+        """Mean share of the period in which a job was judged, 0 to 1."""
+        return float(np.mean([job.share(JUDGED) for job in self.jobs]))

@@ -1,4 +1,4 @@
-"""Incidents from steps that were flagged, and from the rows of the audit file."""
+"""Finds incidents in the flagged steps, and refines them with the audit file."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,7 +9,7 @@ from detectors.types import Flags, Floats, Key
 from exporter.backtest.quality import runs
 from exporter.config.sections.job import JobConfig
 from exporter.exposition import published_names
-from exporter.report.data import JUDGED, Incident, Period, Trail
+from exporter.report.data import JUDGED, AuditTrail, Incident, Period
 from exporter.report.prometheus_history import Series
 
 States = Mapping[str, NDArray[np.int8]]
@@ -17,12 +17,12 @@ Masks = Mapping[str, Mapping[Key, Flags]]
 
 
 def steps_of(series: Series, period: Period) -> NDArray[np.intp]:
-    """Return the numbers of the steps that the samples speak for."""
+    """Return the index of the step that each sample stands for."""
     return np.rint((series.times - period.start) / period.step).astype(np.intp) - 1
 
 
 def masks(found: Sequence[Series], period: Period) -> Masks:
-    """Return by job and entity in which steps there is a sample; detectors and shards of one job count as one."""
+    """Return by job and entity the steps with a sample; detectors and shards of one job count as one."""
     by_job: dict[str, dict[Key, Flags]] = {}
     for series in found:
         entities = by_job.setdefault(series.labels.get("query", ""), {})
@@ -32,7 +32,7 @@ def masks(found: Sequence[Series], period: Period) -> Masks:
 
 
 def peaks(found: Sequence[Series], flagged: Masks, period: Period) -> Mapping[tuple[str, Key], Floats]:
-    """Return by job and entity, of those ever flagged, the highest value of each step, NaN where there is none."""
+    """Return the highest value of each step, NaN without one, by job and entity, for entities that were flagged."""
     highest: dict[tuple[str, Key], Floats] = {}
     for series in found:
         job, key = series.labels.get("query", ""), series.key
@@ -45,7 +45,7 @@ def peaks(found: Sequence[Series], flagged: Masks, period: Period) -> Mapping[tu
 
 
 def bridged(mask: Flags, states: NDArray[np.int8]) -> list[tuple[int, int, bool]]:
-    """Return (first, one past the last, across a gap) of each run; steps without a verdict in between end none."""
+    """Return (first, one past the last, across a gap) of each run; steps without a verdict do not end a run."""
     whole: list[tuple[int, int, bool]] = []
     for first, last in runs(mask):
         if whole and (states[whole[-1][1] : first] != JUDGED).all():
@@ -58,7 +58,7 @@ def bridged(mask: Flags, states: NDArray[np.int8]) -> list[tuple[int, int, bool]
 def incidents(
     flagged: Masks, alerting: Masks, scores: Mapping[tuple[str, Key], Floats], states: States, period: Period
 ) -> list[Incident]:
-    """Return the incidents of all jobs, in no order."""
+    """Return the incidents of all jobs, unordered."""
     times = period.times
     found = []
     for job, entities in flagged.items():
@@ -82,13 +82,15 @@ def incidents(
     return found
 
 
-def with_trail(found: list[Incident], trail: Trail, jobs: Mapping[str, JobConfig], period: Period) -> list[Incident]:
-    """Return the incidents with times from the audit file, and with those that only the audit file knows."""
+def with_audit(
+    found: list[Incident], audit: AuditTrail, jobs: Mapping[str, JobConfig], period: Period
+) -> list[Incident]:
+    """Return the incidents with exact times from the audit file, and the incidents that only that file has."""
     by_entity: dict[str, dict[Key, list[Incident]]] = {}
     for incident in found:
         by_entity.setdefault(incident.job, {}).setdefault(incident.key, []).append(incident)
-    more = []
-    for job, entities in trail.intervals.items():
+    audit_only = []
+    for job, entities in audit.intervals.items():
         reserved = frozenset({"query", "detector"} | ({"channel"} if len(jobs[job].queries) > 1 else set()))
         names_seen: dict[tuple[str, ...], dict[Key, Key]] = {}
         for key, intervals in entities.items():
@@ -100,12 +102,12 @@ def with_trail(found: list[Incident], trail: Trail, jobs: Mapping[str, JobConfig
                 for each in near:
                     _refine(each, start, end, period.step)
                 if not near:
-                    more.append(Incident(job=job, key=full, start=start, end=end, source="audit"))
-    return found + more
+                    audit_only.append(Incident(job=job, key=full, start=start, end=end, source="audit"))
+    return found + audit_only
 
 
 def _refine(incident: Incident, start: float, end: float, step: float) -> None:
-    """Take the edges from the audit file where they are those of the same step."""
+    """Use the edges in the audit file where they are within two steps of those in Prometheus."""
     incident.source = "both"
     if not incident.since_before and abs(start - incident.start) <= 2 * step:
         incident.start = start
@@ -120,7 +122,7 @@ def _published(key: Key, reserved: frozenset[str]) -> Key:
 
 
 def _full(own: Key, entities: Mapping[Key, object], seen: dict[tuple[str, ...], dict[Key, Key]]) -> Key:
-    """Return the entity with all the labels of `own`: scraping adds `instance` and `job` where the series has none."""
+    """Return the entity that has all labels of `own`: a scrape adds `instance` and `job` to series without them."""
     names = tuple(name for name, _ in own)
     if names not in seen:
         seen[names] = {tuple(pair for pair in key if pair[0] in names): key for key in entities}

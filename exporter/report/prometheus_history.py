@@ -1,4 +1,4 @@
-"""The exporter's own past, as Prometheus keeps it: few queries, each over a few hours."""
+"""Queries Prometheus for the history of the exporter's metrics: few queries, each over a few hours."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from detectors.types import Floats, Key
+from detectors.units import DAY, HOUR
 from exporter.config.sections.root import Config
 from exporter.config.values import format_duration
 from exporter.promql import quote
@@ -16,14 +17,12 @@ from exporter.report.data import Incident, Period, ReportError
 from exporter.source.errors import SourceError
 from exporter.source.prometheus import Prometheus
 
-OURS: Final = frozenset({"__name__", "query", "detector", "channel"})
-"""Labels that are not the entity's."""
-_AT_ONCE: Final = 6 * 3600.0
+_OURS: Final = frozenset({"__name__", "query", "detector", "channel"})
+"""Labels that the exporter adds to those of the entity."""
+_CHUNK: Final = 6 * HOUR
 """Seconds of history in one query: of 10,000 series scraped every minute that is 3.6 million samples to read."""
-_HOUR: Final = 3600.0
-_DAY: Final = 86_400.0
 _LOOKBACK: Final = 180.0
-"""Least seconds in which a sample is looked for: the page may be scraped less often than the job is judged."""
+"""Seconds, at least, in which a sample is looked for: scrapes may be rarer than the steps of a job."""
 _MOST_POINTS: Final = 600
 
 
@@ -38,13 +37,13 @@ class Series:
     @property
     def key(self) -> Key:
         """The labels of the entity."""
-        return tuple(sorted(pair for pair in self.labels.items() if pair[0] not in OURS))
+        return tuple(sorted(pair for pair in self.labels.items() if pair[0] not in _OURS))
 
 
 class History:
-    """Asks for the past of the jobs `names` in `period`. What the answers lack is in `notes`.
+    """Queries the history of the jobs `names` in `period`; `notes` lists what is missing in the answers.
 
-    Every method raises ReportError when Prometheus does not answer.
+    Every method that queries raises ReportError when Prometheus does not answer.
     """
 
     def __init__(self, config: Config, names: Sequence[str], period: Period) -> None:
@@ -52,24 +51,24 @@ class History:
         self._jobs = f"query=~{quote('|'.join(map(re.escape, names)))}"
         self._sources = {
             step: Prometheus(
-                config.prometheus.model_copy(update={"max_points": max(2, round(_AT_ONCE / step))}), config.limits
+                config.prometheus.model_copy(update={"max_points": max(2, round(_CHUNK / step))}), config.limits
             )
-            for step in (period.step, _HOUR, _DAY)
+            for step in (period.step, HOUR, DAY)
         }
         self._curves = Prometheus(config.prometheus, config.limits)
         self.notes: dict[str, None] = {}
 
     def flags(self) -> list[Series]:
-        """Return the steps in which entities were flagged; nothing of those that never were."""
+        """Return the steps in which entities were flagged, and nothing for an entity that never was."""
         return self._ask(f"max_over_time(anomaly_flag{{{self._jobs}}}[{self._step}]) == 1")
 
     def alerts(self) -> list[Series]:
-        """Return the steps in which alerts were on."""
+        """Return the steps in which alerts were active."""
         return self._ask(f"max_over_time(anomaly_alert{{{self._jobs}}}[{self._step}]) == 1")
 
     def publishes_alerts(self) -> set[str]:
-        """Return the jobs that had `anomaly_alert` at all."""
-        found = self._ask(f"count by (query) (last_over_time(anomaly_alert{{{self._jobs}}}[1h]))", _HOUR)
+        """Return the jobs that published `anomaly_alert` at some time."""
+        found = self._ask(f"count by (query) (last_over_time(anomaly_alert{{{self._jobs}}}[1h]))", HOUR)
         return {series.labels.get("query", "") for series in found}
 
     def scores(self) -> list[Series]:
@@ -77,31 +76,31 @@ class History:
         return self._ask(f"max_over_time(anomaly_score{{{self._jobs}}}[{self._step}]) > 1")
 
     def states(self) -> list[Series]:
-        """Return the mean entities of each job and state in each step; a step without the exporter has no sample."""
+        """Return the mean number of entities by job, state and step; without the exporter a step has no sample."""
         return self._ask(
             f"sum by (query, state) (avg_over_time(anomaly_exporter_series{{{self._jobs}}}[{self._step}]))"
         )
 
     def source_up(self) -> list[Series]:
-        """Return 0 for each step in which a query of a job was not answered."""
+        """Return by job 0 for each step in which the source left a query unanswered, else 1."""
         return self._ask(f"min by (query) (min_over_time(anomaly_exporter_source_up{{{self._jobs}}}[{self._step}]))")
 
     def counters(self) -> list[Series]:
-        """Return the exporter's counters by the hour, as they stand."""
+        """Return the values of the exporter's counters, one each hour."""
         names = (
             "retrains|drift_events|query_errors|cycles|series_dropped|samples_dropped|partial_responses"
             "|incidents_accepted|model_loads"
         )
-        return self._ask(f'last_over_time({{__name__=~"anomaly_exporter_({names})_total",{self._jobs}}}[1h])', _HOUR)
+        return self._ask(f'last_over_time({{__name__=~"anomaly_exporter_({names})_total",{self._jobs}}}[1h])', HOUR)
 
     def gauges(self) -> list[Series]:
-        """Return figures of backtests and times of training, by the day."""
+        """Return quality metrics of backtests and times of training, one each day."""
         names = "backtest_.+|model_trained_timestamp_seconds"
-        return self._ask(f'last_over_time({{__name__=~"anomaly_exporter_({names})",{self._jobs}}}[1d])', _DAY)
+        return self._ask(f'last_over_time({{__name__=~"anomaly_exporter_({names})",{self._jobs}}}[1d])', DAY)
 
     def around(self, incident: Incident) -> tuple[Floats, list[Series]]:
-        """Return times, and value, expected, band, flag and contribution of an entity around one of its incidents."""
-        margin = min(max(incident.seconds, _HOUR), _DAY)
+        """Return times around an incident, and the value, expectation, band, flag and contribution of its entity."""
+        margin = min(max(incident.seconds, HOUR), DAY)
         start, end = incident.start - margin, min(incident.end + margin, self._period.end)
         step = max(self._config.jobs[incident.job].step, (end - start) / _MOST_POINTS)
         times = np.arange(np.ceil(start / step), np.floor(end / step) + 1) * step
@@ -120,12 +119,12 @@ class History:
 
     @property
     def _step(self) -> str:
-        # A range includes both of its ends: a whole step would count a sample that lies on the edge of two in both.
+        # A range includes both of its ends: a whole step would count a sample on the edge between two steps twice.
         return format_duration(self._period.step - 0.001)
 
     def _ask(self, expr: str, step: float | None = None) -> list[Series]:
         step = step or self._period.step
-        # Aligned to the end: what is older than the first whole step is the smaller loss.
+        # Aligned to the end: it is the oldest part of a step that is lost.
         count = int((self._period.end - self._period.start) / step + 1e-6)
         return self._read(self._sources[step], expr, self._period.end - (count - 1) * step, self._period.end, step)
 
@@ -134,7 +133,8 @@ class History:
             frame = source.range(expr, start, end, step)
         except SourceError as error:
             raise ReportError(
-                f"no report: Prometheus at {self._config.prometheus.url} does not tell the past of our metrics: {error}"
+                f"no report: Prometheus at {self._config.prometheus.url} did not return the history of the exporter's "
+                f"metrics: {error}"
             ) from None
         for warning in frame.warnings:
             self.notes[f"Prometheus says that an answer may be partial: {warning}"] = None
@@ -147,6 +147,7 @@ class History:
 
 
 def _series(labels: Sequence[bytes], counts: Sequence[int], times: Floats, values: Floats) -> Iterable[Series]:
+    """Split the samples of all series, which lie one behind the other."""
     at = 0
     for label, count in zip(labels, counts, strict=True):
         names = msgspec.json.decode(label, type=dict[str, str])

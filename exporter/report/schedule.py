@@ -1,4 +1,4 @@
-"""Reports at their time, made by a child process: no cycle waits for one."""
+"""Writes scheduled reports in a child process, so that no cycle waits for a report."""
 
 import shutil
 import subprocess
@@ -6,64 +6,56 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO, Final, Self
+from typing import IO, Final
 
 import structlog
 
+from detectors.units import HOUR, MINUTE
 from exporter.config.sections.service import ReportConfig
 from exporter.observe.metrics import SelfMetrics
+from exporter.report.data import Period
 
 EMPTY: Final = 3
 """Exit code of the command when there is no history to report on."""
-_CHECK: Final = 60.0
-_AGAIN: Final = 3600.0
-_LONGEST: Final = 1800.0
+_CHECK: Final = MINUTE
+"""Seconds between two looks at whether a report is due."""
+_RETRY: Final = HOUR
+_TIMEOUT: Final = 1800.0
 _SETTLED: Final = 300.0
 """Seconds after the end of a period in which its last samples arrive."""
 
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """One report that should be there: the `period` from `start` to `end`."""
+def last_period(schedule: str, now: float) -> Period:
+    """Return the newest week (Monday to Monday) or calendar month, in UTC, that has ended at `now` (Unix seconds)."""
+    today = datetime.fromtimestamp(now - _SETTLED, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    if schedule == "weekly":
+        return Period.until("week", (today - timedelta(days=today.weekday())).timestamp())
+    return Period.until("month", today.replace(day=1).timestamp())
 
-    period: str
-    start: datetime
-    end: datetime
 
-    @classmethod
-    def last(cls, schedule: str, now: float) -> Self:
-        """Return the newest that has ended at `now` (Unix seconds)."""
-        today = datetime.fromtimestamp(now - _SETTLED, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-        if schedule == "weekly":
-            end = today - timedelta(days=today.weekday())
-            return cls("week", end - timedelta(days=7), end)
-        end = today.replace(day=1)
-        return cls("month", (end - timedelta(days=1)).replace(day=1), end)
-
-    @property
-    def name(self) -> str:
-        """Its file."""
-        return f"report-{self.period}-{self.start:%Y-%m-%d}.html"
+def file_name(period: Period) -> str:
+    """Return the name of the report's file, by the first day of the period."""
+    return f"report-{period.name}-{datetime.fromtimestamp(period.start, UTC):%Y-%m-%d}.html"
 
 
 class Reporter:
-    """Makes the newest report that is missing in its folder: after a restart, or a week without us, too.
+    """Writes the newest scheduled report if its file is missing, also after a restart or a week of downtime.
 
     Parameters
     ----------
     config, profile
-        The exporter's own configuration file and profile, for the child.
-    metrics : SelfMetrics
-    clock : callable
-        Unix seconds.
-    command : sequence of str
-        What makes a report.
+        The exporter's own configuration file and profile, for the child process.
+    metrics
+        Counts written, empty and failed reports.
+    clock
+        Returns Unix seconds.
+    command
+        Command that writes a report.
     """
 
     def __init__(
@@ -74,39 +66,31 @@ class Reporter:
         clock: Callable[[], float] = time.time,
         command: Sequence[str] = (sys.executable, "-m", "exporter", "report"),
     ) -> None:
-        self._arguments = ["--config", str(config), *(["--profile", profile] if profile else [])]
+        arguments = ["--config", str(config), *(["--profile", profile] if profile else [])]
+        # The cycles need the processor more than the report does.
+        lower_priority = ["nice", "-n", "10"] if shutil.which("nice") else []
+        self._command = [*lower_priority, *command, *arguments]
         self._metrics, self._clock = metrics, clock
-        # Its processor time is worth less than that of the cycles.
-        self._command = [*(["nice", "-n", "10"] if shutil.which("nice") else []), *command]
         self._child: _Child | None = None
         self._guard, self._closed = threading.Lock(), False
         self._next = 0.0
-        self._empty: Slot | None = None
+        self._empty: Period | None = None
 
     def tick(self, config: ReportConfig | None) -> None:
-        """Begin a report that is due, or see how the one under way is doing; never waits and never raises."""
+        """Start a report that is due, or look after the running child; never waits and never raises."""
         with self._guard:
-            if not self._closed:
-                self._tick(config, time.monotonic())
-
-    def _tick(self, config: ReportConfig | None, now: float) -> None:
-        if self._child is not None:
-            if self._child.ended(now):
-                self._finish(self._child, now)
-        elif config is not None and now >= self._next:
-            self._next = now + _CHECK
-            slot = Slot.last(config.schedule, self._clock())
-            if slot == self._empty:
+            if self._closed:
                 return
-            try:
-                if not (config.path / slot.name).exists():
-                    config.path.mkdir(parents=True, exist_ok=True)
-                    self._child = _Child(slot, config, [*self._command, *self._arguments], now)
-            except OSError as error:
-                self._failed(slot, f"{config.path}: {error.strerror}", now)
+            now = time.monotonic()
+            if self._child is not None:
+                if self._child.ended(now):
+                    self._finish(self._child, now)
+            elif config is not None and now >= self._next:
+                self._next = now + _CHECK
+                self._start(config, now)
 
     def close(self) -> None:
-        """End a report under way, and begin none any more."""
+        """Kill the running child and start no other."""
         with self._guard:
             self._closed = True
             if self._child is not None:
@@ -114,39 +98,51 @@ class Reporter:
                 self._child.close()
                 self._child = None
 
+    def _start(self, config: ReportConfig, now: float) -> None:
+        period = last_period(config.schedule, self._clock())
+        file = config.path / file_name(period)
+        if period == self._empty:
+            return
+        try:
+            if not file.exists():
+                config.path.mkdir(parents=True, exist_ok=True)
+                self._child = _Child(period, file, config.keep, self._command, now + _TIMEOUT)
+        except OSError as error:
+            self._failed(file, f"{config.path}: {error.strerror}", now)
+
     def _finish(self, child: "_Child", now: float) -> None:
         self._child = None
-        child.close()
+        message = child.close()
         if child.code == 0:
             self._metrics.reports.labels("made").inc()
             log.info("report_written", file=str(child.file))
-            child.prune()
+            _delete_old(child.file.parent, child.period.name, child.keep)
         elif child.code == EMPTY:
-            self._empty = child.slot
+            self._empty = child.period
             self._metrics.reports.labels("empty").inc()
-            log.info("report_skipped", period=child.slot.name, why=child.said)
+            log.info("report_skipped", period=child.file.name, why=message)
         else:
-            self._failed(child.slot, child.said, now)
+            self._failed(child.file, message, now)
 
-    def _failed(self, slot: Slot, why: str, now: float) -> None:
-        self._next = now + _AGAIN
+    def _failed(self, file: Path, why: str, now: float) -> None:
+        self._next = now + _RETRY
         self._metrics.reports.labels("failed").inc()
-        log.error("report_failed", report=slot.name, error=why, hint="it is tried again in an hour")
+        log.error("report_failed", report=file.name, error=why, hint="it is tried again in an hour")
 
 
 class _Child:
-    """The process that makes a report."""
+    """The process that writes a report; it is killed at `deadline` (monotonic seconds)."""
 
-    def __init__(self, slot: Slot, config: ReportConfig, command: list[str], now: float) -> None:
-        self.slot, self.file = slot, config.path / slot.name
-        self._keep, self._deadline, self._late = config.keep, now + _LONGEST, False
-        self.said = ""
-        self._words: IO[bytes] = TemporaryFile()  # noqa: SIM115 - lives as long as the process
+    def __init__(self, period: Period, file: Path, keep: int, command: list[str], deadline: float) -> None:
+        self.period, self.file, self.keep = period, file, keep
+        self._deadline, self._late = deadline, False
+        self._stderr: IO[bytes] = TemporaryFile()  # noqa: SIM115 - lives as long as the process
+        end = datetime.fromtimestamp(period.end, UTC).isoformat()
         self._process = subprocess.Popen(  # noqa: S603 - our own command, no shell
-            [*command, "--period", slot.period, "--to", slot.end.isoformat(), "--out", str(self.file)],
+            [*command, "--period", period.name, "--to", end, "--out", str(file)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            stderr=self._words,
+            stderr=self._stderr,
         )
 
     @property
@@ -163,20 +159,20 @@ class _Child:
         self._process.kill()
         self._process.wait()
 
-    def close(self) -> None:
-        """Take in what an ended process said last."""
-        with self._words:
-            self._words.seek(0)
-            lines = self._words.read(65_536).decode("utf-8", "replace").split("\n")
-        self.said = next((line for line in reversed(lines) if line.strip()), f"exit code {self.code}")
+    def close(self) -> str:
+        """Release the files of an ended process; return its last message."""
+        with self._stderr:
+            self._stderr.seek(0)
+            lines = self._stderr.read(65_536).decode("utf-8", "replace").split("\n")
         if self._late:
-            self.said = f"not made within {_LONGEST / 60:.0f} minutes"
+            return f"not written within {_TIMEOUT / MINUTE:.0f} minutes"
+        return next((line for line in reversed(lines) if line.strip()), f"exit code {self.code}")
 
-    def prune(self) -> None:
-        """Delete the oldest reports of this kind."""
-        try:
-            there = sorted(self.file.parent.glob(f"report-{self.slot.period}-????-??-??.html"))
-            for old in there[: -self._keep]:
-                old.unlink(missing_ok=True)
-        except OSError as error:
-            log.warning("reports_not_deleted", folder=str(self.file.parent), error=error.strerror)
+
+def _delete_old(folder: Path, period: str, keep: int) -> None:
+    """Delete all but the newest `keep` reports on weeks, or on months."""
+    try:
+        for old in sorted(folder.glob(f"report-{period}-????-??-??.html"))[:-keep]:
+            old.unlink(missing_ok=True)
+    except OSError as error:
+        log.warning("reports_not_deleted", folder=str(folder), error=error.strerror)

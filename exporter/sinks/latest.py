@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.types import Flags, Key
+from exporter.json_values import finite
 from exporter.pipeline.verdict import Verdict
 
 _NOWHERE: Final = np.empty(0, np.intp)
@@ -80,7 +81,7 @@ def job_json(verdict: Verdict | None) -> dict[str, Any] | None:
 
 def entity_json(verdict: Verdict, row: int, queries: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
     """Return what is known of one entity; `queries` is the PromQL by job and channel."""
-    score, flag, values = _number(verdict.score[row]), bool(verdict.flag[row]), verdict.values[row]
+    score, flag, values = finite(verdict.score[row]), bool(verdict.flag[row]), verdict.values[row]
     expressions = queries.get(verdict.job, {})
     return {
         "query": verdict.job,
@@ -91,26 +92,22 @@ def entity_json(verdict: Verdict, row: int, queries: Mapping[str, Mapping[str, s
         "flag": flag,
         "alert": bool(verdict.alert[row]),
         "flapping": bool(verdict.flapping[row]),
-        "severity": _number(verdict.severity[row]) if flag else None,
+        "severity": finite(verdict.severity[row]) if flag else None,
         "since": _time(verdict.since[row]) if flag else None,
         "judged": _time(verdict.time),
         "channels": [
             {
                 "channel": channel,
                 "expr": expressions.get(channel),
-                "observed": _number(values[at]),
-                "expected": _number(verdict.expected[row, at]),
-                "lower": _number(verdict.lower[row, at]),
-                "upper": _number(verdict.upper[row, at]),
-                "contribution": _number(verdict.contribution[row, at]),
+                "observed": finite(values[at]),
+                "expected": finite(verdict.expected[row, at]),
+                "lower": finite(verdict.lower[row, at]),
+                "upper": finite(verdict.upper[row, at]),
+                "contribution": finite(verdict.contribution[row, at]),
             }
             for at, channel in enumerate(verdict.channels)
         ],
     }
-
-
-def _number(number: float) -> float | None:
-    return float(number) if math.isfinite(number) else None
 
 
 def _time(seconds: float) -> str | None:

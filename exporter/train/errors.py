@@ -1,26 +1,26 @@
-"""What goes wrong in a training."""
+"""Errors of a training."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from exporter.backtest.read_csv import BacktestError
+from exporter.errors import InputError
 from exporter.source.errors import SourceError
 
 
 class TrainError(Exception):
-    """A model cannot be trained or judged now. The message says why and what to do; what is in service stays so."""
+    """A model cannot be trained or evaluated now; the current model stays. The message says why and what to do."""
 
 
 class Unneeded(TrainError):
-    """There is nothing to train or to put in service, and nothing is wrong. The message says why."""
+    """There is nothing to train or to promote, and nothing is wrong. The message says why."""
 
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Turn what goes wrong while samples are read and replayed into a TrainError."""
+    """Turn errors of reading and replaying samples into a TrainError."""
     try:
         yield
     except SourceError as error:
         raise TrainError(f"{error}; train again when the source is well") from None
-    except BacktestError as error:
+    except InputError as error:
         raise TrainError(str(error)) from None

@@ -1,4 +1,4 @@
-"""What is known of the time to learn from: incidents of a file, alerts that were firing, silences."""
+"""Labelled incidents in the training time: incidents of a file, alerts that were firing, silences."""
 
 import re
 from collections.abc import Sequence
@@ -15,15 +15,15 @@ from exporter.config.sections.train import Endpoint
 from exporter.labelled_incidents import LabelledIncident, find_alerts, read_incidents
 from exporter.source.errors import SourceError
 from exporter.train.errors import TrainError
-from exporter.train.http_endpoint import session_to
+from exporter.train.pushgateway import session_to
 
 _QUERY: Final = "query"
-"""Label that our own alerts have beside those of the entity: the job's name."""
+"""Label that our own alerts have in addition to those of the entity: the name of the job."""
 
 
 @dataclass(frozen=True, slots=True)
-class Knowledge:
-    """`events` are left out and to be found, `silences` are left out and count for nothing."""
+class LabelledIncidents:
+    """Both are excluded from training. A model should find `events`; `silences` count neither for nor against it."""
 
     events: Sequence[LabelledIncident]
     silences: Sequence[LabelledIncident]
@@ -51,7 +51,7 @@ class _Silence(msgspec.Struct, frozen=True, rename="camel"):
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """A time in which somebody did not want to hear of something; an expired silence ends when it was expired."""
+    """A silence of Alertmanager; an expired one ends when it was expired."""
 
     start: float
     end: float
@@ -61,15 +61,15 @@ class Silence:
     def concerns(self, key: Key) -> bool:
         """Tell whether it is about this entity of the job: every matcher on a label it has matches, and there is one.
 
-        Matchers on labels it does not have, such as the alert's name, say nothing about it.
+        Matchers on labels that the entity does not have, such as the name of the alert, are ignored.
         """
         own = {**dict(key), _QUERY: self.job}
         about = [matcher for matcher in self.matchers if matcher.name in own]
         return bool(about) and all(matcher.matches(own[matcher.name]) for matcher in about)
 
 
-def read_known(config: Config, job: str, settings: JobConfig, start: float, end: float) -> Knowledge:
-    """Return all that is known of a job from `start` to `end` (Unix seconds). Raises BacktestError, TrainError."""
+def labelled_incidents_of(config: Config, job: str, settings: JobConfig, start: float, end: float) -> LabelledIncidents:
+    """Return the labelled incidents of a job from `start` to `end` (Unix seconds). Raises InputError, TrainError."""
     train = config.train
     events: list[LabelledIncident] = [] if train.incidents is None else [*read_incidents(train.incidents)]
     if train.alerts is not None:
@@ -78,7 +78,7 @@ def read_known(config: Config, job: str, settings: JobConfig, start: float, end:
         except SourceError as error:
             raise TrainError(f"the alerts {train.alerts} cannot be read: {error}; look at train.alerts") from None
     silences = [] if train.alertmanager is None else read_silences(train.alertmanager, job)
-    return Knowledge(_within(events, start, end), _within(silences, start, end))
+    return LabelledIncidents(_within(events, start, end), _within(silences, start, end))
 
 
 def read_silences(endpoint: Endpoint, job: str) -> list[Silence]:

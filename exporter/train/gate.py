@@ -1,4 +1,4 @@
-"""Whether a new model may take the place of the one in service. Margins are stated in docs/training.md."""
+"""Whether a new model may replace the current one. Margins are stated in docs/training.md."""
 
 import math
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ LEAST_JUDGED: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class GateDecision:
-    """What the gate says: every reason against, or one for, and the figures of both models."""
+    """Every reason against the new model, or one for it, and the quality metrics of both models."""
 
     passed: bool
     reason: str

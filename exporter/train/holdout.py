@@ -1,101 +1,68 @@
-"""What a model does with the time that was held back: the live cycle over it, counted against what is known."""
+"""The newest part of the training time, held out to evaluate a new model: where it begins, its replay, the counts."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from detectors.types import Flags, Floats, Key, State
-from exporter.backtest.entity_result import Outcome
-from exporter.backtest.quality import Figures, figures, overall
+from detectors.types import Flags, State
+from exporter.backtest.history import VerdictHistory
+from exporter.backtest.quality import Figures, count, overall
 from exporter.backtest.replay import Progress, replay
+from exporter.config.sections.train import TrainConfig
 from exporter.labelled_incidents import LabelledIncident, label_of
-from exporter.pipeline.verdict import Verdict
-from exporter.train.training_job import Exclusions, TrainingJob
+from exporter.train.errors import TrainError
+from exporter.train.training_job import TrainingJob
 
-_BITS: Final = ("flag", "alert", "ready", "present", "counted")
-_EMPTY: Final = np.empty(0)
+PROBES: Final = 200
+"""Points that are probed to find where the samples begin, before the whole window is read."""
+LONGEST_HELD: Final = 0.5
+"""Largest share of the time to hold out so that it contains enough labelled incidents."""
 
 
-class HoldoutVerdicts:
-    """Verdicts on the held-back time as bits, 5 bytes per entity and column, and between what the values lay.
+def beginning(job: TrainingJob, first: int, last: int) -> int:
+    """Return the step (number since 1970) at which the samples begin. Raises SourceError, TrainError."""
+    if last - first < 2:
+        raise TrainError("the time to train on is shorter than two steps; see --from, --since and train.window")
+    width, coarse, begins = job.config.step, max((last - first) // PROBES, 1), []
+    for query in job.window.queries.values():
+        frame = job.source.range(query, first * width, last * width, coarse * width, job.config.max_series)
+        if len(frame.times):
+            begins.append(round(float(frame.times.min()) / width))
+    if not begins:
+        raise TrainError(
+            "the queries gave no sample in the training window; try them in Prometheus, and look at its retention"
+        )
+    return max(min(begins) - coarse + 1, first)
 
-    `lowest` and `highest`, shape (E, C), are those outside incidents; NaN where there were none.
 
-    Parameters
-    ----------
-    first : int
-        Number of the first column in steps since 1970: the last sample trained on, which is not counted.
-    last : int
-    step : float
-        Seconds.
-    silenced : Exclusions
-        What counts for nothing, neither as an event nor as a false incident.
+def split(first: int, last: int, step: float, events: Sequence[LabelledIncident], config: TrainConfig) -> int:
+    """Return the last step to train on. More is held out where that gives enough labelled incidents to evaluate by.
+
+    Raises TrainError.
     """
-
-    def __init__(self, first: int, last: int, step: float, silenced: Exclusions) -> None:
-        self.first, self.columns, self.step = first, last - first + 1, step
-        self._silenced = silenced
-        self._row: dict[Key, int] = {}
-        self._last: tuple[tuple[Key, ...], NDArray[np.int64]] = (), np.empty(0, np.int64)
-        self.bits = {name: np.zeros((0, self.columns), np.bool_) for name in _BITS}
-        self.lowest: Floats = np.zeros((0, 0))
-        self.highest = self.lowest
-
-    @property
-    def keys(self) -> tuple[Key, ...]:
-        """Entities in the order of the rows."""
-        return tuple(self._row)
-
-    @property
-    def times(self) -> Floats:
-        """Unix seconds of the columns."""
-        return self.step * np.arange(self.first, self.first + self.columns, dtype=np.float64)
-
-    def add(self, verdict: Verdict) -> None:
-        """Take in the verdict of one column."""
-        rows, column = self._rows(verdict.keys, len(verdict.channels)), round(verdict.time / self.step) - self.first
-        there = np.isfinite(verdict.values)
-        found = {
-            "flag": verdict.flag,
-            "alert": verdict.alert,
-            "ready": np.isfinite(verdict.score),
-            "present": there.any(axis=1),
-            "counted": ~self._silenced.concerned(verdict.keys, verdict.time),
-        }
-        for name, bits in found.items():
-            self.bits[name][rows, column] = bits
-        values = np.where(there & ~verdict.flag[:, None], verdict.values, np.nan)
-        self.lowest[rows] = np.fmin(self.lowest[rows], values)
-        self.highest[rows] = np.fmax(self.highest[rows], values)
-
-    def _rows(self, keys: tuple[Key, ...], channels: int) -> NDArray[np.int64]:
-        known, rows = self._last
-        if keys is known:
-            return rows
-        rows = np.array([self._row.setdefault(key, len(self._row)) for key in keys], np.int64)
-        self._last = keys, rows
-        if more := len(self._row) - len(self.lowest):
-            room = np.full((more, channels), np.nan)
-            self.lowest = np.concatenate([self.lowest.reshape(-1, channels), room])
-            self.highest = np.concatenate([self.highest.reshape(-1, channels), room])
-            for name, bits in self.bits.items():
-                self.bits[name] = np.concatenate([bits, np.zeros((more, self.columns), np.bool_)])
-        return rows
+    total = last - first + 1
+    at = last - max(round(config.holdout * total), 1)
+    starts = sorted((each.start for each in events), reverse=True)[: config.gate.least_events]
+    if starts and (wanted := math.floor(starts[-1] / step) - 1) < at:
+        at = max(wanted, last - round(max(LONGEST_HELD, config.holdout) * total))
+    if at <= first:
+        raise TrainError("there are too few samples to hold some back; train when there are more")
+    return at
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What a model made of the held-back time.
+    """The result of a model on the held-out time.
 
     Parameters
     ----------
     figures : Figures
         Of all entities together; `false` are incidents that began outside every event.
     judged : float
-        Share of the samples that got a verdict.
+        Share of the samples that were scored.
     flagged : float
         Share of the samples outside events with an open incident.
     faults, faults_found : int
@@ -109,7 +76,7 @@ class Trial:
     faults_found: int = 0
 
     def numbers(self) -> dict[str, float]:
-        """Return what is worth keeping, by name."""
+        """Return the numbers to keep, by name."""
         of = self.figures
         return {
             "events": of.events,
@@ -132,74 +99,68 @@ class Trial:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HoldoutReplay:
-    """The held-back time of a job, and what is known of it.
+    """Replays the held-out time of a job.
 
     Parameters
     ----------
     make : callable
-        Makes the job anew; it is given what edits its samples.
+        Makes a fresh job; its argument edits the samples of the job.
     first, last : int
-        Steps since 1970 of the last sample trained on and of the newest one.
-    events, silences : sequence of LabelledIncident
-        What should be found; what counts for nothing.
+        Steps since 1970 of the last sample trained on, which is not counted, and of the newest one.
     progress : callable
-        Told how many samples were replayed.
+        Called with the number of samples just replayed.
     """
 
     make: Callable[[Callable[..., None]], TrainingJob]
     first: int
     last: int
-    events: Sequence[LabelledIncident] = ()
-    silences: Sequence[LabelledIncident] = ()
     progress: Progress = field(default=lambda _: None)
 
-    def run(self, state: State, begin: int, edit: Callable[..., None]) -> HoldoutVerdicts:
-        """Let a model that has learnt up to step `begin` judge what followed. Raises SourceError, TrainError."""
+    def run(self, state: State, begin: int, edit: Callable[..., None]) -> VerdictHistory:
+        """Evaluate the samples after step `begin` with the model that has learnt until then.
+
+        Returns the flags from step `first` on. Raises SourceError, TrainError.
+        """
         job = self.make(edit)
         step = job.config.step
-        held = HoldoutVerdicts(self.first, self.last, step, Exclusions(self.silences))
+        times = step * np.arange(self.first, self.last + 1, dtype=np.float64)
+        history = VerdictHistory(times, step, keep=("range",))
         job.go_on(state, begin * step)
         for verdict in replay(job, begin + 1, self.last, self.progress):
             if round(verdict.time / step) >= self.first:
-                held.add(verdict)
-        return held
+                history.add(verdict)
+        return history
 
 
-def counted(name: str, held: HoldoutVerdicts, events: Sequence[LabelledIncident]) -> Trial:
-    """Count what a model found against what is known."""
-    every, times, judged, present, flagged, outside = [], held.times, 0, 0, 0, 0
-    for row, key in enumerate(held.keys):
-        flag, alert, ready, there, counts = (held.bits[bit][row] for bit in _BITS)
-        columns = np.flatnonzero(there & counts)
-        columns = columns[columns > 0]
+def counted(
+    name: str,
+    history: VerdictHistory,
+    events: Sequence[LabelledIncident],
+    silences: Sequence[LabelledIncident] = (),
+) -> Trial:
+    """Count the incidents that a model opened.
+
+    Parameters
+    ----------
+    name : str
+        Of the job.
+    history : VerdictHistory
+        Its first column, the last sample trained on, is not counted.
+    events, silences : sequence of LabelledIncident
+        What should be found; what is neither an event nor a false incident.
+    """
+    every, judged, present, flagged, outside = [], 0, 0, 0, 0
+    for row, key in enumerate(history.keys):
+        columns = np.flatnonzero(history.present[row])
+        silenced, _ = label_of(key, history.times[columns], silences)
+        columns = columns[(silenced == 0) & (columns > 0)]
         if not len(columns):
             continue
-        label, _ = label_of(key, times[columns], events)
+        times, flag, alert = history.times[columns], history.flag[row, columns], history.alert[row, columns]
+        label, _ = label_of(key, times, events)
         clean: Flags = label == 0
-        judged, present = judged + int(ready[columns].sum()), present + len(columns)
-        flagged, outside = flagged + int(flag[columns][clean].sum()), outside + int(clean.sum())
+        judged, present = judged + int(history.ready[row, columns].sum()), present + len(columns)
+        flagged, outside = flagged + int(flag[clean].sum()), outside + int(clean.sum())
         label[0] = np.nan  # one row without label: the figures leave out nothing else
-        every.append(figures(_outcome(key, times[columns], held.step, label, flag[columns], alert[columns])))
+        every.append(count("", times, history.step, flag, alert, label))
     return Trial(overall(name, every, np.nan), judged / max(present, 1), flagged / max(outside, 1))
-
-
-def _outcome(key: Key, times: Floats, step: float, label: Floats, flag: Flags, alert: Flags) -> Outcome:
-    return Outcome(
-        name="",
-        key=key,
-        stamps=(),
-        times=times,
-        step=step,
-        label=label,
-        score=_EMPTY,
-        severity=_EMPTY,
-        expected=_EMPTY,
-        lower=_EMPTY,
-        upper=_EMPTY,
-        flag=flag,
-        alert=alert,
-        top_channel=None,
-        speed=np.nan,
-        channels=(),
-        values=_EMPTY,
-    )

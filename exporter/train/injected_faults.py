@@ -9,15 +9,16 @@ from typing import Final
 import numpy as np
 
 from detectors.types import Batch, Floats, Key
+from detectors.units import HOUR
+from exporter.backtest.history import VerdictHistory
 from exporter.config.sections.job import JobConfig
 from exporter.labelled_incidents import LabelledIncident
-from exporter.train.holdout import HoldoutVerdicts
 
 SIZE: Final = 3.0
 """Ranges of the values in the held-back time by which a fault moves them: to where they never were."""
 LARGEST: Final = 1e300
 """Most by which a fault moves a value, so that it stays finite."""
-LASTS: Final = 3600.0
+LASTS: Final = HOUR
 LEAST: Final = 3
 """Seconds of a fault, less in a short held-back time; least samples, unless it takes more to open an incident."""
 ENTITIES: Final = 20
@@ -36,7 +37,7 @@ class Fault:
     size: Floats  # (C,)
 
 
-def plan(held: HoldoutVerdicts, job: JobConfig, known: Sequence[LabelledIncident]) -> dict[Key, list[Fault]]:
+def plan(held: VerdictHistory, job: JobConfig, known: Sequence[LabelledIncident]) -> dict[Key, list[Fault]]:
     """Choose entities, times and sizes of faults, the same for the same samples; never where an incident is known."""
     length = max(min(math.ceil(LASTS / job.step), held.columns // _APART), LEAST, job.open_after + 1)
     apart = _APART * (length + math.ceil(job.clear_after / job.step))
@@ -49,7 +50,7 @@ def plan(held: HoldoutVerdicts, job: JobConfig, known: Sequence[LabelledIncident
         found = []
         for number, at in enumerate(places):
             first, last = at, min(at + length, held.columns)
-            free = held.bits["present"][row, max(first - 1, 0) : last].all() and last - first == length
+            free = held.present[row, max(first - 1, 0) : last].all() and last - first == length
             busy = [each for each in known if each.concerns(key)]
             begin, end = (held.step * (held.first + first - apart), held.step * (held.first + last + apart))
             if free and not any(each.start <= end and each.end >= begin for each in busy):
@@ -62,7 +63,7 @@ def plan(held: HoldoutVerdicts, job: JobConfig, known: Sequence[LabelledIncident
     return faults
 
 
-def _sizes(held: HoldoutVerdicts, job: JobConfig) -> Floats:
+def _sizes(held: VerdictHistory, job: JobConfig) -> Floats:
     """Return by how much each channel is moved, shape (E, C): what never moves, by its own size."""
     lowest, highest = np.nan_to_num(held.lowest), np.nan_to_num(held.highest)
     level = np.maximum(np.abs(lowest), np.abs(highest))
@@ -90,12 +91,12 @@ class Inject:
                 batch.values[row, :, -1] += fault.size
 
 
-def noticed(held: HoldoutVerdicts, faults: dict[Key, list[Fault]]) -> tuple[int, int]:
+def noticed(held: VerdictHistory, faults: dict[Key, list[Fault]]) -> tuple[int, int]:
     """Return how many faults there were, and how many opened an incident that was not open before."""
     row_of = {key: row for row, key in enumerate(held.keys)}
     total = found = 0
     for key, every in faults.items():
-        flag = held.bits["flag"][row_of[key]] if key in row_of else np.zeros(held.columns, np.bool_)
+        flag = held.flag[row_of[key]] if key in row_of else np.zeros(held.columns, np.bool_)
         for fault in every:
             first, last = fault.first - held.first, fault.last - held.first
             total += 1

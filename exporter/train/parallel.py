@@ -5,7 +5,6 @@ and tasks beside each other do not fight for the cores.
 """
 
 import os
-import random
 import signal
 import threading
 import time
@@ -13,63 +12,21 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
-from typing import Any, Final, Generic, Literal, TypeVar
+from typing import Any, Final, Literal
 
 import joblib
-import numpy as np
 import structlog
 from joblib.externals.loky import get_reusable_executor
-from threadpoolctl import threadpool_limits
 
 from exporter.observe.progress import Bar
+from exporter.train.parallel_task import KILLED, Call, Result, Task, Value
 
 Backend = Literal["loky", "dask", "sequential"]
-Task = TypeVar("Task")
-Value = TypeVar("Value")
-
 TOGETHER: Final = 2
 """Times all tasks left are tried beside each other; from then on each is on its own, so that one which kills its
 process takes no other with it."""
 
-KILLED: Final = "its process was killed each time it ran; where memory is short, give each less to learn: --shards"
-
 log = structlog.get_logger()
-_one_at_a_time = threading.Lock()  # seeds and thread limits are the process's, and a Dask worker may have many threads
-
-
-class SpreadError(Exception):
-    """The tasks cannot be handed out, or not any longer. The message says why and what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Result(Generic[Task, Value]):
-    """What became of one task: its value, or why there is none; `seconds` of wall time where it ran."""
-
-    task: Task
-    value: Value | None = None
-    error: str | None = None
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Call(Generic[Task, Value]):
-    """`function` as it is run everywhere: one thread, the same seeds, errors as results. It can be pickled."""
-
-    function: Callable[[Task], Value]
-
-    def __call__(self, task: Task) -> Result[Task, Value]:
-        """Run it with `task`."""
-        with _one_at_a_time, threadpool_limits(limits=1):
-            random.seed(0)
-            np.random.seed(0)
-            begun = time.perf_counter()
-            try:
-                value = self.function(task)
-            except Exception as error:
-                log.debug("task failed", task=repr(task), exc_info=True)
-                return Result(task, error=f"{type(error).__name__}: {error}", seconds=time.perf_counter() - begun)
-            return Result(task, value, seconds=time.perf_counter() - begun)
 
 
 def spread(

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from exporter import __version__
-from exporter.train.parallel import KILLED, Call, Result, SpreadError, Task, Value
+from exporter.train.parallel_task import KILLED, Call, Result, SpreadError, Task, Value
 
 ANSWER: Final = 10.0
 """Seconds for the scheduler to answer, and for a first worker to be there."""

@@ -1,4 +1,4 @@
-"""The stages of a training: fit a candidate, let the gate judge it, put it in service."""
+"""The stages of a training: fit a candidate, let the gate evaluate it, make it the current model."""
 
 import math
 from dataclasses import dataclass, field, replace
@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Final
 
 from detectors.types import State
+from detectors.units import DAY
 from exporter.backtest.replay import Progress
 from exporter.config.sections.job import JobConfig
 from exporter.config.sections.root import Config
@@ -18,15 +19,14 @@ from exporter.pipeline.cycle import evaluate
 from exporter.pipeline.shard import Shard
 from exporter.source.prometheus import Prometheus
 from exporter.train.errors import TrainError, Unneeded, explained
-from exporter.train.exclusions import Knowledge, read_known
+from exporter.train.exclusions import LabelledIncidents, labelled_incidents_of
 from exporter.train.gate import GateDecision, rule
-from exporter.train.holdout import HoldoutReplay, Trial, counted
+from exporter.train.holdout import HoldoutReplay, Trial, beginning, counted
+from exporter.train.holdout import split as split_at
 from exporter.train.injected_faults import Inject, noticed, plan
-from exporter.train.time_split import beginning
-from exporter.train.time_split import split as split_at
 from exporter.train.training_job import Edit, EditedWindow, Exclusions, TrainingJob, unedited
 
-SHORT: Final = 172_800.0
+SHORT: Final = 2 * DAY
 """Seconds of training in which a detector may not have seen enough of the rhythm of a day to tell a fault from it."""
 AGAINST: Final = "old_generation"
 """Figure that says which switch of the store the model was compared with; 0 for none."""
@@ -45,9 +45,9 @@ class Training:
     start, end : float
         Unix seconds.
     progress : callable
-        Told how many samples were read and judged.
+        Called with the number of samples just read or evaluated.
     version : str
-        The candidate: what `fit` has stored, what is to be judged or put in service.
+        The candidate: the version that `fit` has stored, or that the gate evaluates or promotes.
     """
 
     config: Config
@@ -74,17 +74,17 @@ class Training:
         self.source.close()
 
     @cached_property
-    def known(self) -> Knowledge:
-        """What is known of the time."""
-        return read_known(self.config, self.name, self.job, self.start, self.end)
+    def labelled(self) -> LabelledIncidents:
+        """Labelled incidents and silences in the training time."""
+        return labelled_incidents_of(self.config, self.name, self.job, self.start, self.end)
 
     def fit(self) -> Manifest:
-        """Train on all but the held-back time and store a candidate. Raises TrainError, StoreError."""
+        """Train on all but the held-out time and store a candidate. Raises TrainError, StoreError."""
         with explained():
             step = self.job.step
             first = beginning(self._make(unedited), self.first, self.last)
-            split = split_at(first, self.last, step, self.known.events, self.config.train)
-            left_out = Exclusions([*self.known.events, *self.known.silences])
+            split = split_at(first, self.last, step, self.labelled.events, self.config.train)
+            left_out = Exclusions([*self.labelled.events, *self.labelled.silences])
             job = self._make(left_out, history=(split - first + 1) * step)
             metrics = SelfMetrics()
             for _ in evaluate(
@@ -95,7 +95,7 @@ class Training:
                 should_continue=self._one_more,
             ):
                 pass
-            self._something_was_learnt(job)
+            self._require_fitted(job)
             manifest = self.store.save(
                 job=self.model,
                 detector=job.detector_name,
@@ -115,19 +115,19 @@ class Training:
             self.version = manifest.version
             return manifest
 
-    def waits(self) -> bool:
-        """Tell whether there is a candidate: the one named, else the newest version, unless that is in service."""
+    def has_candidate(self) -> bool:
+        """Tell whether there is a candidate: the version named, else the newest one, unless it is the current model."""
         newest = next((each for each in self.store.versions(self.model) if each.manifest is not None), None)
         if not self.version and newest is not None and not newest.in_service:
             self.version = newest.version
         return bool(self.version)
 
-    def said(self) -> Outcome | None:
-        """Return what the gate has said about the candidate. Raises StoreError."""
+    def gate_decision(self) -> Outcome | None:
+        """Return the decision of the gate about the candidate, None without one. Raises StoreError."""
         return self.store.outcome(self.model, self.version)
 
     def judge(self) -> GateDecision:
-        """Let the gate judge the candidate, and leave beside it what it says. Raises TrainError, StoreError."""
+        """Let the gate evaluate the candidate, and store its decision. Raises TrainError, StoreError."""
         with explained():
             state, manifest = self._load(self.version)
             split = round(manifest.trained_to / self.job.step)
@@ -135,27 +135,28 @@ class Training:
             if self.last <= split:
                 raise TrainError("there is no sample after those it was trained on: nothing to judge it by")
             new, against, old = self._trials(state, split)
-            ruling = rule(new, old, self.job.false_alarms, self.config.train.gate)
-            ruling = replace(ruling, figures={**manifest_figures(manifest), **ruling.figures, AGAINST: against})
+            decision = rule(new, old, self.job.false_alarms, self.config.train.gate)
+            decision = replace(decision, figures={**manifest_figures(manifest), **decision.figures, AGAINST: against})
             learnt = manifest.trained_to - manifest.trained_from
-            if not ruling.passed and learnt < SHORT:
+            if not decision.passed and learnt < SHORT:
                 why = f"it has learnt from {format_duration(learnt)} only; train again when there is more"
-                ruling = replace(ruling, reason=f"{ruling.reason}; {why}")
+                decision = replace(decision, reason=f"{decision.reason}; {why}")
             self.store.judge(
-                self.model, self.version, passed=ruling.passed, reason=ruling.reason, figures=ruling.figures
+                self.model, self.version, passed=decision.passed, reason=decision.reason, figures=decision.figures
             )
-            return ruling
+            return decision
 
     def promote(self) -> None:
-        """Put the candidate in service. Raises Unneeded, StoreError.
+        """Make the candidate the current model. Raises Unneeded, StoreError.
 
-        What it was compared with must still be in service: of two trainings at once the second one is not promoted.
+        The model it was compared with must still be the current one: of two trainings at once, the second is not
+        promoted.
         """
         pointer = self._pointer()
         if pointer is not None and pointer.version == self.version:
             raise Unneeded(f"{self.version} is in service already")
-        said = self.said()
-        if said is not None and said.passed and said.figures.get(AGAINST) != generation_of(pointer):
+        decision = self.gate_decision()
+        if decision is not None and decision.passed and decision.figures.get(AGAINST) != generation_of(pointer):
             raise Unneeded(
                 f"{self.version} is not put in service: another model was since it was judged; "
                 f"judge it again with --stage gate --version {self.version}, or train anew"
@@ -163,28 +164,21 @@ class Training:
         self.store.promote(self.model, self.version)
 
     def _trials(self, state: State, split: int) -> tuple[Trial, int, Trial | None]:
-        """Return what the new model and the old one, if there is one, make of the held-back time."""
-        course = HoldoutReplay(
-            self._make,
-            split,
-            self.last,
-            self.known.events,
-            self.known.silences,
-            self.progress,
-        )
+        """Return the results of the new model and of the current one, if there is one, on the held-out time."""
+        replay = HoldoutReplay(self._make, split, self.last, self.progress)
         against, old = generation_of(self._pointer()), self._in_service()
         models = [(state, split)]
         if old is not None:
             trained_to = round(old[1].trained_to / self.job.step)
             models.append((old[0], min(max(trained_to, self.first), split)))
-        held = [course.run(*model, unedited) for model in models]
-        trials = [counted(self.name, each, self.known.events) for each in held]
+        held = [replay.run(*model, unedited) for model in models]
+        trials = [counted(self.name, each, self.labelled.events, self.labelled.silences) for each in held]
         if trials[0].figures.series_weeks == 0:
             raise TrainError("the held-back time holds no sample: nothing to judge the new model by")
         if trials[0].figures.events < self.config.train.gate.least_events:
-            faults = plan(held[0], self.job, [*self.known.events, *self.known.silences])
+            faults = plan(held[0], self.job, [*self.labelled.events, *self.labelled.silences])
             if faults:
-                again = [course.run(*model, Inject(faults, self.job.step)) for model in models]
+                again = [replay.run(*model, Inject(faults, self.job.step)) for model in models]
                 trials = [
                     replace(trial, faults=total, faults_found=found)
                     for trial, (total, found) in zip(trials, [noticed(each, faults) for each in again], strict=True)
@@ -199,7 +193,7 @@ class Training:
         self.progress(1)
         return True
 
-    def _something_was_learnt(self, job: TrainingJob) -> None:
+    def _require_fitted(self, job: TrainingJob) -> None:
         window = job.window
         if not window.keys:
             if self.shard.count > 1 and isinstance(window, EditedWindow) and window.series:
@@ -219,14 +213,14 @@ class Training:
         return state, manifest
 
     def _in_service(self) -> tuple[State, Manifest] | None:
-        """Return the model in service, None where there is none that could be used: then it cannot be better."""
+        """Return the current model, None where none can be used: the new one then competes with nothing."""
         try:
             return self._load(None)
         except (ModelMissing, ModelRefused):
             return None
 
     def _pointer(self) -> Pointer | None:
-        """Return which model is in service, None where none is or it cannot be made out."""
+        """Return the pointer to the current model, None where there is none or it is refused."""
         try:
             return self.store.current(self.model)
         except ModelRefused:

@@ -10,8 +10,8 @@ import structlog
 
 from exporter.config.sections.root import Config
 from exporter.config.sections.service import LogConfig
+from exporter.json_values import finite_values
 from exporter.models import Store, StoreError
-from exporter.models.signed_records import finite
 from exporter.observe.logs import configure
 from exporter.observe.progress import Bar
 from exporter.pipeline.shard import Shard
@@ -106,24 +106,26 @@ def _staged(task: TrainTask, training: Training, began: float) -> TrainOutcome:
         manifest = training.fit()
         if task.stage == "fit":
             return task.outcome("candidate", "waits for the gate", version=manifest.version, figures=manifest.quality)
-    elif not training.waits():
+    elif not training.has_candidate():
         return task.outcome("skipped", "no candidate waits: the newest model is in service, or there is none")
     if task.stage in {"all", "gate"}:
-        ruling = training.judge()
-        if ruling.passed and task.stage == "gate":
-            return task.outcome("passed", ruling.reason, version=training.version, figures=finite(ruling.figures))
+        decision = training.judge()
+        if decision.passed and task.stage == "gate":
+            return task.outcome(
+                "passed", decision.reason, version=training.version, figures=finite_values(decision.figures)
+            )
     return _promoted(task, training, began)
 
 
 def _promoted(task: TrainTask, training: Training, began: float) -> TrainOutcome:
     """Put the candidate in service, unless the gate was against it."""
-    said = training.said()
+    decision = training.gate_decision()
     kind: Kind = "promoted"
-    if said is not None and not said.passed:
+    if decision is not None and not decision.passed:
         kind = "rejected"
     else:
         training.promote()
-    reason, figures = ("", {}) if said is None else (said.reason, said.figures)
+    reason, figures = ("", {}) if decision is None else (decision.reason, decision.figures)
     return task.outcome(kind, reason, version=training.version, figures=figures, attempted=began, known=task.known)
 
 

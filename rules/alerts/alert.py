@@ -1,4 +1,4 @@
-"""An alert with all that belongs to it: rule, texts, what to do, and the cases that prove it."""
+"""An alert with its rule, texts, runbook section and test cases."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -21,12 +21,12 @@ class Case:
     ----------
     title : str
     series : mapping of str to str
-        Values in promtool's notation, one a minute, by series.
+        Values in the notation of promtool, one per minute, by series.
     at : int
-        Minute at which is looked.
+        Minute at which the alert is checked.
     fires : bool
     description : str, optional
-        Where it differs from the alert's example.
+        Expected description, if it differs from the example of the alert.
     """
 
     title: str
@@ -44,22 +44,22 @@ class Alert:
     ----------
     name, expr : str
     labels : mapping of str to str
-        As they shall be: none of it is a template.
+        Final values, not templates.
     summary, description : Text
     graph : Text
         Path of a graph that shows what happened.
     series : mapping of str to str
-        Labels of the element of `expr` in the cases that fire.
+        Labels of the result of `expr` in the cases that fire.
     meaning, action : str
-        Markdown for the runbook, the same for all alerts of the name.
+        Markdown for the runbook, the same for all alerts of this name.
     cases : tuple of Case
-        At least one fires, and one does not.
+        At least one that fires and one that does not.
     for_, keep_firing_for : float
         Seconds.
     annotations : mapping of str to Text
-        Further ones.
+        Additional annotations.
     detail : str
-        What the runbook says of this job alone, in one line.
+        One line for the runbook that concerns only this job.
     """
 
     name: str
@@ -78,7 +78,7 @@ class Alert:
     detail: str = ""
 
     def rule(self) -> dict[str, Any]:
-        """Return the rule as Prometheus wants it."""
+        """Return the rule in the format of Prometheus."""
         texts = {"summary": self.summary, "description": self.description, **self.annotations}
         made: dict[str, Any] = {"alert": self.name, "expr": self.expr}
         if self.for_:
@@ -90,7 +90,7 @@ class Alert:
         return made
 
     def fired(self, case: Case) -> dict[str, Any]:
-        """Return what promtool shall find in a case that fires."""
+        """Return the alert that promtool expects in a case that fires."""
         description = self.description.example if case.description is None else case.description
         texts = {"summary": self.summary.example, "description": description}
         texts |= {name: text.example for name, text in self.annotations.items()}
@@ -117,13 +117,13 @@ def milliseconds(seconds: float) -> str:
 
 
 def labels(alert: AlertConfig | HealthConfig, alerting: AlertingConfig) -> dict[str, str]:
-    """Return the labels by which an alert finds its way: severity, and who is told."""
+    """Return the labels that route an alert: severity and receivers."""
     told = alerting.told(alert)
     return {"severity": alert.severity, **({"receivers": ",".join(told)} if told else {})}
 
 
 def with_links(alert: Alert, links: LinksConfig) -> Alert:
-    """Add the links to graph, dashboard and runbook, where these are known."""
+    """Add the links to graph, dashboard and runbook that are configured."""
     base = Text("{{ $externalURL }}", EXTERNAL_URL) if links.graph is None else literal(links.graph)
     found = {"graph_url": base + alert.graph}
     if links.dashboard is not None:
@@ -141,5 +141,5 @@ def series(metric: str, /, **labels: str) -> str:
 
 
 def graph(expr: str) -> Text:
-    """Return the path of a graph of an expression that no label completes."""
+    """Return the path of a graph of an expression without labels of the alert."""
     return graph_link(expr, None)

@@ -1,4 +1,4 @@
-"""The alert of a job on its anomalies: observed against expected, since when, which channels."""
+"""The alert on the anomalies of a job: observed and expected values, start, channels."""
 
 import math
 from typing import Final
@@ -11,17 +11,17 @@ from rules.alerts.job_context import AlertedJob
 from rules.alerts.templates import SELECTOR, Text, entity, found, graph_link, joined, literal, picked
 
 DETAILED: Final = 100
-"""Open incidents of a job up to which each alert tells its readings: every one costs three queries per evaluation."""
+"""Most open incidents of a job for which alerts show values: each costs three queries per evaluation."""
 _READINGS: Final = '{__name__=~"anomaly_(expected|flapping|lower|score|upper|value)",%s}'
 _NUMBERS: Final = {"value": 5.0, "expected": 1.0, "lower": 0.5, "upper": 1.5}
 _WORDS: Final = {"value": "observed", "expected": "expected", "lower": "normal from", "upper": "to"}
 _SINCE: Final = "max_over_time(timestamp(anomaly_flag{%s} == 0)[6h:1m])"
-"""The last time without an incident; within the six hours looked at, which cost 360 steps for each alert."""
+"""Last time without an incident within six hours, which costs 360 steps per alert."""
 _LOOKED_BACK: Final = 6 * 60
 
 
 def anomaly(job: AlertedJob) -> Alert:
-    """Return the alert on `anomaly_alert`, or on `anomaly_flag` where the job asks for it or has no other."""
+    """Return the alert on `anomaly_alert`, or on `anomaly_flag` if the job chooses it or does not publish the other."""
     config, wanted = job.config, job.config.alert
     metric = "anomaly_alert" if wanted.metric == "alert" and "alert" in config.publish else "anomaly_flag"
     verdict = job.newest(metric)
@@ -39,20 +39,20 @@ def anomaly(job: AlertedJob) -> Alert:
         series=known,
         meaning=_meaning(job, metric),
         action="Open the graph: `anomaly_value` against `anomaly_lower` and `anomaly_upper`, and what else changed at "
-        "that time. While the exporter or its source is silent the last verdict stands: then see "
-        f"`{names.STALE}` and `{names.DOWN}` first. Too many of these: lower `budget`, or raise `least_deviation`. A "
-        f"level that lasts is adopted as normal after {format_duration(config.max_hold)}.",
+        "that time. While the exporter or its source does not answer, the last result stays: then see "
+        f"`{names.STALE}` and `{names.DOWN}` first. Too many of these alerts: lower `budget`, or raise "
+        f"`least_deviation`. A lasting level is accepted as normal after {format_duration(config.max_hold)}.",
         cases=(
             Case("fires", _readings(job, metric, f"0 1x{over}", f"x{over}"), fired, fires=True),
             Case("stays silent", _readings(job, metric, f"0x{over}", f"x{over}"), fired, fires=False),
             Case(
-                "fires though every second scrape fails",
+                "fires even if every second scrape fails",
                 _readings(job, metric, "0" + " 1 stale" * over, f"x{over}"),
                 fired,
                 fires=True,
             ),
             Case(
-                "stays while nothing is heard",
+                "stays without new results",
                 _readings(job, metric, f"0 1x{over} stale", f"x{over} stale"),
                 silent,
                 fires=True,
@@ -72,9 +72,9 @@ def anomaly(job: AlertedJob) -> Alert:
 
 
 def _readings(job: AlertedJob, metric: str, verdict: str, steady: str) -> dict[str, str]:
-    """Return the series of a case: those of the entity in question, and a neighbour that is in order.
+    """Return the series of a case: those of the anomalous entity, and of a normal one.
 
-    `verdict` has the values of alert and flag, `steady` says how often all others go on.
+    `verdict` holds the values of alert and flag, `steady` the number of repetitions of all others.
     """
     source, neighbour = job.entity("a"), job.entity("b")
     given = {series(metric, **source): verdict}
@@ -92,7 +92,7 @@ def _readings(job: AlertedJob, metric: str, verdict: str, steady: str) -> dict[s
 
 
 def _description(job: AlertedJob, at: int, *, heard: bool) -> Text:
-    """Return the text; its example is that of minute `at`."""
+    """Return the text; its example is for minute `at`."""
     published = job.config.publish
     several = len(job.channels) > 1
     parts = []
@@ -114,7 +114,7 @@ def _description(job: AlertedJob, at: int, *, heard: bool) -> Text:
     parts.append(found(_SINCE, "since {{ .Value | humanizeTimestamp }}, ", since))
     shown = "score {{ .Value | printf `%.3g` }} (above 1 is anomalous)"
     score = '{{ if eq .Labels.__name__ "anomaly_score" }}' + shown + "{{ end }}"
-    old = "no fresh verdict: the last one stands"
+    old = "no new result: this is the last one"
     last = Text("{{ range $r }}" + score + "{{ else }}" + old + "{{ end }}.", "")
     whole = joined([*parts, last])
     ended = "score 9 (above 1 is anomalous)." if heard else f"{old}."
@@ -122,7 +122,7 @@ def _description(job: AlertedJob, at: int, *, heard: bool) -> Text:
 
 
 def _unless_many(job: AlertedJob, text: str) -> str:
-    """Return a template that spares Prometheus the readings when very many alerts fire at once."""
+    """Return a template that queries no values when very many alerts fire at once."""
     flagged = f"sum({job.selector('anomaly_exporter_flagged_ratio')})"
     many = f"{flagged} * sum({job.selector('anomaly_exporter_series')}) > {DETAILED}"
     crowd = f"One of more than {DETAILED} series of this job with an incident; see the graph or the dashboard."
@@ -135,7 +135,7 @@ def _meaning(job: AlertedJob, metric: str) -> str:
     asked = "\n".join(f"    {line}" for expr in config.queries.values() for line in expr.splitlines())
     sent = f"{config.budget:g} per week for the whole job" if metric == "anomaly_alert" else "none, all are sent"
     return (
-        f"The job asks every {format_duration(config.step)}:\n\n{asked}\n\n"
+        f"The job queries every {format_duration(config.step)}:\n\n{asked}\n\n"
         f"* direction {config.direction}, least deviation {config.least_deviation:g}, detector {job.detector}\n"
         f"* alert budget: {sent}\n"
         f"* fires on `{metric}` after {format_duration(config.alert.for_)}, "

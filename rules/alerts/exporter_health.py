@@ -1,4 +1,4 @@
-"""The alerts on the exporter itself: what goes wrong there must not look like calm."""
+"""The alerts on the exporter itself: its failures must not look like normal operation."""
 
 from typing import Final
 
@@ -17,7 +17,7 @@ _OF_JOB: Final = literal(" of ") + label("query", _JOB)
 
 
 def self_alerts(alerting: AlertingConfig, train: TrainConfig) -> tuple[Alert, ...]:
-    """Return the alerts that do not depend on any job."""
+    """Return the alerts that do not depend on a job."""
     common = labels(alerting.health, alerting)
     return (
         _down(alerting.health.scrape_job, common),
@@ -42,14 +42,14 @@ def _down(scrape_job: str, common: dict[str, str]) -> Alert:
         labels=common,
         summary=literal("The anomaly exporter is down") + Text("{{ with $labels.instance }}: {{ . }}{{ end }}", ": a"),
         description=literal(
-            f"Prometheus gets no page from the scrape job {scrape_job}, or has no such target. Nothing new is judged "
-            "meanwhile; what was firing stays."
+            f"Prometheus cannot scrape the job {scrape_job}, or has no such target. No new samples are evaluated; "
+            "alerts that were firing stay."
         ),
         graph=graph(up),
         series=known,
-        meaning="Prometheus scrapes the exporter in vain, or does not scrape it at all.",
-        action="Does the process run, and what does its log end with? Does Prometheus have the target, and is its "
-        "scrape job called as `alerting.health.scrape_job` says? Out of memory: fewer series, or `--shard`.",
+        meaning="Prometheus cannot scrape the exporter, or does not scrape it at all.",
+        action="Does the process run, and how does its log end? Does Prometheus have the target, and is the "
+        "name of its scrape job that in `alerting.health.scrape_job`? Out of memory: fewer series, or `--shard`.",
         cases=(
             Case("fires", {page: "1 0x20"}, 5, fires=True),
             Case("stays silent", {page: "1x20"}, 5, fires=False),
@@ -75,7 +75,7 @@ def _failing(common: dict[str, str]) -> Alert:
         description=literal("More cycles of the last 30 minutes failed or were skipped than succeeded."),
         graph=graph("sum by (query, outcome) (rate(anomaly_exporter_cycles_total[5m]))"),
         series=_JOB,
-        meaning="More cycles of a job fail, or are skipped because the one before still runs, than succeed.",
+        meaning="More cycles of a job fail, or are skipped because the previous one is still running, than succeed.",
         action="`error`: the log's line `cycle_failed` names the reason. `skipped`: a cycle takes longer than `step`; "
         "`anomaly_exporter_stage_duration_seconds` says where the time goes.",
         cases=(
@@ -99,13 +99,13 @@ def _limited(common: dict[str, str]) -> Alert:
         name=names.LIMITED,
         expr="\nor ".join(counted),
         labels=common,
-        summary=literal("Limits keep series from being judged") + _OF_JOB,
-        description=literal("A query returned more than it may; what is beyond the limit is not judged."),
+        summary=literal("Limits exclude series") + _OF_JOB,
+        description=literal("A query returned more than the limit allows; series beyond the limit are not evaluated."),
         graph=graph('sum by (query, reason) (rate(anomaly_exporter_series_dropped_total{reason="limit"}[5m]))'),
         series=_JOB,
-        meaning="The answer to a query was larger than a limit of ours or of the source.",
+        meaning="The answer to a query was larger than a limit of the exporter or of the source.",
         action="Narrow the query, aggregate it, or raise `limits.series`, `limits.samples` or the job's `max_series`. "
-        "`limit_exceeded`: the source itself refuses; see its own limits.",
+        "`limit_exceeded`: the source itself rejected the query; see its own limits.",
         cases=(
             Case("fires", {dropped: "0x5 5+5x60"}, 15, fires=True),
             Case("stays silent", {dropped: "5x60"}, 15, fires=False),
@@ -125,7 +125,7 @@ def _old_model(oldest: float, common: dict[str, str]) -> Alert:
         + " ago.",
         graph=graph("time() - anomaly_exporter_model_trained_timestamp_seconds"),
         series=_JUDGED,
-        meaning=f"The model in service is older than {format_duration(oldest)} (`alerting.health.model_max_age`).",
+        meaning=f"The active model is older than {format_duration(oldest)} (`alerting.health.model_max_age`).",
         action="Does the retraining run, and are its models rejected? See `anomaly_exporter_retrains_total`.",
         cases=(
             Case("fires", {trained: f"{-oldest:g}x60"}, 1, fires=True),
@@ -141,15 +141,15 @@ def _coverage(least: float, common: dict[str, str]) -> Alert:
         name=names.COVERAGE,
         expr=f"min by (query, detector) (avg_over_time(anomaly_exporter_band_coverage_ratio[7d])) < {least:g}",
         labels=common,
-        summary=literal("The bands") + _OF_JOB + " do not hold what is normal",
+        summary=literal("The bands") + _OF_JOB + " do not contain normal samples",
         description=Text("{{ humanizePercentage $value }}", f"{100 * low:.4g}%")
         + literal(f" of the last week's samples lay within the bands, less than {least:.4g}."),
         graph=graph("anomaly_exporter_band_coverage_ratio"),
         series=_JUDGED,
-        meaning="Normal samples lie within the band nearly always. When they do not, the detector has lost its track "
-        "and its scores mean little.",
-        action="Did the data change for good (`AnomalyDrift`)? Then retrain, or give the detector more `history`. Does "
-        "another detector do better in `anomaly-exporter backtest`?",
+        meaning="Normal samples are nearly always within the band. When they are not, the detector no longer fits the "
+        "data and its scores are unreliable.",
+        action="Did the data change permanently (`AnomalyDrift`)? Then retrain, or give the detector more `history`. "
+        "Does another detector do better in `anomaly-exporter backtest`?",
         cases=(
             Case("fires", {covered: f"{low:g}x70"}, 61, fires=True),
             Case("stays silent", {covered: "1x70"}, 61, fires=False),
@@ -171,8 +171,8 @@ def _drift(common: dict[str, str]) -> Alert:
         + literal(" a lasting change in the scores within the last hour."),
         graph=graph(metric),
         series=known,
-        meaning="The scores of the job are distributed differently than before: the data changed, not for a moment.",
-        action="A change that shall be normal: retrain. One that nobody knows of: it may be the incident.",
+        meaning="The distribution of the scores of the job has changed, so the data has changed permanently.",
+        action="If the change is intended, retrain. If nobody knows of a change, it may be the incident.",
         cases=(
             Case("fires", {events: "0x5 1x60"}, 10, fires=True),
             Case("fires at a first event", {events: "_x5 1x60"}, 10, fires=True),
@@ -188,8 +188,8 @@ def _reload(common: dict[str, str]) -> Alert:
         name=names.RELOAD,
         expr="anomaly_exporter_config_last_reload_successful == 0",
         labels=common,
-        summary=literal("The anomaly exporter refuses its configuration"),
-        description=literal("The last good one stays in service; a restart would fail."),
+        summary=literal("The anomaly exporter rejects its configuration"),
+        description=literal("The last valid configuration stays active; a restart would fail."),
         graph=graph("anomaly_exporter_config_last_reload_successful"),
         series={"instance": "a"},
         meaning="The configuration was changed, and the exporter could not load it.",
@@ -209,13 +209,13 @@ def _watchdog(alerting: AlertingConfig) -> Alert:
         name=names.WATCHDOG,
         expr=f"count(max_over_time({up}[5m]) == 1) > 0",
         labels={"severity": "none", **({"receivers": alerting.watchdog} if alerting.watchdog else {})},
-        summary=literal("Alerts find their way"),
-        description=literal("Always firing. Whoever stops hearing it knows that no other alert would arrive either."),
+        summary=literal("Alerts are delivered"),
+        description=literal("Always firing. If it stops arriving, other alerts would not arrive either."),
         graph=graph(up),
         series={},
         meaning="A dead man's switch: it fires while the exporter, Prometheus and Alertmanager all work.",
-        action="None while it fires. Send it to a service that calls when it is missing (`alerting.watchdog`); nobody "
-        "is told of it otherwise.",
+        action="None while it fires. Send it to a service that notifies you when it is missing (`alerting.watchdog`); "
+        "otherwise nobody receives it.",
         cases=(
             Case("fires", {page: "1x20"}, 1, fires=True),
             Case("fires while every second scrape fails", {page: "1 0 " * 10}, 7, fires=True),
@@ -225,7 +225,7 @@ def _watchdog(alerting: AlertingConfig) -> Alert:
 
 
 def _humanized(seconds: float) -> str:
-    """Write seconds as Prometheus' humanizeDuration does."""
+    """Format seconds like humanizeDuration of Prometheus."""
     whole = int(seconds)
     days, hours, minutes, rest = whole // 86400, whole // 3600 % 24, whole // 60 % 60, whole % 60
     if days:

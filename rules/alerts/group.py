@@ -1,4 +1,4 @@
-"""The alert on a group of series in trouble together, which mutes those of its members."""
+"""The alert on a group of series with anomalies at the same time; it mutes the alerts of its members."""
 
 from exporter.exposition import published_names
 from exporter.promql import quote
@@ -9,13 +9,13 @@ from rules.alerts.templates import Text, entity, graph_link, literal
 
 
 def group_labels(job: AlertedJob) -> tuple[str, ...]:
-    """Return the labels of `anomaly_group_score` by which a storm and its members belong together."""
+    """Return the labels of `anomaly_group_score` that the alert of a group shares with those of its members."""
     shown = published_names(job.config.group, frozenset({"query", "detector"}))
     return tuple(name for name in shown if name not in job.ours)
 
 
 def storm(job: AlertedJob) -> Alert:
-    """Return the alert on `anomaly_group_score`; once begun it lasts while two of the group have an incident."""
+    """Return the alert on `anomaly_group_score`; it then stays while two members have an incident."""
     group = group_labels(job)
     shared = dict.fromkeys(published_names(job.config.group, frozenset({"query", "detector"})), "g")
     source = {**shared, **job.judged}
@@ -47,7 +47,7 @@ def storm(job: AlertedJob) -> Alert:
             Case("fires", {own: "0.5 3x20", **troubled}, 3, fires=True),
             Case("stays silent", {own: "1x20", **calm}, 3, fires=False),
             Case(
-                "stays while nothing is heard",
+                "stays without new results",
                 {own: "0.5 3x9 stale", **troubled},
                 60,
                 fires=True,

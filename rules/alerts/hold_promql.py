@@ -1,4 +1,4 @@
-"""PromQL that keeps an alert until its end is known: not while we, the source or a scrape are silent."""
+"""PromQL that keeps an alert firing while the exporter, the source or a scrape fails, until its end is known."""
 
 from collections.abc import Collection
 
@@ -6,35 +6,35 @@ from exporter.promql import selector
 
 
 def recent(expr: str, labels: Collection[str], span: str) -> str:
-    """Return the newest value of `expr` within `span`: a scrape that fails changes nothing.
+    """Return the newest value of `expr` within `span`, so that a failed scrape changes nothing.
 
-    Without `labels`, those that the alert sets itself: what the rule returns and what ALERTS says of it then compare.
+    `labels`, which the alert sets itself, are removed: results of the rule then match those of ALERTS.
     """
     return f"max without ({', '.join(sorted(labels))}) (last_over_time({expr}[{span}]))"
 
 
 def firing(alert: str, job: str, labels: Collection[str]) -> str:
-    """Return what of an alert is firing, as its rule returned it."""
+    """Return the firing series of an alert, as its rule returned them."""
     chosen = selector("ALERTS", alertname=alert, alertstate="firing", query=job)
     return f"max without ({', '.join(sorted(labels))}) ({chosen})"
 
 
 def held(alert: str, job: str, labels: Collection[str], own: str, heard: str) -> str:
-    """Return what is firing and of which nothing is heard, though it may be going on.
+    """Return the firing series without new results, which may still be anomalous.
 
     Parameters
     ----------
     alert, job : str
     labels : collection of str
-        Those that the alert sets itself.
+        Labels that the alert sets itself.
     own : str
-        What has a verdict of its own, so that nothing needs to be remembered.
+        Expression of the series that have a current result.
     heard : str
-        An expression with the label `query` that is there while all of the job is heard of.
+        Expression with the label `query` that has a result while the whole job is reporting.
     """
     return f"(\n  {firing(alert, job, labels)}\n  unless {own}\n  unless on (query) ({heard})\n)"
 
 
 def all_heard(job: str, scrape_job: str) -> str:
-    """Return what is there while the job has verdicts and no exporter is down: a replica may have its entities."""
+    """Return an expression that is true while the job has results and no replica of the exporter is down."""
     return f"{selector('anomaly_flag', query=job)} unless on () ({selector('up', job=scrape_job)} == 0)"

@@ -1,4 +1,4 @@
-"""What the alerts of one job have in common."""
+"""The context that all alerts of one job share."""
 
 import math
 from collections.abc import Mapping
@@ -14,11 +14,11 @@ from rules.alerts.alert import labels, milliseconds
 from rules.alerts.templates import Text, literal
 
 RECENT: Final = 300.0
-"""Seconds for which the newest verdict counts while scrapes fail."""
+"""Seconds for which the newest result counts while scrapes fail."""
 
 
 class AlertedJob:
-    """One job as its alerts see it.
+    """One job, for its alerts.
 
     Parameters
     ----------
@@ -33,9 +33,9 @@ class AlertedJob:
     def __init__(self, name: str, config: JobConfig, alert_name: str, alerting: AlertingConfig) -> None:
         self.name, self.config, self.alert_name, self.alerting = name, config, alert_name, alerting
         self.labels = {**config.alert.labels, **labels(config.alert, alerting)}
-        """Labels that its alerts set."""
+        """Labels that the alerts of the job set."""
         self.ours = frozenset({"alertname", "alertstate", *self.labels})
-        """Labels that a series cannot bring along, because the alert or Prometheus sets them."""
+        """Labels that an alert cannot take from a series, because the alert or Prometheus sets them."""
         self.recent = milliseconds(max(RECENT, config.alert.keep_firing_for))
         self.detector = config.detector if isinstance(config.detector, str) else next(iter(config.detector))
         self.channels = tuple(config.queries)
@@ -46,38 +46,38 @@ class AlertedJob:
         return selector(metric, query=self.name)
 
     def newest(self, metric: str) -> str:
-        """Return the newest verdict there is, though scrapes may fail."""
+        """Return the newest result, even if scrapes fail."""
         return hold_promql.recent(self.selector(metric), self.ours, self.recent)
 
     def firing(self, alert: str) -> str:
-        """Return what of an alert is firing."""
+        """Return the firing series of an alert."""
         return hold_promql.firing(alert, self.name, self.ours)
 
     def held(self, alert: str, own: str, heard: str) -> str:
-        """Return what of an alert is firing though nothing is heard of it."""
+        """Return the firing series of an alert that have no new results."""
         return hold_promql.held(alert, self.name, self.ours, own, heard)
 
     def entity(self, value: str) -> dict[str, str]:
-        """Return the labels of a series of the job for a test; those that make an entity have the given value."""
+        """Return the labels of a series of the job for a test; its entity labels have the given value."""
         several = {"channel"} if len(self.channels) > 1 else set()
         names = ("instance",) if self.config.entity is None else self.config.entity
         shown = published_names(names, frozenset({"query", "detector"} | several))
         return {**dict.fromkeys(shown, value), **self.judged}
 
     def minutes_after(self, minute: int) -> int:
-        """Return the minute at which, in a test, an alert whose cause ended in `minute` is surely over."""
+        """Return the minute of a test at which an alert whose cause ended in `minute` no longer fires."""
         return minute + math.ceil(self.config.alert.keep_firing_for / 60) + 2
 
     @property
     def judged(self) -> dict[str, str]:
-        """The labels that we add to every judged series."""
+        """The labels that the exporter adds to every series."""
         return {"query": self.name, "detector": self.detector}
 
     def known(self, series: Mapping[str, str]) -> dict[str, str]:
-        """Return the labels of a series that its alert has too."""
+        """Return the labels of a series that its alert also has."""
         return {name: value for name, value in series.items() if name not in self.ours}
 
     @cached_property
     def annotations(self) -> dict[str, Text]:
-        """Annotations that the user asks for."""
+        """Annotations from the configuration."""
         return {name: literal(text) for name, text in self.config.alert.annotations.items()}

@@ -1,4 +1,4 @@
-"""The alerts on a job that has less to tell than it should: series that are gone, verdicts that do not come."""
+"""The alerts on missing data of a job: series that have vanished, results that are stale."""
 
 import math
 
@@ -13,11 +13,11 @@ _SUCCESS = "anomaly_exporter_last_success_timestamp_seconds"
 
 
 def vanished(job: AlertedJob, share: float) -> Alert:
-    """Return the alert on `share` of the series being gone, while the job itself is in order."""
+    """Return the alert that fires when a `share` of the series has vanished while the job itself works."""
     ready = job.selector("anomaly_exporter_series")[:-1] + ',state=~"ready|warming"}'
     present = f"sum without (state, detector) ({ready})"
     fresh = f"time() - {job.selector(_SUCCESS)} <= {job.config.withdraw_after:g}"
-    rest = literal(f" series are left, {share:.0%} fewer than in the middle of the last day, or less.")
+    rest = literal(f" series are left, at least {share:.0%} fewer than the median of the last day.")
     known = {"query": job.name}
     here, clock = series("anomaly_exporter_series", **job.judged, state="ready"), series(_SUCCESS, **known)
     late = 40 + math.ceil(job.config.withdraw_after / 60)
@@ -28,20 +28,20 @@ def vanished(job: AlertedJob, share: float) -> Alert:
             f"or {job.held(names.VANISHED, f'({fresh})', fresh)}"
         ),
         labels=job.labels,
-        summary=literal(f"Series of {job.name} are gone"),
+        summary=literal(f"Series of {job.name} have vanished"),
         description=Text("{{ range query " + quote(f"sum({ready})") + " }}{{ .Value }}{{ end }}", "0") + rest,
         graph=graph(job.selector("anomaly_exporter_series")),
         series=known,
-        meaning="The query of the job returns far fewer series than in the middle of the last day, though the source "
-        "answers. What is not there is not judged: no other alert will tell.",
-        detail=f"when {share:.0%} are gone",
+        meaning="The query of the job returns far fewer series than the median of the last day, although the source "
+        "answers. Missing series are not evaluated, so no other alert fires for them.",
+        detail=f"when {share:.0%} have vanished",
         action="Are the targets still scraped, does the metric still have its name and labels? A number that changes "
         "by design, as with autoscaling: set `alert.vanished` of the job to a larger share, or to null.",
         cases=(
             Case("fires", {here: "9x15 0x15", clock: "0+60x30"}, 23, fires=True),
             Case("stays silent", {here: "9x30", clock: "0+60x30"}, 23, fires=False),
             Case(
-                "stays while nothing is heard",
+                "stays without new results",
                 {here: "9x15 0x9 stale", clock: "0+60x24 stale"},
                 60,
                 fires=True,
@@ -63,7 +63,7 @@ def vanished(job: AlertedJob, share: float) -> Alert:
 
 
 def stale(job: AlertedJob) -> Alert:
-    """Return the alert on a job whose scores are withdrawn; it goes to those who look after the exporter."""
+    """Return the alert on a job whose scores are withdrawn; it is routed like the alerts on the exporter."""
     stamp, limit = job.selector(_SUCCESS), job.config.withdraw_after
     known = {"query": job.name}
     clock = series(_SUCCESS, **known)
@@ -76,23 +76,23 @@ def stale(job: AlertedJob) -> Alert:
             f"or absent_over_time({stamp}[{milliseconds(max(limit, RECENT))}])"
         ),
         labels={**job.config.alert.labels, **labels(job.alerting.health, job.alerting)},
-        summary=literal(f"No verdicts from {job.name}"),
+        summary=literal(f"No results from {job.name}"),
         description=literal(
-            f"No cycle has succeeded for {format_duration(limit)}: the scores are withdrawn, nothing is judged. What "
-            "was firing before stays until there is a verdict again."
+            f"No cycle has succeeded for {format_duration(limit)}: the scores are withdrawn. Alerts that were "
+            "firing stay until there are results again."
         ),
         graph=graph(job.selector("anomaly_exporter_cycles_total")),
         series=known,
         meaning="No cycle of the job has succeeded for its `max_age`, or the exporter does not know the job.",
         detail=f"after {format_duration(limit)}",
         action="The exporter's log has a line `cycle_failed` with the reason; `anomaly_exporter_query_errors_total` "
-        "counts them. Does the source answer, is its token valid, was the configuration loaded that these rules were "
-        "made of?",
+        "counts them. Does the source answer, is its token valid, and has the exporter loaded the configuration that "
+        "these rules were generated from?",
         cases=(
             Case("fires", {clock: f"0x{late}"}, late, fires=True),
-            Case("fires when the job was never heard of", {}, late, fires=True),
+            Case("fires for a job without any results", {}, late, fires=True),
             Case("stays silent", {clock: f"0+60x{late}"}, late, fires=False),
-            Case("stays silent though every second scrape fails", {clock: every_second}, late, fires=False),
+            Case("stays silent even if every second scrape fails", {clock: every_second}, late, fires=False),
         ),
         for_=120.0,
     )

@@ -1,4 +1,4 @@
-"""The alerts on models that do not reach service, and on trainings that do not come to an end."""
+"""The alerts on models that cannot be loaded, and on trainings that fail or are overdue."""
 
 from typing import Final
 
@@ -13,7 +13,7 @@ _OF_JOB: Final = literal(" of ") + label("query", _JOB)
 
 
 def model_alerts(train: TrainConfig, common: dict[str, str]) -> tuple[Alert, ...]:
-    """Return the alerts on stored models and their training; silent where there is no store and no training."""
+    """Return the alerts on stored models and their training; without a store they never fire."""
     return _not_taken(common), _training(train.every, common)
 
 
@@ -24,16 +24,15 @@ def _not_taken(common: dict[str, str]) -> Alert:
         expr="min by (query) (anomaly_exporter_model_current) == 0\n"
         "or min by (query) (anomaly_exporter_model_store_up) == 0",
         labels=common,
-        summary=literal("The stored model") + _OF_JOB + " is not taken into service",
-        description=literal("The one that was in service before still judges: the store does not answer, or its model "
-                            "is refused."),
+        summary=literal("The stored model") + _OF_JOB + " is not loaded",
+        description=literal("The previous model stays active: the store does not answer, or its model is rejected."),
         graph=graph("anomaly_exporter_model_current"),
         series=_JOB,
-        meaning="The model store names another model than the one that judges, and that one is refused or cannot catch "
-        "up; or the store does not answer.",
-        action="`anomaly-exporter models verify` says what is wrong, and so does the log: `model_refused`, "
+        meaning="The current model of the model store is not the one loaded: it is rejected or cannot catch up. Or the "
+        "store does not answer.",
+        action="`anomaly-exporter models verify` shows what is wrong, and so does the log: `model_refused`, "
         "`model_catch_up_interrupted`, `model_store_down`. "
-        "`anomaly-exporter models rollback` goes back to the model before.",
+        "`anomaly-exporter models rollback` activates the previous model.",
         cases=(
             Case("fires for a refused model", {current: "0x60", up: "1x60"}, 20, fires=True),
             Case("fires without the store", {current: "1x60", up: "0x60"}, 20, fires=True),
@@ -48,7 +47,7 @@ def _training(every: float | None, common: dict[str, str]) -> Alert:
     failed = series("anomaly_exporter_train_outcome", **_JOB, outcome="failed")
     ended = series("anomaly_exporter_train_timestamp_seconds", **_JOB)
     expr = 'max by (query) (anomaly_exporter_train_outcome{outcome="failed"}) == 1'
-    meaning = "The last training of the job came to no model."
+    meaning = "The last training of the job failed."
     cases = [
         Case("fires", {failed: "1x60"}, 10, fires=True),
         Case("stays silent", {failed: "0x60", ended: "0x60"}, 10, fires=False),
@@ -56,19 +55,19 @@ def _training(every: float | None, common: dict[str, str]) -> Alert:
     if every is not None:
         overdue = 2 * every
         expr += f"\nor time() - max by (query) (anomaly_exporter_train_timestamp_seconds) > {overdue:g}"
-        meaning += f" Or none ended for {format_duration(overdue)}, twice `train.every`."
+        meaning += f" Or none has ended for {format_duration(overdue)}, twice `train.every`."
         cases.append(Case("fires when it is overdue", {failed: "0x60", ended: f"{-overdue:g}x60"}, 10, fires=True))
     return Alert(
         name=names.TRAINING,
         expr=expr,
         labels=common,
-        summary=literal("The training") + _OF_JOB + " needs help",
-        description=literal("It failed, or is overdue. The model in service stays."),
+        summary=literal("The training") + _OF_JOB + " failed or is overdue",
+        description=literal("The current model stays active."),
         graph=graph("time() - anomaly_exporter_train_timestamp_seconds"),
         series=_JOB,
         meaning=meaning,
         action="`anomaly-exporter models show --job NAME` has the reason. Overdue: does the CronJob or the DAG run? A "
-        "training that was rejected is none that failed: its model was no better.",
+        "rejected training is not a failed one: its model was not better.",
         cases=tuple(cases),
         for_=300.0,
     )

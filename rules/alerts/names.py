@@ -1,4 +1,4 @@
-"""Names that are the same tomorrow: of alerts, and of files and objects."""
+"""Stable names of alerts, files and Kubernetes objects."""
 
 import hashlib
 import re
@@ -30,8 +30,8 @@ _LONGEST: Final = 60
 def alert_names(jobs: Iterable[str]) -> dict[str, str]:
     """Return the name of each job's alert, such as `AnomalyNodeCpu` for `node-cpu`; no two are equal.
 
-    Of jobs that differ only in punctuation, `a-b` keeps the plain name; the others get a digest of theirs, so that no
-    job changes another's alert by its place in the file.
+    If jobs differ only in punctuation, `a-b` keeps the plain name and the others get a digest of their name. The order
+    in the file does not matter.
     """
     wanted = {job: _alert_name(job) for job in jobs}
     alike: dict[str, list[str]] = {}

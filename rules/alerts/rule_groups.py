@@ -16,7 +16,7 @@ SELF: Final = "exporter"
 
 
 def groups(config: Config) -> tuple[Group, ...]:
-    """Return the group on the exporter itself, then one for each job; each is a rule file of its own."""
+    """Return the group on the exporter itself, then one per job; each is written to its own rule file."""
     made = [Group("anomaly-exporter", SELF, None, self_alerts(config.alerting, config.train))]
     for job, name in alert_names(config.jobs).items():
         alerts = job_alerts(AlertedJob(job, config.jobs[job], name, config.alerting))
@@ -26,7 +26,7 @@ def groups(config: Config) -> tuple[Group, ...]:
 
 
 def job_alerts(job: AlertedJob) -> tuple[Alert, ...]:
-    """Return the alerts of one job; that of its group comes in the same evaluation as those it mutes."""
+    """Return the alerts of one job; the alert of its group is evaluated together with those it mutes."""
     made = [anomaly(job)]
     if job.config.group:
         made.append(storm(job))

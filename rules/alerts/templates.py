@@ -1,4 +1,4 @@
-"""Text for Prometheus' rule templates, in which `{{` begins an action, together with what it becomes in a test."""
+"""Templates of Prometheus rules, in which `{{` begins an action, each with its result in a test."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ SELECTOR: Final = (
     '{{ $s := "" }}{{ range $k, $v := $labels }}'
     '{{ if ne $k "__name__" }}{{ $s = printf "%s%s=%q," $s $k $v }}{{ end }}{{ end }}'
 )
-"""Sets `$s` to the matchers that find the alert's own series under another metric name."""
+"""Sets `$s` to the matchers that select the series of the alert under another metric name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +21,9 @@ class Text:
     Parameters
     ----------
     template : str
-        What stands in the rule.
+        Text of the rule.
     example : str
-        What Prometheus makes of it for the series of the alert's own test.
+        Result for the series of the test of the alert.
     """
 
     template: str
@@ -35,12 +35,12 @@ class Text:
 
 
 def literal(text: str) -> Text:
-    """Return `text` as it is, whatever it holds and whatever template stands before or behind it."""
+    """Return a Text that renders as `text` exactly, between any templates."""
     return Text(plain(text), text)
 
 
 def plain(text: str) -> str:
-    """Return a template that renders as `text`, whatever it holds and whatever template follows it."""
+    """Return a template that renders as `text` exactly, before any template."""
     return "{{ " + quote(text) + " }}" if "{" in text else text
 
 
@@ -50,7 +50,7 @@ def label(name: str, series: Mapping[str, str]) -> Text:
 
 
 def entity(series: Mapping[str, str]) -> Text:
-    """Return ` name=value` for each label of the series, without those that we add."""
+    """Return ` name=value` for each label of the series, without those that the exporter adds."""
     added = ("__name__", "query", "detector")
     ours = " ".join(f'(ne $k "{name}")' for name in added)
     shown = "".join(f" {name}={series[name]}" for name in sorted(series) if name not in added)
@@ -58,15 +58,15 @@ def entity(series: Mapping[str, str]) -> Text:
 
 
 def found(expr: str, then: str, example: str) -> Text:
-    """Return `then`, a template in which `.` is the sample, for each sample of a query that the matchers `$s` complete.
+    """Return the template `then` for each sample of a query; `.` is the sample.
 
-    `expr` holds `%s` where they go.
+    In `expr`, `%s` is replaced by the matchers `$s`.
     """
     return Text("{{ range query (printf " + quote(expr) + " $s) }}" + then + "{{ end }}", example)
 
 
 def picked(word: str, metric: str, channel: str | None, example: float | None, after: str = ", ") -> Text:
-    """Return `word number` from what was queried into `$r`; nothing where the metric is not there."""
+    """Return `word number` for a metric in the query result `$r`; nothing if it is missing."""
     is_it = f'(eq .Labels.__name__ "{metric}")'
     if channel is not None:
         is_it = f"(and {is_it} (eq .Labels.channel {quote(channel)}))"
@@ -77,12 +77,12 @@ def picked(word: str, metric: str, channel: str | None, example: float | None, a
 
 
 def matchers(series: Mapping[str, str]) -> str:
-    """Return what `$s` is for a series."""
+    """Return the value of `$s` for a series."""
     return "".join(f"{name}={quote(series[name])}," for name in sorted(series) if name != "__name__")
 
 
 def graph_link(expr: str, series: Mapping[str, str] | None) -> Text:
-    """Return the path of a graph of `expr`; with a series, `expr` holds `%s` for its matchers."""
+    """Return the path of a graph of `expr`; with a series, `%s` in `expr` is replaced by its matchers."""
     if series is None:
         return Text("{{ graphLink " + quote(expr) + " }}", _graph_path(expr))
     return Text(
@@ -91,7 +91,7 @@ def graph_link(expr: str, series: Mapping[str, str] | None) -> Text:
 
 
 def joined(texts: Iterable[Text]) -> Text:
-    """Return the texts one after the other."""
+    """Return the concatenated texts."""
     whole = Text("", "")
     for text in texts:
         whole += text

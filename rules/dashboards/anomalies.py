@@ -1,4 +1,4 @@
-"""What the dashboard *Anomalies* shows: the fleet, one entity, groups and jobs."""
+"""The panels of the dashboard *Anomalies*: the fleet, one entity, groups and jobs."""
 
 from typing import Final
 
@@ -24,13 +24,13 @@ _CHOSEN: Final = '{query=~"$query", $label=~"$value"}'
 _ENTITY: Final = "{${entity:raw}}"
 _CHANNEL: Final = '{${entity:raw}, channel="$channel"}'
 _TOP: Final = f"topk(25, max_over_time(anomaly_score{_CHOSEN}[$__range] @ end()) >= 0)"
-"""The entities whose scores were highest in the time shown; those without any verdict are left out."""
+"""The entities with the highest scores in the time range; those without a score are left out."""
 ENTITY: Final = "Entity $entity"
 _BOUNDS: Final = ("0.3", "0.6", "1", "2", "5", "+Inf")
 
 
 def variables() -> list[QueryVariable]:
-    """Return the choices that lead from the fleet to one entity and channel."""
+    """Return the variables that select one entity and channel of the fleet."""
     found = f"query_result(topk(100, max_over_time(anomaly_score{_CHOSEN}[$__range]) >= 0))"
     channels = '{__name__=~"anomaly_(value|expected|lower)", ${entity:raw}}'
     return [
@@ -42,14 +42,14 @@ def variables() -> list[QueryVariable]:
 
 
 def incidents(panels: list[Panel]) -> AnnotationQuery:
-    """Return the incidents of the chosen entity, as shaded times in these panels."""
+    """Return the annotation that shades the incidents of the selected entity in these panels."""
     made = AnnotationQuery().name("Incidents").datasource(SOURCE).enable(True).icon_color("red")
     among = AnnotationPanelFilter().ids([panel.build().id_val or 0 for panel in panels])
     return made.expr(f"anomaly_flag{_ENTITY} == 1").filter(among)
 
 
 def shown() -> dict[str, list[Panel]]:
-    """Return the panels by heading; the widths of a line add up to the whole."""
+    """Return the panels by heading; the widths of a row add up to the full width."""
     return {"Fleet": _fleet(), ENTITY: _entity(), "Groups and jobs": _jobs()}
 
 
@@ -108,13 +108,13 @@ def _jobs() -> list[Panel]:
 
 
 def _counts() -> str:
-    """Return cumulated counts by upper bound, as a histogram has them; those without a verdict are in none."""
+    """Return cumulative counts by upper bound, as in a histogram; entities without a score are not counted."""
     counts = (f'label_replace(sum(anomaly_score{_CHOSEN} <= bool {at}), "le", "{at}", "", "")' for at in _BOUNDS)
     return "\nor ".join(counts)
 
 
 def _sum_or_none(metric: str) -> str:
-    """Return the sum of a metric that only those have whom it concerns: 0 where nobody does, absent without a page."""
+    """Return the sum of a metric that only some entities have: 0 if none has it, absent if nothing is scraped."""
     return f"sum({metric}{_CHOSEN}) or 0 * sum(anomaly_flag{_CHOSEN})"
 
 

@@ -1,4 +1,4 @@
-"""Grafana dashboards: what is unusual, and how the exporter itself is doing. The JSON is the same for all jobs."""
+"""The Grafana dashboards: anomalies, and the health of the exporter. The JSON is the same for all jobs."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -30,7 +30,7 @@ def files(config: Config, _: Sequence[Group]) -> dict[str, str]:
 
 
 def _dashboard(title: str, uid: str, rows: dict[str, list[Panel]], config: Config) -> Dashboard:
-    """Return a dashboard of panels below their headings; the alerts' links set its variable `query`."""
+    """Return a dashboard of panels under headings; the links of alerts set its variable `query`."""
     made = Dashboard(title).uid(uid).description(_GENERATED).tags([TAG]).readonly().timezone("browser")
     made.time("now-6h", "now").refresh("1m").tooltip(DashboardCursorSync.CROSSHAIR).link(link("Dashboards"))
     if config.alerting.links.runbook is not None:

@@ -1,4 +1,4 @@
-"""What the dashboard *Anomaly exporter health* shows: cycles, source, series, models, backtests, notices, process."""
+"""The panels of the dashboard *Anomaly exporter health*: cycles, source, series, models, backtests, process."""
 
 from typing import Final
 
@@ -11,7 +11,7 @@ _QUERY: Final = "{{query}}"
 
 
 def shown(scrape_job: str) -> dict[str, list[Panel]]:
-    """Return the panels by heading; the widths of a line add up to the whole.
+    """Return the panels by heading; the widths of a row add up to the full width.
 
     `scrape_job` is the job under which Prometheus scrapes the exporter.
     """

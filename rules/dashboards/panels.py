@@ -1,4 +1,4 @@
-"""The panels, variables and links of which our dashboards are made, with grafana-foundation-sdk."""
+"""Panels, variables and links of our dashboards, built with grafana-foundation-sdk."""
 
 from collections.abc import Sequence
 from typing import Final, TypeVar
@@ -11,12 +11,12 @@ from grafana_foundation_sdk.models.heatmap import HeatmapColorMode
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 TAG: Final = "anomaly-exporter"
-"""By this tag our dashboards find one another."""
+"""Tag by which our dashboards link to each other."""
 ANOMALIES: Final = "anomalies"
-"""Name of a dashboard's file, and of the dashboard in addresses: `https://grafana.example.com/d/anomalies`."""
+"""Name of the file of a dashboard, and of the dashboard in URLs: `https://grafana.example.com/d/anomalies`."""
 SOURCE: Final = model.DataSourceRef(type_val="prometheus", uid="${datasource}")
 AUTO: Final = "__auto"
-"""Legend: the labels in which the series differ."""
+"""Legend: the labels that differ between the series."""
 FULL: Final = 24
 """Columns of a dashboard."""
 
@@ -29,7 +29,7 @@ Query = tuple[str, str]
 def graph(
     title: str, text: str, *queries: Query, unit: str = "short", width: int = 8, stacked: bool = False
 ) -> timeseries.Panel:
-    """Return lines over time; `text` says what to look for."""
+    """Return a graph over time; `text` describes what to look for."""
     panel = _asking(timeseries.Panel(), title, text, queries, width).unit(unit).fill_opacity(20.0 if stacked else 0.0)
     panel.line_width(1.0).show_points(common_model.VisibilityMode.NEVER)
     panel.tooltip(common.VizTooltipOptions().mode(common_model.TooltipDisplayMode.MULTI))
@@ -41,7 +41,7 @@ def graph(
 
 
 def number(title: str, text: str, *queries: Query, unit: str = "short", width: int = 4, bad: float = 0) -> stat.Panel:
-    """Return the newest values; red from `bad` on, or with a negative `bad` below its amount, or with 0 never."""
+    """Return the newest values; red from `bad` on, with a negative `bad` below its absolute value, with 0 never."""
     panel = _asking(stat.Panel(), title, text, queries, width, height=4, instant=True).unit(unit)
     panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"])).color_mode(
         common_model.BigValueColorMode.VALUE if bad else common_model.BigValueColorMode.NONE
@@ -51,11 +51,11 @@ def number(title: str, text: str, *queries: Query, unit: str = "short", width: i
 
 
 def rows(title: str, text: str, *queries: Query, width: int = FULL, sort: str = "") -> table.Panel:
-    """Return a table with a row for each series and a column for each query, which its legend names."""
+    """Return a table with a row per series and a column per query, named by its legend."""
     panel = _asking(table.Panel(), title, text, queries, width, instant=True, form=PromQueryFormat.TABLE)
     names = {f"Value #{chr(ord('A') + at)}": legend for at, (_, legend) in enumerate(queries)}
     if len(queries) == 1:
-        names["Value"] = queries[0][1]  # a single query's values have no letter
+        names["Value"] = queries[0][1]  # the values of a single query have no letter
     panel.with_transformation(model.DataTransformerConfig(id_val="merge", options={}))
     hidden = {"Time": True, "__name__": True}
     panel.with_transformation(
@@ -78,7 +78,7 @@ def heat(title: str, text: str, query: Query, *, buckets: bool, width: int = 12)
 
 
 def timeline(title: str, text: str, *queries: Query, width: int = 12) -> state_timeline.Panel:
-    """Return when something was 1."""
+    """Return a timeline of when a query was 1."""
     panel = _asking(state_timeline.Panel(), title, text, queries, width)
     states = {"0": ("no", "transparent"), "1": ("yes", "red")}
     shown = {state: model.ValueMappingResult(text=word, color=colour) for state, (word, colour) in states.items()}
@@ -87,7 +87,7 @@ def timeline(title: str, text: str, *queries: Query, width: int = 12) -> state_t
 
 
 def banded(panel: timeseries.Panel, lower: str, upper: str) -> timeseries.Panel:
-    """Fill the space between two series, and leave out their own lines."""
+    """Fill the area between two series and hide their lines."""
     line = model.DynamicConfigValue(id_val="custom.lineWidth", value=0)
     fill = [("custom.fillBelowTo", lower), ("custom.fillOpacity", 25)]
     panel.override_by_name(lower, [line])
@@ -101,12 +101,12 @@ def above(panel: timeseries.Panel, limit: float) -> timeseries.Panel:
 
 
 def source() -> dashboard.DatasourceVariable:
-    """Return the choice of the Prometheus that is asked."""
+    """Return the variable that selects the Prometheus data source."""
     return dashboard.DatasourceVariable("datasource").label("Data source").type("prometheus")
 
 
 def choice(name: str, label: str, query: str, *, several: bool = True, regex: str = "") -> dashboard.QueryVariable:
-    """Return a choice of what a query of Grafana's Prometheus data source finds; of `several`, all at first."""
+    """Return a variable with the results of a query; with `several`, all are selected at first."""
     made = dashboard.QueryVariable(name).label(label).datasource(SOURCE).query(query).regex(regex)
     made.refresh(model.VariableRefresh.ON_TIME_RANGE_CHANGED)
     if several:
@@ -116,7 +116,7 @@ def choice(name: str, label: str, query: str, *, several: bool = True, regex: st
 
 
 def link(title: str, url: str = "") -> dashboard.DashboardLink:
-    """Return a link to an address, or to our other dashboards, which take over time and choices."""
+    """Return a link to a URL, or to our other dashboards with the same time range and variables."""
     made = dashboard.DashboardLink(title).keep_time(not url).include_vars(not url)
     if url:
         return made.type(model.DashboardLinkType.LINK).url(url).icon("doc").target_blank(True)
@@ -134,7 +134,7 @@ def _asking(
     instant: bool = False,
     form: PromQueryFormat = PromQueryFormat.TIME_SERIES,
 ) -> P:
-    """Give a panel its title, its place and its queries."""
+    """Set title, size and queries of a panel."""
     for at, (expr, legend) in enumerate(queries):
         query = prometheus.Dataquery().expr(expr).legend_format(legend).format(form).ref_id(chr(ord("A") + at))
         panel.with_target(query.instant() if instant else query.range())

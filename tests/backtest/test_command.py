@@ -8,8 +8,6 @@ import pytest
 
 from tests.support.command import backtest
 
-HOUR = 3600
-
 
 def rows(path):
     with path.open(newline="") as file:
@@ -97,13 +95,13 @@ def test_an_incidents_file_labels_the_entities_by_name(folder, tmp_path):
 
 def test_a_detector_that_never_gave_a_verdict_is_said_aloud(put):
     path = put("a.csv", timestamp=[0, 60, 120], v=[1, 2, 3])
-    assert "no verdict at all for 1 of 1 entities (a)" in backtest("--data", path).stderr
+    assert "no score at all for 1 of 1 entities (a)" in backtest("--data", path).stderr
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "nothing to judge: give --data FILE|DIR"),
+        ([], "nothing to evaluate: give --data FILE|DIR"),
         (["--data", "DATA", "--since", "7d"], "--from, --to and --since are for samples from Prometheus"),
         (["--data", "DATA", "--job", "x"], "give it with --config FILE"),
         (["--data", "DATA", "--set", "budget"], "--set budget: write KEY=VALUE"),

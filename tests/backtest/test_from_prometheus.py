@@ -8,7 +8,7 @@ import pytest
 import structlog
 from typer.testing import CliRunner
 
-from exporter.backtest.history import Record
+from exporter.backtest.history import VerdictHistory
 from exporter.backtest.replay import make_job, replay
 from exporter.backtest.run_prometheus import file_names
 from exporter.cli.main import cli
@@ -36,7 +36,7 @@ def source_of(rows):
 
 def test_reading_a_day_at_once_changes_no_verdict_and_asks_less():
     direct, behind = source_of(200), source_of(200)
-    one, other = Record(50 * STEP, STEP, 150), Record(50 * STEP, STEP, 150)
+    one, other = (VerdictHistory(STEP * np.arange(50.0, 200.0), STEP) for _ in range(2))
     job, metrics = make_job("job", JobConfig(expr="q", window=1200.0), direct, hold=True), SelfMetrics()
     for minute in range(50, 200):
         for verdict in evaluate(job, minute * STEP, Telemetry(metrics, {}), metrics):

@@ -5,29 +5,28 @@ import math
 import numpy as np
 import pytest
 
-from exporter.backtest.entity_result import Outcome
+from detectors.units import HOUR, WEEK
+from exporter.backtest.entity_result import EntityResult
+from exporter.backtest.history import VerdictHistory
 from exporter.backtest.quality import figures, leading, overall
-from exporter.backtest.read_csv import BacktestError
+from exporter.errors import InputError
 from exporter.labelled_incidents import label_of, read_incidents
 
-STEP = 3600.0
+STEP = HOUR
 
 
-def outcome(label, flag, alert=()):
+def result(label, flag, alert=()):
     rows = len(flag)
-    on = np.array([mark == "x" for mark in flag])
-    alerts = np.array([mark == "x" for mark in alert]) if alert else np.zeros(rows, bool)
-    none = np.full(rows, np.nan)
+    history = VerdictHistory(STEP * np.arange(rows), STEP, [()])
+    history.flag[0] = [mark == "x" for mark in flag]
+    history.alert[0] = [mark == "x" for mark in alert] if alert else False
     label = None if label is None else np.array([{"-": 0.0, "x": 1.0, " ": np.nan}[mark] for mark in label])
-    return Outcome(
-        "e", (), [""] * rows, STEP * np.arange(rows), STEP, label, none, none, none, none, none, on, alerts, None, 1.0,
-        ("value",), none[None],
-    )  # fmt: skip
+    return EntityResult(history, 0, np.arange(rows), "e", [""] * rows, history.times, label, 1.0)
 
 
 def test_events_found_and_false_alarms():
     found = figures(
-        outcome(
+        result(
             "  ---xxxx-----xx----xx--",
             "xx" + "---" + "--xx" + "xx---" + "--" + "-x--" + "-x" + "--",
             "--" + "---" + "---x" + "-----" + "--" + "-x--" + "--" + "--",
@@ -38,24 +37,24 @@ def test_events_found_and_false_alarms():
     assert found.precision == pytest.approx(2 / 3)
     assert found.f1 == pytest.approx(2 / 3)
     assert found.time_to_detect == 1.5 * STEP
-    assert found.series_weeks == pytest.approx(21 * STEP / 604800)
+    assert found.series_weeks == pytest.approx(21 * STEP / WEEK)
     assert found.false_per_series_week == pytest.approx(1 / found.series_weeks)
     assert found.alerts_per_week == pytest.approx(2 / found.weeks)
 
 
 def test_a_short_break_does_not_make_two_incidents():
-    assert figures(outcome(None, "xx-xx--xx---x")).openings == 3
+    assert figures(result(None, "xx-xx--xx---x")).openings == 3
 
 
 def test_without_labels_nothing_is_claimed_about_finding():
-    found = figures(outcome(None, "--x--"))
-    assert found.openings_per_series_week == pytest.approx(604800 / (4 * STEP))
+    found = figures(result(None, "--x--"))
+    assert found.openings_per_series_week == pytest.approx(WEEK / (4 * STEP))
     for name in ("recall", "precision", "f1", "time_to_detect", "false_per_series_week"):
         assert math.isnan(getattr(found, name))
 
 
 def test_a_false_alarm_without_any_event_costs_precision_and_not_recall():
-    found = figures(outcome("-" * 20, "-" * 18 + "x-"))
+    found = figures(result("-" * 20, "-" * 18 + "x-"))
     assert found.precision == 0.0
     assert math.isnan(found.recall)
 
@@ -67,9 +66,9 @@ def test_marked_history_does_not_count_and_otherwise_the_first_rows():
 
 
 def test_the_overall_alert_rate_is_that_of_all_entities_together():
-    every = [figures(outcome(None, "-" * 10, "--x" + "-" * 7)) for _ in range(4)]
+    every = [figures(result(None, "-" * 10, "--x" + "-" * 7)) for _ in range(4)]
     total = overall("job", every, 1.0)
-    assert total.alerts_per_week == pytest.approx(4 / (9 * STEP / 604800))
+    assert total.alerts_per_week == pytest.approx(4 / (9 * STEP / WEEK))
 
 
 def test_incidents_label_the_entities_they_match(tmp_path):
@@ -102,7 +101,7 @@ def test_incidents_label_the_entities_they_match(tmp_path):
 def test_a_bad_incidents_file_is_a_clear_error(tmp_path, text, message):
     path = tmp_path / "incidents.yml"
     path.write_text(text)
-    with pytest.raises(BacktestError) as caught:
+    with pytest.raises(InputError) as caught:
         read_incidents(path)
     assert message in str(caught.value)
     assert str(path) in str(caught.value)

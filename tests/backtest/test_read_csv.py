@@ -5,7 +5,9 @@ import re
 import numpy as np
 import pytest
 
-from exporter.backtest.read_csv import BacktestError, moment, read_file, read_folder
+from exporter.backtest.read_csv import read_file, read_folder
+from exporter.config.values import moment
+from exporter.errors import InputError
 
 
 def test_a_file_becomes_channels_times_and_labels(put):
@@ -45,7 +47,7 @@ def test_a_file_becomes_channels_times_and_labels(put):
 def test_bad_content_is_one_error_that_names_file_and_column(tmp_path, text, message):
     path = tmp_path / "a.csv"
     path.write_text(text)
-    with pytest.raises(BacktestError, match=re.escape(message)) as caught:
+    with pytest.raises(InputError, match=re.escape(message)) as caught:
         read_file(path)
     assert str(caught.value).startswith(str(path))
     assert "\n" not in str(caught.value)
@@ -61,19 +63,19 @@ def test_bad_content_is_one_error_that_names_file_and_column(tmp_path, text, mes
 )
 def test_a_broken_file_is_one_error(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(BacktestError, match=message):
+    with pytest.raises(InputError, match=message):
         read_file(tmp_path / name)
 
 
 def test_a_folder_without_data_and_an_entity_with_two_files_are_refused(put, tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(BacktestError, match=r"no \.csv or \.csv\.gz file here"):
+    with pytest.raises(InputError, match=r"no \.csv or \.csv\.gz file here"):
         read_folder(tmp_path / "empty")
-    with pytest.raises(BacktestError, match="No such file"):
+    with pytest.raises(InputError, match="No such file"):
         read_folder(tmp_path / "none.csv")
     put("a.csv", timestamp=[1], v=[1])
     path = put("a.csv.gz", timestamp=[1], v=[1])
-    with pytest.raises(BacktestError, match="second file of the entity 'a'"):
+    with pytest.raises(InputError, match="second file of the entity 'a'"):
         read_folder(path.parent)
 
 

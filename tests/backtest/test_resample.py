@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.backtest.read_csv import BacktestError, Series
+from exporter.backtest.read_csv import Series
 from exporter.backtest.resample import group, place, usual_step
+from exporter.errors import InputError
 
 
 def series(name, times, values=None, channels=("v",)):
@@ -16,7 +17,7 @@ def series(name, times, values=None, channels=("v",)):
 
 def test_the_step_is_the_median_distance_of_later_rows():
     assert usual_step(series("a", [0, 60, 60, 120, 100, 160, 900])) == 60.0
-    with pytest.raises(BacktestError, match="a: fewer than two different timestamps"):
+    with pytest.raises(InputError, match="a: fewer than two different timestamps"):
         usual_step(series("a", [5, 5]))
 
 
@@ -67,5 +68,5 @@ def test_files_with_the_same_clock_and_channels_are_judged_together():
 
 
 def test_a_date_far_off_is_an_error_and_not_a_lack_of_memory():
-    with pytest.raises(BacktestError, match="a: 3 rows lie on 16666668 points at the step of 1m; is there a wrong"):
+    with pytest.raises(InputError, match="a: 3 rows lie on 16666668 points at the step of 1m; is there a wrong"):
         group([series("a", [0, 60, 1e9])], 60.0)

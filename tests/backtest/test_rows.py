@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.backtest.read_csv import BacktestError, Series
+from exporter.backtest.read_csv import Series
 from exporter.backtest.replay import replay_group
 from exporter.backtest.resample import by_rows, even, group
 from exporter.config.sections.job import JobConfig
+from exporter.errors import InputError
 
 STEP, START, ROWS = 60.0, 1_000_020.0, 150
 FIELDS = ("score", "severity", "flag", "alert", "expected", "lower", "upper")
@@ -106,5 +107,5 @@ def test_a_gap_does_not_begin_the_entity_anew():
 def test_a_date_far_off_is_an_error_here_too():
     times = times_of(4)
     times[-1] += 1e9
-    with pytest.raises(BacktestError, match=r"a: 150 rows lie on .* is there a wrong timestamp"):
+    with pytest.raises(InputError, match=r"a: 150 rows lie on .* is there a wrong timestamp"):
         group([series(times)], None)

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from exporter.backtest.entity_result import Run, outcome
+from exporter.backtest.entity_result import EntityResult, Run
 from exporter.backtest.quality import Figures, figures, overall
 from exporter.backtest.read_csv import Series
 from exporter.backtest.replay import replay_group
@@ -34,14 +34,14 @@ def run_of(**changes):
     config = JobConfig.model_validate({"expr": "q", "window": "60m", "detector": "robust", **changes})
     record = replay_group("job", config, only, 1)
     outcomes = [
-        outcome(record, row, only.slots[row], each.name, each.stamps, times, STEP, each.label, 1.0)
+        EntityResult(record, row, only.slots[row], each.name, each.stamps, times, each.label, 1.0)
         for row, each in enumerate(every)
     ]
-    return Run(config, record, times, outcomes, only.slots, 0)
+    return Run(config, record, outcomes, 0)
 
 
 def figures_of(run):
-    return overall("job", [figures(each) for each in run.outcomes], 1.0)
+    return overall("job", [figures(each) for each in run.results], 1.0)
 
 
 @pytest.mark.parametrize(
@@ -57,14 +57,14 @@ def figures_of(run):
 def test_the_setting_of_the_run_gives_the_flags_and_alerts_of_the_run(changes):
     run = run_of(**changes)
     ((flag, alert),) = decided(run, [(run.config.false_alarms, run.config.least_deviation)])
-    np.testing.assert_array_equal(flag, run.record.flag)
-    np.testing.assert_array_equal(alert, run.record.alert)
+    np.testing.assert_array_equal(flag, run.history.flag)
+    np.testing.assert_array_equal(alert, run.history.alert)
     assert flag.any()
 
 
 def test_a_least_deviation_gives_the_flags_of_a_run_made_with_it_where_nothing_is_learnt_otherwise():
     ((flag, _),) = decided(run_of(), [(1.0, 20.0)])
-    np.testing.assert_array_equal(flag, run_of(least_deviation=20.0).record.flag)
+    np.testing.assert_array_equal(flag, run_of(least_deviation=20.0).history.flag)
 
 
 def test_trials_cover_lines_and_the_deviations_of_false_incidents_and_the_advice_names_the_best():

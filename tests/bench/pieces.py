@@ -12,7 +12,6 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.demo.servers import PrometheusServer
-from detectors.isolation_forest.closed_form import isolation_score
 from detectors.types import Key
 from exporter.observe.metrics import SelfMetrics
 from exporter.pipeline.verdict import Verdict
@@ -26,6 +25,7 @@ from tests.bench.peer import answer
 from tests.bench.quality import forest_score, rank_agreement
 from tests.bench.report import Row, alternate, say, seconds
 from tests.support.half_space import against_river
+from tests.support.isolation import isolation_score
 
 Parsed = dict[Key, np.ndarray]
 

@@ -105,12 +105,12 @@ def test_a_profile_without_its_file_names_the_profiles_there_are(base: Path) -> 
     Path("anomaly.stage.yml").write_text("log: {level: info}\n")
     assert mistakes(base, "prd") == (
         "anomaly.prd.yml: there is no such file, but the profile asks for it; "
-        "profile files beside anomaly.yml: anomaly.prod.yml, anomaly.stage.yml"
+        "profile files next to anomaly.yml: anomaly.prod.yml, anomaly.stage.yml"
     )
 
 
 def test_a_profile_cannot_lead_out_of_the_folder(base: Path) -> None:
-    assert mistakes(base, "../dev") == "anomaly.yml: '../dev' is no name of a profile: letters, digits, _ and - only"
+    assert mistakes(base, "../dev") == "anomaly.yml: '../dev' is not a profile name: letters, digits, _ and - only"
 
 
 def test_a_null_for_a_key_nobody_knows_is_a_mistake(base: Path) -> None:

@@ -81,7 +81,9 @@ def test_notes_say_what_has_no_effect(tmp_path: Path) -> None:
     assert load(file, None, {}).notes == ()
     receiver = "{webhook: {url: 'http://localhost:1'}}"
     file.write_text(f"{new}alerting: {{receivers: {{us: {receiver}}}, routes: {{ticket: [us]}}}}\n")
-    assert load(file, None, {}).notes == ("notify: without effect beside alerting.receivers: Alertmanager tells them",)
+    assert load(file, None, {}).notes == (
+        "notify has no effect when alerting.receivers is set: Alertmanager notifies them",
+    )
 
 
 def test_names_are_readable_unique_valid_and_independent_of_the_order() -> None:

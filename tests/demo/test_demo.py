@@ -111,7 +111,7 @@ def test_demo_whose_exporter_dies_fails_and_says_what_was_not_seen(tmp_path: Pat
         running.wait_until_said("becomes")
         os.kill(running.children()["exporter"], signal.SIGKILL)
         assert running.end() == 1
-        assert "exporter has ended" in running.said
+        assert "exporter has stopped" in running.said
         assert "not seen: anomaly_score above 1, anomaly_flag 1, alert firing" in running.said
         assert "--- exporter.log" in running.said
         assert "--- prometheus.log" in running.said

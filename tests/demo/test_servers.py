@@ -22,6 +22,7 @@ from deploy.demo.servers import (
     openmetrics,
 )
 from tests.conftest import StartAlertmanager, StartPrometheus
+from tests.support.processes import pause, resume
 from tests.support.waiting import PATIENCE, eventually
 
 pytestmark = pytest.mark.servers
@@ -53,12 +54,12 @@ def test_restart_keeps_port_and_data(prometheus: StartPrometheus) -> None:
 
 def test_paused_server_accepts_and_never_answers(prometheus: StartPrometheus) -> None:
     server = prometheus()
-    server.pause()
+    pause(server)
     with pytest.raises(requests.ReadTimeout):
         get(f"{server.url}/-/ready", timeout=0.5)
-    server.resume()
+    resume(server)
     assert get(f"{server.url}/-/ready", timeout=PATIENCE).ok
-    server.pause()
+    pause(server)
     server.stop()
     assert server._process is not None
     assert server._process.returncode == 0, "a paused server is woken so that SIGTERM reaches it, before SIGKILL has to"

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.demo.exporter import ExporterServer
 from deploy.demo.process import ServerError
+from deploy.demo.servers import ExporterServer
 from deploy.demo.stack import Stack
 
 pytestmark = pytest.mark.servers
@@ -16,7 +16,7 @@ def test_every_server_is_ended_with_the_stack(tmp_path: Path, servers: None) -> 
         stack.check()
         assert [server.name for server in stack.servers] == ["node_exporter", "alertmanager", "prometheus", "exporter"]
     assert not any(server.running for server in stack.servers)
-    with pytest.raises(ServerError, match="node_exporter has ended"):
+    with pytest.raises(ServerError, match="node_exporter has stopped"):
         stack.check()
 
 
@@ -25,7 +25,7 @@ def test_servers_started_before_a_failing_one_are_ended(
 ) -> None:
     monkeypatch.setattr(ExporterServer, "arguments", lambda _: ["--no-such-option"])
     stack = Stack(tmp_path, lambda _: None)
-    with pytest.raises(ServerError, match="exporter ended at once"), stack:
+    with pytest.raises(ServerError, match="exporter ended immediately"), stack:
         pass
     assert len(stack.servers) == 4
     assert not any(server.running for server in stack.servers)

@@ -16,7 +16,6 @@ from helm_python.errors import HelmError
 
 from deploy import generate
 from deploy.helm import chart
-from deploy.helm.guards import Flag, templates
 from deploy.helm.package import package
 from deploy.helm.values import values
 from deploy.kubernetes.manifests import default
@@ -279,10 +278,12 @@ def test_it_is_packed_whole(loaded: Chart, tmp_path: Path) -> None:
 
 
 def test_what_is_generated_is_up_to_date_and_nothing_else_is_there() -> None:
-    """A change of a builder without `python -m deploy.generate` fails here, and in `make chart`."""
+    """A change of the values without `python -m deploy.generate` fails here, and in `make chart`."""
     assert generate.outdated() == {}
     there = {str(path.relative_to(ROOT)) for path in FOLDER.rglob("*") if path.is_file()}
-    by_hand = {f"{chart.FOLDER}/{name}" for name in (".helmignore", "templates/_helpers.tpl", "templates/NOTES.txt")}
+    kinds = {one["kind"].lower() for case in CASES.values() for one in built(case)}
+    templates = {f"templates/{name}" for name in ("_helpers.tpl", "NOTES.txt", *(f"{kind}.yaml" for kind in kinds))}
+    by_hand = {f"{chart.FOLDER}/{name}" for name in (".helmignore", *templates)}
     assert there == by_hand | set(chart.files())
 
 
@@ -291,18 +292,13 @@ def test_drift_is_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     assert generate.main(["--check"], tmp_path) == 0
-    changed = tmp_path / chart.FOLDER / "templates" / "deployment.yaml"
+    changed = tmp_path / "deploy" / "manifests" / "anomaly-exporter.yaml"
     changed.write_text(changed.read_text().replace("runAsNonRoot: true", "runAsNonRoot: false"))
     (tmp_path / chart.FOLDER / "values.schema.json").unlink()
     assert generate.main(["--check"], tmp_path) == 1
     told = capsys.readouterr().err
-    assert "deployment.yaml: out of date" in told
+    assert "manifests/anomaly-exporter.yaml: out of date" in told
     assert "values.schema.json: out of date" in told
-
-
-def test_a_setting_that_adds_lines_without_a_condition_is_a_mistake_of_ours() -> None:
-    with pytest.raises(AssertionError, match="no condition"):
-        templates(FULL, [Flag({"https": False}, "if x"), Flag({"client_certificates": True}, "if y")])
 
 
 def test_the_schema_knows_every_value_and_nothing_else() -> None:

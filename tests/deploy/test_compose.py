@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from deploy.demo.exporter import ExporterServer
-from deploy.demo.servers import AlertmanagerServer, NodeExporterServer, PrometheusServer, free_port, get
+from deploy.demo.servers import AlertmanagerServer, ExporterServer, NodeExporterServer, PrometheusServer, free_port, get
 from deploy.kubernetes.settings import CONFIG, DATA
 from exporter.config.load import load
 from tests.support.generated import passes, written

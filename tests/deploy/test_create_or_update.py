@@ -144,7 +144,7 @@ def test_endless_conflicts_end(cluster, planned, monkeypatch):
     create_or_update_configmap(planned(), there)
     changed = planned(CONFIG.replace("node_load1", "node_load5"))
     emulator.meanwhile = [lambda: emulator.put(emulator.found("ConfigMap", "anomaly-exporter"))] * 20
-    with pytest.raises(DeployError, match="changed by somebody else at every one of 6 attempts"):
+    with pytest.raises(DeployError, match="changed by another client at every one of 6 attempts"):
         create_or_update_configmap(changed, there)
 
 
@@ -162,8 +162,8 @@ def test_what_can_never_be_changed_is_explained_with_the_command_that_helps(clus
 @pytest.mark.parametrize(
     ("status", "told"),
     [
-        (401, "does not know us (401): log in to the cluster again"),
-        (403, "does not let us (403): cannot create configmaps; anomaly-exporter deploy --rbac prints the rights"),
+        (401, "does not accept the login (401): log in to the cluster"),
+        (403, "refuses it (403): cannot create configmaps; anomaly-exporter deploy --rbac prints the privileges"),
         (422, "ConfigMap anomaly-exporter: the cluster refuses it (422): cannot create configmaps"),
         (500, "ConfigMap anomaly-exporter: the cluster answered 500: cannot create configmaps"),
     ],
@@ -196,7 +196,7 @@ def test_a_cluster_that_never_answers_is_given_up(planned, monkeypatch):
 def test_what_is_no_api_server_is_told_apart(planned, cluster):
     emulator, there = cluster
     emulator.refused["GET", "configmaps"] = 200, "<html>Please log in</html>"
-    with pytest.raises(DeployError, match="what answers is no Kubernetes API server: not JSON; is there a proxy"):
+    with pytest.raises(DeployError, match="this is not a Kubernetes API server; is there a proxy or login in between"):
         create_or_update_configmap(planned(), there)
 
 

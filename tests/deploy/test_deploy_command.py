@@ -139,7 +139,7 @@ def test_more_replicas_take_the_place_of_one_and_jobs_that_are_gone_take_their_r
     state_only = CONFIG.replace("models: {path: models, key: {env: MODEL_STORE_KEY}}\n", "")
     deploy(state_only, "--apply")
     fewer = state_only.replace("  load: {expr: node_load1}\n", "")
-    assert "PrometheusRule anomaly-exporter-job-load: wanted no more, would be deleted" in deploy(fewer, "--diff")[1]
+    assert "PrometheusRule anomaly-exporter-job-load: no longer wanted, would be deleted" in deploy(fewer, "--diff")[1]
     code, told, _ = deploy(fewer, "--apply", "--shards", "3")
     assert code == 0
     assert "deleted Deployment anomaly-exporter" in told
@@ -181,7 +181,7 @@ def test_what_was_replaced_while_it_was_to_be_deleted_is_left(deploy, cluster):
     cluster.meanwhile = [somebody_replaces]
     code, _, error = deploy(CONFIG, "--delete")
     assert code == 1
-    assert f"PrometheusRule {first}: replaced by somebody else while it was to be deleted; try again" in error
+    assert f"PrometheusRule {first}: replaced by another client before it could be deleted; try again" in error
     assert cluster.found("PrometheusRule", first)
 
 
@@ -208,7 +208,7 @@ def test_who_may_not_make_the_namespace_is_told_what_to_ask_for(deploy, cluster)
     cluster.refused["POST", "cluster-namespaces"] = 403, 'User "me" cannot create resource "namespaces"'
     code, told, error = deploy(CONFIG, "--apply")
     assert (code, told, error.count("\n")) == (1, "", 1)
-    assert "somebody who may must make it first: kubectl create namespace anomaly-exporter" in error
+    assert "an administrator must create it first: kubectl create namespace anomaly-exporter" in error
 
 
 def test_the_printed_rights_are_those_that_are_used_and_no_more(deploy, cluster):
@@ -243,7 +243,7 @@ def test_without_rights_the_message_says_how_to_see_which_it_takes(deploy, clust
     code, _, error = deploy(CONFIG, mode)
     assert code == 1
     assert 'User "me" cannot list resource "secrets"' in error
-    assert "anomaly-exporter deploy --rbac prints the rights it takes" in error
+    assert "anomaly-exporter deploy --rbac prints the privileges it needs" in error
     assert cluster.writes == []
 
 
@@ -253,7 +253,7 @@ def test_without_the_operator_its_objects_can_be_left_out(deploy, tmp_path, monk
         monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
         code, _, error = deploy(CONFIG, "--apply")
         assert (code, emulator.writes) == (1, [])
-        assert "install the Prometheus operator, or do without its objects with --no-operator" in error
+        assert "install the Prometheus operator, or leave out its objects with --no-operator" in error
         assert deploy(CONFIG, "--apply", "--no-operator")[0] == 0
         assert deploy(CONFIG, "--diff", "--no-operator")[:2] == (0, "")
 
@@ -277,7 +277,7 @@ def test_a_cluster_that_is_not_there_is_one_sentence(deploy, tmp_path, monkeypat
     assert caplog.records == []
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
     assert deploy(CONFIG, "--apply")[2] == (
-        f"no cluster is known: there is no file {tmp_path / 'none'}; KUBECONFIG names another\n"
+        f"no cluster is configured: there is no file {tmp_path / 'none'}; KUBECONFIG names another\n"
     )
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
     code, _, error = deploy(CONFIG, "--apply")
@@ -309,7 +309,7 @@ def test_what_is_set_here_is_not_taken_for_what_is_in_the_pod(deploy, monkeypatc
     code, printed, notes = deploy(CONFIG, "--dry-run")
     assert code == 0
     assert "10.9.8.7" not in printed
-    assert "ANOMALY_EXPORTER__PROMETHEUS__URL: set here, and not carried into the pods" in notes
+    assert "ANOMALY_EXPORTER__PROMETHEUS__URL: set here but not in the pods" in notes
 
 
 def test_a_dry_run_needs_no_kubernetes_package(tmp_path):

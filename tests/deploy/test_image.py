@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.demo.exporter import ExporterServer
-from deploy.demo.servers import PrometheusServer
+from deploy.demo.servers import ExporterServer, PrometheusServer
 from deploy.kubernetes.settings import CONFIG, DATA, UID
 from tests.support.dockerfile import ROOT, run, stages
 

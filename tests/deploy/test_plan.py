@@ -24,7 +24,8 @@ JOBS = "jobs: {load: {expr: node_load1}}\n"
         (JOBS + "state: {path: /var/lib/anomaly-exporterx}\n", "state.path: /var/lib/anomaly-exporterx cannot"),
         (
             JOBS + "web: {listen: 127.0.0.1:9877}\n",
-            "web.listen: 127.0.0.1:9877 answers within the pod only, and probes and Prometheus come from outside; "
+            "web.listen: 127.0.0.1:9877 is reachable only inside the pod, but probes and Prometheus connect "
+            "from outside; "
             "write 0.0.0.0:9877, for example in a profile",
         ),
         (
@@ -45,13 +46,14 @@ JOBS = "jobs: {load: {expr: node_load1}}\n"
         (
             "prometheus_url: http://localhost:9090\nmetrics: [node_load1]\n"
             "slack_webhook_url: https://hooks.slack.com/services/T0/B0/canary\n",
-            "slack_webhook_url: stands in the file itself, and a ConfigMap keeps no secret; write the configuration "
+            "slack_webhook_url: the secret is in the file itself, and a ConfigMap is not secret; "
+            "write the configuration "
             "with jobs: and notify: {slack: {env: SLACK_WEBHOOK_URL}}",
         ),
         (
             JOBS + "train: {incidents: incidents.yml}\n",
             "train.incidents: incidents.yml is not in the pod; write /etc/anomaly-exporter/incidents.yml, and keep the "
-            "file itself beside the configuration",
+            "file itself next to the configuration",
         ),
         (
             JOBS + "train: {incidents: /etc/anomaly-exporter/none.yml}\n",
@@ -69,7 +71,7 @@ def test_what_cannot_be_in_a_pod_is_refused_with_what_to_write_instead(planned, 
 
 @pytest.mark.parametrize("name", ["Judge", "-judge", "judge.", "a" * 41, "", "a\nb"])
 def test_a_name_that_kubernetes_refuses_is_refused_here(planned, name):
-    with pytest.raises(DeployError, match="is no name for Kubernetes"):
+    with pytest.raises(DeployError, match="is not a valid name for Kubernetes"):
         planned(name=name)
 
 

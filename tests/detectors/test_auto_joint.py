@@ -5,8 +5,8 @@ import pytest
 
 from detectors import Batch, Floats
 from detectors.auto import Auto, multichannel
-from detectors.calibration import WEEK
-from tests.support.batches import keys
+from detectors.units import WEEK
+from tests.support.batches import keys, until
 from tests.support.replay import openings, replay
 
 MONDAY, CHANNELS, GUILTY = 1_772_409_600.0, 6, 4
@@ -42,7 +42,7 @@ class TestBlame:
         def judge(change):
             last = usual.copy()
             change(last)
-            return detector.score(Batch(history.keys, history.channels, times, last)), detector._last[2][0].together
+            return detector.score(Batch(history.keys, history.channels, times, last)), detector._last._kept[2][0].joint
 
         return judge
 
@@ -71,9 +71,9 @@ class TestBlame:
         assert judged.score[0] > 1
         assert judged.contribution[0].argmax() == GUILTY
         assert judged.contribution[0, GUILTY] > 0.5
-        assert seen.q[0, 1:3].min() > 1
+        assert seen.normalised[0, 1:3].min() > 1
 
-    @pytest.mark.parametrize("stream", range(multichannel.TAILS.streams))
+    @pytest.mark.parametrize("stream", range(multichannel.TAILS.components))
     def test_every_stream_alone_blames_the_guilty(self, learnt, stream, monkeypatch):
         def fault(values):
             values[:, GUILTY, -1] += 25
@@ -98,7 +98,7 @@ class TestBlame:
 
         _, seen = learnt(gone)
         _, whole = learnt(lambda values: values[:, :, -1].__iadd__(9))
-        np.testing.assert_allclose(seen.q[0, 1], whole.q[0, 1], rtol=0.2)
+        np.testing.assert_allclose(seen.normalised[0, 1], whole.normalised[0, 1], rtol=0.2)
 
 
 @pytest.mark.slow
@@ -115,7 +115,7 @@ def test_what_shakes_all_channels_opens_though_no_channel_is_far_from_its_usual(
     values, detector = common_cause(3, 16, 800, 300.0, seed=4), Auto()
     values[1, :, -1] += 9 * np.random.default_rng(1).choice([-1, 1], 16)
     history = recorded(values, 300.0)
-    replay(detector, history.until(history.times[-2]))
+    replay(detector, until(history, history.times[-2]))
     judged = detector.score(history.last(2))
-    of_torn, of_restless = detector._last[2][0].together.q[:, 2:].T
+    of_torn, of_restless = detector._last._kept[2][0].joint.normalised[:, 2:].T
     assert (judged.score > 1).tolist() == (of_torn > 1).tolist() == (of_restless > 1).tolist() == [False, True, False]

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from detectors.calibration import BINS, EDGES, HOUR, KAPPA, MEMORY, PRIOR_WEEKS, WEEK, Rows, TailRates, score_of
+from detectors.calibration import BINS, EDGES, KAPPA, MEMORY, PRIOR_WEEKS, Rows, TailRates, score_of
+from detectors.units import HOUR, WEEK
 
 TAILS = TailRates("t_", 2)
 STEP = 900.0
@@ -26,7 +27,7 @@ def rate(state: Rows, q: float, youth: float = 0.0) -> np.ndarray:
     size = len(state["t_filled"])
     values = np.full((size, 1), q)
     found = TAILS.evidence(state, values, np.full((size, 1), youth), np.zeros((size, 1), np.intp))
-    return 1.0 / found.weeks
+    return 1.0 / found.return_period
 
 
 def test_a_stream_never_seen_follows_the_power_law():
@@ -100,26 +101,26 @@ def test_a_heavier_tail_than_the_law_widens_it():
 def test_the_band_ends_where_its_rate_is_reached():
     state = rows(200)
     learn(state, np.random.default_rng(1).pareto(3.0, (2 * 168 * BLOCKS, 200)) * 0.3)
-    edge = TAILS.reach(state, np.full(200, 0.5), np.zeros(200, np.intp), per_week=1.0)
+    edge = TAILS.quantile(state, np.full(200, 0.5), np.zeros(200, np.intp), per_week=1.0)
     values = np.stack([edge * 1.001, edge / 1.25], axis=1)
     for q, rare in zip(values.T, (True, False), strict=True):
         found = TAILS.evidence(state, q[:, None], np.full((200, 1), 0.5), np.zeros((200, 1), np.intp))
-        assert ((1.0 / found.weeks <= 1.0) == rare).mean() > 0.95
+        assert ((1.0 / found.return_period <= 1.0) == rare).mean() > 0.95
 
 
 def test_streams_that_agree_add_up_and_a_silent_one_takes_nothing_away():
     state = rows(1)
     both = TAILS.evidence(state, np.array([[2.0, 2.0]]), np.zeros((1, 2)))
     one = TAILS.evidence(state, np.array([[2.0, 0.0]]), np.zeros((1, 2)))
-    np.testing.assert_allclose(both.weeks, 2 * one.weeks)
-    np.testing.assert_allclose(one.weeks, 2.0**KAPPA)
-    np.testing.assert_allclose(one.weeks, one.plain)
+    np.testing.assert_allclose(both.return_period, 2 * one.return_period)
+    np.testing.assert_allclose(one.return_period, 2.0**KAPPA)
+    np.testing.assert_allclose(one.return_period, one.unpenalised)
 
 
 def test_any_value_has_a_rate():
     values = np.array([[0.0, 1e-300], [1e300, np.inf], [EDGES[-1], EDGES[0]]])
     found = TAILS.evidence(rows(3), values, np.ones((3, 2)))
-    assert np.isfinite(found.weeks).all()
+    assert np.isfinite(found.return_period).all()
     assert (np.diff(EDGES) > 0).all()
     assert len(EDGES) == BINS
     assert PRIOR_WEEKS > 0

@@ -1,5 +1,6 @@
 """Promises that every detector keeps, run over all of DETECTORS."""
 
+import pkgutil
 from copy import deepcopy
 from functools import cache
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from detectors import DETECTORS, Batch, Detector, make
+from detectors.stateful import StatefulDetector
 from tests.support.batches import batch, keys, noise, walk
 
 WINDOW = 60
@@ -45,6 +47,10 @@ def fitted(name: str, channels: int = 1, factor: float = 1.0, offset: float = 0.
 
 def verdict(detector: Detector, values: np.ndarray):
     return detector.score(batch(values))
+
+
+def test_its_class_has_the_base_that_mypy_checks(name):
+    assert issubclass(pkgutil.resolve_name(DETECTORS[name]), StatefulDetector)
 
 
 @pytest.mark.parametrize("channels", [1, 3])

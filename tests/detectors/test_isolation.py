@@ -5,7 +5,8 @@ import pytest
 from scipy.stats import spearmanr
 from sklearn.ensemble import IsolationForest
 
-from detectors.isolation_forest.closed_form import average_path, isolation_score
+from detectors.isolation_forest.closed_form import average_path
+from tests.support.isolation import isolation_score
 
 RNG = np.random.default_rng(5)
 N = 60

@@ -155,8 +155,8 @@ def _judged(detector, history):
                 Batch(history.keys, history.channels, history.times[first:end], history.values[:, :, first:end])
             )
 
-        def update(self, fresh, held, adopted):
-            detector.update(fresh, held, adopted)
+        def update(self, fresh, frozen, rebaselined):
+            detector.update(fresh, frozen, rebaselined)
 
     return replay(Wide(), history)
 

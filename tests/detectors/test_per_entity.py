@@ -102,12 +102,12 @@ def test_models_are_grown_the_same_from_the_same_seed():
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"model": "anomaly.HalfspaceTrees"}, "is no detector of river; did you mean 'anomaly.HalfSpaceTrees'"),
-        ({"model": "os.system"}, "'os.system' is no detector of river; choose from anomaly.HalfSpaceTrees"),
-        ({"model": "anomaly.base.AnomalyDetector"}, "is no detector of river"),
-        ({"model": "anomaly.__builtins__"}, "is no detector of river"),
-        ({"model": "linear_model.LinearRegression"}, "is no detector of river"),
-        ({"model": "anomaly.GaussianScorer"}, "GaussianScorer judges a target by its features"),
+        ({"model": "anomaly.HalfspaceTrees"}, "is not a detector of river; did you mean 'anomaly.HalfSpaceTrees'"),
+        ({"model": "os.system"}, "'os.system' is not a detector of river; choose from anomaly.HalfSpaceTrees"),
+        ({"model": "anomaly.base.AnomalyDetector"}, "is not a detector of river"),
+        ({"model": "anomaly.__builtins__"}, "is not a detector of river"),
+        ({"model": "linear_model.LinearRegression"}, "is not a detector of river"),
+        ({"model": "anomaly.GaussianScorer"}, "GaussianScorer scores a target by its features"),
         ({"model": "anomaly.QuantileFilter"}, "QuantileFilter filters a detector"),
         ({"parameters": {"n_tree": 3}}, "HalfSpaceTrees has no parameter 'n_tree', did you mean 'n_trees'"),
         ({"parameters": {"limits": 3}}, "HalfSpaceTrees does not take its parameters"),

@@ -10,7 +10,7 @@ import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
-from deploy.demo.exporter import ExporterServer
+from deploy.demo.servers import ExporterServer
 from tests.support.target import Target
 from tests.support.waiting import PATIENCE, eventually
 

@@ -10,6 +10,7 @@ import requests
 
 from deploy.demo.servers import command, openmetrics
 from tests.e2e.conftest import Page, during, soon
+from tests.support.processes import pause, resume
 from tests.support.waiting import PATIENCE, eventually
 
 pytestmark = pytest.mark.servers
@@ -159,10 +160,10 @@ def test_a_frozen_source_costs_one_cycle_at_a_time_and_no_other_job(prometheus, 
     page = Page(ours.url)
     assert page.get("anomaly_exporter_query_errors_total", query="bad", reason="query_rejected")
     assert not page.get("anomaly_score", query="bad")
-    source.pause()
+    pause(source)
     eventually(lambda: Page(ours.url).get("anomaly_exporter_query_errors_total", query="level", reason="deadline"))
     eventually(lambda: not Page(ours.url).get("anomaly_score"))
-    source.resume()
+    resume(source)
     eventually(lambda: Page(ours.url).get("anomaly_score", query="level"))
     longest = [e["seconds"] for e in map(json.loads, ours.log.read_text().splitlines()) if e["event"] == "cycle"]
     assert max(longest) < 10, "a cycle waited for more than one deadline"

@@ -12,6 +12,7 @@ from exporter.config.sections.models import ModelsConfig
 from exporter.models import Store
 from tests.e2e.conftest import Page, soon
 from tests.e2e.test_end_to_end import QUICK, config, history, watching
+from tests.support.batches import until
 from tests.support.object_store import s3_address, s3_models
 from tests.support.waiting import eventually
 
@@ -45,8 +46,8 @@ def learnt():
     batch = Batch(keys, ("value",), np.floor(time.time()) - 60 + np.arange(60.0), values)
     detector, none = make("auto", 30), np.zeros(2, np.bool_)
     for at in batch.times:
-        detector.score(batch.until(at).last(30))
-        detector.update(batch.until(at).last(1), held=none, adopted=none)
+        detector.score(until(batch, at).last(30))
+        detector.update(until(batch, at).last(1), frozen=none, rebaselined=none)
     return detector.state(), float(batch.times[-1])
 
 

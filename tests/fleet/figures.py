@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from detectors import Flags, Floats
+from detectors.units import HOUR, WEEK
 from tests.fleet.run import Log, Opened
-from tests.fleet.series import HOUR, Fleet, Trouble
+from tests.fleet.series import Fleet, Trouble
 
 SOON: float = HOUR
 """Within this a failure must have become an alert."""
@@ -84,5 +85,5 @@ def _group_alarms(fleet: Fleet, scores: Floats, affected: Flags) -> float:
     first = np.arange(fleet.groups) * fleet.group
     quiet = ~np.logical_or.reduceat(affected, first, axis=0).T
     counts = (rises & quiet)[fleet.measured_from :].sum(axis=0)
-    weeks = quiet[fleet.measured_from :].sum(axis=0) * fleet.step / 604_800.0
+    weeks = quiet[fleet.measured_from :].sum(axis=0) * fleet.step / WEEK
     return float(counts.sum() / weeks.sum()) if weeks.sum() else np.nan

@@ -98,7 +98,7 @@ class Scored:
         nothing = np.full((len(batch.keys), 1), np.nan)
         return Judgement(next(self._scores), nothing, nothing, nothing, nothing)
 
-    def update(self, fresh: Batch, held: Flags, adopted: Flags) -> None:
+    def update(self, fresh: Batch, frozen: Flags, rebaselined: Flags) -> None:
         pass
 
     def state(self) -> State:

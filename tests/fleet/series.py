@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from detectors import Flags, Floats
 from detectors.types import Key
+from detectors.units import DAY, HOUR, WEEK
 
 MONDAY: Final = datetime(2026, 3, 2, tzinfo=UTC).timestamp()
-HOUR, DAY, WEEK = 3600.0, 86_400.0, 604_800.0
 FACTORS: Final = (0.2, 0.5, 4.0, 0.0)
 """What an incident multiplies its series by, in turns."""
 LASTS: Final = 4 * HOUR

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from detectors import Floats
+from detectors.units import WEEK
 from tests.fleet.figures import figures
 from tests.fleet.run import Scored, make, run
 from tests.fleet.series import Fleet
@@ -19,7 +20,7 @@ def as_measured(fleet: Fleet, seed: int):
     scale, going = rng.lognormal(-0.8, 0.3, fleet.entities), np.zeros(fleet.entities, bool)
     force = {number: rng.uniform(0.8, 3.8) for number in range(len(fleet.troubles))}
     for at in range(fleet.samples):
-        going = (going & (rng.random(fleet.entities) < 0.2)) | (rng.random(fleet.entities) < fleet.step / 604_800.0)
+        going = (going & (rng.random(fleet.entities) < 0.2)) | (rng.random(fleet.entities) < fleet.step / WEEK)
         score: Floats = np.where(going, np.exp(scale * rng.exponential(1.0, fleet.entities)), 0.0)
         for number, trouble in enumerate(fleet.troubles):
             if trouble.begin <= at < trouble.end:

@@ -176,7 +176,7 @@ def test_an_incident_that_is_open_is_not_learnt_while_a_model_catches_up(local):
     row = [dict(key)["i"] for key in bench.job.last.keys].index("c")
     assert bench.job.last.flag[row]
     successor = bench.job.successor(local)
-    successor.detector.update = lambda fresh, held, adopted: learnt.append(held[row])
+    successor.detector.update = lambda fresh, frozen, rebaselined: learnt.append(frozen[row])
     list(evaluate(successor, 530 * STEP, bench.telemetry, bench.metrics))
     assert learnt == [True] * 6
 
@@ -327,9 +327,9 @@ def test_no_model_learns_a_sample_twice_however_cycles_and_changes_meet(local, m
     learnt, detector = {}, type(bench.job.detector)
     update = detector.update
 
-    def recorded(self, fresh, held, adopted):
+    def recorded(self, fresh, frozen, rebaselined):
         learnt.setdefault(id(self), (self, []))[1].append(fresh.times[-1])
-        update(self, fresh, held=held, adopted=adopted)
+        update(self, fresh, frozen=frozen, rebaselined=rebaselined)
 
     monkeypatch.setattr(detector, "update", recorded)
     ended = threading.Event()

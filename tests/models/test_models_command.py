@@ -54,7 +54,7 @@ def test_versions_are_listed_with_what_the_gate_said(store: Store, call: Call) -
     lines = done.output.splitlines()
     [mine] = [line for line in lines if first in line]
     assert "yes" in mine
-    assert "not judged" in mine
+    assert "not evaluated" in mine
     [other] = [line for line in lines if second in line]
     assert "yes" not in other
     assert "rejected: recall fell to 0.40" in other
@@ -71,7 +71,7 @@ def test_a_damaged_model_is_listed_with_the_reason_and_fails_the_check(store: St
     store._place.write(f"api/{second}/model.joblib", b"\x80")
     done = call("list")
     assert done.exit_code == 0
-    assert "refused, see below" in done.output
+    assert "rejected, see below" in done.output
     assert f"api, {first}: job api:" in done.output
     done = call("verify")
     assert done.exit_code == 1
@@ -85,9 +85,7 @@ def test_one_command_goes_back_and_says_from_what_to_what(store: Store, call: Ca
     first, second = save(store, 1), save(store, 2)
     done = call("rollback", "--job", "api")
     assert done.exit_code == 0
-    assert done.output == (
-        f"api: {first} is in service instead of {second}; exporters take it over at their next cycle\n"
-    )
+    assert done.output == (f"api: {first} is active instead of {second}; exporters load it at their next cycle\n")
     done = call("rollback", "--job", "api")
     assert done.exit_code == 1
     assert "job api: no other model was in service before; name a version from `models list`" in done.output
@@ -124,7 +122,7 @@ def test_a_version_is_shown_with_the_last_training(store: Store, call: Call) -> 
     store.record("api", {"outcome": "rejected", "reason": "more false alarms"})
     done = call("show", "--job", "api")
     assert done.exit_code == 0
-    assert f"api {version} (in service)" in done.output
+    assert f"api {version} (active)" in done.output
     assert "trained_to: 2001-09-10 01:46:40Z" in done.output
     assert "last training: rejected: more false alarms" in done.output
     assert json.loads(call("show", "--job", "api", "--json").output)[0]["last_train"]["outcome"] == "rejected"
@@ -140,11 +138,11 @@ def test_old_versions_are_removed(store: Store, call: Call) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("show", "--job", "nothing"), "job nothing: neither configured nor stored; there are api"),
-        (("show", "--job", "NS:new"), "job NS:new: no model in service; stored are none"),
+        (("show", "--job", "nothing"), "job nothing: neither configured nor stored; stored are api"),
+        (("show", "--job", "NS:new"), "job NS:new: no active model; stored are none"),
         (("show", "--job", "api", "--version", "7"), "job api: no model 7; stored are 0"),
         (("rollback", "--job", "api", "--version", "../x"), "job api: '../x' is no version"),
-        (("diff", "--job", "api"), "job api: no model other; stored are none"),
+        (("diff", "--job", "api"), "job api: no other model; stored are none"),
     ],
 )
 def test_what_is_not_there_is_one_clear_error(arguments: tuple[str, ...], said: str, store: Store, call: Call) -> None:
@@ -163,7 +161,7 @@ def test_an_object_store_is_reached_as_the_configuration_says_and_no_secret_is_s
     first, _ = save(Store(config), 1), save(Store(config), 2)
     call = caller(tmp_path, config)
     assert "the-secret" not in (tmp_path / "anomaly.yml").read_text()
-    assert call("rollback", "--job", "api").output.startswith(f"api: {first} is in service")
+    assert call("rollback", "--job", "api").output.startswith(f"api: {first} is active")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
         done = caller(tmp_path, s3(address, timeout="300ms"))("list")
@@ -177,7 +175,7 @@ def test_a_configuration_without_a_store_says_what_to_add(tmp_path: Path) -> Non
     (tmp_path / "anomaly.yml").write_text("jobs: {api: {expr: up}}\n")
     done = CliRunner().invoke(cli, ["models", "list", "--config", str(tmp_path / "anomaly.yml")])
     assert done.exit_code == 2
-    assert "no models are kept; add models: {path: …}" in done.output
+    assert "no model store is configured; add models: {path: …}" in done.output
 
 
 @pytest.mark.parametrize(

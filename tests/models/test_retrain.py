@@ -167,7 +167,7 @@ def test_requests_lie_beside_the_models_or_else_the_states(tmp_path):
     ):
         made = loaded(tmp_path, jobs + more)
         found = RetrainFolder.of(made.config)
-        assert (found and found._place.where("")) == folder
+        assert (found and found._files._place.where("")) == folder
         assert bool(made.notes) == (folder is None)
 
 

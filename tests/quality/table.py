@@ -47,7 +47,7 @@ def replace_table(page: str, text: str) -> str:
     """Return `page` with `text` between the markers, which are added at its end where there are none."""
     block = f"{BEGIN}\n{text}\n{END}"
     if BEGIN not in page:
-        return f"{page.rstrip()}\n\n## Compared\n\n{block}\n"
+        return f"{page.rstrip()}\n\n## Comparison\n\n{block}\n"
     before, _, rest = page.partition(BEGIN)
     return before + block + rest.partition(END)[2]
 

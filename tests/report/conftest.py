@@ -16,10 +16,10 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from deploy.demo.servers import PrometheusServer, backfill, openmetrics
+from detectors.units import DAY, HOUR
 from exporter.cli.main import cli
 from exporter.sinks.audit_rows import HEADER
 
-DAY, HOUR, MINUTE = 86_400.0, 3600.0, 60.0
 SCRIPT = '<script>document.title="broken out"</script>'
 A, B = {"instance": "a:9100", "mode": 'idle"}'}, {"instance": "b:9100", "mode": 'idle"}'}
 SHOP = {"service": SCRIPT, "note": "$x$ & <b>\\ \u202e"}
@@ -177,7 +177,7 @@ def _kept() -> dict[str, str]:
 
 
 @pytest.fixture
-def told(
+def written(
     _kept: dict[str, str], report: Callable[..., Result], config: Callable[..., Path], audit: Path, week: Week,
     tmp_path: Path,
 ) -> dict[str, str]:  # fmt: skip

@@ -43,9 +43,9 @@ def pixels(seen: np.ndarray, color: str) -> int:
     return int((seen == wanted).all(axis=2).sum())
 
 
-def test_a_browser_draws_the_page_without_complaint_script_or_network(chromium, told, tmp_path):
+def test_a_browser_draws_the_page_without_complaint_script_or_network(chromium, written, tmp_path):
     log = tmp_path / "net.json"
-    seen = looked_at(chromium, told["page"], tmp_path, "--dump-dom", f"--log-net-log={log}")
+    seen = looked_at(chromium, written["page"], tmp_path, "--dump-dom", f"--log-net-log={log}")
     assert "<title>Anomalies: the week to" in seen.stdout  # the script in a label would have changed it
     assert seen.stdout.count("<svg") == 5
     assert "CONSOLE" not in seen.stderr
@@ -56,9 +56,9 @@ def test_a_browser_draws_the_page_without_complaint_script_or_network(chromium, 
 
 
 @pytest.mark.parametrize("width", [500, 1000])
-def test_the_pictures_are_seen_and_nothing_sticks_out_on_a_phone_or_a_screen(chromium, told, tmp_path, width):
+def test_the_pictures_are_seen_and_nothing_sticks_out_on_a_phone_or_a_screen(chromium, written, tmp_path, width):
     shot = tmp_path / "shot.png"
-    looked_at(chromium, told["page"], tmp_path, f"--screenshot={shot}", f"--window-size={width},4200")
+    looked_at(chromium, written["page"], tmp_path, f"--screenshot={shot}", f"--window-size={width},4200")
     from matplotlib import image
 
     seen = np.round(image.imread(shot)[:, :, :3] * 255).astype(np.uint8)

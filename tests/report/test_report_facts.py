@@ -8,13 +8,12 @@ import pytest
 
 from exporter.config.sections.job import JobConfig
 from exporter.config.sections.service import AuditConfig
-from exporter.report.collect import _counted
-from exporter.report.data import JUDGED, SILENT, UNKNOWN, Incident, Period, Trail
-from exporter.report.format import lasting, percent
-from exporter.report.html import Html, tag
-from exporter.report.incidents import bridged, with_trail
+from exporter.report.collect import _counter_growth
+from exporter.report.data import JUDGED, SILENT, UNKNOWN, AuditTrail, Incident, Period
+from exporter.report.incidents import bridged, with_audit
 from exporter.report.prometheus_history import Series
-from exporter.report.read_audit import read_trail
+from exporter.report.read_audit import read_audit
+from exporter.report.text import lasting, percent
 from exporter.sinks.audit_rows import HEADER
 
 PERIOD = Period.until("week", datetime(2026, 3, 2, tzinfo=UTC).timestamp())
@@ -48,7 +47,7 @@ def test_counters_count_what_they_grew_over_restarts_of_the_exporter(values, fir
     times = PERIOD.start + 3600.0 * np.arange(first + 1, first + 1 + len(values))
     labels = {"__name__": "anomaly_exporter_retrains_total", "query": "a", "outcome": "promoted"}
     states = np.full(len(PERIOD.times), JUDGED, np.int8)
-    counts, events = _counted([Series(labels, times, np.array(values, float))], states, PERIOD)
+    counts, events = _counter_growth([Series(labels, times, np.array(values, float))], states, PERIOD)
     assert counts == {("retrains", "promoted"): grown}
     assert {what for _, what in events} == {"retrain promoted"}
 
@@ -58,14 +57,14 @@ def row(seconds, flag, job="a", labels='"{""query"": ""x""}"'):
     return f"{stamp.replace('+00:00', 'Z')},{job},{labels},value,1,1,0,2,,3,{flag},auto,,abc\n".encode()
 
 
-def test_rotated_audit_files_are_read_as_one_and_what_is_torn_or_strange_is_counted(tmp_path):
+def test_rotated_audit_files_are_read_as_one_and_what_is_torn_or_strange_is_counter_growth(tmp_path):
     path = tmp_path / "audit.csv"
     (tmp_path / "audit.csv.1").write_bytes(HEADER + row(0, 1) + row(60, 1) + b"2026,short\n")
     path.write_bytes(
         HEADER + row(120, 1) + row(180, 0) + row(200, 7) + row(240, 1, labels="no json") + row(9000, 1)
         + row(-60, 1) + row(0, 1, job="other") + row(1, 1)[:30]
     )  # fmt: skip
-    trail = read_trail(AuditConfig(path=path), ["a"], PERIOD)
+    trail = read_audit(AuditConfig(path=path), ["a"], PERIOD)
     begin = PERIOD.start
     assert trail.intervals == {"a": {(("query", "x"),): [(begin, begin + 180), (begin + 9000, begin + 9000)]}}
     assert trail.note == f"Torn or strange rows of the audit file {path}, left out: 4."
@@ -77,15 +76,15 @@ def test_an_audit_file_from_before_the_period_is_not_read(tmp_path):
     old = tmp_path / "audit.csv.1"
     old.write_bytes(b"not even a header\n")
     os.utime(old, (PERIOD.start - 60, PERIOD.start - 60))
-    assert read_trail(AuditConfig(path=path), ["a"], PERIOD) == Trail()
+    assert read_audit(AuditConfig(path=path), ["a"], PERIOD) == AuditTrail()
 
 
 def test_entities_of_the_audit_file_are_found_under_the_labels_that_scraping_added():
     """A label called `query` is published as `exported_query`; Prometheus adds instance and job of our own page."""
     key = (("exported_query", "x"), ("instance", "exporter:9877"), ("job", "anomaly-exporter"))
     known = Incident(job="a", key=key, start=PERIOD.start + 600, end=PERIOD.start + 1200)
-    trail = Trail(intervals={"a": {(("query", "x"),): [(PERIOD.start + 660.0, PERIOD.start + 1140.0)]}})
-    [found] = with_trail([known], trail, {"a": JobConfig(expr="up")}, PERIOD)
+    trail = AuditTrail(intervals={"a": {(("query", "x"),): [(PERIOD.start + 660.0, PERIOD.start + 1140.0)]}})
+    [found] = with_audit([known], trail, {"a": JobConfig(expr="up")}, PERIOD)
     assert (found.start, found.end, found.source) == (PERIOD.start + 660, PERIOD.start + 1140, "both")
 
 
@@ -96,10 +95,3 @@ def test_almost_is_not_all():
     assert [lasting(seconds) for seconds in (20, 300, 3600, 7500, 90_000, 86_400 * 7)] == [
         "less than a minute", "5 min", "1 h", "2 h 5 min", "1 d 1 h", "7 d",
     ]  # fmt: skip
-
-
-def test_markup_escapes_all_but_markup():
-    assert tag("p", '<&"\x00\u202e', tag("b", "<"), title='"><script>') == (
-        '<p title="&quot;&gt;&lt;script&gt;">&lt;&amp;&quot;\ufffd\ufffd<b>&lt;</b></p>'
-    )
-    assert isinstance(tag("br"), Html)

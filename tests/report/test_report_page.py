@@ -7,7 +7,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from tests.report.conftest import DAY, SCRIPT
+from detectors.units import DAY
+from tests.report.conftest import SCRIPT
 
 pytestmark = pytest.mark.servers
 _VOID = {"meta", "br", "path", "use"}
@@ -45,8 +46,8 @@ class Page(HTMLParser):
 
 
 @pytest.fixture
-def page(told) -> Page:
-    return Page(told["page"])
+def page(written) -> Page:
+    return Page(written["page"])
 
 
 def test_incidents_alerts_and_budgets_are_those_of_the_week(page):
@@ -112,8 +113,8 @@ def test_labels_cannot_break_out_of_the_page_and_nothing_is_fetched(page):
     assert "@import" not in page.html
 
 
-def test_the_digest_is_short_and_says_the_same(told):
-    digest = told["digest"]
+def test_the_digest_is_short_and_says_the_same(written):
+    digest = written["digest"]
     assert digest.startswith("Anomalies in the week to ")
     assert "2 alerts (budget 5), 5 incidents at 3 entities; judged 62 % of the time." in digest
     assert "- lonely: nothing is known\n" in digest
@@ -163,7 +164,7 @@ def test_without_prometheus_there_is_one_clear_sentence_and_the_page_before_stay
     result = report("--config", path, "--out", out)
     assert result.exit_code == 1
     assert result.stderr.startswith(
-        "no report: Prometheus at http://127.0.0.1:9 does not tell the past of our metrics: "
+        "no report: Prometheus at http://127.0.0.1:9 did not return the history of the exporter's metrics: "
     )
     assert len(result.stderr.splitlines()) == 1
     assert out.read_text() == "the week before"

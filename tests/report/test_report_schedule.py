@@ -8,14 +8,13 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from deploy.demo.exporter import ExporterServer
-from deploy.demo.servers import PrometheusServer, backfill, get, openmetrics
+from deploy.demo.servers import ExporterServer, PrometheusServer, backfill, get, openmetrics
 from exporter.config.load import ConfigError, load
 from exporter.config.sections.service import ReportConfig
 from exporter.observe.metrics import SelfMetrics
 from exporter.report import schedule
 from exporter.report.data import Period
-from exporter.report.schedule import Reporter, Slot
+from exporter.report.schedule import Reporter, file_name, last_period
 from tests.support.waiting import PATIENCE, eventually
 
 WEDNESDAY = datetime(2026, 3, 4, 12, tzinfo=UTC).timestamp()
@@ -74,10 +73,10 @@ def outcomes(metrics: SelfMetrics) -> dict[str, float]:
     ],
 )
 def test_a_report_is_about_the_last_whole_week_or_month(rhythm, now, name, end):
-    slot = Slot.last(rhythm, datetime.fromisoformat(f"{now}+00:00").timestamp())
-    assert slot.name == name
-    assert slot.end == datetime.fromisoformat(f"{end}T00:00+00:00")
-    assert Period.until(slot.period, slot.end.timestamp()).start == slot.start.timestamp()
+    period = last_period(rhythm, datetime.fromisoformat(f"{now}+00:00").timestamp())
+    assert file_name(period) == name
+    assert datetime.fromtimestamp(period.end, UTC) == datetime.fromisoformat(f"{end}T00:00+00:00")
+    assert Period.until(period.name, period.end) == period
 
 
 def test_a_month_begins_on_its_last_day_where_it_has_no_31st():
@@ -186,5 +185,5 @@ def test_a_running_exporter_makes_the_report_of_the_last_week_and_goes_on_judgin
         page = eventually(reported, every=1)
     assert 'cycles_total{outcome="success",query="a"}' in page
     [report] = folder.iterdir()
-    assert report.name == Slot.last("weekly", now).name
+    assert report.name == file_name(last_period("weekly", now))
     assert "Anomalies: the week to" in report.read_text()

@@ -11,9 +11,8 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from deploy.demo.exporter import ExporterServer
 from deploy.demo.local import LocalServer
-from deploy.demo.servers import ITSELF
+from deploy.demo.servers import ITSELF, ExporterServer
 from exporter.cli.main import cli
 from exporter.config.load import load
 from exporter.config.sections.job import JobConfig
@@ -112,7 +111,7 @@ def test_a_file_that_is_there_is_replaced_only_with_force(tmp_path: Path) -> Non
     file = tmp_path / "anomaly.yml"
     file.write_text("mine\n")
     code, _, err = run("--preset", "node", "--out", file)
-    assert (code, err) == (2, f"{file} is there already; --force replaces it, --out names another file\n")
+    assert (code, err) == (2, f"{file} already exists; --force overwrites it, --out names another file\n")
     assert file.read_text() == "mine\n"
     assert run("--preset", "node", "--out", file, "--force")[0] == 0
     assert "node-cpu" in load(file, environ={}).config.jobs

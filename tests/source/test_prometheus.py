@@ -8,6 +8,7 @@ import pytest
 
 from exporter.source.errors import DeadlineExceeded, LimitExceeded, QueryRejected, Unreachable
 from tests.source.conftest import BEGIN
+from tests.support.processes import pause, resume
 
 pytestmark = pytest.mark.servers
 END = BEGIN + 59 * 60.0
@@ -106,13 +107,13 @@ def test_a_stopped_server_costs_one_deadline_and_a_killed_one_an_error(connect, 
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(ask, range(4)))
-        server.pause()
+        pause(server)
         source.allow(1.0)
         for future in [pool.submit(ask) for _ in range(2)]:
             with pytest.raises(DeadlineExceeded) as caught:
                 future.result()
             assert caught.value.retries == 0
-        server.resume()
+        resume(server)
         source.allow()
         list(pool.map(ask, range(4)))
         server.kill()

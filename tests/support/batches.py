@@ -19,6 +19,12 @@ def batch(values: Floats, until: float = 0.0, names: tuple[Key, ...] | None = No
     return Batch(names or keys(entities), tuple(f"c{n}" for n in range(channels)), times, values)
 
 
+def until(history: Batch, time: float) -> Batch:
+    """Return the samples up to and including `time` (Unix seconds)."""
+    end = int(np.searchsorted(history.times, time, side="right"))
+    return Batch(history.keys, history.channels, history.times[:end], history.values[:, :, :end])
+
+
 def noise(entities: int, channels: int, samples: int, seed: int = 0) -> Floats:
     """Return gaussian noise of deviation 1 around 100, shape (E, C, T)."""
     return np.random.default_rng(seed).normal(100.0, 1.0, (entities, channels, samples))

@@ -14,7 +14,7 @@ from aiohttp import web
 from kubernetes.client import ApiClient, Configuration
 
 from deploy.kubernetes.cluster import Cluster
-from deploy.kubernetes.kinds import KINDS
+from deploy.kubernetes.parts import KINDS
 from tests.support.waiting import PATIENCE
 
 NAMESPACE = "anomaly-exporter"

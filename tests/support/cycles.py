@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from detectors import Flags, Floats
-from exporter.backtest.history import Record
+from exporter.backtest.history import VerdictHistory
 from exporter.backtest.replay import Columns, replay
 from exporter.config.sections.job import JobConfig
 from exporter.observe.metrics import SelfMetrics
@@ -64,7 +64,8 @@ def judged(
 ) -> tuple[Floats, Flags]:
     """Return the scores and flags of `cycles`, shape (E, N) in the order of `series`."""
     keys = [(("instance", name),) for name in series]
-    record = Record(start, step, next(iter(series.values())).shape[-1], keys)
+    columns = next(iter(series.values())).shape[-1]
+    record = VerdictHistory(start + step * np.arange(columns, dtype=np.float64), step, keys)
     for verdict in cycles(series, start, lead, step, **settings):
         record.add(verdict)
     return record.score, record.flag

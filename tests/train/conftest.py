@@ -14,13 +14,13 @@ import yaml
 from typer.testing import CliRunner
 
 from deploy.demo.servers import PrometheusServer, backfill
+from detectors.units import DAY
 from exporter.cli.main import cli
 from exporter.config.sections.models import ModelsConfig
 from exporter.models import Store
 
 STEP, DAYS = 1200, 14
-DAY = 86_400
-POINTS = DAYS * DAY // STEP
+POINTS = int(DAYS * DAY // STEP)
 TOLD = 6.4
 """Day of the outage that an alert told of."""
 OUTAGES = ((3.4, "a"), (6.4, "b"), (12.1, "a"), (12.6, "b"), (13.4, "c"))

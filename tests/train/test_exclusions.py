@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from exporter.backtest.history import Record
+from detectors.units import DAY
+from exporter.backtest.history import VerdictHistory
 from exporter.backtest.replay import make_job, replay
 from exporter.config.load import load
 from exporter.config.sections.root import Config
@@ -16,9 +17,8 @@ from exporter.pipeline.window import Chunk, FetchStats
 from exporter.source.prometheus import Prometheus
 from exporter.source.samples import RangeResult
 from exporter.train.errors import TrainError
-from exporter.train.holdout import HoldoutReplay
+from exporter.train.holdout import PROBES, HoldoutReplay, split
 from exporter.train.stages import Training
-from exporter.train.time_split import PROBES, split
 from exporter.train.training_job import EditedWindow, Exclusions, unedited
 from tests.train.conftest import STEP as STEP_OF_THE_PAST
 
@@ -88,13 +88,13 @@ def test_a_stored_candidate_judges_as_the_job_that_learnt_it_would_have_gone_on(
     history = {"history": (first - training.first + 1) * STEP_OF_THE_PAST}
     source = Prometheus(config.prometheus, config.limits)
     never_stopped = make_job("load", config.jobs["load"].model_copy(update=history), source, hold=True)
-    record = Record(first * STEP_OF_THE_PAST, STEP_OF_THE_PAST, training.last - first + 1)
+    record = VerdictHistory(STEP_OF_THE_PAST * np.arange(first, training.last + 1.0), STEP_OF_THE_PAST)
     for verdict in replay(never_stopped, first, training.last, lambda _: None):
         record.add(verdict)
     source.close()
-    assert held.bits["flag"][:, 4:].any()  # an hour later: which incidents are open is not the model's knowledge
-    np.testing.assert_array_equal(held.bits["flag"][:, 4:], record.flag[:, 4:])
-    np.testing.assert_array_equal(held.bits["present"][:, 1:], record.present[:, 1:])
+    assert held.flag[:, 4:].any()  # an hour later: which incidents are open is not the model's knowledge
+    np.testing.assert_array_equal(held.flag[:, 4:], record.flag[:, 4:])
+    np.testing.assert_array_equal(held.present[:, 1:], record.present[:, 1:])
 
 
 class Endless:
@@ -123,7 +123,7 @@ def test_however_long_the_window_is_it_is_read_in_pieces_of_bounded_size(tmp_pat
     job = {"expr": "q", "step": "10m", "window": "2h", "rate": False, "detector": "robust"}
     config = Config.model_validate({"models": {"path": tmp_path}, "jobs": {"j": job}})
     asked.clear()
-    with Training(config, "j", Shard(), 0.0, 14 * 86_400.0) as training:
+    with Training(config, "j", Shard(), 0.0, 14 * DAY) as training:
         manifest = training.fit()
     assert manifest.quality["samples"] == 300 * (manifest.trained_to / 600 + 1)
     probe, *pieces = asked

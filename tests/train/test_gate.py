@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from detectors import Batch
+from exporter.backtest.history import VerdictHistory
 from exporter.backtest.quality import Figures
 from exporter.config.sections.job import JobConfig
 from exporter.config.sections.train import GateConfig
 from exporter.train.exclusions import Matcher, Silence
 from exporter.train.gate import most_false, rule
-from exporter.train.holdout import HoldoutVerdicts, Trial, counted
+from exporter.train.holdout import Trial, counted
 from exporter.train.injected_faults import Inject, noticed, plan
-from exporter.train.training_job import Exclusions
 from tests.support.verdicts import verdict
 
 GATE = GateConfig()
@@ -110,8 +110,8 @@ STEP = 60.0
 KEYS = ((("i", "a"),), (("i", "b"),))
 
 
-def held(columns=500, first=1000, flags=(), silenced=()):
-    made = HoldoutVerdicts(first, first + columns - 1, STEP, Exclusions(silenced))
+def held(columns=500, first=1000, flags=()):
+    made = VerdictHistory(STEP * np.arange(first, first + columns, dtype=float), STEP, keep=("range",))
     rng = np.random.default_rng(0)
     for column in range(columns):
         time = (first + column) * STEP
@@ -127,8 +127,8 @@ def known(begin, end, label="a"):
 def test_incidents_found_missed_false_and_silenced_are_counted_as_such():
     a, b = KEYS
     flags = [(a, [*range(100, 110), *range(300, 310)]), (b, [*range(200, 210), *range(400, 420)])]
-    made = held(flags=flags, silenced=[known(395, 425, "b")])
-    found = counted("job", made, [known(98, 120), known(450, 460, "b")])
+    made = held(flags=flags)
+    found = counted("job", made, [known(98, 120), known(450, 460, "b")], [known(395, 425, "b")])
     figures = found.figures
     assert (figures.events, figures.found, figures.false, figures.openings) == (2, 1, 2, 3)
     assert found.judged == 1.0
@@ -162,7 +162,7 @@ def test_faults_are_where_nothing_is_known_and_as_large_as_the_values_vary():
     [((5.0, 5.0), 5.0), ((0.0, 0.0), 1.0), ((-1.7e308, 1.7e308), 1e300), ((1e12, 1e12 + 8), 1e12 + 8)],
 )
 def test_what_never_moves_is_moved_by_its_own_size_and_the_largest_stays_finite(values, size):
-    made = HoldoutVerdicts(1000, 1099, STEP, Exclusions([]))
+    made = VerdictHistory(STEP * np.arange(1000.0, 1100.0), STEP, keep=("range",))
     for column in range(100):
         value = np.full((2, 1), values[column % 2])
         made.add(replace(verdict(KEYS, values=value), time=(1000 + column) * STEP))

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from exporter.train import parallel_dask
-from exporter.train.parallel import Backend, Result, SpreadError, spread
+from exporter.train.parallel import Backend, spread
+from exporter.train.parallel_task import Result, SpreadError
 from tests.support.training import (
     DaskCluster,
     Fit,

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from detectors.units import DAY
 from exporter.config.sections.root import Config
 from exporter.config.sections.train import Endpoint
 from exporter.models import StoreError
@@ -13,7 +14,7 @@ from exporter.observe.metrics import SelfMetrics
 from exporter.pipeline.job import Job
 from exporter.train.exclusions import read_silences
 from tests.support.waiting import PATIENCE
-from tests.train.conftest import DAY, GARBAGE, LASTS, OUTAGES, STEP, TOLD
+from tests.train.conftest import GARBAGE, LASTS, OUTAGES, STEP, TOLD
 
 pytestmark = pytest.mark.servers
 

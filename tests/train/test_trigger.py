@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from detectors.units import DAY
 from exporter.config.sections.root import Config
 from exporter.models.retrain_requests import RetrainRequest
 from exporter.models.signed_records import Manifest
@@ -11,7 +12,6 @@ from exporter.pipeline.shard import Shard
 from exporter.train.task import TrainTask
 from exporter.train.trigger import due
 
-DAY = 86_400.0
 NOW = 1000 * DAY
 
 

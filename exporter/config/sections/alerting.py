@@ -7,6 +7,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, Field, PositiveInt
 
 from detectors.seasonality import time_zone
+from detectors.units import DAY
 from exporter.config.errors import nearest
 from exporter.config.secrets import HeldSecret, Secret
 from exporter.config.section_base import Conflict, LabelName, PositiveDuration, Section, SourceUrl
@@ -14,7 +15,7 @@ from exporter.config.values import Days, Duration, Months, Times, Weekdays, Year
 
 OURS: Final = frozenset({"alertname", "alertstate", "severity", "query", "detector", "receivers"})
 """Labels of an alert that the rules set themselves."""
-RETENTION: Final = 120 * 3600.0
+RETENTION: Final = 5 * DAY
 """Seconds for which Alertmanager remembers what it has sent, unless told otherwise."""
 
 

@@ -64,11 +64,11 @@ def switched(value: Any) -> Any:
 
 
 DriftDetection = Annotated[DriftConfig | None, BeforeValidator(switched)]
-"""`true` is the default settings, `false` is off, None is what is said elsewhere."""
+"""`true` stands for the default settings, `false` for off, None for the setting at the top level."""
 
 
 def drift_settings(job: DriftConfig | None, every: DriftConfig | None) -> DriftConfig | None:
-    """Return how a job is watched, None for not at all; what it says itself goes before what is said for every job."""
+    """Return the drift settings of a job, None when it is not watched; its own settings override the global ones."""
     chosen = job or every
     return None if chosen is None or chosen.method == "off" else chosen
 
@@ -118,14 +118,16 @@ class JobConfig(Section):
     budget: RatePerWeek = Field(1.0, gt=0, description="alerts per week for the whole job")
     publish: frozenset[Publishable] = Field(
         frozenset({"value", "severity", "alert", "expected", "lower", "upper", "contribution", "flapping"}),
-        description="gauges beside anomaly_score and anomaly_flag",
+        description="gauges published in addition to anomaly_score and anomaly_flag",
     )
     max_age: PositiveDuration | None = Field(
         None, description="scores older than this are withdrawn; default: five steps, at least 1m"
     )
     max_series: PositiveInt | None = Field(None, description="overrides limits.series for this job")
     drift_detection: DriftDetection = Field(None, description="as at the top level, for this job")
-    rate: bool = Field(True, description="turn a bare counter into rate(), as the metadata says")
+    rate: bool = Field(
+        True, description="turn a bare counter into rate(); the source's metadata says which metrics are counters"
+    )
     alert: AlertConfig = Field(AlertConfig.model_construct(for_=0.0), description="generated alert")
 
     @field_validator("detector", mode="before")

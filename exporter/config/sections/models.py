@@ -16,7 +16,9 @@ from exporter.config.secrets import SENSITIVE, FilePath, Secret
 from exporter.config.section_base import Conflict, PositiveDuration, Section
 from exporter.config.values import Size
 
-_ALSO: Final = re.compile(r"connection_string|credential|passphrase|sas_", re.IGNORECASE)  # as Azure's and Google's say
+_ALSO: Final = re.compile(
+    r"connection_string|credential|passphrase|sas_", re.IGNORECASE
+)  # names that Azure and Google use
 
 
 def _reachable(value: object) -> str:
@@ -61,7 +63,7 @@ def _option(name: str, value: Any) -> Any:
 StoreUrl = Annotated[str, BeforeValidator(_reachable)]
 """A URL that fsspec can open here, without user and password."""
 StoreOptions = Annotated[dict[str, Any], BeforeValidator(_referring)]
-"""What fsspec is told besides the URL; whatever is called like a secret is a `Secret`."""
+"""Options for fsspec. A value whose name looks like a secret is a `Secret`."""
 
 
 class ModelsConfig(Section):
@@ -72,7 +74,7 @@ class ModelsConfig(Section):
         None, description="instead of path an object store, as fsspec writes it: s3://bucket/prefix"
     )
     options: StoreOptions = Field(
-        {}, description="what fsspec is told of the object store; secrets by reference: secret: {env: NAME}"
+        {}, description="options that fsspec passes to the object store; secrets by reference: secret: {env: NAME}"
     )
     timeout: PositiveDuration = Field(30.0, description="longest wait for one answer of an object store")
     poll: PositiveDuration = Field(30.0, description="how often an object store is asked for a newer model")

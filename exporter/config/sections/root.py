@@ -4,7 +4,6 @@ Every field's description is the text of its row in `docs/configuration.md`.
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from pydantic import (
     Field,
@@ -28,7 +27,9 @@ class Config(Section):
     web: WebConfig = Field(WebConfig(), description="our own port")
     audit: AuditConfig | None = Field(None, description="CSV audit file; none by default")
     models: ModelsConfig | None = Field(None, description="model store; none by default: models are fitted at start")
-    state: StateConfig | None = Field(None, description="state kept over restarts; none by default: jobs start anew")
+    state: StateConfig | None = Field(
+        None, description="state kept over restarts; none by default: jobs start without history"
+    )
     log: LogConfig = Field(LogConfig(), description="log")
     limits: LimitsConfig = Field(LimitsConfig(), description="limits on what comes in")
     alerting: AlertingConfig = Field(AlertingConfig(), description="generated rules and routing through Alertmanager")
@@ -37,12 +38,6 @@ class Config(Section):
     report: ReportConfig | None = Field(None, description="a report on every week or month; none by default")
     train: TrainConfig = Field(TrainConfig(), description="what models are trained on, when, and what they must show")
     reload_poll: Duration = Field(10.0, description="how often the files are checked for changes; 0s never")
-
-    @property
-    def shared(self) -> Path | None:
-        """The folder that commands share with the running exporter: that of the models, else of the saved states."""
-        place = self.models.path if self.models else None
-        return place if place or self.state is None else self.state.path
 
     def conflicts(self) -> Iterator[Conflict]:
         """Say which keys do not go together."""

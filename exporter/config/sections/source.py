@@ -26,7 +26,9 @@ TextOrSecret = Annotated[Annotated[str, Tag("text")] | Annotated[Secret, Tag("re
 class ClientTLS(Section):
     """How the source's certificate is checked, and ours shown."""
 
-    ca_file: FilePath | None = Field(None, description="certificates that vouch for the source; default: the system's")
+    ca_file: FilePath | None = Field(
+        None, description="certificate authorities to check the source with; default: the system's"
+    )
     cert_file: FilePath | None = Field(None, description="our client certificate (PEM)")
     key_file: FilePath | None = Field(None, description="key of our client certificate (PEM)")
     insecure_skip_verify: bool = Field(False, description="accept any certificate; for experiments only")
@@ -52,7 +54,7 @@ class PrometheusConfig(Section):
     retries: int = Field(2, ge=0, le=10, description="further attempts after a failure that may pass")
     concurrency: int = Field(4, ge=1, le=64, description="queries under way at once, over all jobs")
     basic_auth: BasicAuth | None = Field(None, description="HTTP basic authentication")
-    bearer: Secret | None = Field(None, description="bearer token, by reference; read anew for every query")
+    bearer: Secret | None = Field(None, description="bearer token, by reference; read again for every query")
     tls: ClientTLS = Field(ClientTLS(), description="certificates")
     headers: dict[HeaderName, TextOrSecret] = Field(
         {}, description="extra headers, for example X-Scope-OrgID for Mimir; text or a reference to a secret"

@@ -17,7 +17,9 @@ class Endpoint(Section):
     username: str | None = Field(None, description="user name for HTTP basic authentication")
     password: Secret | None = Field(None, description="its password, by reference")
     bearer: Secret | None = Field(None, description="bearer token, by reference")
-    ca_file: FilePath | None = Field(None, description="certificates that vouch for it; default: the system's")
+    ca_file: FilePath | None = Field(
+        None, description="certificate authorities to check it with; default: the system's"
+    )
     deadline: PositiveDuration = Field(20.0, description="total time for one request, retries included")
 
     def conflicts(self) -> Iterator[Conflict]:
@@ -29,13 +31,15 @@ class Endpoint(Section):
 
 
 class GateConfig(Section):
-    """What a new model must show before it is put in service (docs/training.md)."""
+    """What a new model must show before it becomes active (docs/training.md)."""
 
     margin: float = Field(
         0.05, ge=0, le=1, description="recall, precision, F1 and faults found may be this much below the old model's"
     )
     more_false: float = Field(
-        0.2, ge=0, description="share of false incidents more than the old model's, beside two standard deviations"
+        0.2,
+        ge=0,
+        description="share of false incidents more than the old model's, in addition to two standard deviations",
     )
     most_false: float = Field(
         10.0, gt=0, description="without an old model: most false incidents, as a multiple of the job's false_alarms"
@@ -60,7 +64,7 @@ class TrainConfig(Section):
     )
     every: Duration = Field(604_800.0, description="train when the last training is this long ago; 0s never")
     max_age: Duration = Field(
-        2_592_000.0, description="train when the model in service is older, whatever was tried since; 0s never"
+        2_592_000.0, description="train when the active model is older, whatever was tried since; 0s never"
     )
     new_events: int = Field(
         5, ge=0, description="train when the incidents file holds so many more than at the last training; 0 never"
@@ -73,7 +77,7 @@ class TrainConfig(Section):
     )
     alertmanager: Endpoint | None = Field(None, description="Alertmanager whose silences are left out of the training")
     gate: GateConfig = Field(GateConfig(), description="what a new model must show")
-    shards: PositiveInt = Field(1, description="replicas of the exporter; each has models of its own")
+    shards: PositiveInt = Field(1, description="replicas of the exporter; each has its own models")
     backend: Literal["loky", "dask", "sequential"] = Field("loky", description="where jobs and shards are trained")
     scheduler: str | None = Field(None, description="address of the Dask scheduler, such as tcp://dask:8786")
     pushgateway: Endpoint | None = Field(None, description="Pushgateway that gets the outcome; none by default")

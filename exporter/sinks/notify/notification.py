@@ -1,12 +1,12 @@
 """What is told: incidents, as they were when they were first seen."""
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
 
 from detectors.types import Key
+from exporter.json_values import finite
 from exporter.pipeline.verdict import Verdict
 
 Ending = Literal["recovered", "adopted", "no data", "removed"]
@@ -59,19 +59,13 @@ class PendingNotifications:
 def incident_of(verdict: Verdict, row: int) -> Incident:
     """Return the incident of one entity of a verdict."""
     figures = (verdict.values, verdict.expected, verdict.lower, verdict.upper, verdict.contribution)
-    channels = [
-        Channel(name, *(_finite(each[row, at]) for each in figures)) for at, name in enumerate(verdict.channels)
-    ]
+    channels = [Channel(name, *(finite(each[row, at]) for each in figures)) for at, name in enumerate(verdict.channels)]
     channels.sort(key=lambda channel: -(channel.contribution or 0.0))
     return Incident(
         verdict.job,
         dict(verdict.keys[row]),
         float(verdict.since[row]),
-        _finite(verdict.score[row]),
-        _finite(verdict.severity[row]),
+        finite(verdict.score[row]),
+        finite(verdict.severity[row]),
         channels,
     )
-
-
-def _finite(number: float) -> float | None:
-    return float(number) if math.isfinite(number) else None

@@ -11,6 +11,7 @@ from typing import Final, Literal
 
 import structlog
 
+from detectors.units import HOUR
 from exporter.observe.metrics import SelfMetrics
 from exporter.pipeline.verdict import Verdict
 from exporter.sinks.notify import delivery
@@ -25,7 +26,7 @@ GATHER: Final = 1.0
 """Seconds that the first piece of news waits for those of other jobs."""
 SHORTEST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 300.0
-_LONGEST_ASKED_FOR: Final = 3600.0
+_LONGEST_ASKED_FOR: Final = HOUR
 
 
 @dataclass(frozen=True, slots=True)

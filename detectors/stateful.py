@@ -1,0 +1,42 @@
+"""Shared by all detectors: their base class, and the rule that `update` follows `score`."""
+
+from typing import ClassVar, Generic, Self, TypeVar
+
+from pydantic import ConfigDict
+
+from detectors.types import Batch, Detector, Key
+
+Found = TypeVar("Found")
+
+
+class StatefulDetector(Detector):
+    """Base class of all detectors. mypy checks each of them against the interface `Detector`.
+
+    A detector is a dataclass. Its public fields are the hyper-parameters of the configuration: pydantic checks them and
+    refuses unknown ones.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    def fit(self, history: Batch) -> Self:  # noqa: ARG002 - for detectors that learn offline
+        """Do nothing. A detector that learns online gets the history sample by sample, through score and update."""
+        return self
+
+
+class LastScore(Generic[Found]):
+    """Intermediate results of the last `score`, kept for the `update` of the same samples."""
+
+    def __init__(self) -> None:
+        self._kept: tuple[tuple[Key, ...], float, Found] | None = None
+
+    def keep(self, batch: Batch, found: Found) -> None:
+        """Keep what was computed for the newest sample of `batch`. A batch without samples is ignored."""
+        if len(batch.times):
+            self._kept = (batch.keys, float(batch.times[-1]), found)
+
+    def take(self, fresh: Batch) -> Found:
+        """Return what was kept, once. Raises ValueError unless it belongs to the newest sample of `fresh`."""
+        if self._kept is None or self._kept[0] is not fresh.keys or self._kept[1] != fresh.times[-1]:
+            raise ValueError("update() follows score() of the same samples")
+        found, self._kept = self._kept[2], None
+        return found

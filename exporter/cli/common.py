@@ -1,0 +1,37 @@
+"""The flags that several commands share, and how a command ends with an error."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Final, NoReturn
+
+import typer
+
+Config = Annotated[Path, typer.Option(help="Configuration file.", envvar="ANOMALY_EXPORTER_CONFIG")]
+CONFIG: Final = Path("anomaly.yml")
+"""Default of `--config`."""
+Profile = Annotated[
+    str | None,
+    typer.Option(
+        help="Profile to apply: NAME.PROFILE.yml next to the file overrides it.", envvar="ANOMALY_EXPORTER_PROFILE"
+    ),
+]
+Jobs = Annotated[list[str] | None, typer.Option("--job", help="Only this job; may be repeated. Default: all.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Since = Annotated[str | None, typer.Option(help="Start of the time range, as a duration before its end: 7d.")]
+From = Annotated[str | None, typer.Option("--from", help="Start of the time range, ISO 8601 or Unix seconds.")]
+To = Annotated[str | None, typer.Option("--to", help="End of the time range; default: now.")]
+Incidents = Annotated[Path | None, typer.Option(help="Labelled incidents: a YAML list of {start, end, labels}.")]
+
+
+def fail(error: Exception | str, code: int) -> NoReturn:
+    """Print an error and end the command with an exit code."""
+    sys.stderr.write(str(error).rstrip("\n") + "\n")
+    raise typer.Exit(code)
+
+
+def log_warnings_only() -> None:
+    """Log warnings and errors as text: standard output belongs to the results of the command."""
+    from exporter.config.sections.service import LogConfig
+    from exporter.observe.logs import configure
+
+    configure(LogConfig(format="console", level="warning"))
