@@ -1,7 +1,7 @@
 """The one-sort median and scale against the textbook."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -20,7 +20,6 @@ def textbook(row):
     return median, max(scale, 1e-6 * abs(median) + 1e-12), len(there)
 
 
-@settings(deadline=None)  # the first call on a busy machine takes longer than 200 ms
 @given(arrays(float, st.tuples(st.integers(1, 6), st.integers(1, 12)), elements=VALUES))
 def test_median_and_scale_are_those_of_the_textbook(samples):
     found = np.array(median_and_scale(samples)).T

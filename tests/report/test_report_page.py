@@ -148,7 +148,7 @@ def test_a_job_that_does_not_exist_a_folder_that_is_missing_and_a_wrong_time_are
         (["--out", tmp_path / "none" / "r.html"], "there is no folder"),
         (["--out", tmp_path], "is a folder; name a file in it"),
         (["--to", "soon", "--text"], "--to: "),
-        (["--to", "2999-01-01", "--text"], "--to lies in the future"),
+        (["--to", "2999-01-01", "--text"], "--to is in the future"),
         ([], "nothing to do: give --out FILE.html"),
     ):
         result = report("--config", config(), *arguments)
