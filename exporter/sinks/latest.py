@@ -15,7 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.types import Flags, Key
+from exporter.config.sections.job import JobConfig
+from exporter.config.sections.root import Config
 from exporter.pipeline.verdict import Verdict
+from exporter.sinks.base import Change, NewestVerdict
 
 _NOWHERE: Final = np.empty(0, np.intp)
 
@@ -138,7 +141,7 @@ class _Table:
     order: Rows
 
 
-class LatestVerdicts:
+class LatestVerdicts(NewestVerdict):
     """Keeps the newest verdict of every job and answers what is asked about them. Safe to use from any thread.
 
     The worst come first: alerts, other open incidents, then the rest by score, those without a verdict last; where all
@@ -161,6 +164,11 @@ class LatestVerdicts:
         """What changes with every answer that may change, over restarts too."""
         return f'"{self._start}-{self.generation}"'
 
+    def prepare(self, config: Config) -> Change:
+        """Prepare to know the jobs of another configuration."""
+        queries = {name: job.queries for name, job in config.jobs.items()}
+        return Change(lambda: self.expect(queries))
+
     def expect(self, queries: Mapping[str, Mapping[str, str]]) -> None:
         """Note which jobs there are, each with its PromQL by channel; forget all others."""
         with self._lock:
@@ -168,6 +176,11 @@ class LatestVerdicts:
             self._verdicts = {job: verdict for job, verdict in self._verdicts.items() if job in queries}
             self._labels = {job: labels for job, labels in self._labels.items() if job in queries}
             self.generation += 1
+
+    def show(self, verdict: Verdict, config: JobConfig) -> None:
+        """Take over the newest verdict of a job."""
+        del config
+        self.publish(verdict)
 
     def publish(self, verdict: Verdict) -> None:
         """Take over the newest verdict of a job; its arrays are not changed any more."""

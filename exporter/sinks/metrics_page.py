@@ -6,14 +6,19 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import structlog
 from isal import isal_zlib
 from numpy.typing import NDArray
 from prometheus_client import generate_latest
 
 from detectors.types import Key
 from exporter import exposition
-from exporter.observe.metrics import STATES, SelfMetrics
+from exporter.config.sections.job import JobConfig
+from exporter.observe.metrics import SelfMetrics
 from exporter.pipeline.verdict import Verdict
+from exporter.sinks.base import NewestVerdict
+
+log = structlog.get_logger()
 
 FAMILIES: Final[Mapping[str, str]] = {
     "anomaly_score": "How unusual the newest sample is: above 1 is anomalous, NaN is no verdict",
@@ -106,13 +111,11 @@ class _Labels:
 class _Published:
     """What the page holds of one job."""
 
-    detector: str
-    entities: int
     labels: _Labels
     blocks: Mapping[str, bytes]
 
 
-class Page:
+class Page(NewestVerdict):
     """Composes the page from the newest verdict of every job and the exporter's own metrics.
 
     All methods may be called from any thread; `publish` for one job only from one at a time.
@@ -125,8 +128,14 @@ class Page:
         self._metrics = metrics
         self._lock = threading.Lock()
         self._jobs: dict[str, _Published] = {}
+        self._wake, self._closing = threading.Event(), False
+        self._thread: threading.Thread | None = None
         self.current = Snapshot((), -1)
         self.render()
+
+    def show(self, verdict: Verdict, config: JobConfig) -> None:
+        """Take over a verdict, with the gauges that the job publishes."""
+        self.publish(verdict, config.publish)
 
     def publish(self, verdict: Verdict, fields: Collection[str]) -> None:
         """Take over a verdict; the next `render` shows it.
@@ -149,38 +158,47 @@ class Page:
         groups = _Labels(tuple(verdict.groups), own, _RESERVED, None)
         blocks = _blocks(verdict, fields, labels, groups)
         with self._lock:
-            self._jobs[job] = _Published(detector, len(verdict.keys), labels, blocks)
-            if before is not None and before.detector != detector:
-                self._metrics.series.remove_by_labels({"query": job})
-                self._metrics.flagged_ratio.remove_by_labels({"query": job})
-                self._metrics.band_coverage.remove_by_labels({"query": job})
-            for state in STATES:
-                self._metrics.series.labels(job, detector, state).set(verdict.states.get(state, 0))
-            ratio = float(verdict.flag.mean()) if verdict.flag.size else float("nan")
-            self._metrics.flagged_ratio.labels(job, detector).set(ratio)
-            self._metrics.band_coverage.labels(job, detector).set(_coverage(verdict))
+            self._jobs[job] = _Published(labels, blocks)
             for part in (labels, groups):
                 for reason, count in part.dropped.items():
                     if count:
                         self._metrics.series_dropped.labels(job, reason).inc(count)
 
-    def warm(self, job: str, detector: str, entities: int) -> None:
-        """Say that a job without a verdict yet is replaying its history, for so many entities."""
-        with self._lock:
-            for state in STATES:
-                self._metrics.series.labels(job, detector, state).set(entities if state == "warming" else 0)
-
     def withdraw(self, job: str) -> None:
-        """Take the job's judged series off the page and call all its entities stale, so that nothing looks healthy."""
+        """Take the judged series of a job off the page."""
         with self._lock:
-            gone = self._jobs.pop(job, None)
-            if gone is None:
-                return
-            for state in STATES:
-                count = gone.entities if state == "stale" else 0
-                self._metrics.series.labels(job, gone.detector, state).set(count)
-            self._metrics.flagged_ratio.remove_by_labels({"query": job})
-            self._metrics.band_coverage.remove_by_labels({"query": job})
+            self._jobs.pop(job, None)
+
+    def start(self) -> None:
+        """Render from now on in a thread of the page's own, so that no cycle waits for it."""
+        self.render()
+        self._thread = threading.Thread(target=self._render_when_asked, name="page", daemon=True)
+        self._thread.start()
+
+    def flush(self) -> None:
+        """Have the page rendered with all that has come in; at once where `start` was not called."""
+        if self._thread is None:
+            self.render()
+        else:
+            self._wake.set()
+
+    def close(self, timeout: float) -> None:
+        """Render no more."""
+        self._closing = True
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join(timeout)
+
+    def _render_when_asked(self) -> None:
+        while not self._closing:
+            self._wake.wait()
+            self._wake.clear()
+            try:
+                self.render()
+            except Exception as error:  # whatever it is: without this thread the page would stay as it is for ever
+                self._metrics.sink_errors.labels("metrics_page").inc()
+                hint = "the page before stays until the next cycle ends; please report this with its traceback"
+                log.error("page_not_rendered", exc_info=error, hint=hint)
 
     def render(self) -> None:
         """Compose the page once and make it the current one."""
@@ -192,13 +210,6 @@ class Page:
                     parts += [exposition.family_header(family, help_text), *blocks, b"\n"]
             self.current = Snapshot(tuple(_joined(parts)), self.current.generation + 1)
             self._metrics.page_bytes.set(self.current.size)
-
-
-def _coverage(verdict: Verdict) -> float:
-    """Return the share of samples within their band, of those that have both; NaN where none has."""
-    banded = ~np.isnan(verdict.values) & ~np.isnan(verdict.lower) & ~np.isnan(verdict.upper)
-    within = (verdict.values >= verdict.lower) & (verdict.values <= verdict.upper)
-    return float(within[banded].mean()) if banded.any() else float("nan")
 
 
 def _joined(parts: Iterable[bytes]) -> Iterator[bytes]:

@@ -25,8 +25,11 @@ from exporter.observe.metrics import SelfMetrics
 from exporter.observe.stages import Span, Stage, Telemetry
 from exporter.pipeline.job import Job
 from exporter.pipeline.verdict import Verdict
-from exporter.service.runner import Runner, Sinks
+from exporter.service.runner import Runner
+from exporter.sinks.flag_log import FlagLog
+from exporter.sinks.job_gauges import JobGauges
 from exporter.sinks.metrics_page import Page
+from exporter.sinks.registry import Sinks
 from exporter.source.prometheus import Prometheus
 from tests.bench.history import STEP, pod
 from tests.bench.usage import memory
@@ -74,7 +77,8 @@ class Exporter:
         self.page = _Page(metrics)
         self.job = Job("bench", config, "digest", source, metrics, None)
         self.telemetry = _Telemetry(metrics)
-        self.runner = Runner(self.job, Sinks(self.page, metrics, self.telemetry, None, None, self.page.render))
+        shown = {"flag_log": FlagLog(metrics), "job_gauges": JobGauges(metrics), "metrics_page": self.page}
+        self.runner = Runner(self.job, metrics, self.telemetry, Sinks(metrics, shown))
         self._pods = pods
         self._keys: object = None
         self._rows: list[int] = []

@@ -15,9 +15,9 @@ from exporter.pipeline.cycle import evaluate
 from exporter.pipeline.job import Job
 from exporter.pipeline.shard import Shard
 from exporter.service.model_reload import ModelReload, ModelReloader
-from exporter.service.runner import Runner, Sinks
 from exporter.source.errors import Unreachable
 from tests.pipeline.test_cycle import Bench
+from tests.support.runners import runner_of
 from tests.support.target import eventually
 
 STEP = 60.0
@@ -30,7 +30,7 @@ class Served(Bench):
         super().__init__(**settings)
         self.store = store
         self.job = Job("job", self.config, "digest", self.source, self.metrics, store)
-        self.runner = Runner(self.job, Sinks(self.page, self.metrics, self.telemetry, None, None, lambda: None))
+        self.runner = runner_of(self)
         self.succession = ModelReload(self.job, store, self.metrics)
         rng = np.random.default_rng(3)
         for name in "abcdefgh":

@@ -5,9 +5,9 @@ import pytest
 
 from exporter.observe.metrics import SelfMetrics
 from exporter.pipeline.job import Job
-from exporter.service.runner import Runner, Sinks
 from exporter.service.state_files import StateFolder
 from tests.pipeline.test_cycle import Bench
+from tests.support.runners import runner_of
 
 
 def with_a_lasting_change(detector, last=430):
@@ -57,7 +57,7 @@ def test_accepting_what_is_not_open_any_more_does_nothing():
 
 def test_it_is_counted_and_kept_over_a_restart_before_the_next_cycle(tmp_path):
     bench, folder = with_a_lasting_change("robust"), StateFolder(tmp_path, list)
-    runner = Runner(bench.job, Sinks(bench.page, bench.metrics, bench.telemetry, None, None, lambda: None))
+    runner = runner_of(bench)
     assert runner.accept(bench.verdicts[-1].keys) == 60.0
     assert bench.sample("incidents_accepted_total") == 2
     folder.save(bench.job)

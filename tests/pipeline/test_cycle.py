@@ -12,11 +12,12 @@ from exporter.observe.metrics import SelfMetrics
 from exporter.observe.stages import Telemetry
 from exporter.pipeline.cycle import evaluate
 from exporter.pipeline.job import Job
-from exporter.service.runner import Runner, Sinks, log_flags
+from exporter.sinks.flag_log import log_flags
 from exporter.sinks.metrics_page import Page
 from exporter.source.errors import Unreachable
 from exporter.source.samples import RangeResult
 from tests.support.fake import FakeSource
+from tests.support.runners import runner_of
 from tests.support.verdicts import key, verdict
 
 STEP = 60.0
@@ -182,8 +183,7 @@ def test_the_log_names_the_channels_that_contribute_most():
 def test_one_jobs_defect_stays_its_own():
     bench = Bench()
     bench.put("a", range(100))
-    sinks = Sinks(bench.page, bench.metrics, bench.telemetry, None, None, lambda: None)
-    runner = Runner(bench.job, sinks)
+    runner = runner_of(bench)
     bench.job.detector = None
     with structlog.testing.capture_logs() as logs:
         runner.cycle(50 * STEP)

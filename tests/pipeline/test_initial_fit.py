@@ -10,10 +10,11 @@ import structlog
 from exporter.observe.metrics import SelfMetrics
 from exporter.pipeline.cycle import evaluate
 from exporter.pipeline.job import Job
-from exporter.service.runner import Runner, Sinks
+from exporter.service.runner import Saving
 from exporter.service.state_files import StateFolder
 from exporter.source.errors import Unreachable
 from tests.pipeline.test_cycle import STEP, Bench
+from tests.support.runners import runner_of
 
 END = 600
 FAST = ("auto", "half_space_trees", "isolation_forest", "robust", "seasonal")
@@ -270,17 +271,11 @@ def test_memory_is_a_window_and_a_piece_however_long_the_history(monkeypatch):
     assert max(sizes) <= 20 * (30 + 30 // 4 + 16)
 
 
-def started(bench, **sinks):
-    done = threading.Event()
-    runner = Runner(bench.job, Sinks(bench.page, bench.metrics, bench.telemetry, None, None, done.set, **sinks))
-    return runner, done
-
-
 def test_progress_is_shown_and_nothing_looks_judged_before_the_end(monkeypatch):
-    monkeypatch.setattr("exporter.service.runner.SHOWN_EVERY", 0.0)
-    monkeypatch.setattr("exporter.service.runner.LOGGED_EVERY", 0.0)
+    monkeypatch.setattr("exporter.service.runner.SHOW_INTERVAL", 0.0)
+    monkeypatch.setattr("exporter.service.runner.LOG_INTERVAL", 0.0)
     bench, seen = churning(), []
-    runner, _ = started(bench)
+    runner = runner_of(bench)
     show = runner._show_warm_up
 
     def showing(now):
@@ -316,8 +311,7 @@ def test_a_stop_ends_a_warm_up_at_once_and_saves_what_was_learnt(tmp_path):
         return score(batch)
 
     bench.job.detector.score = slow
-    runner, _ = started(bench)
-    runner._sinks.state = StateFolder(tmp_path, list)
+    runner = runner_of(bench, Saving(StateFolder(tmp_path, list)))
     thread = threading.Thread(target=runner.cycle, args=(END * STEP,))
     thread.start()
     assert begun.wait(10)
@@ -345,7 +339,7 @@ def test_another_job_is_judged_while_one_warms_up():
         return score(batch)
 
     slow.job.detector.score = slowly
-    warming, judged = started(slow)[0], started(other)[0]
+    warming, judged = runner_of(slow), runner_of(other)
     thread = threading.Thread(target=warming.cycle, args=(END * STEP,))
     thread.start()
     assert begun.wait(10)
@@ -361,9 +355,8 @@ def test_another_job_is_judged_while_one_warms_up():
 def test_the_state_is_saved_while_the_warm_up_goes_on(tmp_path):
     """Row 24: after a kill the warm-up goes on near where it was."""
     bench = churning()
-    runner, _ = started(bench, save_every=0.0)
     folder, saved = StateFolder(tmp_path, list), []
-    runner._sinks.state = folder
+    runner = runner_of(bench, Saving(folder, 0.0))
     save = folder.save
     folder.save = lambda job: (saved.append(job.judged), save(job))
     runner.cycle(END * STEP)
@@ -383,6 +376,6 @@ def test_of_a_long_window_the_newest_samples_are_judged_whenever_in_the_minute_t
 
 def test_a_warm_up_counts_no_cycles_as_skipped():
     bench = churning()
-    runner, _ = started(bench)
+    runner = runner_of(bench)
     assert runner.cycle(END * STEP) is True
     assert runner.cycle((END + 1) * STEP) is False

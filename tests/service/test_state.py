@@ -9,10 +9,11 @@ import structlog
 from detectors import DETECTORS
 from exporter.observe.metrics import SelfMetrics
 from exporter.pipeline.job import Job
-from exporter.service.runner import Runner, Sinks
+from exporter.service.runner import Saving
 from exporter.service.state_files import StateFolder
 from exporter.sinks.metrics_page import Page
 from tests.pipeline.test_cycle import Bench
+from tests.support.runners import runner_of
 
 COMPARED = ("score", "flag", "severity", "alert", "since", "expected", "upper")
 
@@ -113,10 +114,6 @@ def test_a_folder_that_cannot_be_written_is_said_and_stops_nothing(tmp_path):
     json.dumps(logs[0])
 
 
-def runner_of(b, folder, **sinks):
-    return Runner(b.job, Sinks(b.page, b.metrics, b.telemetry, None, folder, lambda: None, **sinks))
-
-
 @pytest.mark.parametrize("channels", [1, 2])
 def test_after_a_restart_the_page_shows_the_newest_verdict_at_once(channels, tmp_path, monkeypatch):
     """Rows 41 and 45: nobody waits for the next minute, and an alert does not vanish meanwhile."""
@@ -127,7 +124,7 @@ def test_after_a_restart_the_page_shows_the_newest_verdict_at_once(channels, tmp
         queries = {"a": "q", "b": "q"}
         b.config = b.config.model_copy(update={"expr": None, "channels": queries})
         b.job = Job("job", b.config, "digest", b.source, SelfMetrics(), None)
-    runner = runner_of(b, folder)
+    runner = runner_of(b, Saving(folder))
     runner.cycle(now[0])
     runner.save()
     b.page.render()
@@ -137,7 +134,7 @@ def test_after_a_restart_the_page_shows_the_newest_verdict_at_once(channels, tmp
     for later, shown in ((40.0, own), (400.0, [])):  # within max_age, and beyond
         after = restarted(b, folder)
         after.page, now[0] = Page(SelfMetrics()), 531 * 60.0 + later
-        again = runner_of(after, folder)
+        again = runner_of(after, Saving(folder))
         again._clock.start = lambda: None
         again.start()
         after.page.render()

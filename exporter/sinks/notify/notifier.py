@@ -10,9 +10,11 @@ from pydantic import SecretStr
 
 from exporter.config.secrets import Secret
 from exporter.config.sections.alerting import NotifyConfig
+from exporter.config.sections.job import JobConfig
 from exporter.config.sections.root import Config
 from exporter.observe.metrics import SelfMetrics
 from exporter.pipeline.verdict import Verdict
+from exporter.sinks.base import Change, NewestVerdict
 from exporter.sinks.notify.http_post import post
 from exporter.sinks.notify.notification import Incident, PendingNotifications
 from exporter.sinks.notify.receiver import Receiver, Settings
@@ -25,41 +27,53 @@ _LISTED: Final = 100
 """Incidents in one message to a webhook."""
 
 
-class Notifier:
+class Notifier(NewestVerdict):
     """Hands verdicts to the receivers.
 
     Parameters
     ----------
-    config : Config
     metrics : SelfMetrics
     page : callable returning str
         Address of our own pages, for messages where `notify.link` names no other.
     """
 
-    def __init__(self, config: Config, metrics: SelfMetrics, page: Callable[[], str]) -> None:
-        self._config, self._metrics, self._page = config, metrics, page
+    def __init__(self, metrics: SelfMetrics, page: Callable[[], str]) -> None:
+        self._metrics, self._page = metrics, page
+        self._config: Config | None = None
         self._receivers: dict[str, Receiver] = {}
-        self.configure(config)
 
-    def configure(self, config: Config) -> None:
-        """Take over another configuration; what was told stays told."""
+    def prepare(self, config: Config) -> Change:
+        """Prepare the receivers of another configuration; what they were sent is read, nothing is sent yet."""
+        settings = _settings(config)
+        added = {
+            name: Receiver(name, settings[name], self._link, self._metrics)
+            for name in settings.keys() - self._receivers.keys()
+        }
+        return Change(lambda: self._use(config, settings, added))
+
+    def _use(self, config: Config, settings: dict[str, Settings], added: dict[str, Receiver]) -> None:
+        """Exchange the configuration; a receiver that stays remembers what it was sent."""
         self._config = config
-        wanted = _settings(config)
-        for name in self._receivers.keys() - wanted.keys():
+        for name in self._receivers.keys() - settings.keys():
             self._receivers.pop(name).stop()
-        for name, settings in wanted.items():
-            if name in self._receivers:
-                self._receivers[name].settings = settings
-            else:
-                self._receivers[name] = Receiver(name, settings, self._link, self._metrics)
-            self._receivers[name].keep(frozenset(config.jobs))
+        for receiver in added.values():
+            receiver.start()
+        self._receivers |= added
+        for name, receiver in self._receivers.items():
+            receiver.settings = settings[name]
+            receiver.keep(frozenset(config.jobs))
 
-    def take(self, verdict: Verdict) -> None:
-        """Let the receivers know of the newest verdict of a job; never waits for any of them."""
-        job = self._config.jobs.get(verdict.job)
-        if job is not None:
+    def show(self, verdict: Verdict, config: JobConfig) -> None:
+        """Hand the newest verdict of a job to the receivers; never waits for any of them."""
+        if self._config is not None and verdict.job in self._config.jobs:
             for receiver in list(self._receivers.values()):
-                receiver.take(verdict, job.alert.metric)
+                receiver.take(verdict, config.alert.metric)
+
+    def show_again(self, verdict: Verdict, config: JobConfig) -> None:
+        """Notify nobody: nothing in a verdict from before a restart is news."""
+
+    def withdraw(self, job: str) -> None:
+        """Notify nobody: that there is no verdict ends no incident."""
 
     def close(self, timeout: float) -> None:
         """Stop all receivers, within `timeout` seconds."""
@@ -70,7 +84,7 @@ class Notifier:
             receiver.join(max(deadline - time.monotonic(), 0.0))
 
     def _link(self) -> str:
-        return self._config.notify.link or self._page()
+        return (self._config and self._config.notify.link) or self._page()
 
 
 def _settings(config: Config) -> dict[str, Settings]:

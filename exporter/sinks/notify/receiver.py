@@ -79,6 +79,9 @@ class Receiver:
         self._not_before = 0.0
         self._failures, self._trouble = 0, ""
         self._thread = threading.Thread(target=self._run, name=f"notify {name}", daemon=True)
+
+    def start(self) -> None:
+        """Begin to notify."""
         self._thread.start()
 
     def take(self, verdict: Verdict, metric: Literal["alert", "flag"]) -> None:

@@ -1,0 +1,133 @@
+"""What runs one configuration, prepared as a whole: it takes effect as a whole, or not at all."""
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from exporter.config.digest import job_digest
+from exporter.config.load import Loaded
+from exporter.config.sections.job import drift_settings
+from exporter.config.sections.root import Config
+from exporter.config.watch import Watcher
+from exporter.models import Store
+from exporter.observe.metrics import SelfMetrics
+from exporter.observe.stages import Telemetry
+from exporter.pipeline.job import Job
+from exporter.pipeline.shard import Shard
+from exporter.service.runner import Runner, Saving
+from exporter.sinks.registry import Sinks
+from exporter.source.prometheus import Prometheus
+
+
+@dataclass(frozen=True, slots=True)
+class Active:
+    """A configuration and what was made of it."""
+
+    loaded: Loaded
+    watcher: Watcher
+    source: Prometheus
+    store: Store | None
+    saving: Saving
+    runners: Mapping[str, Runner]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What is ready and not in service. One of the two functions is called once.
+
+    Parameters
+    ----------
+    active : Active
+    commit : callable
+        Puts the settings of the sinks into use; the rest takes effect with `active` itself.
+    discard : callable
+        Closes what was prepared.
+    """
+
+    active: Active
+    commit: Callable[[], None]
+    discard: Callable[[], None]
+
+
+class Preparation:
+    """Prepares configurations for service; nothing that is in service is touched.
+
+    Parameters
+    ----------
+    sinks, metrics, telemetry
+        The same as long as the exporter runs.
+    shard : Shard
+        Which of several replicas this is.
+    """
+
+    def __init__(self, sinks: Sinks, metrics: SelfMetrics, telemetry: Telemetry, shard: Shard) -> None:
+        self._sinks, self._metrics, self._telemetry, self._shard = sinks, metrics, telemetry, shard
+
+    def prepare(self, loaded: Loaded, before: Active | None) -> Prepared:
+        """Prepare all that `loaded` asks for; what `before` has of it is used again.
+
+        Raises whatever went wrong, after what was prepared until then is closed.
+        """
+        config = loaded.config
+        with ExitStack() as undo:
+            # A file must look the same at two polls before it is read: it may be half written at the first.
+            watcher = Watcher(loaded.files, config.reload_poll / 2, loaded.content)
+            source = self._source(config, before, undo)
+            store = _store(config, before)
+            saving = Saving.of(config)
+            sinks = self._sinks.prepare(config)
+            undo.callback(sinks.discard)
+            runners = {name: self._runner(name, config, source, store, saving, before, undo) for name in config.jobs}
+            return Prepared(Active(loaded, watcher, source, store, saving, runners), sinks.commit, undo.pop_all().close)
+
+    @staticmethod
+    def _source(config: Config, before: Active | None, undo: ExitStack) -> Prometheus:
+        if before is not None:
+            old = before.loaded.config
+            if (config.prometheus, config.limits) == (old.prometheus, old.limits):
+                return before.source
+        source = Prometheus(config.prometheus, config.limits)
+        undo.callback(source.close)
+        return source
+
+    def _runner(
+        self,
+        name: str,
+        config: Config,
+        source: Prometheus,
+        store: Store | None,
+        saving: Saving,
+        before: Active | None,
+        undo: ExitStack,
+    ) -> Runner:
+        """Return the runner of a job: the one in service if its job stays, else a new one with its saved state."""
+        digest = job_digest(config.jobs[name], config)
+        running = before.runners.get(name) if before is not None else None
+        if running is not None and running.job.digest == digest:
+            return running
+
+        def fresh() -> Job:
+            settings = config.jobs[name]
+            job = Job(name, settings, digest, source, self._metrics, store, self._shard)
+            job.watch_drift(drift_settings(settings.drift_detection, config.drift_detection))
+            return job
+
+        job = fresh()
+        undo.callback(self._forget, job, running)
+        if saving.folder is not None and not saving.folder.restore(job):
+            job = fresh()
+        return Runner(job, self._metrics, self._telemetry, self._sinks, saving)
+
+    def _forget(self, job: Job, running: Runner | None) -> None:
+        """Drop what the metrics say of a job that does not come into service."""
+        if running is None:
+            self._metrics.forget(job.name)
+        elif (job.detector_name, job.model_version) != (running.job.detector_name, running.job.model_version):
+            labels = {"query": job.name, "detector": job.detector_name, "version": job.model_version}
+            self._metrics.model_info.remove_by_labels(labels)
+
+
+def _store(config: Config, before: Active | None) -> Store | None:
+    if before is not None and config.models == before.loaded.config.models:
+        return before.store
+    return Store(config.models) if config.models else None
