@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from detectors.types import Key
 from exporter.backtest.quality_metrics import BacktestMetrics
-from exporter.config.digest import job_digest
+from exporter.config.digest import JobDigests, job_digests
 from exporter.config.load import ConfigError, Loaded, load
 from exporter.config.sections.job import DriftConfig, JobConfig, drift_settings
 from exporter.config.sections.root import Config
@@ -166,7 +166,7 @@ class App:
         return runner.accept(keys)
 
     def _built(self, loaded: Loaded, source: Prometheus, before: Mapping[str, Runner]) -> dict[str, Runner]:
-        """Return a runner for every job: the one that was there where nothing of its job changed."""
+        """Return a runner for every job: the one that was there where what shapes its learning did not change."""
         config = loaded.config
         store = self._store
         if store is None or config.models != self._loaded.config.models:
@@ -174,25 +174,25 @@ class App:
         self._store = store
         runners = {}
         for name, job_config in config.jobs.items():
-            digest = job_digest(job_config, config)
-            if name in before and before[name].job.digest == digest:
+            digests = job_digests(job_config, config)
+            if name in before and before[name].job.digests.learning == digests.learning:
                 runners[name] = before[name]
             else:
                 drift = drift_settings(job_config.drift_detection, config.drift_detection)
-                runners[name] = self._runner(name, job_config, digest, source, store, drift)
+                runners[name] = self._runner(name, job_config, digests, source, store, drift)
         return runners
 
     def _runner(
         self,
         name: str,
         config: JobConfig,
-        digest: str,
+        digests: JobDigests,
         source: Prometheus,
         store: Store | None,
         drift: DriftConfig | None,
     ) -> Runner:
         def fresh() -> Job:
-            job = Job(name, config, digest, source, self.metrics, store, self._shard)
+            job = Job(name, config, digests, source, self.metrics, store, self._shard)
             job.watch_drift(drift)
             return job
 
@@ -264,7 +264,8 @@ class App:
             if name not in runners:
                 self.metrics.forget(name)
         for name, runner in runners.items():
-            runner.job.source = source
+            runner.job.source, runner.job.store = source, self._store
+            runner.job.reconfigure(new.jobs[name], job_digests(new.jobs[name], new))
             runner.job.watch_drift(drift_settings(new.jobs[name].drift_detection, new.drift_detection))
             if before.get(name) is not runner:
                 runner.start()

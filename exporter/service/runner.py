@@ -131,7 +131,6 @@ class Runner:
         name, metrics, telemetry = self.job.name, self._sinks.metrics, self._sinks.telemetry
         warm_up = self.job.backfill_progress(now) < 1
         began = time.monotonic()
-        self.job.take_over()
         try:
             with telemetry.cycle(name) as span:
                 verdict = None

@@ -30,6 +30,7 @@ from exporter.sinks.metrics_page import Page
 from exporter.source.prometheus import Prometheus
 from tests.bench.history import STEP, pod
 from tests.bench.usage import memory
+from tests.support.fake import DIGESTS
 
 PUBLISHED = frozenset({"lower", "upper"})
 
@@ -72,7 +73,7 @@ class Exporter:
         )
         metrics = SelfMetrics()
         self.page = _Page(metrics)
-        self.job = Job("bench", config, "digest", source, metrics, None)
+        self.job = Job("bench", config, DIGESTS, source, metrics, None)
         self.telemetry = _Telemetry(metrics)
         self.runner = Runner(self.job, Sinks(self.page, metrics, self.telemetry, None, None, self.page.render))
         self._pods = pods
