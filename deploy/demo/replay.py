@@ -14,6 +14,7 @@ from deploy.demo.shop import BROKEN, FACTOR, METRIC, PAGES, labels, slowdown, us
 from deploy.demo.stack import JOB, SHOP_JOB, STEP
 from deploy.demo.story import Reading, Story, readings
 from detectors import Floats
+from exporter.config.digest import NO_DIGESTS
 from exporter.config.sections.root import Config
 from exporter.observe import logs
 from exporter.observe.metrics import SelfMetrics
@@ -69,7 +70,7 @@ def run(console: Console, duration: float | None) -> int:
     metrics = SelfMetrics()
     page = Page(metrics)
     sinks = Sinks(metrics, {"job_gauges": JobGauges(metrics), "metrics_page": page})
-    job = Job(JOB, config.jobs[JOB], "", ReplaySource(), metrics, None)
+    job = Job(JOB, config.jobs[JOB], NO_DIGESTS, ReplaySource(), metrics, None)
     runner = Runner(job, metrics, Telemetry(metrics), sinks)
     server = Server(
         config.web, page, Callbacks(ready=lambda: runner.published, reload=lambda: "nothing to reload in a replay")

@@ -10,6 +10,7 @@ import numpy as np
 from detectors.types import Batch, Detector, Flags, Floats, Judgement, Key, State
 from exporter.backtest.history import Record
 from exporter.backtest.resample import Group
+from exporter.config.digest import NO_DIGESTS
 from exporter.config.sections.job import JobConfig
 from exporter.observe.metrics import SelfMetrics
 from exporter.observe.stages import Telemetry
@@ -198,7 +199,7 @@ def replay_group(
 
 def make_job(name: str, config: JobConfig, source: Source, hold: bool) -> Job:
     """Return a job as it is at a live start, without a model store."""
-    job = Job(name, config, "", source, SelfMetrics(), None)
+    job = Job(name, config, NO_DIGESTS, source, SelfMetrics(), None)
     if not hold:
         job.detector = NoHold(job.detector)
     return job

@@ -8,7 +8,7 @@ from typing import TextIO
 
 from pydantic import BaseModel
 
-from exporter.config.digest import job_digest
+from exporter.config.digest import job_digests
 from exporter.config.errors import MOST, dotted
 from exporter.config.load import ConfigError, Loaded, load
 from exporter.config.nodes import Place
@@ -58,7 +58,7 @@ def _summary(loaded: Loaded) -> Iterator[str]:
     for name, job in config.jobs.items():
         detector = job.detector if isinstance(job.detector, str) else next(iter(job.detector))
         every, window = format_duration(job.step), format_duration(job.window)
-        yield f"  {name}: {detector}, every {every} on {window}, digest {job_digest(job, config)}"
+        yield f"  {name}: {detector}, every {every} on {window}, digest {job_digests(job, config).combined}"
         for channel, expr in job.queries.items():
             yield f"    {channel}: {' '.join(expr.split())}"
     for note in loaded.notes:

@@ -29,6 +29,7 @@ def evaluate(
     between two samples; where it says no the cycle ends there, and the next one goes on. Raises SourceError when
     samples cannot be had; what was judged until then stays judged.
     """
+    job.begin_cycle()
     until = now - job.config.lag
     measured = partial(telemetry.stage, job.name)
     read = partial(counted, job, metrics, partial(measured, "fetch"))
@@ -113,7 +114,7 @@ def judge(job: Job, window: Batch, stage: Callable[[Stage], AbstractContextManag
         states=states(batch, score),
         groups=groups,
         model_version=job.model_version,
-        config_hash=job.digest,
+        config_hash=job.digests.combined,
         drift=drift,
     )
 

@@ -10,7 +10,8 @@ import numpy as np
 import structlog
 
 from detectors import Batch, Detector, Flags, Key, State, make
-from detectors.entity_state import KEYS_FIELD, decode_keys, encode_keys
+from detectors.entity_state import KEYS_FIELD, decode_keys, decode_text, encode_keys, encode_text
+from exporter.config.digest import JobDigests
 from exporter.config.sections.job import DriftConfig, JobConfig
 from exporter.models import ModelMissing, ModelRefused, Store, StoreError
 from exporter.models.signed_records import Manifest
@@ -60,8 +61,8 @@ class Job:
     name : str
         Name in the configuration; the `query` label.
     config : JobConfig
-    digest : str
-        Hash of all that shapes the job's verdicts; a reload keeps the job when it is the same.
+    digests : JobDigests
+        Of what shapes the job's learning, with which a reload keeps the job, and of what shapes its deciding.
     source : Source
     metrics : SelfMetrics
     store : Store or None
@@ -74,28 +75,20 @@ class Job:
         self,
         name: str,
         config: JobConfig,
-        digest: str,
+        digests: JobDigests,
         source: Source,
         metrics: SelfMetrics,
         store: Store | None,
         shard: Shard = ALL,
     ) -> None:
-        self.name, self.config, self.digest, self.source = name, config, digest, source
+        self.name, self.config, self.digests, self.source = name, config, digests, source
         self.samples = max(2, round(config.window / config.step))
         self.detector: Detector = make(config.detector, self.samples)
         self.detector_name = config.detector if isinstance(config.detector, str) else next(iter(config.detector))
         self.policy = Policy.of(config)
-        self.incidents = IncidentTracker(
-            config.step,
-            config.open_after,
-            config.clear_after,
-            config.max_hold,
-            config.flap_limit,
-            config.flap_window,
-            len(config.queries),
-        )
-        self.budget = Budget(config.budget / shard.count, config.false_alarms)
-        self.groups = GroupScorer(config.group, config.false_alarms)
+        self.incidents = IncidentTracker.of(config)
+        self.budget = Budget.of(config, shard.count)
+        self.groups = GroupScorer.of(config)
         self.drift: DriftWatch | None = None
         """What watches the scores for lasting changes, if anything does."""
         self.judged = -math.inf
@@ -110,8 +103,10 @@ class Job:
         self.model_name = shard.model_name(name)
         """Name of the job's models in the store."""
         self._offered: Job | None = None
+        self._settings: tuple[JobConfig, JobDigests] | None = None
         self._offering = threading.Lock()
-        self._metrics, self._store, self._shard = metrics, store, shard
+        self.store = store
+        self._metrics, self._shard = metrics, shard
         self._accepted: frozenset[Key] = frozenset()
         self._accepting = threading.Lock()
         self._since = -math.inf  # the time of the first sample ever read
@@ -214,7 +209,7 @@ class Job:
 
     def load_model(self) -> bool:
         """Take the job's model from the store; return whether there was one to use."""
-        return self._store is not None and self._load(self._store)
+        return self.store is not None and self._load(self.store)
 
     def fit(self, batch: Batch) -> None:
         """Fit the detector on `batch` and store the model; where there is too little to learn from the log says so."""
@@ -229,10 +224,10 @@ class Job:
         if not state:  # nothing was fitted: the detector learns as it goes
             return
         self._metrics.model_trained.labels(self.name, self.detector_name).set_to_current_time()
-        if self._store is None:
+        if self.store is None:
             return
         try:
-            manifest = self._store.save(
+            manifest = self.store.save(
                 job=self.model_name,
                 detector=self.detector_name,
                 parameters=self._parameters,
@@ -258,7 +253,7 @@ class Job:
         Raises StoreError, ValueError.
         """
         state, manifest = self._stored_model(store)
-        other = Job(self.name, self.config, self.digest, self.source, SelfMetrics(), None, self._shard)
+        other = Job(self.name, self.config, self.digests, self.source, SelfMetrics(), None, self._shard)
         other.detector.restore(state)
         other._queries, other.dropped, other._fitted = self._queries, self.dropped, True
         other._window = other.new_window(self.window.samples)
@@ -275,6 +270,41 @@ class Job:
         """Let the next cycle use the model of `successor`, if that has judged all that we have; None takes it back."""
         with self._offering:
             self._offered = successor
+
+    def reconfigure(self, config: JobConfig, digests: JobDigests) -> None:
+        """Let the next cycle decide by `config`, which must not differ in what shapes learning. From any thread.
+
+        Nothing that was learnt is lost: the detector, the history, open incidents and the saved state stay. Open
+        incidents are decided on again. One whose scores no longer count closes once `clear_after` has passed without a
+        score that keeps it open. One that is no alert by a stricter budget stops being one. What it takes to open an
+        incident (`open_after`) concerns those that open from then on; severity goes on from where it is.
+        """
+        if digests.learning != self.digests.learning:
+            raise ValueError("what the job learns differs: it needs a fresh start")
+        with self._offering:
+            self._settings = config, digests
+
+    def begin_cycle(self) -> None:
+        """Take up the settings and the model that were handed in since the last cycle: never in the middle of one."""
+        with self._offering:
+            settings, self._settings = self._settings, None
+        if settings is not None:
+            self._decide_by(*settings)
+        self.take_over()
+
+    def _decide_by(self, config: JobConfig, digests: JobDigests) -> None:
+        if digests == self.digests:
+            return
+        policy, self.policy = self.policy, Policy.of(config)
+        self.config, self.digests = config, digests
+        self.incidents = self.incidents.reconfigured(config)
+        self.budget.reconfigure(config, self._shard.count)
+        self.groups.reconfigure(config)
+        if self._window is not None:
+            self._window.max_series = config.max_series
+        if self.policy != policy and self.drift is not None:  # its scores are others from now on
+            self.drift = DriftWatch(self.drift.config)
+        log.info("job_reconfigured", job=self.name, hint="open incidents and all that was learnt stay")
 
     def take_over(self) -> None:
         """Judge with the model that was offered from now on; open incidents and the budget stay."""
@@ -310,7 +340,8 @@ class Job:
         state: State = {"judged": np.array(self.judged), "since": np.array(self._since)}
         state |= {"fitted": np.array(self._fitted), "warming": np.array(self.warming)}
         state["accepted"] = encode_keys(tuple(sorted(self._accepted)))
-        state["model_version"] = np.frombuffer(self.model_version.encode(), np.uint8)
+        state["model_version"] = encode_text(self.model_version)
+        state["policy"] = encode_text(repr(self.policy))
         for name, part in self._parts.items():
             state |= {f"{name}/{field}": array for field, array in part.state().items()}
         if self.last is not None:
@@ -324,12 +355,13 @@ class Job:
             return {field.removeprefix(f"{part}/"): a for field, a in state.items() if field.startswith(f"{part}/")}
 
         for name, part in self._parts.items():
-            part.restore(of(name))
+            if name != "drift" or decode_text(state["policy"]) == repr(self.policy):  # of scores by another policy
+                part.restore(of(name))
         self._accepted = frozenset(decode_keys(state["accepted"]))
         self._keys = decode_keys(state[f"incidents/{KEYS_FIELD}"])
         self._fitted, self.warming = bool(state["fitted"]), bool(state["warming"])
         self.judged, self._since = (float(state[name].astype(np.float64)) for name in ("judged", "since"))
-        if version := state["model_version"].tobytes().decode():
+        if version := decode_text(state["model_version"]):
             self._serve(version, trained_at=None)
         if last := of("last"):
             self.last = restored_verdict(
@@ -338,7 +370,6 @@ class Job:
                 detector=self.detector_name,
                 channels=tuple(self.config.queries),
                 model_version=version,
-                config_hash=self.digest,
             )
 
     @property

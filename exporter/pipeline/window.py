@@ -125,7 +125,7 @@ class Window:
         """Unix seconds of the newest column; -inf before the first fill."""
         self._step, self.samples = step, samples
         self._entity = None if entity is None else frozenset(entity)
-        self._max_series, self._owns = max_series, owns
+        self.max_series, self._owns = max_series, owns
         self._row = {key: row for row, key in enumerate(keys)}
         self._rows_by_label: list[dict[bytes, int]] = [{} for _ in self.channels]
         self._last_rows: dict[int, tuple[list[bytes], NDArray[np.int64]]] = {}
@@ -157,7 +157,7 @@ class Window:
     def _piece(self, source: Source, first: float, last: float) -> Chunk:
         intake, answers, count = FetchStats(), [], round((last - first) / self._step) + 1
         for query in self.queries.values():
-            frame = source.range(query, first, last, self._step, self._max_series)
+            frame = source.range(query, first, last, self._step, self.max_series)
             intake.add(frame)
             row = np.repeat(np.arange(len(frame.labels)), frame.counts)
             column = np.rint((frame.times - first) / self._step).astype(np.int64)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from exporter.config.digest import job_digest
+from exporter.config.digest import JobDigests, job_digests
 from exporter.config.load import Loaded
 from exporter.config.sections.job import drift_settings
 from exporter.config.sections.root import Config
@@ -28,6 +28,7 @@ class Active:
     source: Prometheus
     store: Store | None
     saving: Saving
+    digests: Mapping[str, JobDigests]
     runners: Mapping[str, Runner]
 
 
@@ -77,8 +78,18 @@ class Preparation:
             saving = Saving.of(config)
             sinks = self._sinks.prepare(config)
             undo.callback(sinks.discard)
-            runners = {name: self._runner(name, config, source, store, saving, before, undo) for name in config.jobs}
-            return Prepared(Active(loaded, watcher, source, store, saving, runners), sinks.commit, undo.pop_all().close)
+            digests = {name: job_digests(job, config) for name, job in config.jobs.items()}
+            parts = _Parts(config, source, store, saving)
+            runners = {}
+            for name, each in digests.items():
+                running = before.runners.get(name) if before is not None else None
+                if running is not None and running.job.digests.learning == each.learning:
+                    runners[name] = running
+                else:
+                    runners[name] = self._runner(name, each, parts)
+                    undo.callback(self._forget, runners[name].job, running)
+            active = Active(loaded, watcher, source, store, saving, digests, runners)
+            return Prepared(active, sinks.commit, undo.pop_all().close)
 
     @staticmethod
     def _source(config: Config, before: Active | None, undo: ExitStack) -> Prometheus:
@@ -90,33 +101,19 @@ class Preparation:
         undo.callback(source.close)
         return source
 
-    def _runner(
-        self,
-        name: str,
-        config: Config,
-        source: Prometheus,
-        store: Store | None,
-        saving: Saving,
-        before: Active | None,
-        undo: ExitStack,
-    ) -> Runner:
-        """Return the runner of a job: the one in service if its job stays, else a new one with its saved state."""
-        digest = job_digest(config.jobs[name], config)
-        running = before.runners.get(name) if before is not None else None
-        if running is not None and running.job.digest == digest:
-            return running
+    def _runner(self, name: str, digests: JobDigests, parts: "_Parts") -> Runner:
+        """Return a new runner, of a job with its saved state where there is one that fits."""
+        config, settings = parts.config, parts.config.jobs[name]
 
         def fresh() -> Job:
-            settings = config.jobs[name]
-            job = Job(name, settings, digest, source, self._metrics, store, self._shard)
+            job = Job(name, settings, digests, parts.source, self._metrics, parts.store, self._shard)
             job.watch_drift(drift_settings(settings.drift_detection, config.drift_detection))
             return job
 
-        job = fresh()
-        undo.callback(self._forget, job, running)
-        if saving.folder is not None and not saving.folder.restore(job):
+        job, folder = fresh(), parts.saving.folder
+        if folder is not None and not folder.restore(job):
             job = fresh()
-        return Runner(job, self._metrics, self._telemetry, self._sinks, saving)
+        return Runner(job, self._metrics, self._telemetry, self._sinks, parts.saving)
 
     def _forget(self, job: Job, running: Runner | None) -> None:
         """Drop what the metrics say of a job that does not come into service."""
@@ -125,6 +122,16 @@ class Preparation:
         elif (job.detector_name, job.model_version) != (running.job.detector_name, running.job.model_version):
             labels = {"query": job.name, "detector": job.detector_name, "version": job.model_version}
             self._metrics.model_info.remove_by_labels(labels)
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What all runners of a configuration share."""
+
+    config: Config
+    source: Prometheus
+    store: Store | None
+    saving: Saving
 
 
 def _store(config: Config, before: Active | None) -> Store | None:

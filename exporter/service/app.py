@@ -173,12 +173,11 @@ class App:
             try:
                 prepared = self._preparation.prepare(load(self._path, self._profile), self.active)
             except Exception as error:  # whatever it is: the jobs go on, and so does the thread that looks for changes
-                message = str(error) or type(error).__name__
                 expected = isinstance(error, ConfigError | SinkError)
                 self._note_load(False)
                 hint = "the old configuration stays in service"
-                log.error("reload_failed", error=message, hint=hint, **({} if expected else {"exc_info": error}))
-                return message
+                log.error("reload_failed", error=str(error), hint=hint, exc_info=None if expected else error)
+                return str(error) if expected else f"{type(error).__name__}, which the log explains"
             else:
                 self._exchange(prepared)
                 self._note_load(True)
@@ -203,9 +202,9 @@ class App:
             if before.runners.get(name) is not runner:
                 runner.start()
                 continue
-            runner.job.source = active.source
+            runner.job.source, runner.job.store = active.source, active.store
             runner.job.watch_drift(drift_settings(new.jobs[name].drift_detection, new.drift_detection))
-            runner.reconfigure(new.jobs[name], active.saving)
+            runner.reconfigure(new.jobs[name], active.digests[name], active.saving)
         if active.source is not before.source:
             # Cycles under way still use the old one; they end within its deadline.
             closing = threading.Timer(2 * old.prometheus.deadline, before.source.close)

@@ -31,7 +31,7 @@ class ModelReload:
     """
 
     def __init__(self, job: Job, store: Store, metrics: SelfMetrics) -> None:
-        self._job, self._store, self._metrics = job, store, metrics
+        self._job, self.store, self._metrics = job, store, metrics
         self._aside = Telemetry(SelfMetrics(), {})  # what is made up for is not part of a cycle's usual cost
         self._next: Job | None = None
         self._due = self._again = -math.inf
@@ -41,7 +41,7 @@ class ModelReload:
     def look(self, should_continue: Callable[[], bool]) -> None:
         """Ask the store when it is time to, and go on with what a new model has to catch up on. Never raises."""
         if time.monotonic() >= self._due:
-            self._due = time.monotonic() + self._store.poll
+            self._due = time.monotonic() + self.store.poll
             self._ask()
         job, new = self._job, self._next
         if new is None:
@@ -57,6 +57,7 @@ class ModelReload:
             return
         try:
             new.source = job.source
+            new.reconfigure(job.config, job.digests)
             for _ in evaluate(new, job.judged + job.config.lag, self._aside, self._metrics, should_continue):
                 pass
         except SourceError as error:
@@ -70,8 +71,8 @@ class ModelReload:
     def _ask(self) -> None:
         job, name = self._job, self._job.model_name
         try:
-            self._show(self._store.recorded(name))
-            pointer = self._store.current(name)
+            self._show(self.store.recorded(name))
+            pointer = self.store.current(name)
             if pointer is None or not job.is_live:  # the cycle itself loads or fits a first model
                 return
             current = job.model_version == pointer.version
@@ -80,7 +81,7 @@ class ModelReload:
                 self._next = None
             elif getattr(self._next, "model_version", "") != pointer.version and time.monotonic() >= self._again:
                 job.offer(None)
-                self._next, self._ready = job.successor(self._store), False
+                self._next, self._ready = job.successor(self.store), False
                 log.info("model_found", job=job.name, version=pointer.version, hint="it catches up, then takes over")
         except StoreError as error:
             if not isinstance(error, ModelRefused):
@@ -159,7 +160,10 @@ class ModelReloader:
             if store is None:
                 continue
             for job in jobs:
-                self._watched[job] = before.get(job) or ModelReload(job, store, self._metrics)
+                watch = before.get(job)
+                if watch is None or watch.store is not store:
+                    watch = ModelReload(job, store, self._metrics)
+                self._watched[job] = watch
                 self._watched[job].look(lambda: not self._stopping.is_set())
 
 

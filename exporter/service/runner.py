@@ -12,6 +12,7 @@ from typing import Final
 import structlog
 
 from detectors.types import Key
+from exporter.config.digest import JobDigests
 from exporter.config.sections.job import JobConfig
 from exporter.config.sections.root import Config
 from exporter.models.signed_records import signing_keys
@@ -101,8 +102,9 @@ class Runner:
         """Wait for the cycle under way; return whether it ended within `timeout` seconds."""
         return self._clock.join(timeout)
 
-    def reconfigure(self, config: JobConfig, saving: Saving) -> None:
-        """Show and save as another configuration of the same job asks."""
+    def reconfigure(self, config: JobConfig, digests: JobDigests, saving: Saving) -> None:
+        """Decide from the next cycle on, show and save as another configuration of the same job asks."""
+        self.job.reconfigure(config, digests)
         self.config, self.saving = config, saving
 
     def retire(self) -> None:
@@ -145,7 +147,6 @@ class Runner:
         name, metrics, telemetry = self.job.name, self._metrics, self._telemetry
         warm_up = self.job.backfill_progress(now) < 1
         began = time.monotonic()
-        self.job.take_over()
         try:
             with telemetry.cycle(name) as span:
                 verdict = None

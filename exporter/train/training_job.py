@@ -7,6 +7,7 @@ from typing import Any, Final
 import numpy as np
 
 from detectors.types import Batch, Flags, Key, State
+from exporter.config.digest import NO_DIGESTS
 from exporter.config.sections.job import JobConfig
 from exporter.labelled_incidents import LabelledIncident
 from exporter.observe.metrics import SelfMetrics
@@ -50,7 +51,7 @@ class TrainingJob(Job):
     """A job off duty: without a store, its window edited, too little to learn from being an error."""
 
     def __init__(self, name: str, config: JobConfig, source: Source, shard: Shard, edit: Edit) -> None:
-        super().__init__(name, config, "", source, SelfMetrics(), None, shard)
+        super().__init__(name, config, NO_DIGESTS, source, SelfMetrics(), None, shard)
         self._edit = edit
 
     def new_window(self, samples: int, keys: tuple[Key, ...] = ()) -> EditedWindow:

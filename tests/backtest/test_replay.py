@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from exporter.backtest.read_csv import Series
 from exporter.backtest.replay import ENTITY, replay_group
 from exporter.backtest.resample import group
+from exporter.config.digest import NO_DIGESTS
 from exporter.config.sections.job import JobConfig
 from exporter.observe.metrics import SelfMetrics
 from exporter.observe.stages import Telemetry
@@ -53,7 +54,7 @@ def live(values, job, first=0):
     source, metrics = FakeSource(), SelfMetrics()
     channels = {f"c{at}": f"c{at}" for at in range(values.shape[1])}
     job = job.model_copy(update={"expr": None, "channels": channels, "rate": False})
-    running, telemetry = Job("job", job, "", source, metrics, None), Telemetry(metrics, {})
+    running, telemetry = Job("job", job, NO_DIGESTS, source, metrics, None), Telemetry(metrics, {})
     found = []
     for column in range(values.shape[2]):
         now = START + STEP * column

@@ -33,6 +33,7 @@ from exporter.sinks.registry import Sinks
 from exporter.source.prometheus import Prometheus
 from tests.bench.history import STEP, pod
 from tests.bench.usage import memory
+from tests.support.fake import DIGESTS
 
 PUBLISHED = frozenset({"lower", "upper"})
 
@@ -75,7 +76,7 @@ class Exporter:
         )
         metrics = SelfMetrics()
         self.page = _Page(metrics)
-        self.job = Job("bench", config, "digest", source, metrics, None)
+        self.job = Job("bench", config, DIGESTS, source, metrics, None)
         self.telemetry = _Telemetry(metrics)
         shown = {"flag_log": FlagLog(metrics), "job_gauges": JobGauges(metrics), "metrics_page": self.page}
         self.runner = Runner(self.job, metrics, self.telemetry, Sinks(metrics, shown))

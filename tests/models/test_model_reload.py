@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import structlog
 
+from exporter.config.digest import NO_DIGESTS
 from exporter.config.sections.models import ModelsConfig
 from exporter.models import Store
 from exporter.models.signed_records import libraries
@@ -17,6 +18,7 @@ from exporter.pipeline.shard import Shard
 from exporter.service.model_reload import ModelReload, ModelReloader
 from exporter.source.errors import Unreachable
 from tests.pipeline.test_cycle import Bench
+from tests.support.fake import DIGESTS
 from tests.support.runners import runner_of
 from tests.support.target import eventually
 
@@ -29,7 +31,7 @@ class Served(Bench):
     def __init__(self, store, **settings):
         super().__init__(**settings)
         self.store = store
-        self.job = Job("job", self.config, "digest", self.source, self.metrics, store)
+        self.job = Job("job", self.config, DIGESTS, self.source, self.metrics, store)
         self.runner = runner_of(self)
         self.succession = ModelReload(self.job, store, self.metrics)
         rng = np.random.default_rng(3)
@@ -281,7 +283,7 @@ def test_every_replica_has_a_model_of_its_own(local):
     benches = []
     for index in range(2):
         bench = Served(local, detector="isolation_forest", history="8h")
-        bench.job = Job("job", bench.config, "", bench.source, bench.metrics, local, Shard(index, 2))
+        bench.job = Job("job", bench.config, NO_DIGESTS, bench.source, bench.metrics, local, Shard(index, 2))
         bench.cycle(500)
         benches.append(bench)
     assert sorted(local.jobs()) == ["job@0-of-2", "job@1-of-2"]

@@ -7,6 +7,7 @@ from exporter.observe.metrics import SelfMetrics
 from exporter.pipeline.job import Job
 from exporter.service.state_files import StateFolder
 from tests.pipeline.test_cycle import Bench
+from tests.support.fake import DIGESTS
 from tests.support.runners import runner_of
 
 
@@ -61,6 +62,6 @@ def test_it_is_counted_and_kept_over_a_restart_before_the_next_cycle(tmp_path):
     assert runner.accept(bench.verdicts[-1].keys) == 60.0
     assert bench.sample("incidents_accepted_total") == 2
     folder.save(bench.job)
-    bench.job = Job("job", bench.config, "digest", bench.source, SelfMetrics(), None)
+    bench.job = Job("job", bench.config, DIGESTS, bench.source, SelfMetrics(), None)
     assert folder.restore(bench.job)
     assert not bench.cycle(430).flag.any()

@@ -16,7 +16,7 @@ from exporter.sinks.flag_log import log_flags
 from exporter.sinks.metrics_page import Page
 from exporter.source.errors import Unreachable
 from exporter.source.samples import RangeResult
-from tests.support.fake import FakeSource
+from tests.support.fake import DIGESTS, FakeSource
 from tests.support.runners import runner_of
 from tests.support.verdicts import key, verdict
 
@@ -31,7 +31,7 @@ class Bench:
         self.page, self.telemetry = Page(self.metrics), Telemetry(self.metrics, {})
         self.verdicts = []
         self.config = JobConfig.model_validate({"expr": "q", "window": "30m", "detector": "robust"} | settings)
-        self.job = Job("job", self.config, "digest", self.source, self.metrics, None)
+        self.job = Job("job", self.config, DIGESTS, self.source, self.metrics, None)
 
     def put(self, name, minutes, value=None, **labels):
         rng = np.random.default_rng(abs(hash(name)) % 2**32)
@@ -196,7 +196,7 @@ def test_raw_counters_become_rates_and_the_user_may_say_no():
     for rate, expected in ((True, "rate(work_total[5m])"), (False, "work_total")):
         source = FakeSource()
         source.types = {"work_total": "counter"}
-        job = Job("j", JobConfig(expr="work_total", rate=rate), "d", source, SelfMetrics(), None)
+        job = Job("j", JobConfig(expr="work_total", rate=rate), DIGESTS, source, SelfMetrics(), None)
         assert job.window.queries == {"value": expected}
 
 
@@ -204,7 +204,7 @@ def test_the_name_tells_a_counter_where_the_metadata_does_not():
     source = FakeSource()
     source.types = {"odd_total": "gauge"}
     config = JobConfig(channels={"a": "work_total", "b": "odd_total", "c": "level", "d": "sum(work_total)"})
-    job = Job("j", config, "d", source, SelfMetrics(), None)
+    job = Job("j", config, DIGESTS, source, SelfMetrics(), None)
     assert list(job.window.queries.values()) == ["rate(work_total[5m])", "odd_total", "level", "sum(work_total)"]
 
 

@@ -9,6 +9,7 @@ from exporter.pipeline.drift import HOUR, KEPT, DriftWatch
 from exporter.pipeline.job import Job
 from exporter.service.state_files import StateFolder
 from tests.pipeline.test_cycle import Bench
+from tests.support.fake import DIGESTS
 
 METHODS = ("adwin", "ddm")
 WEEK = 168
@@ -161,7 +162,7 @@ def test_the_watch_survives_a_restart_of_its_job_and_a_change_of_other_settings(
         bench.cycle(day * 1440 - 10)
     folder = StateFolder(tmp_path, list)
     folder.save(bench.job)
-    fresh = Job("job", bench.config, "digest", bench.source, SelfMetrics(), None)
+    fresh = Job("job", bench.config, DIGESTS, bench.source, SelfMetrics(), None)
     fresh.watch_drift(DriftConfig())
     assert folder.restore(fresh)
     np.testing.assert_array_equal(fresh.drift.state()["fed"], bench.job.drift.state()["fed"])
@@ -170,9 +171,9 @@ def test_the_watch_survives_a_restart_of_its_job_and_a_change_of_other_settings(
     assert fresh.drift is watch
     fresh.watch_drift(DriftConfig(delta=0.1))
     assert fresh.drift is not watch
-    unwatched = Job("job", bench.config, "digest", bench.source, SelfMetrics(), None)
+    unwatched = Job("job", bench.config, DIGESTS, bench.source, SelfMetrics(), None)
     assert folder.restore(unwatched)
     folder.save(unwatched)
-    newly = Job("job", bench.config, "digest", bench.source, SelfMetrics(), None)
+    newly = Job("job", bench.config, DIGESTS, bench.source, SelfMetrics(), None)
     newly.watch_drift(DriftConfig())
     assert folder.restore(newly)  # turning it on does not cost what was learnt

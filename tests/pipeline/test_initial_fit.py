@@ -14,6 +14,7 @@ from exporter.service.runner import Saving
 from exporter.service.state_files import StateFolder
 from exporter.source.errors import Unreachable
 from tests.pipeline.test_cycle import STEP, Bench
+from tests.support.fake import DIGESTS
 from tests.support.runners import runner_of
 
 END = 600
@@ -131,7 +132,7 @@ def test_a_restart_in_the_middle_of_the_warm_up_goes_on_there(detector, stopped_
     assert stopped.job.warming
     folder = StateFolder(tmp_path, list)
     folder.save(stopped.job)
-    stopped.job = Job("job", stopped.config, "digest", stopped.source, SelfMetrics(), None)
+    stopped.job = Job("job", stopped.config, DIGESTS, stopped.source, SelfMetrics(), None)
     assert folder.restore(stopped.job)
     stopped.source.asked.clear()
     stopped.cycle(END)
@@ -320,7 +321,7 @@ def test_a_stop_ends_a_warm_up_at_once_and_saves_what_was_learnt(tmp_path):
     assert not thread.is_alive()
     runner.save()
     assert bench.job.warming
-    fresh = Job("job", bench.config, "digest", bench.source, SelfMetrics(), None)
+    fresh = Job("job", bench.config, DIGESTS, bench.source, SelfMetrics(), None)
     assert StateFolder(tmp_path, list).restore(fresh)
     assert fresh.warming
     assert fresh.judged == bench.job.judged < END * STEP
@@ -330,7 +331,7 @@ def test_another_job_is_judged_while_one_warms_up():
     slow, other = churning(), Bench(detector="robust")
     other.put("a", range(100))
     other.page, other.metrics, other.telemetry = slow.page, slow.metrics, slow.telemetry
-    other.job = Job("other", other.config, "digest", other.source, slow.metrics, None)
+    other.job = Job("other", other.config, DIGESTS, other.source, slow.metrics, None)
     score, begun = slow.job.detector.score, threading.Event()
 
     def slowly(batch):

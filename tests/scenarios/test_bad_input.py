@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from detectors import DETECTORS
 from exporter.cli.main import cli
+from exporter.config.digest import NO_DIGESTS
 from exporter.config.sections.job import JobConfig
 from exporter.config.sections.models import ModelsConfig
 from exporter.models import Store
@@ -89,7 +90,7 @@ class Exporter:
         self.telemetry, self.page = Telemetry(self.metrics, {}), Page(self.metrics)
         asked = {"expr": "q", "history": "3h", "detector": SMALL.get(detector, detector)} | settings
         self.config = JobConfig.model_validate(asked)
-        self.job = Job("job", self.config, "", source, self.metrics, store)
+        self.job = Job("job", self.config, NO_DIGESTS, source, self.metrics, store)
 
     def cycle(self, minute):
         """Return the last verdict of the cycle at `minute`, after it was published."""

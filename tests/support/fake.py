@@ -5,8 +5,10 @@ import math
 
 import numpy as np
 
+from exporter.config.digest import JobDigests
 from exporter.source.samples import RangeResult
 
+DIGESTS = JobDigests("learning", "deciding")
 Samples = dict[float, float]
 
 

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from exporter.config.digest import NO_DIGESTS
 from exporter.config.sections.root import Config
 from exporter.config.sections.train import Endpoint
 from exporter.models import StoreError
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.servers
 
 def _job(trainer, name="load", store=True):
     config = Config.model_validate(trainer.config)
-    return Job(name, config.jobs[name], "", None, SelfMetrics(), trainer.store if store else None)
+    return Job(name, config.jobs[name], NO_DIGESTS, None, SelfMetrics(), trainer.store if store else None)
 
 
 def test_what_is_learnt_is_judged_by_what_was_held_back_and_put_in_service(trainer, past):
