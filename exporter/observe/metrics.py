@@ -86,7 +86,7 @@ class SelfMetrics:
         self.audit_rows = counter("audit_rows_total", "Rows written to the audit file")
         self.audit_errors = counter("audit_write_errors_total", "Failed writes to the audit file")
         self.audit_lost = counter("audit_rows_lost_total", "Rows given up because the audit file could not be written")
-        self.sink_errors = counter("sink_errors_total", "Verdicts that a sink failed on", "sink")
+        self.sink_errors = counter("sink_errors_total", "Calls of a sink that failed", "sink")
         self.notifications = counter(
             "notifications_total", "Notices by outcome: sent, failed or suppressed", "receiver", "outcome"
         )
