@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from detectors.types import Flags, Key
 from exporter.config.sections.job import JobConfig
 from exporter.config.sections.root import Config
+from exporter.families import FAMILIES
 from exporter.pipeline.verdict import Verdict
 from exporter.sinks.base import Change, NewestVerdict
 
@@ -83,33 +84,38 @@ def job_json(verdict: Verdict | None) -> dict[str, Any] | None:
 
 def entity_json(verdict: Verdict, row: int, queries: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
     """Return what is known of one entity; `queries` is the PromQL by job and channel."""
-    score, flag, values = _number(verdict.score[row]), bool(verdict.flag[row]), verdict.values[row]
     expressions = queries.get(verdict.job, {})
+    found = {name: _plain(getattr(verdict, array)[row]) for name, array in _OF_ENTITY.items()}
+    stale = np.isnan(verdict.values[row]).all()
+    if not found["flag"]:  # the severity of an incident that has just ended
+        found["severity"] = None
     return {
         "query": verdict.job,
         "detector": verdict.detector,
         "labels": dict(verdict.keys[row]),
-        "state": "ready" if score is not None else "stale" if np.isnan(values).all() else "warming",
-        "score": score,
-        "flag": flag,
-        "alert": bool(verdict.alert[row]),
-        "flapping": bool(verdict.flapping[row]),
-        "severity": _number(verdict.severity[row]) if flag else None,
-        "since": _time(verdict.since[row]) if flag else None,
+        "state": "ready" if found["score"] is not None else "stale" if stale else "warming",
+        **found,
+        "since": _time(verdict.since[row]) if found["flag"] else None,
         "judged": _time(verdict.time),
         "channels": [
             {
                 "channel": channel,
                 "expr": expressions.get(channel),
-                "observed": _number(values[at]),
-                "expected": _number(verdict.expected[row, at]),
-                "lower": _number(verdict.lower[row, at]),
-                "upper": _number(verdict.upper[row, at]),
-                "contribution": _number(verdict.contribution[row, at]),
+                **{name: _plain(getattr(verdict, array)[row, at]) for name, array in _OF_CHANNEL.items()},
             }
             for at, channel in enumerate(verdict.channels)
         ],
     }
+
+
+_OF_ENTITY: Final = {family.json: family.array for family in FAMILIES if family.json and not family.per_channel}
+_OF_CHANNEL: Final = {family.json: family.array for family in FAMILIES if family.json and family.per_channel}
+"""Fields of a verdict by their key in the answer."""
+
+
+def _plain(value: np.bool_ | np.float64) -> bool | float | None:
+    """Return a value as JSON has it: None for a number that is not finite."""
+    return bool(value) if isinstance(value, np.bool_) else _number(float(value))
 
 
 def _number(number: float) -> float | None:

@@ -11,32 +11,17 @@ from isal import isal_zlib
 from numpy.typing import NDArray
 from prometheus_client import generate_latest
 
-from detectors.types import Key
+from detectors.types import Floats, Key
 from exporter import exposition
 from exporter.config.sections.job import JobConfig
+from exporter.families import FAMILIES, Family
 from exporter.observe.metrics import SelfMetrics
 from exporter.pipeline.verdict import Verdict
 from exporter.sinks.base import NewestVerdict
 
 log = structlog.get_logger()
 
-FAMILIES: Final[Mapping[str, str]] = {
-    "anomaly_score": "How unusual the newest sample is: above 1 is anomalous, NaN is no verdict",
-    "anomaly_flag": "1 while an incident is open",
-    "anomaly_severity": "Weight of the open incident, accumulated while it lasts",
-    "anomaly_alert": "1 while the incident is rare enough for the alert budget of its job",
-    "anomaly_value": "The judged sample",
-    "anomaly_expected": "What the detector expected instead",
-    "anomaly_lower": "Lower end of the band that counts as normal",
-    "anomaly_upper": "Upper end of the band that counts as normal",
-    "anomaly_flapping": "1 while an incident is held open because it comes and goes",
-    "anomaly_contribution": "Share of the open incident by channel, of those with an equal share or more",
-    "anomaly_group_score": "How unusual a group of entities is as a whole",
-}
-"""The judged families with their help texts, in the order of the page."""
-
 _RESERVED: Final = frozenset({"query", "detector"})
-_PER_CHANNEL: Final = ("value", "expected", "lower", "upper")
 _GZIP: Final = 31  # zlib's way of asking for gzip's header
 _SMALL: Final = 2**16
 """Parts of a page below this many bytes are joined with their neighbours, since each is sent by itself."""
@@ -204,10 +189,10 @@ class Page(NewestVerdict):
         """Compose the page once and make it the current one."""
         with self._lock:
             parts = [generate_latest(self._metrics.registry)]
-            for family, help_text in FAMILIES.items():
-                blocks = [block for job in self._jobs.values() if (block := job.blocks.get(family))]
+            for family in FAMILIES:
+                blocks = [block for job in self._jobs.values() if (block := job.blocks.get(family.metric))]
                 if blocks:
-                    parts += [exposition.family_header(family, help_text), *blocks, b"\n"]
+                    parts += [exposition.family_header(family.metric, family.help), *blocks, b"\n"]
             self.current = Snapshot(tuple(_joined(parts)), self.current.generation + 1)
             self._metrics.page_bytes.set(self.current.size)
 
@@ -226,48 +211,49 @@ def _joined(parts: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _blocks(verdict: Verdict, fields: Collection[str], labels: _Labels, groups: _Labels) -> dict[str, bytes]:
-    """Return the lines of a verdict by family; an empty block where there is nothing to say."""
-    texts, rows = labels.texts, labels.rows
-    score = exposition.numbers(verdict.score[rows])
-    blocks = {
-        "anomaly_score": exposition.lines(b"anomaly_score{", texts, score),
-        "anomaly_flag": exposition.lines(b"anomaly_flag{", texts, exposition.bits(verdict.flag[rows])),
+    """Return the lines of a verdict by metric; an empty block where there are none."""
+    return {
+        family.metric: _block(family, verdict, groups if family.kind == "groups" else labels)
+        for family in FAMILIES
+        if not family.optional or family.name in fields
     }
-    if "alert" in fields:
-        blocks["anomaly_alert"] = exposition.lines(b"anomaly_alert{", texts, exposition.bits(verdict.alert[rows]))
-    if "severity" in fields:
-        severity = verdict.severity[rows]
-        blocks["anomaly_severity"] = exposition.present_lines(b"anomaly_severity{", texts, severity)
-    arrays = (verdict.values, verdict.expected, verdict.lower, verdict.upper)
-    for name, array in zip(_PER_CHANNEL, arrays, strict=True):
-        if name in fields:
-            family = f"anomaly_{name}"
-            blocks[family] = b"".join(
-                exposition.present_lines(_channel_head(family, verdict.channels, at), texts, array[rows, at])
-                for at in range(len(verdict.channels))
-            )
-    if "flapping" in fields:
-        held = [texts[at] for at in np.flatnonzero(verdict.flapping[rows]).tolist()]
-        blocks["anomaly_flapping"] = exposition.lines(b"anomaly_flapping{", held, [b"1"] * len(held))
-    if "contribution" in fields and len(verdict.channels) > 1:
-        blocks["anomaly_contribution"] = _contribution(verdict, labels)
-    group_scores = np.fromiter(verdict.groups.values(), float, len(verdict.groups))[groups.rows]
-    blocks["anomaly_group_score"] = exposition.lines(
-        b"anomaly_group_score{", groups.texts, exposition.numbers(group_scores)
-    )
-    return blocks
 
 
-def _contribution(verdict: Verdict, labels: _Labels) -> bytes:
-    """Return the lines of the channels that contribute most to open incidents; the others are not worth a series."""
-    flagged = np.flatnonzero(verdict.flag[labels.rows])
-    texts = [labels.texts[at] for at in flagged.tolist()]
-    shares = verdict.contribution[labels.rows][flagged]
-    shares = np.where(shares >= (1 - 1e-9) / len(verdict.channels), shares, np.nan)
+def _block(family: Family, verdict: Verdict, labels: _Labels) -> bytes:
+    values, texts, rows = getattr(verdict, family.array), labels.texts, labels.rows
+    if family.kind == "shares":
+        return _shares(family, verdict, labels)
+    if family.per_channel:
+        return _by_channel(family, verdict, texts, values[rows])
+    head = exposition.encode(f"{family.metric}{{")
+    if family.kind == "present":
+        return exposition.present_lines(head, texts, values[rows])
+    if family.kind == "bit":
+        return exposition.lines(head, texts, exposition.bits(values[rows]))
+    if family.kind == "true":
+        chosen = [texts[at] for at in np.flatnonzero(values[rows]).tolist()]
+        return exposition.lines(head, chosen, [b"1"] * len(chosen))
+    scores = np.fromiter(values.values(), float, len(values)) if family.kind == "groups" else values
+    return exposition.lines(head, texts, exposition.numbers(scores[rows]))
+
+
+def _by_channel(family: Family, verdict: Verdict, texts: Sequence[bytes], values: Floats) -> bytes:
+    """Return the lines of each channel, from an array of shape (len(texts), C)."""
     return b"".join(
-        exposition.present_lines(_channel_head("anomaly_contribution", verdict.channels, at), texts, shares[:, at])
+        exposition.present_lines(_channel_head(family.metric, verdict.channels, at), texts, values[:, at])
         for at in range(len(verdict.channels))
     )
+
+
+def _shares(family: Family, verdict: Verdict, labels: _Labels) -> bytes:
+    """Return the lines of the channels that contribute most to open incidents; the others are not worth a series."""
+    if len(verdict.channels) == 1:
+        return b""
+    flagged = np.flatnonzero(verdict.flag[labels.rows])
+    texts = [labels.texts[at] for at in flagged.tolist()]
+    shares = getattr(verdict, family.array)[labels.rows][flagged]
+    shares = np.where(shares >= (1 - 1e-9) / len(verdict.channels), shares, np.nan)
+    return _by_channel(family, verdict, texts, shares)
 
 
 def _channel_head(family: str, channels: tuple[str, ...], at: int) -> bytes:

@@ -13,10 +13,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from detectors.types import Key
 from exporter.config.sections.job import JobConfig
 from exporter.exposition import MAX_LABEL_BYTES
+from exporter.families import FAMILIES
 from exporter.observe.metrics import STATES, SelfMetrics
 from exporter.sinks import metrics_page as page_module
 from exporter.sinks.job_gauges import JobGauges
-from exporter.sinks.metrics_page import FAMILIES, Page, Snapshot
+from exporter.sinks.metrics_page import Page, Snapshot
 from exporter.sinks.registry import Sinks
 from tests.support.verdicts import key, verdict
 
@@ -288,7 +289,7 @@ def test_no_created_series_double_the_page(metrics: SelfMetrics) -> None:
 def test_a_page_is_there_before_the_first_verdict(page: Page) -> None:
     assert page.current.generation == 0
     assert b"anomaly_exporter_build_info{" in page.current.body
-    assert set(FAMILIES).isdisjoint(name for name, _ in samples(page))
+    assert {family.metric for family in FAMILIES}.isdisjoint(name for name, _ in samples(page))
 
 
 def test_what_is_published_shows_only_after_rendering(page: Page) -> None:
