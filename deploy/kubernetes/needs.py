@@ -95,7 +95,7 @@ def egress(config: Config) -> tuple[Mapping[str, Any], ...]:
     """Return where the pods may connect to: the source, and what else the configuration names."""
     train = config.train
     made = [_to(config.prometheus.url)]
-    if config.notify.slack or config.notify.webhook:
+    if config.notify.addresses:
         made.append(_port(443))  # the address is a secret
     if config.models and config.models.url:
         endpoints = list(_endpoints(config.models.options))

@@ -52,7 +52,7 @@ def settings_of(loaded: Loaded, profile: str | None = None, **choices: Any) -> S
             f"web.listen: {config.web.listen} answers within the pod only, and probes and Prometheus come from "
             f"outside; write 0.0.0.0:{port}, for example in a profile"
         )
-    if hasattr(config.notify.slack, "get_secret_value"):
+    if hasattr(config.notify.addresses.get("slack"), "get_secret_value"):
         raise DeployError(
             "slack_webhook_url: stands in the file itself, and a ConfigMap keeps no secret; "
             "write the configuration with jobs: and notify: {slack: {env: SLACK_WEBHOOK_URL}}"

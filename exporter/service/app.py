@@ -64,8 +64,9 @@ class App:
         loaded = load(path, profile)
         config = loaded.config
         logs.configure(config.log)
-        if isinstance(config.notify.slack, SecretStr):  # of the original flat file; all other secrets are references
-            mask(config.notify.slack.get_secret_value())
+        for address in config.notify.addresses.values():
+            if isinstance(address, SecretStr):  # of the original flat file; all other secrets are references
+                mask(address.get_secret_value())
         self.metrics = SelfMetrics()
         self._telemetry = Telemetry(self.metrics)
         self._backtests = BacktestMetrics(self.metrics)

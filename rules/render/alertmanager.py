@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from exporter.config.receivers import RECEIVERS
 from exporter.config.sections.alerting import NOBODY, AlertingConfig, ReceiverConfig, TimeInterval
 from exporter.config.sections.root import Config
 from exporter.config.values import spans
@@ -10,7 +11,6 @@ from rules.alerts.alert import Group, milliseconds
 from rules.alerts.group import group_labels
 from rules.alerts.job_context import AlertedJob
 from rules.alerts.names import COVERAGE, DOWN, DRIFT, FAILING, STALE, STORM, VANISHED, WATCHDOG, alert_names
-from rules.render import receivers
 from rules.render.yaml_text import document
 
 _HEARTBEAT = {"group_wait": "0s", "group_interval": "1m", "repeat_interval": "5m"}
@@ -105,16 +105,10 @@ def _heartbeat_receiver(alerting: AlertingConfig) -> dict[str, Any]:
 
 
 def _receiver(name: str, to: ReceiverConfig) -> dict[str, Any]:
-    made: dict[str, Any] = {"name": name}
-    if to.slack:
-        made["slack_configs"] = [receivers.slack(to.slack, to.resolved)]
-    if to.pagerduty:
-        made["pagerduty_configs"] = [receivers.pagerduty(to.pagerduty, to.resolved)]
-    if to.email:
-        made["email_configs"] = [receivers.email(to.email, to.resolved)]
-    if to.webhook:
-        made["webhook_configs"] = [receivers.webhook(to.webhook, to.resolved)]
-    return made
+    integrations = {
+        f"{kind}_configs": [RECEIVERS[kind].alertmanager(section, to.resolved)] for kind, section in to.ways.items()
+    }
+    return {"name": name, **integrations}
 
 
 def _interval(interval: TimeInterval) -> dict[str, Any]:

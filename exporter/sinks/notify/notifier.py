@@ -1,30 +1,25 @@
-"""All receivers of notices: the log always, Slack and a webhook where there is no Alertmanager to tell them."""
+"""All receivers of notifications: the log always, others where there is no Alertmanager to notify them."""
 
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
 
 import structlog
 from pydantic import SecretStr
 
+from exporter.config.receivers import RECEIVERS
+from exporter.config.receivers.kind import OwnSender
 from exporter.config.secrets import Secret
-from exporter.config.sections.alerting import NotifyConfig
 from exporter.config.sections.job import JobConfig
 from exporter.config.sections.root import Config
 from exporter.observe.metrics import SelfMetrics
 from exporter.pipeline.verdict import Verdict
 from exporter.sinks.base import Change, NewestVerdict
 from exporter.sinks.notify.http_post import post
-from exporter.sinks.notify.notification import Incident, PendingNotifications
+from exporter.sinks.notify.notification import PendingNotifications
 from exporter.sinks.notify.receiver import Receiver, Settings
 
 log = structlog.get_logger()
-
-Shape = Callable[[PendingNotifications, str], Any]
-"""Makes the body of a message of what is pending and its text."""
-_LISTED: Final = 100
-"""Incidents in one message to a webhook."""
 
 
 class Notifier(NewestVerdict):
@@ -88,55 +83,21 @@ class Notifier(NewestVerdict):
 
 
 def _settings(config: Config) -> dict[str, Settings]:
-    """Return how each receiver is told."""
+    """Return how each receiver is notified: the log always, the others where Alertmanager has no receivers."""
     notify = config.notify
-    found = {"log": Settings(_say, float("inf"), 0.0, True, None)}
-    for name, (address, shape) in receivers_of(config).items():
+    found = {"log": Settings(_log, float("inf"), 0.0, True, None)}
+    for name, address in ({} if config.alerting.receivers else notify.addresses).items():
+        own = RECEIVERS[name].own
+        assert own is not None
         file = config.state.path / f"notifications-{name}.json" if config.state else None
-        send = partial(_post, address, shape, notify.proxy_from_environment)
+        send = partial(_post, address, own, notify.proxy_from_environment)
         found[name] = Settings(send, notify.rate_limit.count, notify.rate_limit.interval, notify.resolved, file)
     return found
 
 
-def receivers_of(config: Config) -> dict[str, tuple[Secret | SecretStr, Shape]]:
-    """Return address and form of message by receiver; none where Alertmanager has receivers, who are told by it."""
-    if config.alerting.receivers:
-        return {}
-    notify: NotifyConfig = config.notify
-    every = {"slack": (notify.slack, _slack), "webhook": (notify.webhook, _webhook)}
-    return {name: (address, shape) for name, (address, shape) in every.items() if address is not None}
+def _post(address: Secret | SecretStr, own: OwnSender, proxies: bool, pending: PendingNotifications, text: str) -> None:
+    post(address, own.message(pending, text), proxies)
 
 
-def _post(
-    address: Secret | SecretStr,
-    shape: Shape,
-    proxies: bool,
-    news: PendingNotifications,
-    text: str,
-) -> None:
-    post(address, shape(news, text), proxies)
-
-
-def _say(news: PendingNotifications, text: str) -> None:
-    (log.warning if news.opened else log.info)("notification", text=text)
-
-
-def _slack(_news: PendingNotifications, text: str) -> Any:
-    # Slack reads <…> as a link, or as a call to everybody.
-    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return {"text": escaped, "mrkdwn": False, "unfurl_links": False}
-
-
-def _webhook(news: PendingNotifications, text: str) -> Any:
-    def listed(by_job: dict[str, list[Incident]]) -> list[Incident]:
-        return [incident for incidents in by_job.values() for incident in incidents][:_LISTED]
-
-    return {
-        "version": 1,
-        "text": text,
-        "opened": listed(news.opened),
-        "opened_count": sum(map(len, news.opened.values())),
-        "over": listed(news.over),
-        "over_count": sum(map(len, news.over.values())),
-        "passed": news.passed,
-    }
+def _log(pending: PendingNotifications, text: str) -> None:
+    (log.warning if pending.opened else log.info)("notification", text=text)
