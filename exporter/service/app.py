@@ -8,13 +8,14 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from pydantic import SecretStr
 
 from detectors.types import Key
 from exporter.backtest.quality_metrics import BacktestMetrics
+from exporter.config.compare import encode_jobs, keys_of
 from exporter.config.digest import JobDigests, job_digests
 from exporter.config.load import ConfigError, Loaded, load
 from exporter.config.sections.job import DriftConfig, JobConfig, drift_settings
@@ -91,7 +92,9 @@ class App:
         self._runners = self._built(self._loaded, self._source, {})
         self._sinks.feed.expect({name: job.queries for name, job in config.jobs.items()})
         web = config.web if listen is None else config.web.model_copy(update={"listen": listen})
-        self.server = Server(web, self.page, Callbacks(self._ready, self.reload, self._sinks.feed, self._accept))
+        self.server = Server(
+            web, self.page, Callbacks(self._ready, self.reload, self._sinks.feed, self._accept, self._configuration)
+        )
         self.metrics.started.set_to_current_time()
         self.metrics.shard.labels(str(shard.index), str(shard.count)).set(1)
         self._note_load(True)
@@ -156,6 +159,10 @@ class App:
 
     def _ready(self) -> bool:
         return any(runner.published for runner in self._runners.values())
+
+    def _configuration(self) -> dict[str, Any]:
+        loaded = self._loaded
+        return {"digest": loaded.digest, "jobs": encode_jobs(keys_of(loaded.config))}
 
     def _jobs(self) -> list[Job]:
         return [runner.job for runner in self._runners.values()]
