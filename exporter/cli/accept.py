@@ -5,7 +5,7 @@ import os
 import re
 import ssl
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from getpass import getpass
 from pathlib import Path
@@ -62,7 +62,7 @@ def accept(config: Path, profile: str | None, asked: Request) -> str:
     url = asked.url or own_url(web)
     headers = {}
     if user := asked.user or (next(iter(web.users)) if len(web.users) == 1 else None):
-        headers = urllib3.make_headers(basic_auth=f"{user}:{_password(user, asked.environ)}")
+        headers = urllib3.make_headers(basic_auth=f"{user}:{password(user, asked.environ)}")
     elif web.users:
         raise NotAccepted(f"{url} asks for a user: --user {' or --user '.join(web.users)}")
     with _pool(web, asked) as pool:
@@ -78,7 +78,8 @@ def own_url(web: WebConfig) -> str:
     return f"{'https' if web.tls else 'http'}://{_ANY.get(host, host)}:{port}"
 
 
-def _password(user: str, environ: dict[str, str]) -> str:
+def password(user: str, environ: Mapping[str, str]) -> str:
+    """Return the password of `user`, from the environment or asked for. Raises NotAccepted."""
     if password := environ.get(PASSWORD):
         return password
     if not sys.stdin.isatty():

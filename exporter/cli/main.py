@@ -73,11 +73,30 @@ def run(
 def check_config(
     file: Annotated[Path, typer.Argument(help="Configuration file.")],
     profile: Profile = None,
+    against: Annotated[
+        str | None,
+        typer.Option(help="Address of a running exporter, or a file: say what a reload would cost its jobs."),
+    ] = None,
+    user: Annotated[
+        str | None, typer.Option(help="User of --against; the password is in ANOMALY_EXPORTER_PASSWORD.")
+    ] = None,
+    cert: Annotated[Path | None, typer.Option(help="Our certificate, where the exporter wants one.")] = None,
+    key: Annotated[Path | None, typer.Option(help="The certificate's key.")] = None,
 ) -> None:
     """Check a configuration: exit 0 when it is good, 2 with every mistake when it is not."""
     from exporter.config.check import check
 
-    raise typer.Exit(check(file, profile))
+    if against is None:
+        raise typer.Exit(check(file, profile))
+    from exporter.cli.against import Against, NotComparable
+    from exporter.config.load import ConfigError
+
+    try:
+        raise typer.Exit(check(file, profile, running=Against(against, profile, user, cert, key).jobs))
+    except ConfigError as error:
+        _fail(str(error), code=2)
+    except NotComparable as error:
+        _fail(str(error), code=1)
 
 
 @cli.command()

@@ -7,13 +7,14 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from pydantic import SecretStr
 
 from detectors.types import Key
 from exporter.backtest.quality_metrics import BacktestMetrics
+from exporter.config.compare import encode_jobs, keys_of
 from exporter.config.load import ConfigError, load
 from exporter.config.sections.job import drift_settings
 from exporter.observe import logs
@@ -82,7 +83,8 @@ class App:
         self._models = ModelReloader(self._jobs, lambda: self.active.store, self.metrics)
         latest = self.sinks.one(LatestVerdicts)
         web = config.web if listen is None else config.web.model_copy(update={"listen": listen})
-        self.server = Server(web, self.sinks.one(Page), Callbacks(self._ready, self.reload, latest, self._accept))
+        callbacks = Callbacks(self._ready, self.reload, latest, self._accept, self._configuration)
+        self.server = Server(web, self.sinks.one(Page), callbacks)
         self.metrics.started.set_to_current_time()
         self.metrics.shard.labels(str(shard.index), str(shard.count)).set(1)
         self._note_load(True)
@@ -140,6 +142,10 @@ class App:
 
     def _ready(self) -> bool:
         return any(runner.published for runner in self.active.runners.values())
+
+    def _configuration(self) -> dict[str, Any]:
+        loaded = self.active.loaded
+        return {"digest": loaded.digest, "jobs": encode_jobs(keys_of(loaded.config))}
 
     def _jobs(self) -> list[Job]:
         return [runner.job for runner in self.active.runners.values()]

@@ -19,7 +19,15 @@ from exporter import __version__
 from exporter.exposition import CONTENT_TYPE
 from exporter.sinks.latest import LatestVerdicts
 from exporter.sinks.metrics_page import Page, Snapshot
-from exporter.web.api import Accept, accepted, anomalies, nothing_to_accept
+from exporter.web.api import (
+    Accept,
+    Configuration,
+    accepted,
+    anomalies,
+    configuration,
+    no_configuration,
+    nothing_to_accept,
+)
 
 log = structlog.get_logger()
 
@@ -38,6 +46,8 @@ _INDEX: Final = """<!DOCTYPE html>
 <li><a href="metrics">/metrics</a>: scores, flags and the exporter's own metrics; scrape it with
 <code>honor_labels: true</code></li>
 <li><a href="api/v1/anomalies?flag=true">/api/v1/anomalies</a>: the open incidents, or all that was judged, as JSON</li>
+<li><a href="api/v1/config">/api/v1/config</a>: digests of the configuration, for
+<code>check-config --against</code></li>
 <li><a href="-/healthy">/-/healthy</a>: the process is alive</li>
 <li><a href="-/ready">/-/ready</a>: something was judged; {ready}</li>
 <li>/-/reload: POST reads the configuration anew; {reload}</li>
@@ -62,12 +72,15 @@ class Callbacks:
         The newest verdicts.
     accept : callable taking the name of a job and entities
         Makes the level of their incidents normal; returns the seconds between two cycles. Raises UnknownJob.
+    configuration : callable returning a dict
+        Digests of the configuration in service. Called in a thread.
     """
 
     ready: Callable[[], bool]
     reload: Callable[[], str | None]
     feed: LatestVerdicts = field(default_factory=LatestVerdicts)
     accept: Accept = nothing_to_accept
+    configuration: Configuration = no_configuration
 
 
 class _Pieces(Response):
@@ -133,6 +146,10 @@ class Routes:
     async def anomalies(self, request: Request) -> Response:
         """Answer what is asked about the newest verdicts."""
         return await anomalies(self._hooks.feed, request)
+
+    async def configuration(self, _request: Request) -> Response:
+        """Answer which configuration is in service."""
+        return await configuration(self._hooks.configuration)
 
     async def healthy(self, _request: Request) -> Response:
         """Answer as long as the process can."""
@@ -221,6 +238,7 @@ def build(page: Page, hooks: Callbacks, enable_reload: bool, protect: Callable[[
         "/": pages.index,
         "/metrics": pages.metrics,
         "/api/v1/anomalies": pages.anomalies,
+        "/api/v1/config": pages.configuration,
         "/-/healthy": pages.healthy,
         "/-/ready": pages.ready,
     }

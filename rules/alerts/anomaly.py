@@ -40,8 +40,9 @@ def anomaly(job: AlertedJob) -> Alert:
         meaning=_meaning(job, metric),
         action="Open the graph: `anomaly_value` against `anomaly_lower` and `anomaly_upper`, and what else changed at "
         "that time. While the exporter or its source is silent the last verdict stands: then see "
-        f"`{names.STALE}` and `{names.DOWN}` first. Too many of these: lower `budget`, or raise `least_deviation`. A "
-        f"level that lasts is adopted as normal after {format_duration(config.max_hold)}.",
+        f"`{names.STALE}` and `{names.DOWN}` first. Too many of these: lower `budget`, or raise `least_deviation`; a "
+        "reload keeps what the job has learnt. A level that lasts is adopted as normal after "
+        f"{format_duration(config.max_hold)}.",
         cases=(
             Case("fires", _readings(job, metric, f"0 1x{over}", f"x{over}"), fired, fires=True),
             Case("stays silent", _readings(job, metric, f"0x{over}", f"x{over}"), fired, fires=False),

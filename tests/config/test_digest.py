@@ -1,6 +1,7 @@
 """Equal digests, equal verdicts."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -105,3 +106,10 @@ def test_the_digest_is_the_same_in_every_process() -> None:
     }
     assert len(digests) == 1
     assert len(digests.pop().strip()) == 12
+
+
+def test_the_docs_list_what_every_key_costs() -> None:
+    page = (EXAMPLES.parent / "docs" / "configuration.md").read_text("utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| `") and " of a job" in line]
+    nothing, fresh = (set(re.findall(r"`(\w+)`", row)) for row in rows[:2])
+    assert (nothing, fresh) == (DECIDING, LEARNING)

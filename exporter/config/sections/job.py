@@ -184,6 +184,16 @@ class JobConfig(Section):
         return self.channels or {"value": self.expr or ""}
 
     @property
+    def detector_name(self) -> str:
+        """Name of the detector."""
+        return self.detector if isinstance(self.detector, str) else next(iter(self.detector))
+
+    @property
+    def detector_parameters(self) -> dict[str, Any]:
+        """What the configuration sets of the detector's parameters."""
+        return {} if isinstance(self.detector, str) else self.detector[self.detector_name]
+
+    @property
     def withdraw_after(self) -> float:
         """Seconds after which scores are withdrawn."""
         return self.max_age if self.max_age is not None else max(5 * self.step, 60.0)
