@@ -25,7 +25,7 @@ class Span(Protocol):
     """The part of a span that the cycle needs."""
 
     def set_attribute(self, key: str, value: str | bool | int | float) -> object:
-        """Add a fact to the span, for example how many series were judged."""
+        """Add a fact to the span, for example how many series were evaluated."""
         ...
 
 

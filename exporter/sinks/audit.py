@@ -35,8 +35,8 @@ class Audit:
     """Writes verdicts to a CSV file, from a thread of its own: a slow disk never makes a cycle wait.
 
     While the file cannot be written, rows are kept in memory, up to `PENDING_LIMIT`, and tried again with the next
-    verdict and every few seconds; scoring goes on. Rows beyond that are given up, newest first since the beginning of
-    an incident tells most, and counted.
+    verdict and every few seconds; the jobs go on. Rows beyond that are dropped and counted: the newest first, since the
+    beginning of an incident is worth most.
 
     Raises
     ------
@@ -60,7 +60,7 @@ class Audit:
             self._lock.acquire()
         except LockHeld as error:
             raise AuditError(
-                f"audit file {config.path} is in use: {error}; give each exporter an audit.path of its own"
+                f"audit file {config.path} is in use: {error}; give each exporter its own audit.path"
             ) from None
         except OSError:
             self._wake.set()  # the first attempt to write says what is wrong, and goes on trying
@@ -149,7 +149,7 @@ class Audit:
             self._trouble, self._losing = "", False
 
     def _failed(self, error: Exception) -> None:
-        """Count every failure; say it once for each cause."""
+        """Count every failure; log each cause once."""
         self._metrics.audit_errors.inc()
         cause = (isinstance(error, OSError) and error.strerror) or f"{type(error).__name__}: {error}"
         if cause != self._trouble:

@@ -47,7 +47,7 @@ class Sink(Protocol):
         return Change()
 
     def start(self) -> None:
-        """Start what runs beside the cycles; called once, after the first configuration is in use."""
+        """Start what runs next to the cycles; called once, after the first configuration is in use."""
         return
 
     def close(self, timeout: float) -> None:
@@ -73,7 +73,7 @@ class NewestVerdict(Sink, Protocol):
         """Show a verdict in place of the job's verdict before; `config` is how its job is configured now."""
 
     def show_again(self, verdict: Verdict, config: JobConfig) -> None:
-        """Show the verdict from before a restart, in which nothing is news, until there is a newer one."""
+        """Show the verdict from before a restart, in which nothing is new, until there is a newer one."""
         self.show(verdict, config)
 
     def warm(self, job: str, detector: str, entities: int) -> None:

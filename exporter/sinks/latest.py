@@ -26,7 +26,7 @@ _NOWHERE: Final = np.empty(0, np.intp)
 
 @dataclass(frozen=True, slots=True)
 class Matcher:
-    """A label and the value it must have, or with `equal=False` must not have; "" is no such label."""
+    """A label and the value it must have, or with `equal=False` must not have; "" means that it is missing."""
 
     label: str
     value: str

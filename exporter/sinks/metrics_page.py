@@ -1,4 +1,4 @@
-"""The page Prometheus scrapes: rendered when something was judged, then only handed out."""
+"""The page that Prometheus scrapes: rendered when a cycle has ended, then only handed out."""
 
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -130,7 +130,7 @@ class Page(NewestVerdict):
         verdict : Verdict
             Replaces the job's verdict before.
         fields : collection of str
-            What to show beside score and flag: value, expected, lower, upper, severity, alert, contribution, flapping.
+            What to show in addition to score and flag; see `families.OPTIONS`.
         """
         job, detector = verdict.job, verdict.detector
         before = self._jobs.get(job)

@@ -95,7 +95,7 @@ class Sinks:
         return Change(commit, discard)
 
     def start(self) -> None:
-        """Start what runs beside the cycles."""
+        """Start what runs next to the cycles."""
         for sink in self._sinks.values():
             sink.start()
 

@@ -1,4 +1,4 @@
-"""The pages of our own port. No parameter of a request reaches the source."""
+"""The endpoints of our own port. No parameter of a request reaches the source."""
 
 import asyncio
 import re
@@ -50,7 +50,7 @@ _INDEX: Final = """<!DOCTYPE html>
 <code>check-config --against</code></li>
 <li><a href="-/healthy">/-/healthy</a>: the process is alive</li>
 <li><a href="-/ready">/-/ready</a>: something was judged; {ready}</li>
-<li>/-/reload: POST reads the configuration anew; {reload}</li>
+<li>/-/reload: POST loads the configuration again; {reload}</li>
 <li>/-/accept?job=…&amp;match=…: POST makes the level of open incidents normal; {reload}</li>
 </ul>
 </body>
@@ -65,9 +65,9 @@ class Callbacks:
     Parameters
     ----------
     ready : callable returning bool
-        Whether something was judged. Called on the event loop, so it must not wait for anything.
+        Whether a verdict is shown. Called on the event loop, so it must not wait for anything.
     reload : callable returning str or None
-        Reads the configuration anew; None when that worked, else what is wrong. Called in a thread, one at a time.
+        Loads the configuration again; None if that worked, else what is wrong. Called in a thread, one at a time.
     feed : LatestVerdicts
         The newest verdicts.
     accept : callable taking the name of a job and entities
@@ -162,7 +162,7 @@ class Routes:
         return PlainTextResponse("Not ready: no job has been judged yet; the log says what each one waits for.\n", 503)
 
     async def reload(self, request: Request) -> Response:
-        """Read the configuration anew."""
+        """Load the configuration again."""
         if barred := self._barred(request, "Reload", ", or send SIGHUP to the process"):
             return barred
         if message := await self._reload():
@@ -182,7 +182,7 @@ class Routes:
         return None
 
     async def index(self, _request: Request) -> Response:
-        """Say what there is."""
+        """List the endpoints."""
         ready = "it is" if self._hooks.ready() else "it is not yet"
         reload = "it is on" if self._enable_reload else "it is off (web.enable_reload)"
         return HTMLResponse(_INDEX.format(version=escape(__version__), ready=ready, reload=reload))
@@ -220,7 +220,7 @@ async def _refused(_request: Request, error: Exception) -> Response:
 
 async def _broken(_request: Request, error: Exception) -> Response:
     log.error("page_failed", error=f"{type(error).__name__}: {error}")
-    # Starlette raises the error again after this answer, and then uvicorn cuts the connection: nobody shall reuse it.
+    # Starlette raises the error again after this answer, and then uvicorn cuts the connection: nobody may reuse it.
     return PlainTextResponse("This page failed; the exporter's log says why.\n", 500, headers={"Connection": "close"})
 
 

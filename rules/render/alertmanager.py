@@ -1,4 +1,4 @@
-"""alertmanager.yml: one route for each receiver, so that the limit on its notices holds for all it is told."""
+"""alertmanager.yml: one route for each receiver, so that its rate limit holds for all messages to it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +14,7 @@ from rules.alerts.names import COVERAGE, DOWN, DRIFT, FAILING, STALE, STORM, VAN
 from rules.render.yaml_text import document
 
 _HEARTBEAT = {"group_wait": "0s", "group_interval": "1m", "repeat_interval": "5m"}
-"""How often the Watchdog's receiver hears that all is well."""
+"""How often the Watchdog's receiver gets its message while all is well."""
 
 
 def files(config: Config, _: Sequence[Group]) -> dict[str, str]:
@@ -27,7 +27,7 @@ def configuration(config: Config) -> dict[str, Any]:
     alerting = config.alerting
     made: dict[str, Any] = {
         "route": {
-            # Only alerts of others get here, when they share this Alertmanager: somebody shall hear of them too.
+            # Only alerts of others get here, when they share this Alertmanager: somebody must get them too.
             "receiver": next(iter(alerting.receivers), NOBODY),
             "routes": [*_watchdog_routes(alerting), *_routes(alerting)],
         },

@@ -106,7 +106,7 @@ def test_nobody_listening_loses_nothing(desk):
     notifier.prepare(desk.config(gone)).commit()
     [text] = arrived(gone, 1)
     assert text.startswith("ANOMALY in cpu: instance=a\n")
-    assert "api: 3 incidents opened and ended before there was leave to tell" in text
+    assert "api: 3 incidents opened and ended before a message could be sent" in text
 
 
 def test_a_redirect_is_not_followed(desk):
@@ -226,7 +226,7 @@ def test_a_clock_set_back_does_not_silence_us(desk):
     """Row 40."""
     slack = desk.stub()
     notifier = desk.open(desk.config(slack, rate_limit={"count": 2, "interval": "10m"}))
-    ledger = notifier._receivers["slack"]._ledger
+    ledger = notifier._receivers["slack"]._state
     ledger.sent = [time.time() + 3600, time.time() + 3601]
     notifier.show(ON, JOB)
     arrived(slack, 1)
@@ -241,7 +241,7 @@ def test_a_damaged_memory_is_refused_and_said(desk):
         desk.open(desk.config(slack)).show(ON, JOB)
         arrived(slack, 1)
     [line] = [line for line in logs if line["event"] == "notifications_refused"]
-    assert line["hint"] == "incidents that are open are told anew"
+    assert line["hint"] == "open incidents are notified again"
 
 
 def test_a_disk_that_is_full_or_read_only_does_not_silence_us(desk):

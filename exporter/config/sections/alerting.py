@@ -17,7 +17,7 @@ from exporter.config.values import Days, Duration, Months, Times, Weekdays, Year
 OURS: Final = frozenset({"alertname", "alertstate", "severity", "query", "detector", "receivers"})
 """Labels of an alert that the rules set themselves."""
 RETENTION: Final = 120 * 3600.0
-"""Seconds for which Alertmanager remembers what it has sent, unless told otherwise."""
+"""Seconds for which Alertmanager remembers what it has sent, by default."""
 
 
 def _location(name: str) -> str:
@@ -27,7 +27,7 @@ def _location(name: str) -> str:
 
 def _receiver(name: str) -> str:
     if not name.replace("-", "").replace("_", "").isalnum() or not name.isascii() or name == NOBODY:
-        raise ValueError(f"is no name of a receiver: letters, digits, _ and - only, and not {NOBODY!r}")
+        raise ValueError(f"is not a name of a receiver: letters, digits, _ and - only, and not {NOBODY!r}")
     return name
 
 
@@ -100,15 +100,15 @@ class ReceiverConfig(_Ways):
 
     group_by: tuple[LabelName, ...] | None = Field(
         None,
-        description="labels that tell messages apart; default: all in one message, but for PagerDuty [query, severity]",
+        description="labels that separate messages; default: all in one message, but for PagerDuty [query, severity]",
     )
     rate_limit: RateLimitConfig = Field(RateLimitConfig(), description="most messages, for each group of group_by")
     group_wait: Duration = Field(10.0, description="how long the first message waits for others to join it")
     group_interval: PositiveDuration | None = Field(
         None, description="least time between messages of a group; default: follows from rate_limit"
     )
-    repeat_interval: PositiveDuration = Field(14_400.0, description="how often an alert that goes on is said again")
-    resolved: bool = Field(True, description="tell the end of an alert too")
+    repeat_interval: PositiveDuration = Field(14_400.0, description="how often an alert that goes on is sent again")
+    resolved: bool = Field(True, description="notify the end of an alert too")
     mute: tuple[str, ...] = Field((), description="names of alerting.time_intervals in which nothing is sent")
 
     @property
@@ -127,8 +127,9 @@ class ReceiverConfig(_Ways):
     def least_interval(self) -> float:
         """Seconds between messages of a group that keep to `rate_limit`.
 
-        A group whose alerts are all over is forgotten, and the next alert is told of at once: in the densest row every
-        second gap is none. N + 1 notices must still take as long as the window, so N // 2 intervals must.
+        Alertmanager forgets a group whose alerts are all over and sends the next alert at once, so at worst every
+        second interval is empty. N + 1 messages must still take as long as the interval of `rate_limit`, so N // 2
+        intervals must.
         """
         return max(math.ceil(self.rate_limit.interval / (self.rate_limit.count // 2)), 1.0)
 
@@ -158,7 +159,7 @@ class ReceiverConfig(_Ways):
 
 
 class TimeInterval(Section):
-    """Times at which a receiver may be left alone; all that is given must hold."""
+    """Times at which a receiver gets no messages; all that is given must hold."""
 
     times: Times = Field((), description='times of day, such as "22:00-06:00"')
     weekdays: Weekdays = Field((), description="such as saturday or monday:friday")
@@ -198,19 +199,19 @@ class HealthConfig(Section):
 class AlertingConfig(Section):
     """The generated rules, and the routing in the generated alertmanager.yml."""
 
-    receivers: dict[ReceiverName, ReceiverConfig] = Field({}, description="who can be told, by name")
+    receivers: dict[ReceiverName, ReceiverConfig] = Field({}, description="who can be notified, by name")
     routes: dict[Line, tuple[ReceiverName, ...]] = Field({}, description="receivers by severity")
     watchdog: ReceiverName | None = Field(
-        None, description="receiver of the Watchdog, which calls when it stops hearing from us"
+        None, description="receiver of the Watchdog, which calls when our messages stop"
     )
-    time_intervals: dict[ReceiverName, TimeInterval] = Field({}, description="times to be left alone, by name")
+    time_intervals: dict[ReceiverName, TimeInterval] = Field({}, description="times without messages, by name")
     links: LinksConfig = Field(LinksConfig(), description="links in every alert")
     health: HealthConfig = Field(HealthConfig(), description="alerts on the exporter itself")
     rule_labels: dict[str, str] = Field(
         {}, description="labels of the PrometheusRule objects, by which an operator finds them"
     )
 
-    def told(self, alert: AlertConfig | HealthConfig) -> tuple[str, ...]:
+    def receivers_of(self, alert: AlertConfig | HealthConfig) -> tuple[str, ...]:
         """Return the names of the receivers of an alert."""
         return alert.receivers or self.routes.get(alert.severity, ())
 
@@ -229,17 +230,17 @@ class AlertingConfig(Section):
             for name in config.mute:
                 if name not in self.time_intervals:
                     yield ("receivers",), f"{receiver}: mute: {unknown('time interval', name, self.time_intervals)}"
-        if self.receivers and not self.told(self.health):
+        if self.receivers and not self.receivers_of(self.health):
             yield ("health", "receivers"), _no_one(self.health.severity, "health.receivers")
 
 
-def unheard(alerts: Mapping[str, AlertConfig], alerting: AlertingConfig) -> Iterator[Conflict]:
-    """Say which jobs' alerts name somebody unknown, or would reach nobody."""
+def unreachable(alerts: Mapping[str, AlertConfig], alerting: AlertingConfig) -> Iterator[Conflict]:
+    """Yield the jobs whose alerts name an unknown receiver or would reach nobody."""
     for job, alert in alerts.items():
         for name in alert.receivers:
             if name not in alerting.receivers:
                 yield ("jobs",), f"{job}: alert: {unknown('receiver', name, alerting.receivers)}"
-        if alerting.receivers and not alerting.told(alert):
+        if alerting.receivers and not alerting.receivers_of(alert):
             yield ("jobs",), f"{job}: alert: {_no_one(alert.severity, 'its alert.receivers')}"
 
 
@@ -258,7 +259,7 @@ class NotifyConfig(_Addresses):
     """Notifications sent by the exporter itself, as long as `alerting.receivers` names none for Alertmanager."""
 
     rate_limit: RateLimitConfig = Field(RateLimitConfig(), description="most messages to one receiver")
-    resolved: bool = Field(True, description="tell the end of an incident too")
+    resolved: bool = Field(True, description="notify the end of an incident too")
     link: SourceUrl | None = Field(
         None, description="address at the end of every message, such as a dashboard; default: our own page"
     )

@@ -65,7 +65,7 @@ class Notifier(NewestVerdict):
                 receiver.take(verdict, config.alert.metric)
 
     def show_again(self, verdict: Verdict, config: JobConfig) -> None:
-        """Notify nobody: nothing in a verdict from before a restart is news."""
+        """Notify nobody: nothing in a verdict from before a restart is new."""
 
     def withdraw(self, job: str) -> None:
         """Notify nobody: that there is no verdict ends no incident."""
