@@ -17,7 +17,7 @@ _ENDINGS: Final = {
     "recovered": "back to normal",
     "adopted": "not back to normal, but it has lasted so long (max_hold) that it counts as normal from now on",
     "no data": "no data for an hour: it is unknown whether it is over",
-    "removed": "no longer evaluated: its job was removed from the configuration",
+    "removed": "no longer evaluated: its job has left the configuration",
 }
 
 
