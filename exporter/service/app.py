@@ -100,8 +100,9 @@ class App:
         # Label sets live as long as their series. Walking them over and over was a quarter of a first fill.
         gc.set_threshold(100_000, 20, 50)
         self._backtests.show(self.active.loaded.config)
-        self.sinks.start()
+        self.sinks.flush()  # so that the first page is there before anybody can ask for it
         self.server.start()
+        self.sinks.start()
         log.info("started", url=self.server.url, jobs=len(self.active.runners), config=str(self._path))
         for note in self.active.loaded.notes:
             log.warning("config_warning", text=note)

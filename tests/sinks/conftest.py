@@ -44,6 +44,7 @@ class Desk:
     def open(self, config: Config) -> Notifier:
         notifier = Notifier(self.metrics, lambda: "http://me:9877")
         notifier.prepare(config).commit()
+        notifier.start()
         self.stack.callback(notifier.close, 5.0)
         return notifier
 

@@ -36,6 +36,7 @@ class Notifier(NewestVerdict):
         self._metrics, self._page = metrics, page
         self._config: Config | None = None
         self._receivers: dict[str, Receiver] = {}
+        self._started = False
 
     def prepare(self, config: Config) -> Change:
         """Prepare the receivers of another configuration; what they were sent is read, nothing is sent yet."""
@@ -51,12 +52,19 @@ class Notifier(NewestVerdict):
         self._config = config
         for name in self._receivers.keys() - settings.keys():
             self._receivers.pop(name).stop()
-        for receiver in added.values():
-            receiver.start()
         self._receivers |= added
+        if self._started:
+            for receiver in added.values():
+                receiver.start()
         for name, receiver in self._receivers.items():
             receiver.settings = settings[name]
             receiver.keep(frozenset(config.jobs))
+
+    def start(self) -> None:
+        """Begin to notify: only now is the address of our own pages known."""
+        self._started = True
+        for receiver in self._receivers.values():
+            receiver.start()
 
     def show(self, verdict: Verdict, config: JobConfig) -> None:
         """Hand the newest verdict of a job to the receivers; never waits for any of them."""

@@ -104,7 +104,8 @@ class Receiver:
 
     def join(self, timeout: float) -> None:
         """Wait for a message under way, at most `timeout` seconds."""
-        self._thread.join(timeout)
+        if self._thread.is_alive():
+            self._thread.join(timeout)
 
     def _run(self) -> None:
         going = True
