@@ -95,7 +95,7 @@ def test_an_idle_connection_is_kept_for_the_next_scrape(serve: Serve, connect: C
 
 
 def test_the_rest_of_a_body_is_not_waited_for(serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection_limits, "HEADER_SECONDS", 10 * LONG)  # it is no deadline that cuts
+    monkeypatch.setattr(connection_limits, "HEADER_SECONDS", 10 * LONG)  # no deadline cuts it
     connection = connect(serve())
     connection.sendall(b"POST /-/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\nabc")
     assert connection.recv(65536).startswith(b"HTTP/1.1 403")
