@@ -34,20 +34,17 @@ class Active:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What is ready and not in service. One of the two functions is called once.
+    """What is ready and not in service.
 
     Parameters
     ----------
     active : Active
     commit : callable
         Puts the settings of the sinks into use; the rest takes effect with `active` itself.
-    discard : callable
-        Closes what was prepared.
     """
 
     active: Active
     commit: Callable[[], None]
-    discard: Callable[[], None]
 
 
 class Preparation:
@@ -89,7 +86,8 @@ class Preparation:
                     runners[name] = self._runner(name, each, parts)
                     undo.callback(self._forget, runners[name].job, running)
             active = Active(loaded, watcher, source, store, saving, digests, runners)
-            return Prepared(active, sinks.commit, undo.pop_all().close)
+            undo.pop_all()  # all of it comes into service
+            return Prepared(active, sinks.commit)
 
     @staticmethod
     def _source(config: Config, before: Active | None, undo: ExitStack) -> Prometheus:
