@@ -83,8 +83,7 @@ class Preparation:
                 if running is not None and running.job.digests.learning == each.learning:
                     runners[name] = running
                 else:
-                    runners[name] = self._runner(name, each, parts)
-                    undo.callback(self._forget, runners[name].job, running)
+                    runners[name] = self._runner(name, each, parts, running, undo)
             active = Active(loaded, watcher, source, store, saving, digests, runners)
             undo.pop_all()  # all of it comes into service
             return Prepared(active, sinks.commit)
@@ -99,8 +98,13 @@ class Preparation:
         undo.callback(source.close)
         return source
 
-    def _runner(self, name: str, digests: JobDigests, parts: "_Parts") -> Runner:
-        """Return a new runner, of a job with its saved state where there is one that fits."""
+    def _runner(
+        self, name: str, digests: JobDigests, parts: "_Parts", running: Runner | None, undo: ExitStack
+    ) -> Runner:
+        """Return a new runner, of a job with its saved state where there is one that fits.
+
+        `running` is the one that it would replace.
+        """
         config, settings = parts.config, parts.config.jobs[name]
 
         def fresh() -> Job:
@@ -109,6 +113,7 @@ class Preparation:
             return job
 
         job, folder = fresh(), parts.saving.folder
+        undo.callback(self._forget, job, running)  # a restored state shows which model it is of
         if folder is not None and not folder.restore(job):
             job = fresh()
         return Runner(job, self._metrics, self._telemetry, self._sinks, parts.saving)
