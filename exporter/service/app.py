@@ -26,9 +26,11 @@ from exporter.models import Store
 from exporter.models.retrain_requests import RetrainFolder
 from exporter.models.signed_records import signing_keys
 from exporter.observe import logs
+from exporter.observe.job_metrics import RecordedJobMetrics
 from exporter.observe.metrics import SelfMetrics
 from exporter.observe.stages import Telemetry
-from exporter.pipeline.job import ALL, Job
+from exporter.pipeline.job import Job
+from exporter.pipeline.job_settings import ALL, JobSettings
 from exporter.pipeline.shard import Shard
 from exporter.redact import mask
 from exporter.report.schedule import Reporter
@@ -88,7 +90,7 @@ class App:
         self._source = Prometheus(config.prometheus, config.limits)
         self._watcher = self._watch(self._loaded)
         self._store: Store | None = None
-        self._models = ModelReloader(self._jobs, lambda: self._store, self.metrics)
+        self._models = ModelReloader(self._jobs, lambda: self._store)
         self._runners = self._built(self._loaded, self._source, {})
         self._sinks.feed.expect({name: job.queries for name, job in config.jobs.items()})
         web = config.web if listen is None else config.web.model_copy(update={"listen": listen})
@@ -182,7 +184,7 @@ class App:
         runners = {}
         for name, job_config in config.jobs.items():
             digests = job_digests(job_config, config)
-            if name in before and before[name].job.digests.learning == digests.learning:
+            if name in before and before[name].job.settings.digests.learning == digests.learning:
                 runners[name] = before[name]
             else:
                 drift = drift_settings(job_config.drift_detection, config.drift_detection)
@@ -199,7 +201,8 @@ class App:
         drift: DriftConfig | None,
     ) -> Runner:
         def fresh() -> Job:
-            job = Job(name, config, digests, source, self.metrics, store, self._shard)
+            metrics = RecordedJobMetrics(self.metrics, name, config.detector_name)
+            job = Job(JobSettings(name, config, digests, self._shard), source, metrics, store)
             job.watch_drift(drift)
             return job
 
@@ -271,7 +274,7 @@ class App:
             if name not in runners:
                 self.metrics.forget(name)
         for name, runner in runners.items():
-            runner.job.source, runner.job.store = source, self._store
+            runner.job.source, runner.job.model.store = source, self._store
             runner.job.reconfigure(new.jobs[name], job_digests(new.jobs[name], new))
             runner.job.watch_drift(drift_settings(new.jobs[name].drift_detection, new.drift_detection))
             if before.get(name) is not runner:

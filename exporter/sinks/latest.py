@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.types import Flags, Key
-from exporter.pipeline.verdict import Verdict
+from exporter.pipeline.verdict import Verdict, entity_states
 
 _NOWHERE: Final = np.empty(0, np.intp)
 
@@ -86,7 +86,7 @@ def entity_json(verdict: Verdict, row: int, queries: Mapping[str, Mapping[str, s
         "query": verdict.job,
         "detector": verdict.detector,
         "labels": dict(verdict.keys[row]),
-        "state": "ready" if score is not None else "stale" if np.isnan(values).all() else "warming",
+        "state": next(state for state, there in entity_states(values, verdict.score[row]).items() if there),
         "score": score,
         "flag": flag,
         "alert": bool(verdict.alert[row]),

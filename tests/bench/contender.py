@@ -24,13 +24,14 @@ from exporter.observe import logs
 from exporter.observe.metrics import SelfMetrics
 from exporter.observe.stages import Span, Stage, Telemetry
 from exporter.pipeline.job import Job
+from exporter.pipeline.job_settings import JobSettings
 from exporter.pipeline.verdict import Verdict
 from exporter.service.runner import Runner, Sinks
 from exporter.sinks.metrics_page import Page
 from exporter.source.prometheus import Prometheus
 from tests.bench.history import STEP, pod
 from tests.bench.usage import memory
-from tests.support.fake import DIGESTS
+from tests.support.fake import DIGESTS, recorded
 
 PUBLISHED = frozenset({"lower", "upper"})
 
@@ -73,7 +74,7 @@ class Exporter:
         )
         metrics = SelfMetrics()
         self.page = _Page(metrics)
-        self.job = Job("bench", config, DIGESTS, source, metrics, None)
+        self.job = Job(JobSettings("bench", config, DIGESTS), source, recorded(metrics, config, "bench"))
         self.telemetry = _Telemetry(metrics)
         self.runner = Runner(self.job, Sinks(self.page, metrics, self.telemetry, None, None, self.page.render))
         self._pods = pods
@@ -85,7 +86,7 @@ class Exporter:
         if reset_peak:
             Path("/proc/self/clear_refs").write_text("5")
         if self.job.judged == -np.inf:
-            self.job.judged = now - STEP
+            self.job.learnt.judged = now - STEP
         self.page.verdict, self.telemetry.cpu = None, {}
         wall, cpu = time.perf_counter(), time.process_time()
         self.runner.cycle(now)
