@@ -14,12 +14,13 @@ from deploy.demo.shop import BROKEN, FACTOR, METRIC, PAGES, labels, slowdown, us
 from deploy.demo.stack import JOB, SHOP_JOB, STEP
 from deploy.demo.story import Reading, Story, readings
 from detectors import Floats
-from exporter.config.digest import NO_DIGESTS
 from exporter.config.sections.root import Config
 from exporter.observe import logs
+from exporter.observe.job_metrics import RecordedJobMetrics
 from exporter.observe.metrics import SelfMetrics
 from exporter.observe.stages import Telemetry
 from exporter.pipeline.job import Job
+from exporter.pipeline.job_settings import JobSettings
 from exporter.service.runner import Runner
 from exporter.sinks.job_gauges import JobGauges
 from exporter.sinks.metrics_page import Page
@@ -70,7 +71,8 @@ def run(console: Console, duration: float | None) -> int:
     metrics = SelfMetrics()
     page = Page(metrics)
     sinks = Sinks(metrics, {"job_gauges": JobGauges(metrics), "metrics_page": page})
-    job = Job(JOB, config.jobs[JOB], NO_DIGESTS, ReplaySource(), metrics, None)
+    shop = config.jobs[JOB]
+    job = Job(JobSettings(JOB, shop), ReplaySource(), RecordedJobMetrics(metrics, JOB, shop.detector_name))
     runner = Runner(job, metrics, Telemetry(metrics), sinks)
     server = Server(
         config.web, page, Callbacks(ready=lambda: runner.published, reload=lambda: "nothing to reload in a replay")

@@ -70,6 +70,30 @@ class Verdict:
     drift: Drift | None = None
 
 
+def entity_states(values: Floats, score: Floats) -> dict[str, Flags]:
+    """Tell the state of entities: ready with a score, stale without a newest sample, warming with one but no score yet.
+
+    Parameters
+    ----------
+    values : Floats, shape (..., C)
+        The newest samples.
+    score : Floats, shape (...)
+
+    Returns
+    -------
+    dict of str to Flags, shape (...)
+        By state. `error` is for those of whom nothing is known; nobody is in it here.
+    """
+    ready = np.isfinite(score)
+    stale = ~ready & np.isnan(values).all(axis=-1)
+    return {"ready": ready, "warming": ~ready & ~stale, "stale": stale, "error": np.zeros_like(ready)}
+
+
+def count_states(values: Floats, score: Floats) -> dict[str, int]:
+    """Count entities by state, as `entity_states` tells it."""
+    return {state: int(there.sum()) for state, there in entity_states(values, score).items()}
+
+
 _WIDE: Final = ("values", "expected", "lower", "upper", "contribution")
 _NARROW: Final = ("score", "severity", "since")
 _FLAGS: Final = ("flag", "flapping", "alert")

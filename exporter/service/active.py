@@ -10,9 +10,11 @@ from exporter.config.sections.job import drift_settings
 from exporter.config.sections.root import Config
 from exporter.config.watch import Watcher
 from exporter.models import Store
+from exporter.observe.job_metrics import RecordedJobMetrics
 from exporter.observe.metrics import SelfMetrics
 from exporter.observe.stages import Telemetry
 from exporter.pipeline.job import Job
+from exporter.pipeline.job_settings import JobSettings
 from exporter.pipeline.shard import Shard
 from exporter.service.runner import Runner, Saving
 from exporter.sinks.registry import Sinks
@@ -80,7 +82,7 @@ class Preparation:
             runners = {}
             for name, each in digests.items():
                 running = before.runners.get(name) if before is not None else None
-                if running is not None and running.job.digests.learning == each.learning:
+                if running is not None and running.job.settings.digests.learning == each.learning:
                     runners[name] = running
                 else:
                     runners[name] = self._runner(name, each, parts, running, undo)
@@ -108,7 +110,8 @@ class Preparation:
         config, settings = parts.config, parts.config.jobs[name]
 
         def fresh() -> Job:
-            job = Job(name, settings, digests, parts.source, self._metrics, parts.store, self._shard)
+            metrics = RecordedJobMetrics(self._metrics, name, settings.detector_name)
+            job = Job(JobSettings(name, settings, digests, self._shard), parts.source, metrics, parts.store)
             job.watch_drift(drift_settings(settings.drift_detection, config.drift_detection))
             return job
 
@@ -122,8 +125,8 @@ class Preparation:
         """Drop what the metrics say of a job that does not come into service."""
         if running is None:
             self._metrics.forget(job.name)
-        elif (job.detector_name, job.model_version) != (running.job.detector_name, running.job.model_version):
-            labels = {"query": job.name, "detector": job.detector_name, "version": job.model_version}
+        elif _model(job) != _model(running.job):
+            labels = {"query": job.name, "detector": job.config.detector_name, "version": job.model.version}
             self._metrics.model_info.remove_by_labels(labels)
 
 
@@ -135,6 +138,10 @@ class _Parts:
     source: Prometheus
     store: Store | None
     saving: Saving
+
+
+def _model(job: Job) -> tuple[str, str]:
+    return job.config.detector_name, job.model.version
 
 
 def _store(config: Config, before: Active | None) -> Store | None:

@@ -20,7 +20,8 @@ from exporter.config.sections.job import drift_settings
 from exporter.observe import logs
 from exporter.observe.metrics import SelfMetrics
 from exporter.observe.stages import Telemetry
-from exporter.pipeline.job import ALL, Job
+from exporter.pipeline.job import Job
+from exporter.pipeline.job_settings import ALL
 from exporter.pipeline.shard import Shard
 from exporter.redact import mask
 from exporter.report.schedule import Reporter
@@ -80,7 +81,7 @@ class App:
         prepared.commit()
         self.active: Active = prepared.active
         """What is in service; a reload exchanges it as a whole."""
-        self._models = ModelReloader(self._jobs, lambda: self.active.store, self.metrics)
+        self._models = ModelReloader(self._jobs, lambda: self.active.store)
         latest = self.sinks.one(LatestVerdicts)
         web = config.web if listen is None else config.web.model_copy(update={"listen": listen})
         callbacks = Callbacks(self._ready, self.reload, latest, self._accept, self._configuration)
@@ -210,7 +211,7 @@ class App:
             if before.runners.get(name) is not runner:
                 runner.start()
                 continue
-            runner.job.source, runner.job.store = active.source, active.store
+            runner.job.source, runner.job.model.store = active.source, active.store
             runner.job.watch_drift(drift_settings(new.jobs[name].drift_detection, new.drift_detection))
             runner.reconfigure(new.jobs[name], active.digests[name], active.saving)
         if active.source is not before.source:

@@ -150,7 +150,9 @@ class Runner:
         try:
             with telemetry.cycle(name) as span:
                 verdict = None
-                for verdict in evaluate(self.job, now, telemetry, metrics, partial(self._should_continue, now)):
+                for verdict in evaluate(
+                    self.job, now, partial(telemetry.stage, name), partial(self._should_continue, now)
+                ):
                     self._sinks.record(verdict)
                 if verdict is not None:
                     span.set_attribute("entities", len(verdict.keys))
@@ -195,7 +197,7 @@ class Runner:
         self._metrics.warm_up.labels(job.name).set(done)
         with self._publishing:
             if not (self._retired or self._published):
-                self._sinks.warm(job.name, job.detector_name, len(job.window.keys))
+                self._sinks.warm(job.name, job.config.detector_name, len(job.window.keys))
         self._sinks.flush()
         if self._shown - self._logged >= LOG_INTERVAL:
             self._logged = self._shown

@@ -18,7 +18,7 @@ from detectors.types import Flags, Key
 from exporter.config.sections.job import JobConfig
 from exporter.config.sections.root import Config
 from exporter.families import FAMILIES
-from exporter.pipeline.verdict import Verdict
+from exporter.pipeline.verdict import Verdict, entity_states
 from exporter.sinks.base import Change, NewestVerdict
 
 _NOWHERE: Final = np.empty(0, np.intp)
@@ -85,15 +85,15 @@ def job_json(verdict: Verdict | None) -> dict[str, Any] | None:
 def entity_json(verdict: Verdict, row: int, queries: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
     """Return what is known of one entity; `queries` is the PromQL by job and channel."""
     expressions = queries.get(verdict.job, {})
+    states = entity_states(verdict.values[row], verdict.score[row])
     found = {name: _plain(getattr(verdict, array)[row]) for name, array in _OF_ENTITY.items()}
-    stale = np.isnan(verdict.values[row]).all()
     if not found["flag"]:  # the severity of an incident that has just ended
         found["severity"] = None
     return {
         "query": verdict.job,
         "detector": verdict.detector,
         "labels": dict(verdict.keys[row]),
-        "state": "ready" if found["score"] is not None else "stale" if stale else "warming",
+        "state": next(state for state, there in states.items() if there),
         **found,
         "since": _time(verdict.since[row]) if found["flag"] else None,
         "judged": _time(verdict.time),

@@ -12,8 +12,9 @@ from exporter.backtest.entity_result import Outcome
 from exporter.backtest.quality import Figures, figures, overall
 from exporter.backtest.replay import Progress, replay
 from exporter.labelled_incidents import LabelledIncident, label_of
+from exporter.pipeline.job import Job
 from exporter.pipeline.verdict import Verdict
-from exporter.train.training_job import Exclusions, TrainingJob
+from exporter.train.training_job import Exclusions, resume
 
 _BITS: Final = ("flag", "alert", "ready", "present", "counted")
 _EMPTY: Final = np.empty(0)
@@ -146,7 +147,7 @@ class HoldoutReplay:
         Told how many samples were replayed.
     """
 
-    make: Callable[[Callable[..., None]], TrainingJob]
+    make: Callable[[Callable[..., None]], Job]
     first: int
     last: int
     events: Sequence[LabelledIncident] = ()
@@ -158,7 +159,7 @@ class HoldoutReplay:
         job = self.make(edit)
         step = job.config.step
         held = HoldoutVerdicts(self.first, self.last, step, Exclusions(self.silences))
-        job.go_on(state, begin * step)
+        resume(job, state, begin * step)
         for verdict in replay(job, begin + 1, self.last, self.progress):
             if round(verdict.time / step) >= self.first:
                 held.add(verdict)

@@ -6,8 +6,8 @@ from typing import Final
 
 from exporter.config.sections.train import TrainConfig
 from exporter.labelled_incidents import LabelledIncident
+from exporter.pipeline.job import Job
 from exporter.train.errors import TrainError
-from exporter.train.training_job import TrainingJob
 
 PROBES: Final = 200
 """Points at which is looked where the samples begin, before the whole window is read."""
@@ -15,12 +15,12 @@ LONGEST_HELD: Final = 0.5
 """Most of the time that is held back so that there are enough known incidents in it."""
 
 
-def beginning(job: TrainingJob, first: int, last: int) -> int:
+def beginning(job: Job, first: int, last: int) -> int:
     """Return the step (number since 1970) at which the samples begin. Raises SourceError, TrainError."""
     if last - first < 2:
         raise TrainError("the time to train on is shorter than two steps; see --from, --since and train.window")
     width, coarse, begins = job.config.step, max((last - first) // PROBES, 1), []
-    for query in job.window.queries.values():
+    for query in job.queries.values():
         frame = job.source.range(query, first * width, last * width, coarse * width, job.config.max_series)
         if len(frame.times):
             begins.append(round(float(frame.times.min()) / width))

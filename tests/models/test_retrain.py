@@ -105,9 +105,9 @@ def judged_with_drift(bench, folder=None):
     runner = runner_of(bench, drift_requests=requests)
     bench.job.watch_drift(DriftConfig())
     runner.cycle(50 * 60.0)
-    bench.job.drift.see = lambda score, time: Drift("adwin", 400, 0.2, 0.4)
+    bench.job.learnt.drift.see = lambda score, time: Drift("adwin", 400, 0.2, 0.4)
     fits = []
-    bench.job.detector.fit = fits.append
+    bench.job.model.detector.fit = fits.append
     with structlog.testing.capture_logs() as logs:
         runner.cycle(51 * 60.0)
     assert not fits

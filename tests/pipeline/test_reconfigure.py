@@ -7,9 +7,10 @@ from exporter.config.digest import JobDigests
 from exporter.config.sections.job import DriftConfig
 from exporter.pipeline.alert_budget import Budget
 from exporter.pipeline.incidents import IncidentTracker
+from exporter.pipeline.job_settings import JobSettings
 from exporter.service.state_files import StateFolder
 from tests.pipeline.test_cycle import Bench, Job
-from tests.support.fake import DIGESTS
+from tests.support.fake import DIGESTS, recorded
 
 BROKEN, NOW = range(100, 160), 104
 OTHER = JobDigests(DIGESTS.learning, "other")
@@ -125,20 +126,20 @@ def test_an_alert_ends_by_a_stricter_budget_only(per_week, alert):
 def test_drift_is_watched_from_the_start_where_the_scores_are_others():
     bench = open_bench()
     bench.job.watch_drift(DriftConfig())
-    watch = bench.job.drift
+    watch = bench.job.learnt.drift
     reconfigure(bench, budget=9.0)
     bench.cycle(NOW + 1)
-    assert bench.job.drift is watch
+    assert bench.job.learnt.drift is watch
     reconfigure(bench, JobDigests(DIGESTS.learning, "third"), least_deviation=5.0)
     bench.cycle(NOW + 2)
-    assert bench.job.drift is not watch
+    assert bench.job.learnt.drift is not watch
 
 
 def test_a_saved_state_is_restored_under_other_settings_of_deciding(tmp_path):
     bench, folder = open_bench(), StateFolder(tmp_path, list)
     folder.save(bench.job)
     config = bench.config.model_copy(update={"least_deviation": 20.0, "flap_limit": 9, "budget": 3.0})
-    job = Job("job", config, OTHER, bench.source, bench.metrics, None)
+    job = Job(JobSettings("job", config, OTHER), bench.source, recorded(bench.metrics, config))
     assert folder.restore(job)
     assert job.last.config_hash == DIGESTS.combined
     bench.job, since = job, bench.verdicts[-1].since[0]
@@ -155,7 +156,11 @@ def test_drift_is_not_restored_from_scores_of_another_policy(tmp_path):
     folder.save(bench.job)
     for deviation, restored in ((0.0, True), (20.0, False)):
         config = bench.config.model_copy(update={"least_deviation": deviation})
-        job = Job("job", config, OTHER, bench.source, bench.metrics, None)
+        job = Job(
+            JobSettings("job", config, OTHER),
+            bench.source,
+            recorded(bench.metrics, config),
+        )
         job.watch_drift(DriftConfig())
         assert folder.restore(job)
-        assert np.isfinite(job.drift.state()["hour"][0]) == restored
+        assert np.isfinite(job.learnt.drift.state()["hour"][0]) == restored

@@ -75,7 +75,7 @@ class Service:
         return {
             "active": parts,
             **{name: getattr(parts, name) for name in ("loaded", "watcher", "source", "store", "saving", "runners")},
-            "jobs": {name: (runner, runner.job, runner.config, runner.saving, runner.job.source, runner.job.store)
+            "jobs": {name: (runner, runner.job, runner.config, runner.saving, runner.job.source, runner.job.model.store)
                      for name, runner in parts.runners.items()},
             "audit": (audit, audit._rows, audit._file._keep, audit._lock.held(), audit._thread.is_alive()),
             "requests": one(DriftRequests)._folder,

@@ -72,7 +72,7 @@ def test_a_knob_of_deciding_keeps_history_incidents_and_saved_state(running, kno
     assert runner.published
     after = running.cycle(NOW + 1)
     assert job.config == running.app.active.loaded.config.jobs["job"]
-    assert after.config_hash == job.digests.combined != before.config_hash
+    assert after.config_hash == job.settings.digests.combined != before.config_hash
     assert len(running.source.asked) == asked + 1  # the new sample, no history
     assert after.flag[0]
     assert after.since[0] == before.since[0]

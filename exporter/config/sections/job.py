@@ -194,6 +194,11 @@ class JobConfig(Section):
         return {} if isinstance(self.detector, str) else self.detector[self.detector_name]
 
     @property
+    def samples(self) -> int:
+        """Samples that `window` spans."""
+        return max(2, round(self.window / self.step))
+
+    @property
     def withdraw_after(self) -> float:
         """Seconds after which scores are withdrawn."""
         return self.max_age if self.max_age is not None else max(5 * self.step, 60.0)
