@@ -161,3 +161,13 @@ def encode_keys(keys: tuple[Key, ...]) -> NDArray[np.generic]:
 def decode_keys(array: NDArray[np.generic]) -> tuple[Key, ...]:
     """Return the keys that `encode_keys` encoded. Raises ValueError when the bytes are not such keys."""
     return tuple(tuple((str(name), str(value)) for name, value in key) for key in json.loads(array.tobytes()))
+
+
+def encode_text(text: str) -> NDArray[np.generic]:
+    """Return text as an array of bytes, for a state."""
+    return np.frombuffer(text.encode(), np.uint8)
+
+
+def decode_text(array: NDArray[np.generic]) -> str:
+    """Return what `encode_text` was given. Raises ValueError."""
+    return array.tobytes().decode()

@@ -16,11 +16,15 @@ from deploy.demo.story import Reading, Story, readings
 from detectors import Floats
 from exporter.config.sections.root import Config
 from exporter.observe import logs
+from exporter.observe.job_metrics import RecordedJobMetrics
 from exporter.observe.metrics import SelfMetrics
 from exporter.observe.stages import Telemetry
 from exporter.pipeline.job import Job
-from exporter.service.runner import Runner, Sinks
+from exporter.pipeline.job_settings import JobSettings
+from exporter.service.runner import Runner
+from exporter.sinks.job_gauges import JobGauges
 from exporter.sinks.metrics_page import Page
+from exporter.sinks.registry import Sinks
 from exporter.source.samples import RangeResult
 from exporter.web.server import Callbacks, Server
 
@@ -66,9 +70,10 @@ def run(console: Console, duration: float | None) -> int:
     logs.configure(config.log)
     metrics = SelfMetrics()
     page = Page(metrics)
-    sinks = Sinks(page, metrics, Telemetry(metrics), None, None, page.render)
-    job = Job(JOB, config.jobs[JOB], "", ReplaySource(), metrics, None)
-    runner = Runner(job, sinks)
+    sinks = Sinks(metrics, {"job_gauges": JobGauges(metrics), "metrics_page": page})
+    shop = config.jobs[JOB]
+    job = Job(JobSettings(JOB, shop), ReplaySource(), RecordedJobMetrics(metrics, JOB, shop.detector_name))
+    runner = Runner(job, metrics, Telemetry(metrics), sinks)
     server = Server(
         config.web, page, Callbacks(ready=lambda: runner.published, reload=lambda: "nothing to reload in a replay")
     )

@@ -95,7 +95,7 @@ def egress(config: Config) -> tuple[Mapping[str, Any], ...]:
     """Return the addresses that the pods may connect to, as NetworkPolicy rules."""
     train = config.train
     made = [_to(config.prometheus.url)]
-    if config.notify.slack or config.notify.webhook:
+    if config.notify.addresses:
         made.append(_port(443))  # the address is in a secret, so only the port is known
     if config.models and config.models.url:
         endpoints = list(_endpoints(config.models.options))

@@ -52,7 +52,7 @@ def settings_of(loaded: Loaded, profile: str | None = None, **choices: Any) -> S
             f"web.listen: {config.web.listen} is reachable only inside the pod, but probes and Prometheus connect from "
             f"outside; write 0.0.0.0:{port}, for example in a profile"
         )
-    if hasattr(config.notify.slack, "get_secret_value"):
+    if hasattr(config.notify.addresses.get("slack"), "get_secret_value"):
         raise DeployError(
             "slack_webhook_url: the secret is in the file itself, and a ConfigMap is not secret; "
             "write the configuration with jobs: and notify: {slack: {env: SLACK_WEBHOOK_URL}}"

@@ -11,13 +11,12 @@ from detectors.types import Batch, Detector, Flags, Floats, Judgement, Key, Stat
 from exporter.backtest.history import VerdictHistory
 from exporter.backtest.resample import Group
 from exporter.config.sections.job import JobConfig
-from exporter.observe.metrics import SelfMetrics
-from exporter.observe.stages import Telemetry
 from exporter.pipeline.cycle import evaluate, judge
-from exporter.pipeline.gap_filling import fill_gaps
 from exporter.pipeline.incidents import Policy
 from exporter.pipeline.job import LONGEST_CATCH_UP, Job
+from exporter.pipeline.job_settings import JobSettings
 from exporter.pipeline.verdict import Verdict
+from exporter.pipeline.window import fill_gaps
 from exporter.source.samples import RangeResult, Source
 
 
@@ -115,11 +114,11 @@ def replay_rows(job: Job, key: Key, values: Floats, clock: Floats, lead: int) ->
         times = clock[row] - job.config.step * np.arange(size - 1, -1, -1.0)
         return Batch(keys, channels, times, padded[:, :, empty + row + 1 - size : empty + row + 1])
 
-    job.ensure_fitted(fill_gaps(window(lead - 1, len(clock)), job.config.fill))
+    job.model.ensure_fitted(fill_gaps(window(lead - 1, len(clock)), job.config.fill))
     for row in range(len(clock)):
         batch = window(row, samples)
         if row >= lead:
-            job.ensure_fitted(fill_gaps(batch, job.config.fill))
+            job.model.ensure_fitted(fill_gaps(batch, job.config.fill))
         verdict = judge(job, batch, lambda _: nullcontext())
         if row >= lead - 1:
             yield verdict
@@ -202,9 +201,9 @@ def replay_group(
 
 def make_job(name: str, config: JobConfig, source: Source, hold: bool) -> Job:
     """Return a job as it is at a live start, without a model store."""
-    job = Job(name, config, "", source, SelfMetrics(), None)
+    job = Job(JobSettings(name, config), source)
     if not hold:
-        job.detector = NoHold(job.detector)
+        job.model.detector = NoHold(job.model.detector)
     return job
 
 
@@ -214,12 +213,10 @@ def replay(job: Job, first: int, last: int, progress: Progress) -> Iterator[Verd
     As in service the first cycle takes what came before as history. Each of the others makes up for a day, as after an
     outage: the verdicts are those of a cycle for every sample.
     """
-    metrics = SelfMetrics()
-    telemetry = Telemetry(metrics, {})
     step, at, done = job.config.step, first, first - 1
     while done < last:
         # Half a step later, so that rounding a fraction of a second does not fall short of the sample.
-        for verdict in evaluate(job, (at + 0.5) * step + job.config.lag, telemetry, metrics):
+        for verdict in evaluate(job, (at + 0.5) * step + job.config.lag):
             yield verdict
             reached = round(verdict.time / step)
             progress(reached - done)

@@ -65,9 +65,7 @@ def _decided(run: Run, settings: Sequence[tuple[float, float]]) -> Iterator[tupl
     entities, columns = history.score.shape
     scores = np.concatenate([_scores(run, false_alarms, least) for false_alarms, least in settings])
     keys = tuple((*key, ("", str(trial))) for trial in range(len(settings)) for key in history.keys)
-    incidents = IncidentTracker(
-        job.step, job.open_after, job.clear_after, job.max_hold, job.flap_limit, job.flap_window
-    )
+    incidents = IncidentTracker.of(job)
     budgets = [Budget(job.budget, false_alarms) for false_alarms, _ in settings]
     parts = [slice(trial * entities, (trial + 1) * entities) for trial in range(len(settings))]
     flags, alerts = np.zeros(scores.shape, np.bool_), np.zeros(scores.shape, np.bool_)

@@ -60,7 +60,7 @@ def accept_incidents(
     address = url or own_url(web)
     headers = {}
     if user := user or (next(iter(web.users)) if len(web.users) == 1 else None):
-        headers = urllib3.make_headers(basic_auth=f"{user}:{_password(user, environ)}")
+        headers = urllib3.make_headers(basic_auth=f"{user}:{password(user, environ)}")
     elif web.users:
         raise NotAccepted(f"{address} asks for a user: --user {' or --user '.join(web.users)}")
     with _pool(web if url is None else None, certificate, key) as pool:
@@ -76,9 +76,10 @@ def own_url(web: WebConfig) -> str:
     return f"{'https' if web.tls else 'http'}://{_ANY.get(host, host)}:{port}"
 
 
-def _password(user: str, environ: Mapping[str, str]) -> str:
-    if password := environ.get(PASSWORD):
-        return password
+def password(user: str, environ: Mapping[str, str]) -> str:
+    """Return the password of `user`, from the environment or prompted for. Raises NotAccepted."""
+    if given := environ.get(PASSWORD):
+        return given
     if not sys.stdin.isatty():
         raise NotAccepted(f"the password of {user} is needed: set {PASSWORD}")
     return getpass(f"Password of {user}: ")

@@ -5,14 +5,33 @@ from typing import Annotated
 
 import typer
 
-from exporter.cli.common import Profile
+from exporter.cli.common import Profile, fail
 
 
 def check_config(
     file: Annotated[Path, typer.Argument(help="Configuration file.")],
     profile: Profile = None,
+    against: Annotated[
+        str | None,
+        typer.Option(help="URL of a running exporter, or a file: list which jobs a reload would start again."),
+    ] = None,
+    user: Annotated[
+        str | None, typer.Option(help="User name for --against; the password is read from ANOMALY_EXPORTER_PASSWORD.")
+    ] = None,
+    cert: Annotated[Path | None, typer.Option(help="Client certificate, if the exporter asks for one.")] = None,
+    key: Annotated[Path | None, typer.Option(help="Key of the client certificate.")] = None,
 ) -> None:
     """Check a configuration: exit 0 when it is good, 2 with every mistake when it is not."""
     from exporter.config.check import check
 
-    raise typer.Exit(check(file, profile))
+    if against is None:
+        raise typer.Exit(check(file, profile))
+    from exporter.cli.against import Against, NotComparable
+    from exporter.config.load import ConfigError
+
+    try:
+        raise typer.Exit(check(file, profile, running=Against(against, profile, user, cert, key).jobs))
+    except ConfigError as error:
+        fail(error, code=2)
+    except NotComparable as error:
+        fail(error, code=1)

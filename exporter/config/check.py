@@ -2,13 +2,14 @@
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TextIO
 
 from pydantic import BaseModel
 
-from exporter.config.digest import job_digest
+from exporter.config.compare import compare, keys_of
+from exporter.config.digest import JobKeys, job_digests
 from exporter.config.errors import MOST, dotted
 from exporter.config.load import ConfigError, Loaded, load
 from exporter.config.nodes import Place
@@ -24,6 +25,7 @@ def check(
     out: TextIO | None = None,
     err: TextIO | None = None,
     environ: Mapping[str, str] = os.environ,
+    running: Callable[[], Mapping[str, JobKeys]] | None = None,
 ) -> int:
     """Write a summary to `out` and return 0, or every mistake to `err` and return 2.
 
@@ -33,6 +35,8 @@ def check(
         As for `load`.
     out, err : text file, optional
         Default: standard output and standard error.
+    running : callable, optional
+        Returns the jobs to say what a reload would cost them, by name. What it raises passes through.
     """
     out, err = out or sys.stdout, err or sys.stderr
     try:
@@ -47,6 +51,9 @@ def check(
         )
         return 2
     print(*_summary(loaded), sep="\n", file=out)
+    if running is not None:
+        lines = list(compare(running(), keys_of(loaded.config)))
+        print("a reload from there to here:", *(f"  {line}" for line in lines), sep="\n", file=out)
     return 0
 
 
@@ -56,9 +63,8 @@ def _summary(loaded: Loaded) -> Iterator[str]:
     files = " + ".join(str(file) for file in loaded.files)
     yield f"{files}: good; {_count(len(config.jobs), 'job')}, {_count(queries, 'query')}, digest {loaded.digest}"
     for name, job in config.jobs.items():
-        detector = job.detector if isinstance(job.detector, str) else next(iter(job.detector))
         every, window = format_duration(job.step), format_duration(job.window)
-        yield f"  {name}: {detector}, every {every} on {window}, digest {job_digest(job, config)}"
+        yield f"  {name}: {job.detector_name}, every {every} on {window}, digest {job_digests(job, config).combined}"
         for channel, expr in job.queries.items():
             yield f"    {channel}: {' '.join(expr.split())}"
     for note in loaded.notes:

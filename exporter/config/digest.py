@@ -1,11 +1,100 @@
-"""Short digests of what is configured: equal digests, equal verdicts. No secret goes in, only its reference."""
+"""Short digests of what is configured: equal digests, equal verdicts. No secret goes in, only its reference.
+
+A job has two. While the digest of what shapes *learning* stays, a reload or a restart keeps the job's history, model,
+open incidents and saved state. What shapes *deciding* is exchanged in the running job.
+"""
 
 import hashlib
 import json
-from typing import Any
+from typing import Any, Final, NamedTuple
 
-from exporter.config.sections.job import JobConfig
+from exporter.config.sections.job import JobConfig, drift_settings
 from exporter.config.sections.root import Config
+
+DECIDING: Final = frozenset(
+    {
+        # From a score to an incident. Detectors score before any of these is looked at.
+        "direction",
+        "least_deviation",
+        "valid_range",
+        "open_after",
+        "clear_after",
+        "flap_limit",
+        "flap_window",
+        "max_hold",
+        # From an incident to an alert. `false_alarms` also rescales the score, after the detector.
+        "false_alarms",
+        "budget",
+        # What the page shows of a verdict, and for how long.
+        "publish",
+        "max_age",
+        # How many series are read. Entities beyond it join or go as any other entity does; `limits.series`, which is
+        # the same for every job, has always been exchanged in place.
+        "max_series",
+        # What watches the scores. It changes no verdict.
+        "drift_detection",
+    }
+)
+"""Keys of a job that are exchanged in place."""
+
+LEARNING: Final = frozenset(
+    {
+        # Other samples, or other times of them: what was learnt is about something else.
+        "expr",
+        "channels",
+        "rate",
+        "step",
+        # Other entities: the rows of all that is kept are theirs.
+        "entity",
+        # Groups have a history by their labels, and with shards they say which replica has an entity.
+        "group",
+        # What the detector sees, and what it is.
+        "window",
+        "fill",
+        "detector",
+        # Late samples are seen with a longer lag and missed with a shorter one.
+        "lag",
+        # Whoever asks for another history wants the job to learn from it.
+        "history",
+    }
+)
+"""Keys of a job that make it begin with a fresh start."""
+
+NEITHER: Final = frozenset({"alert"})
+"""Keys of a job that only the generated rules read."""
+
+_SOURCE: Final = frozenset({"url", "headers"})
+"""Keys of `prometheus` that decide whose samples are read: a tenant is a header. The rest is how they are read."""
+_STORE: Final = frozenset({"path", "url", "options"})
+"""Keys of `models` that decide which store it is, so which model is in service. The rest is how it is used."""
+
+
+class JobDigests(NamedTuple):
+    """The digests of one job, 12 hexadecimal digits each."""
+
+    learning: str
+    deciding: str
+
+    @property
+    def combined(self) -> str:
+        """Digest that changes with either: `config_hash` of a verdict. Empty for a job that no file configures."""
+        return _digest(self) if any(self) else ""
+
+
+NO_DIGESTS: Final = JobDigests("", "")
+"""Of a job that no reload concerns, such as that of a backtest."""
+
+
+class JobKeys(NamedTuple):
+    """A digest for every effective key of a job, so that what differs can be named and no value is shown."""
+
+    learning: dict[str, str]
+    deciding: dict[str, str]
+
+    @property
+    def digests(self) -> JobDigests:
+        """The digests of the job."""
+        return JobDigests(_digest(self.learning), _digest(self.deciding))
 
 
 def config_digest(config: Config) -> str:
@@ -13,16 +102,28 @@ def config_digest(config: Config) -> str:
     return _digest(config.model_dump(mode="json"))
 
 
-def job_digest(job: JobConfig, config: Config) -> str:
-    """Return 12 hexadecimal digits that change with whatever the job's cycles depend on.
+def job_digests(job: JobConfig, config: Config) -> JobDigests:
+    """Return the digests of what shapes the job's learning and of what shapes its deciding."""
+    return job_keys(job, config).digests
 
-    That is all of the job but its alert (which only the generated rules read) and how drift is watched, whose data it
-    asks for, and the model store. A job keeps its state over a reload while its digest stays.
-    """
-    source = config.prometheus.model_dump(mode="json", include={"url", "headers"})
-    models = config.models.model_dump(mode="json", exclude={"timeout", "poll"}) if config.models else None
-    own = job.model_dump(mode="json", exclude={"alert", "drift_detection"})
-    return _digest({"job": own, "source": source, "models": models})
+
+def job_keys(job: JobConfig, config: Config) -> JobKeys:
+    """Return a digest for every key that shapes the job's learning and for every one that shapes its deciding."""
+    own = job.model_dump(mode="json", exclude=set(NEITHER))
+    drift = drift_settings(job.drift_detection, config.drift_detection)
+    own["drift_detection"] = None if drift is None else drift.model_dump(mode="json")
+    deciding = {key: own.pop(key) for key in DECIDING}
+    source = config.prometheus.model_dump(mode="json", include=set(_SOURCE))
+    store = config.models.model_dump(mode="json", include=set(_STORE)) if config.models else {}
+    learning = own | _below("prometheus", source) | _below("models", store)
+    return JobKeys(
+        {key: _digest(value) for key, value in sorted(learning.items())},
+        {key: _digest(value) for key, value in sorted(deciding.items())},
+    )
+
+
+def _below(section: str, keys: dict[str, Any]) -> dict[str, Any]:
+    return {f"{section}.{key}": value for key, value in keys.items()}
 
 
 def _digest(value: Any) -> str:

@@ -120,7 +120,7 @@ def _read_profile(file: Path, base: Path) -> tuple[Node, list[Mistake]]:
 def notes(config: Config) -> tuple[str, ...]:
     """Return one sentence for each."""
     found = []
-    if config.alerting.receivers and (config.notify.slack or config.notify.webhook):
+    if config.alerting.receivers and config.notify.addresses:
         found.append("notify has no effect when alerting.receivers is set: Alertmanager notifies them")
     watched = any(drift_settings(job.drift_detection, config.drift_detection) for job in config.jobs.values())
     if watched and not (config.models or config.state):

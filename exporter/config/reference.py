@@ -1,4 +1,7 @@
-"""The tables of docs/configuration.md, computed from the models: `python -m exporter.config.reference`."""
+"""The computed tables of the docs: `python -m exporter.config.reference`.
+
+Those of docs/configuration.md are computed from the models, the judged series of docs/metrics.md from `families`.
+"""
 
 import sys
 from collections.abc import Iterator
@@ -9,6 +12,7 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, BeforeValidator, SecretStr
 from pydantic.fields import FieldInfo
 
+from exporter import families
 from exporter.config.legacy import FlatConfig
 from exporter.config.secrets import Secret
 from exporter.config.sections.job import switched
@@ -18,6 +22,7 @@ from exporter.config.values import duration, format_duration, format_size, rate_
 BEGIN: Final = "<!-- computed by python -m exporter.config.reference: begin -->"
 END: Final = "<!-- computed: end -->"
 PAGE: Final = Path(__file__).parents[2] / "docs" / "configuration.md"
+METRICS: Final = PAGE.with_name("metrics.md")
 
 _SPELLED: Final = {
     "jobs.NAME.detector": "name, or parameters by name",
@@ -45,11 +50,11 @@ def tables() -> str:
     return "\n".join(lines).strip()
 
 
-def rewrite(page: str) -> str:
-    """Return the page with the tables between its markers."""
+def rewrite(page: str, computed: str | None = None) -> str:
+    """Return the page with what is `computed` between its markers: by default the tables of the configuration."""
     head, _, rest = page.partition(BEGIN)
     _, _, tail = rest.partition(END)
-    return f"{head}{BEGIN}\n\n{tables()}\n\n{END}{tail}"
+    return f"{head}{BEGIN}\n\n{tables() if computed is None else computed}\n\n{END}{tail}"
 
 
 def _sections(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, type[BaseModel], str]]:
@@ -142,9 +147,11 @@ def _default(info: FieldInfo) -> str:
 
 
 def main() -> None:
-    """Rewrite the page named on the command line, or ours."""
+    """Rewrite the page of the configuration that is named on the command line, or both pages of ours."""
     page = Path(sys.argv[1]) if len(sys.argv) > 1 else PAGE
     page.write_text(rewrite(page.read_text(encoding="utf-8")), encoding="utf-8")
+    if page == PAGE:
+        METRICS.write_text(rewrite(METRICS.read_text(encoding="utf-8"), families.table()), encoding="utf-8")
 
 
 if __name__ == "__main__":

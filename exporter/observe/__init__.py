@@ -1,1 +1,1 @@
-"""What the exporter tells about itself: metrics, stage durations, traces, logs."""
+"""The exporter's own metrics, stage durations, traces and logs."""

@@ -122,7 +122,7 @@ class _Libraries(logging.Handler):
 def configure(config: LogConfig, stream: TextIO | None = None) -> None:
     """Write logs as `config` says to `stream` (default: standard error). May be called again to change either.
 
-    Libraries are heard from level warning on, and at level debug with everything they say.
+    Libraries log from level warning on, and at level debug everything.
     """
     stream = sys.stderr if stream is None else stream
     level = logging.getLevelNamesMapping()[config.level.upper()]

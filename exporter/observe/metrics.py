@@ -19,14 +19,14 @@ from exporter import __version__
 
 PREFIX: Final = "anomaly_exporter"
 STATES: Final = ("ready", "warming", "stale", "error")
-"""States of an entity: judged; not enough samples yet; no fresh sample; could not be judged."""
+"""States of an entity: evaluated; not enough samples yet; no fresh sample; could not be evaluated."""
 _SECONDS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 M = TypeVar("M", Counter, Gauge, Histogram)
 
 
 class SelfMetrics:
-    """One registry with everything the exporter says about itself. `query` is the name of the job."""
+    """One registry of all metrics about the exporter itself. `query` is the name of the job."""
 
     def __init__(self) -> None:
         # A second series per counter and histogram that no rule of ours reads.
@@ -86,11 +86,12 @@ class SelfMetrics:
         self.audit_rows = counter("audit_rows_total", "Rows written to the audit file")
         self.audit_errors = counter("audit_write_errors_total", "Failed writes to the audit file")
         self.audit_lost = counter("audit_rows_lost_total", "Rows given up because the audit file could not be written")
+        self.sink_errors = counter("sink_errors_total", "Calls of a sink that failed", "sink")
         self.notifications = counter(
-            "notifications_total", "Notices by outcome: sent, failed or suppressed", "receiver", "outcome"
+            "notifications_total", "Notifications by outcome: sent, failed or suppressed", "receiver", "outcome"
         )
         self.notifications_pending = gauge(
-            "notifications_pending", "Incidents of which a receiver has yet to be told", "receiver"
+            "notifications_pending", "Incidents whose notification a receiver has yet to get", "receiver"
         )
         self.reports = counter("reports_total", "Scheduled reports by outcome: made, empty or failed", "outcome")
         self.reload_ok = gauge(
@@ -107,7 +108,7 @@ class SelfMetrics:
         )
 
     def _add_models(self) -> None:
-        """Add what is told of models and of how they are trained."""
+        """Add the metrics about models and their training."""
         gauge, counter = partial(self._add, Gauge), partial(self._add, Counter)
         self.model_trained = gauge(
             "model_trained_timestamp_seconds", "When the model in service was trained", "query", "detector"

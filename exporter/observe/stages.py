@@ -1,7 +1,7 @@
 """Durations of a cycle and its stages, and, where OpenTelemetry is switched on, a trace of each cycle."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
@@ -13,8 +13,15 @@ if TYPE_CHECKING:
     from exporter.observe.tracing import Tracing
 
 Stage = Literal["fetch", "prepare", "score", "decide", "publish"]
+Measure = Callable[[Stage], AbstractContextManager[object]]
+"""Returns a context in which a stage is measured."""
 
 log = structlog.get_logger()
+
+
+def unmeasured(_stage: Stage) -> AbstractContextManager[object]:
+    """Measure nothing: backfilled samples are not part of a cycle's usual cost."""
+    return nullcontext()
 
 
 class TelemetryError(Exception):
@@ -25,7 +32,7 @@ class Span(Protocol):
     """The part of a span that the cycle needs."""
 
     def set_attribute(self, key: str, value: str | bool | int | float) -> object:
-        """Add a fact to the span, for example how many series were judged."""
+        """Add a fact to the span, for example how many series were evaluated."""
         ...
 
 

@@ -63,7 +63,7 @@ class Tracing:
 
 
 class _FirstWords(logging.Handler):
-    """Keeps what OpenTelemetry said first, which is why; instead of letting it speak at every attempt."""
+    """Keeps the first message of OpenTelemetry, which has the cause, instead of logging one at every attempt."""
 
     text = ""
 

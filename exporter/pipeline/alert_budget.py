@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from detectors.entity_state import Column, EntityState
 from detectors.types import Flags, Floats, Key, State
+from exporter.config.sections.job import JobConfig
 
 WEEK: Final = 604_800.0
 KAPPA: Final = 2.4
@@ -75,6 +76,21 @@ class Budget:
                 "worst": Column(0.0),  # severity of them
             }
         )
+
+    @classmethod
+    def of(cls, job: JobConfig, replicas: int = 1) -> "Budget":
+        """Return the budget of a configured job, shared out among its replicas."""
+        return cls(job.budget / replicas, job.false_alarms)
+
+    def reconfigure(self, job: JobConfig, replicas: int = 1) -> None:
+        """Decide by the settings of `job` from the next sample on; the history of incidents stays.
+
+        An incident that is an alert stays one until it closes, but under a stricter budget it has to earn it again.
+        """
+        per_week, false_alarms = job.budget / replicas, job.false_alarms
+        if per_week < self._per_week or false_alarms > self._false_alarms:
+            self._roster["alerting"] = np.zeros(len(self._roster.keys), np.bool_)
+        self._per_week, self._false_alarms = per_week, false_alarms
 
     def state(self) -> State:
         """Return the history of closed incidents, and which open ones are alerts."""

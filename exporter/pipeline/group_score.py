@@ -8,6 +8,7 @@ import numpy as np
 
 from detectors.entity_state import Column, EntityState
 from detectors.types import Flags, Floats, Key, State
+from exporter.config.sections.job import JobConfig
 from exporter.pipeline.alert_budget import KAPPA, MEMORY, WEEK
 
 CHANCE_OPEN: Final = 0.001
@@ -45,6 +46,15 @@ class GroupScorer:
         self._roster = EntityState(
             {"seen": Column(0.0, (_BINS,)), "weeks": Column(0.0), "most": Column(0.0), "block": Column(-math.inf)}
         )
+
+    @classmethod
+    def of(cls, job: JobConfig) -> "GroupScorer":
+        """Return the scorer of a configured job's groups."""
+        return cls(job.group, job.false_alarms)
+
+    def reconfigure(self, job: JobConfig) -> None:
+        """Score by the settings of `job` from the next sample on; the histories of the groups stay."""
+        self._false_alarms = job.false_alarms
 
     def state(self) -> State:
         """Return the histories of the groups."""

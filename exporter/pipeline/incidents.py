@@ -122,7 +122,7 @@ class IncidentTracker:
         channels: int = 1,
     ) -> None:
         self._step, self._open_after, self._clear_after, self._max_hold = step, open_after, clear_after, max_hold
-        self._flap_window = flap_window
+        self._flap_limit, self._flap_window = flap_limit, flap_window
         self._roster = EntityState(
             {
                 "open": Column(False, (), np.bool_),
@@ -137,12 +137,36 @@ class IncidentTracker:
             }
         )
 
+    @classmethod
+    def of(cls, job: JobConfig) -> "IncidentTracker":
+        """Return a tracker for a configured job."""
+        return cls(
+            step=job.step,
+            open_after=job.open_after,
+            clear_after=job.clear_after,
+            max_hold=job.max_hold,
+            flap_limit=job.flap_limit,
+            flap_window=job.flap_window,
+            channels=len(job.queries),
+        )
+
+    def reconfigured(self, job: JobConfig) -> "IncidentTracker":
+        """Return a tracker for a configured job with the incidents that are open here."""
+        other = IncidentTracker.of(job)
+        other.restore(self.state())
+        return other
+
     def state(self) -> State:
         """Return the open incidents."""
         return self._roster.state()
 
     def restore(self, state: State) -> None:
-        """Take over what `state()` returned. Raises ValueError when it does not fit."""
+        """Take over what `state()` returned, under whatever `flap_limit`. Raises ValueError when it does not fit."""
+        turns = state.get("turns")
+        if turns is not None and turns.ndim == 2:
+            newest = np.full((len(turns), self._flap_limit + 1), -np.inf)
+            newest[:, : turns.shape[1]] = turns[:, : newest.shape[1]]
+            state = {**state, "turns": newest}
         self._roster.restore(state)
 
     def hold(self, keys: tuple[Key, ...], since: Floats) -> None:

@@ -1,54 +1,52 @@
 """The model of a job that has none yet: fitted on the job's history before the first sample is judged."""
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
-from exporter.pipeline.gap_filling import fill_gaps
+from exporter.observe.stages import Measure
 from exporter.pipeline.job import Job
-from exporter.pipeline.window import Chunk, Window
-
-Read = Callable[[Window, float, float], Iterator[Chunk]]
-"""Reads what a window asks for from one time (Unix seconds) to another."""
+from exporter.pipeline.window import fill_gaps
+from exporter.source.chunks import Chunk
 
 HELD: Final = 8_000_000
 """Samples a model is fitted on at a start, in whole columns; 64 MB. Of a longer history it is the newest part."""
 
 
-def fitted_first(job: Job, pieces: Iterator[Chunk], until: float, read: Read) -> Iterator[Chunk]:
-    """Load the model of `job`, or fit one on the history up to `until` (Unix seconds); return the pieces to judge.
+def fit_on_history(job: Job, chunks: Iterator[Chunk], until: float, measure: Measure) -> Iterator[Chunk]:
+    """Load the model of `job`, or fit one on the history up to `until` (Unix seconds); return the chunks to judge.
 
-    At a start the pieces are the history. As long as there are few enough to hold, the model is fitted on all of them;
+    At a start `chunks` are the history. As long as there are few enough to hold, the model is fitted on all of them;
     of more it is fitted on the newest part, which is then read twice. A history of which the source could only give
-    half is not learnt from: the next cycle reads it again. Raises SourceError.
+    a part is not learnt from: the next cycle reads it again. Raises SourceError.
     """
-    if job.load_model():
-        return pieces
+    if job.model.load():
+        return chunks
     held: deque[Chunk] = deque()
     size = 0 if job.judged == -float("inf") else HELD + 1
-    while size <= HELD and (piece := next(pieces, None)) is not None:
-        held.append(piece)
-        size += piece.size
+    while size <= HELD and (chunk := next(chunks, None)) is not None:
+        held.append(chunk)
+        size += chunk.size
     window, whole = job.new_window(job.history), True
-    for piece in held if size <= HELD else _newest(job, until, read):
-        whole &= not piece.intake.partial
-        for _ in window.take(piece):
+    for chunk in held if size <= HELD else _newest(job, until, measure):
+        whole &= not chunk.stats.partial
+        for _ in window.append(chunk):
             pass  # what matters is where it ends
     if whole:
-        job.fit(fill_gaps(window.newest(), job.config.fill))
-    return _drained(held, pieces)
+        job.model.fit(fill_gaps(window.newest(), job.config.fill))
+    return _drained(held, chunks)
 
 
-def _newest(job: Job, until: float, read: Read) -> Iterator[Chunk]:
+def _newest(job: Job, until: float, measure: Measure) -> Iterator[Chunk]:
     """Read as much of the history before `until` as may be held."""
     step = job.config.step
-    now = next(read(job.new_window(1), until - step, until))
+    now = next(job.fetch(until - step, until, measure))
     columns = max(HELD * now.count // max(now.size, 1), job.window.samples)
-    return read(job.new_window(1), until - (min(columns, job.history) - 1) * step, until)
+    return job.fetch(until - (min(columns, job.history) - 1) * step, until, measure)
 
 
-def _drained(held: deque[Chunk], pieces: Iterator[Chunk]) -> Iterator[Chunk]:
+def _drained(held: deque[Chunk], chunks: Iterator[Chunk]) -> Iterator[Chunk]:
     """Yield what is held, letting go of it, and then the rest."""
     while held:
         yield held.popleft()
-    yield from pieces
+    yield from chunks

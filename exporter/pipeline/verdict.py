@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from detectors.entity_state import decode_keys, encode_keys
+from detectors.entity_state import decode_keys, decode_text, encode_keys, encode_text
 from detectors.types import Flags, Floats, Key, State
 from exporter.pipeline.drift import Drift
 
@@ -70,6 +70,30 @@ class Verdict:
     drift: Drift | None = None
 
 
+def entity_states(values: Floats, score: Floats) -> dict[str, Flags]:
+    """Tell the state of entities: ready with a score, stale without a newest sample, warming with one but no score yet.
+
+    Parameters
+    ----------
+    values : Floats, shape (..., C)
+        The newest samples.
+    score : Floats, shape (...)
+
+    Returns
+    -------
+    dict of str to Flags, shape (...)
+        By state. `error` is for those of whom nothing is known; nobody is in it here.
+    """
+    ready = np.isfinite(score)
+    stale = ~ready & np.isnan(values).all(axis=-1)
+    return {"ready": ready, "warming": ~ready & ~stale, "stale": stale, "error": np.zeros_like(ready)}
+
+
+def count_states(values: Floats, score: Floats) -> dict[str, int]:
+    """Count entities by state, as `entity_states` tells it."""
+    return {state: int(there.sum()) for state, there in entity_states(values, score).items()}
+
+
 _WIDE: Final = ("values", "expected", "lower", "upper", "contribution")
 _NARROW: Final = ("score", "severity", "since")
 _FLAGS: Final = ("flag", "flapping", "alert")
@@ -79,6 +103,7 @@ def verdict_state(verdict: Verdict) -> State:
     """Return what a page needs of a verdict, as arrays."""
     arrays: State = {name: getattr(verdict, name) for name in (*_WIDE, *_NARROW, *_FLAGS)}
     arrays |= {"keys": encode_keys(verdict.keys), "groups": encode_keys(tuple(verdict.groups))}
+    arrays["config_hash"] = encode_text(verdict.config_hash)
     arrays |= {"group_scores": np.array(list(verdict.groups.values()), np.float64), "time": np.array(verdict.time)}
     return arrays | {f"state_{name}": np.array(count) for name, count in verdict.states.items()}
 
@@ -100,6 +125,7 @@ def restored_verdict(state: State, **known: Any) -> Verdict:
         keys=keys,
         changed=np.zeros(len(keys), np.bool_),
         states={name.removeprefix("state_"): int(at) for name, at in state.items() if name.startswith("state_")},
+        config_hash=decode_text(state["config_hash"]),
         groups=dict(zip(groups, state["group_scores"].astype(np.float64).tolist(), strict=True)),
         **arrays,
         **known,

@@ -1,8 +1,7 @@
 """The newest samples of every entity of a job, extended by what is new."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 import msgspec
@@ -10,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.types import Batch, Flags, Floats, Key
-from exporter.source.samples import RangeResult, Source
-
-Measured = AbstractContextManager[object]
+from exporter.config.sections.job import JobConfig
+from exporter.source.chunks import Chunk
 
 _LABELS: Final = msgspec.json.Decoder(dict[str, str])
 _METRIC_NAME: Final = "__name__"
@@ -22,110 +20,54 @@ _UNKNOWN: Final = -2
 """Row of a series that had no sample yet, or none for so long that it was forgotten."""
 _FOREIGN: Final = -3
 """Row of a series that another replica judges."""
-_AT_ONCE: Final = 1_000_000
-"""Samples read at once, which bounds the memory that a fill takes beside the window itself: about 100 bytes each."""
-_FIRST_COLUMNS: Final = 10
-"""Samples per entity read at first, while the number of entities is not known; every piece may be `_GROWTH` times as
-long as the one before."""
-_GROWTH: Final = 5
-_UNSEEN: Final = 10_000
-"""Series expected where there were none: they may begin in the next piece."""
 
-
-@dataclass(slots=True)
-class FetchStats:
-    """What one piece of samples brought in."""
-
-    samples: int = 0
-    body_bytes: int = 0
-    retries: int = 0
-    partial: bool = False
-    series_dropped: dict[str, int] = field(default_factory=dict)
-    samples_dropped: dict[str, int] = field(default_factory=dict)
-
-    def add(self, frame: RangeResult) -> None:
-        """Count one answer."""
-        self.samples += len(frame.values)
-        self.body_bytes += frame.body_bytes
-        self.retries += frame.retries
-        self.partial |= bool(frame.warnings)
-        for mine, theirs in (
-            (self.series_dropped, frame.series_dropped),
-            (self.samples_dropped, frame.samples_dropped),
-        ):
-            for reason, count in theirs.items():
-                mine[reason] = mine.get(reason, 0) + count
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Chunk:
-    """Samples as they were read, for `Window.take`.
-
-    Parameters
-    ----------
-    first : float
-        Unix seconds of the first column.
-    count : int
-        Columns.
-    answers : tuple, one for each channel
-        Labels of the series as in `RangeResult`, length S, and their values, shape (S, count).
-    intake : FetchStats
-    """
-
-    first: float
-    count: int
-    answers: tuple[tuple[list[bytes], Floats], ...]
-    intake: FetchStats
-
-    @property
-    def size(self) -> int:
-        """Places for samples, with or without one."""
-        return sum(values.size for _, values in self.answers)
+Edit = Callable[[Batch], None]
+"""Changes the newest column of a window in place."""
 
 
 class Window:
     """Values of shape (E, C, T) on a grid of whole steps; NaN where there is no sample.
 
-    Samples are read in pieces and taken one time after the other, so that memory is a window and a piece, however much
-    there is to read. An entity joins with its first sample and is forgotten when it had none for a whole window. Not
-    thread-safe: a job runs one cycle at a time.
+    Samples come in chunks and are appended one time after the other, so that memory is a window and a chunk, however
+    much there is to read. An entity joins with its first sample and is forgotten when it had none for a whole window.
+    Not thread-safe: a job runs one cycle at a time.
 
     Parameters
     ----------
-    queries : mapping of str to str
-        PromQL by channel name.
+    channels : sequence of str
+        Names of the channels, in the order of the answers of a chunk.
     step : float
         Seconds between samples; times are multiples of it.
     samples : int
         Samples kept.
     entity : sequence of str or None
         Labels that identify an entity; None: all of them.
-    max_series : int or None
-        Most series per channel; None: the source's own limit.
     owns : callable taking a Key
         Tells whether an entity is ours to judge; another replica has the others.
     keys : tuple of Key
         The entities of the window before a restart, which keep their order.
+    edit : callable taking a Batch, optional
+        Changes the newest column of the window in place, before anybody sees it. An entity whose sample it takes out
+        stays.
     """
 
     def __init__(
         self,
-        queries: Mapping[str, str],
+        channels: Sequence[str],
         step: float,
         samples: int,
         entity: Sequence[str] | None = None,
-        max_series: int | None = None,
         owns: Callable[[Key], bool] = lambda _key: True,
         keys: tuple[Key, ...] = (),
+        edit: Edit | None = None,
     ) -> None:
-        self.queries = dict(queries)
-        self.channels = tuple(queries)
+        self.channels = tuple(channels)
         self.keys = keys
         self.until = -np.inf
         """Unix seconds of the newest column; -inf before the first fill."""
         self._step, self.samples = step, samples
         self._entity = None if entity is None else frozenset(entity)
-        self._max_series, self._owns = max_series, owns
+        self._owns, self._edit = owns, edit
         self._row = {key: row for row, key in enumerate(keys)}
         self._rows_by_label: list[dict[bytes, int]] = [{} for _ in self.channels]
         self._last_rows: dict[int, tuple[list[bytes], NDArray[np.int64]]] = {}
@@ -134,75 +76,58 @@ class Window:
         self._end = 0
         self._seen: Floats = np.full(len(keys), -np.inf)
 
-    def read(
-        self, source: Source, first: float, until: float, measured: Callable[[], Measured] = nullcontext
-    ) -> Iterator[Chunk]:
-        """Ask for the samples from `first` up to `until` (Unix seconds) that are newer than the window, oldest first.
+    @classmethod
+    def of(
+        cls,
+        job: JobConfig,
+        samples: int,
+        owns: Callable[[Key], bool] = lambda _key: True,
+        keys: tuple[Key, ...] = (),
+        edit: Edit | None = None,
+    ) -> "Window":
+        """Return an empty window of a configured job that keeps so many samples."""
+        return cls(tuple(job.queries), job.step, samples, job.entity, owns, keys, edit)
 
-        Each piece is asked for when the one before has been dealt with, and within `measured()`. Raises SourceError;
-        what was taken until then is kept, and the next read goes on from there.
-        """
-        end = float(np.floor(until / self._step) * self._step)
-        start = max(self.until + self._step, float(np.ceil(first / self._step - 1e-6) * self._step))
-        series, columns = len(self.keys) * len(self.channels), _AT_ONCE if self.keys else _FIRST_COLUMNS
-        while start <= end:
-            columns = max(min(columns, _AT_ONCE // (series or _UNSEEN)), 1)
-            last = min(end, start + (columns - 1) * self._step)
-            with measured():
-                piece = self._piece(source, start, last)
-            yield piece
-            series, columns = sum(len(labels) for labels, _ in piece.answers), _GROWTH * columns
-            start = last + self._step
-
-    def _piece(self, source: Source, first: float, last: float) -> Chunk:
-        intake, answers, count = FetchStats(), [], round((last - first) / self._step) + 1
-        for query in self.queries.values():
-            frame = source.range(query, first, last, self._step, self._max_series)
-            intake.add(frame)
-            row = np.repeat(np.arange(len(frame.labels)), frame.counts)
-            column = np.rint((frame.times - first) / self._step).astype(np.int64)
-            values = np.full((len(frame.labels), count), np.nan)
-            inside = (column >= 0) & (column < count)
-            values[row[inside], column[inside]] = frame.values[inside]
-            answers.append((frame.labels, values))
-        return Chunk(first, count, tuple(answers), intake)
-
-    def take(self, piece: Chunk) -> Iterator[Batch]:
-        """Add the samples of `piece` one time after the other; yield the window as it stands after each.
+    def append(self, chunk: Chunk) -> Iterator[Batch]:
+        """Append the samples of `chunk` one time after the other; yield the window as it stands after each.
 
         A window is good until the next one is asked for. Its entities are those that had a sample in it, in the order
-        in which they joined, whatever the pieces: made up for or as it happened, the windows are the same.
+        in which they joined, however the samples were cut into chunks: backfilled or as it happened, the windows are
+        the same.
         """
         joined: Floats | None = None
-        for at in range(piece.count):
-            time = piece.first + at * self._step
+        for at in range(chunk.count):
+            time = chunk.first + at * self._step
             self._advance(time)
             if joined is None or len(joined) != len(self.keys):  # some came or went: their rows are others now
-                joined = self._joined(piece)
+                joined = self._joined(chunk)
             if joined is not None:
                 self._values[:, :, self._end - 1] = joined[:, :, at]
                 self._seen[np.isfinite(joined[:, :, at]).any(axis=1)] = time
             else:
-                for channel, (labels, values) in enumerate(piece.answers):
+                for channel, (labels, values) in enumerate(chunk.answers):
                     duplicates = self._write(channel, labels, values[:, at])
-                    if duplicates > piece.intake.series_dropped.get("duplicate", 0):
-                        piece.intake.series_dropped["duplicate"] = duplicates
+                    if duplicates > chunk.stats.series_dropped.get("duplicate", 0):
+                        chunk.stats.series_dropped["duplicate"] = duplicates
             self._forget(time)
-            yield self.newest()
+            newest = self.newest()
+            if self._edit is not None:
+                self._edit(newest)
+            yield newest
 
-    def _joined(self, piece: Chunk) -> Floats | None:
-        """Return the samples of a piece by entity, shape (E, C, count), None while a series has no row of its own.
+    def _joined(self, chunk: Chunk) -> Floats | None:
+        """Return the samples of a chunk by entity, shape (E, C, count), None while a series has no row of its own.
 
         Forty channels then take no longer than one, a column at a time.
         """
         every = [
             self._rows_of(channel, labels, np.zeros(len(labels), np.bool_))
-            for channel, (labels, _) in enumerate(piece.answers)
+            for channel, (labels, _) in enumerate(chunk.answers)
         ]
         if any(((rows == _UNKNOWN) | (rows == _DUPLICATE)).any() for rows in every):  # asked again at the next time
             return None
-        joined = np.full((len(self.keys), len(self.channels), piece.count), np.nan)
-        for channel, ((_, values), rows) in enumerate(zip(piece.answers, every, strict=True)):
+        joined = np.full((len(self.keys), len(self.channels), chunk.count), np.nan)
+        for channel, ((_, values), rows) in enumerate(zip(chunk.answers, every, strict=True)):
             mine = rows >= 0
             joined[rows[mine], channel] = values[mine]
         return joined
@@ -301,3 +226,26 @@ class Window:
                 for label, row in known.items()
                 if (row >= 0 and not gone[row]) or (row == _FOREIGN and label in there)
             }
+
+
+def fill_gaps(batch: Batch, limit: int) -> Batch:
+    """Fill gaps of up to `limit` samples with the sample before, or at the window's beginning with the one after.
+
+    Longer gaps stay NaN, and so does a missing newest sample: what is not there cannot be judged.
+    Returns `batch` itself when there is nothing to fill.
+    """
+    missing = np.isnan(batch.values)
+    if limit == 0 or not missing[:, :, :-1].any():
+        return batch
+    samples = batch.values.shape[2]
+    at = np.arange(samples)
+    before = np.maximum.accumulate(np.where(missing, -1, at), axis=2)  # index of the last sample so far
+    after = np.minimum.accumulate(np.where(missing, samples, at)[:, :, ::-1], axis=2)[:, :, ::-1]
+    short = missing & (after - before - 1 <= limit) & (after < samples)
+    if not short.any():
+        return batch
+    values = batch.values.copy()
+    entity, channel, column = np.nonzero(short)
+    source = np.where(before >= 0, before, after)[entity, channel, column]
+    values[entity, channel, column] = batch.values[entity, channel, source]
+    return replace(batch, values=values)

@@ -9,8 +9,6 @@ from typing import Any, Final
 import structlog
 
 from exporter.models import ModelRefused, Store, StoreError
-from exporter.observe.metrics import SelfMetrics
-from exporter.observe.stages import Telemetry
 from exporter.pipeline.cycle import evaluate
 from exporter.pipeline.job import Job
 from exporter.source.errors import SourceError
@@ -30,9 +28,8 @@ class ModelReload:
     fails on the samples of today, never gets that far.
     """
 
-    def __init__(self, job: Job, store: Store, metrics: SelfMetrics) -> None:
-        self._job, self._store, self._metrics = job, store, metrics
-        self._aside = Telemetry(SelfMetrics(), {})  # what is made up for is not part of a cycle's usual cost
+    def __init__(self, job: Job, store: Store) -> None:
+        self._job, self.store = job, store
         self._next: Job | None = None
         self._due = self._again = -math.inf
         self._up, self._ready = True, False
@@ -41,7 +38,7 @@ class ModelReload:
     def look(self, should_continue: Callable[[], bool]) -> None:
         """Ask the store when it is time to, and go on with what a new model has to catch up on. Never raises."""
         if time.monotonic() >= self._due:
-            self._due = time.monotonic() + self._store.poll
+            self._due = time.monotonic() + self.store.poll
             self._ask()
         job, new = self._job, self._next
         if new is None:
@@ -49,18 +46,19 @@ class ModelReload:
         if not self._ready or new.judged != job.judged:
             job.offer(None)  # from here on no cycle takes it, so that what follows is never done to a model in service
             self._ready = False
-        if new.model_version == job.model_version:
+        if new.model.version == job.model.version:
             self._next = None
-            self._metrics.model_current.labels(job.name).set(1)
+            job.metrics.model_current(True)
             return
         if self._ready:
             return
         try:
             new.source = job.source
-            for _ in evaluate(new, job.judged + job.config.lag, self._aside, self._metrics, should_continue):
+            new.reconfigure(job.config, job.settings.digests)
+            for _ in evaluate(new, job.judged + job.config.lag, should_continue=should_continue):
                 pass
         except SourceError as error:
-            log.warning("model_catch_up_interrupted", job=job.name, version=new.model_version, error=str(error))
+            log.warning("model_catch_up_interrupted", job=job.name, version=new.model.version, error=str(error))
         except Exception as error:  # what cannot judge the samples of today shall not try to in service
             self._refuse(error)
         else:
@@ -68,20 +66,22 @@ class ModelReload:
             self._ready = True
 
     def _ask(self) -> None:
-        job, name = self._job, self._job.model_name
+        job, name = self._job, self._job.settings.model_name
         try:
-            self._show(self._store.recorded(name))
-            pointer = self._store.current(name)
+            self._show(self.store.recorded(name))
+            pointer = self.store.current(name)
             if pointer is None or not job.is_live:  # the cycle itself loads or fits a first model
                 return
-            current = job.model_version == pointer.version
-            self._metrics.model_current.labels(job.name).set(current)
+            current = job.model.version == pointer.version
+            job.metrics.model_current(current)
             if current:
                 self._next = None
-            elif getattr(self._next, "model_version", "") != pointer.version and time.monotonic() >= self._again:
+            elif self._next_version != pointer.version and time.monotonic() >= self._again:
                 job.offer(None)
-                self._next, self._ready = job.successor(self._store), False
-                log.info("model_found", job=job.name, version=pointer.version, hint="it catches up, then takes over")
+                self._next, self._ready = job.with_newer_model(self.store), False
+                log.info(
+                    "model_found", job=job.name, version=pointer.version, hint="it is swapped in when it has caught up"
+                )
         except StoreError as error:
             if not isinstance(error, ModelRefused):
                 self._reached(error)
@@ -91,18 +91,22 @@ class ModelReload:
             self._refuse(error)
         self._reached(None)
 
+    @property
+    def _next_version(self) -> str:
+        return "" if self._next is None else self._next.model.version
+
     def _refuse(self, error: Exception) -> None:
         if time.monotonic() < self._again:  # said already
             return
         self._next, self._again = None, time.monotonic() + AGAIN
-        self._metrics.model_current.labels(self._job.name).set(0)
-        self._metrics.model_loads.labels(self._job.name, "refused").inc()
-        hint = f"{self._job.model_version or 'the model fitted here'} stays in service; `models rollback` goes back"
+        self._job.metrics.model_current(False)
+        self._job.metrics.model_asked("refused")
+        hint = f"{self._job.model.version or 'the model fitted here'} stays in service; `models rollback` goes back"
         log.error("model_refused", job=self._job.name, error=str(error), hint=hint)
 
     def _reached(self, error: StoreError | None) -> None:
         """Say whether the store answers: when that changes, not every time."""
-        self._metrics.model_store_up.labels(self._job.name).set(error is None)
+        self._job.metrics.model_store_answered(error is None)
         if error is not None and self._up:
             log.error("model_store_down", job=self._job.name, error=str(error), hint="the model in service stays")
         elif error is None and not self._up:
@@ -113,15 +117,15 @@ class ModelReload:
         """Show how the last training ended."""
         if not found or found == self._shown or found.get("outcome") not in TRAINED:  # a single stage is no end
             return
-        name, metrics = self._job.name, self._metrics
+        metrics = self._job.metrics
         counted = self._shown.get("totals", {})
         for outcome in TRAINED:
             # Counted where the training ran, so that a restart of ours forgets none.
             more = _number(found.get("totals", {}), outcome) - _number(counted, outcome)
-            metrics.retrains.labels(name, outcome).inc(max(more, 0))
-            metrics.train_outcome.labels(name, outcome).set(found.get("outcome") == outcome)
-        metrics.train_time.labels(name).set(_number(found, "time") + _number(found, "seconds"))
-        metrics.train_seconds.labels(name).set(_number(found, "seconds"))
+            metrics.trainings_counted(outcome, max(more, 0))
+        outcomes = {outcome: found.get("outcome") == outcome for outcome in TRAINED}
+        seconds = _number(found, "seconds")
+        metrics.training_ended(outcomes, _number(found, "time") + seconds, seconds)
         self._shown = found
 
 
@@ -132,13 +136,10 @@ class ModelReloader:
     ----------
     jobs : callable returning the jobs in service
     store : callable returning the store, None where there is none
-    metrics : SelfMetrics
     """
 
-    def __init__(
-        self, jobs: Callable[[], Iterable[Job]], store: Callable[[], Store | None], metrics: SelfMetrics
-    ) -> None:
-        self._jobs, self._store, self._metrics = jobs, store, metrics
+    def __init__(self, jobs: Callable[[], Iterable[Job]], store: Callable[[], Store | None]) -> None:
+        self._jobs, self._store = jobs, store
         self._stopping = threading.Event()
         self._watched: dict[Job, ModelReload] = {}
 
@@ -159,7 +160,10 @@ class ModelReloader:
             if store is None:
                 continue
             for job in jobs:
-                self._watched[job] = before.get(job) or ModelReload(job, store, self._metrics)
+                watch = before.get(job)
+                if watch is None or watch.store is not store:
+                    watch = ModelReload(job, store)
+                self._watched[job] = watch
                 self._watched[job].look(lambda: not self._stopping.is_set())
 
 

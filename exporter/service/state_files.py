@@ -46,7 +46,7 @@ class StateFolder:
         arrays = buffer.getvalue()
         header = StateHeader(
             job=job.name,
-            digest=job.digest,
+            digest=job.settings.digests.learning,
             judged=job.judged,
             libraries=libraries(),
             size=len(arrays),
@@ -73,7 +73,7 @@ class StateFolder:
             arrays = data[start:]
             if (len(arrays), hashlib.sha256(arrays).hexdigest()) != (header.size, header.sha256):
                 raise SealError("damaged", "does not match its digest")
-            if (header.job, header.digest) != (job.name, job.digest):
+            if (header.job, header.digest) != (job.name, job.settings.digests.learning):
                 raise SealError("wrong_model", "is of another configuration of the job")
             if header.libraries != libraries():
                 raise SealError(

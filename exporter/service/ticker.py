@@ -14,8 +14,8 @@ CLOCK_JUMP: Final = 1800.0
 class Ticker:
     """Calls `run(now)` at once and then at every multiple of `step` on the wall clock, until stopped.
 
-    The next boundary is computed anew from the clock each time, so that nothing drifts; waiting itself is monotonic.
-    A run that is still going at the next boundary is not overtaken: the boundaries it missed are counted as skipped.
+    The next boundary is computed from the clock each time, so that nothing drifts; waiting itself is monotonic.
+    A run that is not over at the next boundary goes on: the boundaries it misses are counted as skipped.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ class Ticker:
     step : float
         Seconds between runs.
     run : callable taking the time (Unix seconds)
-        Must not raise. Returns True where it was no usual run: the boundaries it missed are then not counted.
+        Must not raise. Returns True if it was not a usual run: the boundaries it missed are then not counted.
     metrics : SelfMetrics
         Gets lateness and skipped cycles.
     """

@@ -1,26 +1,33 @@
 """The audit file: who was flagged when, and on what grounds."""
 
+import os
 import threading
 from collections import deque
 from itertools import islice
+from pathlib import Path
+from typing import Final
 
 import structlog
 
 from exporter.atomic_files import Lock, LockHeld
+from exporter.config.sections.root import Config
 from exporter.config.sections.service import AuditConfig
 from exporter.observe.metrics import SelfMetrics
 from exporter.pipeline.verdict import Verdict
 from exporter.sinks.audit_rows import HEADER, AuditRowFormatter
+from exporter.sinks.base import Change, EveryVerdict, SinkError
 from exporter.sinks.rotating_csv import CsvFile
 
 PENDING_LIMIT = 64 * 2**20
 """Bytes of rows kept while the file cannot be written."""
 RETRY_SECONDS = 5.0
+CLOSE_WITHIN: Final = 5.0
+"""Seconds that a file which a reload has replaced is given to write its last rows."""
 
 log = structlog.get_logger()
 
 
-class AuditError(Exception):
+class AuditError(SinkError):
     """Another instance writes this audit file."""
 
 
@@ -28,8 +35,8 @@ class Audit:
     """Writes verdicts to a CSV file, from a thread of its own: a slow disk never makes a cycle wait.
 
     While the file cannot be written, rows are kept in memory, up to `PENDING_LIMIT`, and tried again with the next
-    verdict and every few seconds; scoring goes on. Rows beyond that are given up, newest first since the beginning of
-    an incident tells most, and counted.
+    verdict and every few seconds; the jobs go on. Rows beyond that are dropped and counted: the newest first, since the
+    beginning of an incident is worth most.
 
     Raises
     ------
@@ -53,12 +60,21 @@ class Audit:
             self._lock.acquire()
         except LockHeld as error:
             raise AuditError(
-                f"audit file {config.path} is in use: {error}; give each exporter an audit.path of its own"
+                f"audit file {config.path} is in use: {error}; give each exporter its own audit.path"
             ) from None
         except OSError:
             self._wake.set()  # the first attempt to write says what is wrong, and goes on trying
         self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
         self._thread.start()
+
+    def writes(self, path: Path) -> bool:
+        """Tell whether this is the file at `path`, however the path is spelled."""
+        return os.path.realpath(self._file.path) == os.path.realpath(path)
+
+    def configure(self, config: AuditConfig) -> None:
+        """Use other settings for the same file; the lock and the rows that wait stay."""
+        self._rows = AuditRowFormatter(config.all_samples)
+        self._file.limit(config.max_size, config.keep)
 
     def write(self, verdict: Verdict) -> None:
         """Queue the rows of `verdict`; never waits for the disk."""
@@ -133,7 +149,7 @@ class Audit:
             self._trouble, self._losing = "", False
 
     def _failed(self, error: Exception) -> None:
-        """Count every failure; say it once for each cause."""
+        """Count every failure; log each cause once."""
         self._metrics.audit_errors.inc()
         cause = (isinstance(error, OSError) and error.strerror) or f"{type(error).__name__}: {error}"
         if cause != self._trouble:
@@ -151,3 +167,39 @@ class Audit:
         if not self._losing:
             log.error("audit_rows_lost", path=str(self._file.path), rows=rows, why=self._trouble or "closing")
             self._losing = True
+
+
+class AuditSink(EveryVerdict):
+    """The audit file that the configuration asks for, if it asks for one."""
+
+    def __init__(self, metrics: SelfMetrics) -> None:
+        self._metrics = metrics
+        self._audit: Audit | None = None
+        self._exchanging = threading.Lock()  # a row goes to a file that is not closed yet
+
+    def prepare(self, config: Config) -> Change:
+        """Open the file of `config` if it is another one. Raises AuditError."""
+        open_now, wanted = self._audit, config.audit
+        if wanted is not None and open_now is not None and open_now.writes(wanted.path):
+            return Change(lambda: open_now.configure(wanted))
+        if wanted is None:
+            return Change(lambda: self._exchange(None))
+        audit = Audit(wanted, self._metrics)
+        return Change(lambda: self._exchange(audit), lambda: audit.close(CLOSE_WITHIN))
+
+    def record(self, verdict: Verdict) -> None:
+        """Queue the rows of a verdict."""
+        with self._exchanging:
+            if self._audit is not None:
+                self._audit.write(verdict)
+
+    def close(self, timeout: float) -> None:
+        """Write what is pending and let go of the file."""
+        if self._audit is not None:
+            self._audit.close(timeout)
+
+    def _exchange(self, audit: Audit | None) -> None:
+        with self._exchanging:
+            before, self._audit = self._audit, audit
+        if before is not None:
+            before.close(CLOSE_WITHIN)

@@ -15,15 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.types import Flags, Key
+from exporter.config.sections.job import JobConfig
+from exporter.config.sections.root import Config
+from exporter.families import FAMILIES
 from exporter.json_values import finite
-from exporter.pipeline.verdict import Verdict
+from exporter.pipeline.verdict import Verdict, entity_states
+from exporter.sinks.base import Change, NewestVerdict
 
 _NOWHERE: Final = np.empty(0, np.intp)
 
 
 @dataclass(frozen=True, slots=True)
 class Matcher:
-    """A label and the value it must have, or with `equal=False` must not have; "" is no such label."""
+    """A label and the value it must have, or with `equal=False` must not have; "" means that it is missing."""
 
     label: str
     value: str
@@ -81,33 +85,38 @@ def job_json(verdict: Verdict | None) -> dict[str, Any] | None:
 
 def entity_json(verdict: Verdict, row: int, queries: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
     """Return what is known of one entity; `queries` is the PromQL by job and channel."""
-    score, flag, values = finite(verdict.score[row]), bool(verdict.flag[row]), verdict.values[row]
     expressions = queries.get(verdict.job, {})
+    states = entity_states(verdict.values[row], verdict.score[row])
+    found = {name: _plain(getattr(verdict, array)[row]) for name, array in _OF_ENTITY.items()}
+    if not found["flag"]:  # the severity of an incident that has just ended
+        found["severity"] = None
     return {
         "query": verdict.job,
         "detector": verdict.detector,
         "labels": dict(verdict.keys[row]),
-        "state": "ready" if score is not None else "stale" if np.isnan(values).all() else "warming",
-        "score": score,
-        "flag": flag,
-        "alert": bool(verdict.alert[row]),
-        "flapping": bool(verdict.flapping[row]),
-        "severity": finite(verdict.severity[row]) if flag else None,
-        "since": _time(verdict.since[row]) if flag else None,
+        "state": next(state for state, there in states.items() if there),
+        **found,
+        "since": _time(verdict.since[row]) if found["flag"] else None,
         "judged": _time(verdict.time),
         "channels": [
             {
                 "channel": channel,
                 "expr": expressions.get(channel),
-                "observed": finite(values[at]),
-                "expected": finite(verdict.expected[row, at]),
-                "lower": finite(verdict.lower[row, at]),
-                "upper": finite(verdict.upper[row, at]),
-                "contribution": finite(verdict.contribution[row, at]),
+                **{name: _plain(getattr(verdict, array)[row, at]) for name, array in _OF_CHANNEL.items()},
             }
             for at, channel in enumerate(verdict.channels)
         ],
     }
+
+
+_OF_ENTITY: Final = {family.json: family.array for family in FAMILIES if family.json and not family.per_channel}
+_OF_CHANNEL: Final = {family.json: family.array for family in FAMILIES if family.json and family.per_channel}
+"""Fields of a verdict by their key in the answer."""
+
+
+def _plain(value: np.bool_ | np.float64) -> bool | float | None:
+    """Return a value as JSON has it: None for a number that is not finite."""
+    return bool(value) if isinstance(value, np.bool_) else finite(value)
 
 
 def _time(seconds: float) -> str | None:
@@ -135,7 +144,7 @@ class _Table:
     order: Rows
 
 
-class LatestVerdicts:
+class LatestVerdicts(NewestVerdict):
     """Keeps the newest verdict of every job and answers what is asked about them. Safe to use from any thread.
 
     The worst come first: alerts, other open incidents, then the rest by score, those without a verdict last; where all
@@ -158,6 +167,11 @@ class LatestVerdicts:
         """What changes with every answer that may change, over restarts too."""
         return f'"{self._start}-{self.generation}"'
 
+    def prepare(self, config: Config) -> Change:
+        """Prepare to know the jobs of another configuration."""
+        queries = {name: job.queries for name, job in config.jobs.items()}
+        return Change(lambda: self.expect(queries))
+
     def expect(self, queries: Mapping[str, Mapping[str, str]]) -> None:
         """Note which jobs there are, each with its PromQL by channel; forget all others."""
         with self._lock:
@@ -165,6 +179,11 @@ class LatestVerdicts:
             self._verdicts = {job: verdict for job, verdict in self._verdicts.items() if job in queries}
             self._labels = {job: labels for job, labels in self._labels.items() if job in queries}
             self.generation += 1
+
+    def show(self, verdict: Verdict, config: JobConfig) -> None:
+        """Take over the newest verdict of a job."""
+        del config
+        self.publish(verdict)
 
     def publish(self, verdict: Verdict) -> None:
         """Take over the newest verdict of a job; its arrays are not changed any more."""

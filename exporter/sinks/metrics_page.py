@@ -1,4 +1,4 @@
-"""The page Prometheus scrapes: rendered when something was judged, then only handed out."""
+"""The page that Prometheus scrapes: rendered when a cycle has ended, then only handed out."""
 
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -6,32 +6,22 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import structlog
 from isal import isal_zlib
 from numpy.typing import NDArray
 from prometheus_client import generate_latest
 
-from detectors.types import Key
+from detectors.types import Floats, Key
 from exporter import exposition
-from exporter.observe.metrics import STATES, SelfMetrics
+from exporter.config.sections.job import JobConfig
+from exporter.families import FAMILIES, Family
+from exporter.observe.metrics import SelfMetrics
 from exporter.pipeline.verdict import Verdict
+from exporter.sinks.base import NewestVerdict
 
-FAMILIES: Final[Mapping[str, str]] = {
-    "anomaly_score": "How unusual the newest sample is: above 1 is anomalous, NaN is no verdict",
-    "anomaly_flag": "1 while an incident is open",
-    "anomaly_severity": "Weight of the open incident, accumulated while it lasts",
-    "anomaly_alert": "1 while the incident is rare enough for the alert budget of its job",
-    "anomaly_value": "The judged sample",
-    "anomaly_expected": "What the detector expected instead",
-    "anomaly_lower": "Lower end of the band that counts as normal",
-    "anomaly_upper": "Upper end of the band that counts as normal",
-    "anomaly_flapping": "1 while an incident is held open because it comes and goes",
-    "anomaly_contribution": "Share of the open incident by channel, of those with an equal share or more",
-    "anomaly_group_score": "How unusual a group of entities is as a whole",
-}
-"""The judged families with their help texts, in the order of the page."""
+log = structlog.get_logger()
 
 _RESERVED: Final = frozenset({"query", "detector"})
-_PER_CHANNEL: Final = ("value", "expected", "lower", "upper")
 _GZIP: Final = 31  # zlib's way of asking for gzip's header
 _SMALL: Final = 2**16
 """Parts of a page below this many bytes are joined with their neighbours, since each is sent by itself."""
@@ -106,13 +96,11 @@ class _Labels:
 class _Published:
     """What the page holds of one job."""
 
-    detector: str
-    entities: int
     labels: _Labels
     blocks: Mapping[str, bytes]
 
 
-class Page:
+class Page(NewestVerdict):
     """Composes the page from the newest verdict of every job and the exporter's own metrics.
 
     All methods may be called from any thread; `publish` for one job only from one at a time.
@@ -125,8 +113,14 @@ class Page:
         self._metrics = metrics
         self._lock = threading.Lock()
         self._jobs: dict[str, _Published] = {}
+        self._wake, self._closing = threading.Event(), False
+        self._thread: threading.Thread | None = None
         self.current = Snapshot((), -1)
         self.render()
+
+    def show(self, verdict: Verdict, config: JobConfig) -> None:
+        """Take over a verdict, with the gauges that the job publishes."""
+        self.publish(verdict, config.publish)
 
     def publish(self, verdict: Verdict, fields: Collection[str]) -> None:
         """Take over a verdict; the next `render` shows it.
@@ -136,7 +130,7 @@ class Page:
         verdict : Verdict
             Replaces the job's verdict before.
         fields : collection of str
-            What to show beside score and flag: value, expected, lower, upper, severity, alert, contribution, flapping.
+            What to show in addition to score and flag; see `families.OPTIONS`.
         """
         job, detector = verdict.job, verdict.detector
         before = self._jobs.get(job)
@@ -149,56 +143,58 @@ class Page:
         groups = _Labels(tuple(verdict.groups), own, _RESERVED, None)
         blocks = _blocks(verdict, fields, labels, groups)
         with self._lock:
-            self._jobs[job] = _Published(detector, len(verdict.keys), labels, blocks)
-            if before is not None and before.detector != detector:
-                self._metrics.series.remove_by_labels({"query": job})
-                self._metrics.flagged_ratio.remove_by_labels({"query": job})
-                self._metrics.band_coverage.remove_by_labels({"query": job})
-            for state in STATES:
-                self._metrics.series.labels(job, detector, state).set(verdict.states.get(state, 0))
-            ratio = float(verdict.flag.mean()) if verdict.flag.size else float("nan")
-            self._metrics.flagged_ratio.labels(job, detector).set(ratio)
-            self._metrics.band_coverage.labels(job, detector).set(_coverage(verdict))
+            self._jobs[job] = _Published(labels, blocks)
             for part in (labels, groups):
                 for reason, count in part.dropped.items():
                     if count:
                         self._metrics.series_dropped.labels(job, reason).inc(count)
 
-    def warm(self, job: str, detector: str, entities: int) -> None:
-        """Say that a job without a verdict yet is replaying its history, for so many entities."""
-        with self._lock:
-            for state in STATES:
-                self._metrics.series.labels(job, detector, state).set(entities if state == "warming" else 0)
-
     def withdraw(self, job: str) -> None:
-        """Take the job's judged series off the page and call all its entities stale, so that nothing looks healthy."""
+        """Take the judged series of a job off the page."""
         with self._lock:
-            gone = self._jobs.pop(job, None)
-            if gone is None:
-                return
-            for state in STATES:
-                count = gone.entities if state == "stale" else 0
-                self._metrics.series.labels(job, gone.detector, state).set(count)
-            self._metrics.flagged_ratio.remove_by_labels({"query": job})
-            self._metrics.band_coverage.remove_by_labels({"query": job})
+            self._jobs.pop(job, None)
+
+    def start(self) -> None:
+        """Render from now on in a thread of the page's own, so that no cycle waits for it."""
+        self.render()
+        self._thread = threading.Thread(target=self._render_when_asked, name="page", daemon=True)
+        self._thread.start()
+
+    def flush(self) -> None:
+        """Have the page rendered with all that has come in; at once where `start` was not called."""
+        if self._thread is None:
+            self.render()
+        else:
+            self._wake.set()
+
+    def close(self, timeout: float) -> None:
+        """Render no more."""
+        self._closing = True
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join(timeout)
+
+    def _render_when_asked(self) -> None:
+        while not self._closing:
+            self._wake.wait()
+            self._wake.clear()
+            try:
+                self.render()
+            except Exception as error:  # whatever it is: without this thread the page would stay as it is for ever
+                self._metrics.sink_errors.labels("metrics_page").inc()
+                hint = "the page before stays until the next cycle ends; please report this with its traceback"
+                log.error("page_not_rendered", exc_info=error, hint=hint)
 
     def render(self) -> None:
         """Compose the page once and make it the current one."""
         with self._lock:
             parts = [generate_latest(self._metrics.registry)]
-            for family, help_text in FAMILIES.items():
-                blocks = [block for job in self._jobs.values() if (block := job.blocks.get(family))]
+            for family in FAMILIES:
+                blocks = [block for job in self._jobs.values() if (block := job.blocks.get(family.metric))]
                 if blocks:
-                    parts += [exposition.family_header(family, help_text), *blocks, b"\n"]
+                    parts += [exposition.family_header(family.metric, family.help), *blocks, b"\n"]
             self.current = Snapshot(tuple(_joined(parts)), self.current.generation + 1)
             self._metrics.page_bytes.set(self.current.size)
-
-
-def _coverage(verdict: Verdict) -> float:
-    """Return the share of samples within their band, of those that have both; NaN where none has."""
-    banded = ~np.isnan(verdict.values) & ~np.isnan(verdict.lower) & ~np.isnan(verdict.upper)
-    within = (verdict.values >= verdict.lower) & (verdict.values <= verdict.upper)
-    return float(within[banded].mean()) if banded.any() else float("nan")
 
 
 def _joined(parts: Iterable[bytes]) -> Iterator[bytes]:
@@ -215,48 +211,49 @@ def _joined(parts: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _blocks(verdict: Verdict, fields: Collection[str], labels: _Labels, groups: _Labels) -> dict[str, bytes]:
-    """Return the lines of a verdict by family; an empty block where there is nothing to say."""
-    texts, rows = labels.texts, labels.rows
-    score = exposition.numbers(verdict.score[rows])
-    blocks = {
-        "anomaly_score": exposition.lines(b"anomaly_score{", texts, score),
-        "anomaly_flag": exposition.lines(b"anomaly_flag{", texts, exposition.bits(verdict.flag[rows])),
+    """Return the lines of a verdict by metric; an empty block where there are none."""
+    return {
+        family.metric: _block(family, verdict, groups if family.kind == "groups" else labels)
+        for family in FAMILIES
+        if not family.optional or family.name in fields
     }
-    if "alert" in fields:
-        blocks["anomaly_alert"] = exposition.lines(b"anomaly_alert{", texts, exposition.bits(verdict.alert[rows]))
-    if "severity" in fields:
-        severity = verdict.severity[rows]
-        blocks["anomaly_severity"] = exposition.present_lines(b"anomaly_severity{", texts, severity)
-    arrays = (verdict.values, verdict.expected, verdict.lower, verdict.upper)
-    for name, array in zip(_PER_CHANNEL, arrays, strict=True):
-        if name in fields:
-            family = f"anomaly_{name}"
-            blocks[family] = b"".join(
-                exposition.present_lines(_channel_head(family, verdict.channels, at), texts, array[rows, at])
-                for at in range(len(verdict.channels))
-            )
-    if "flapping" in fields:
-        held = [texts[at] for at in np.flatnonzero(verdict.flapping[rows]).tolist()]
-        blocks["anomaly_flapping"] = exposition.lines(b"anomaly_flapping{", held, [b"1"] * len(held))
-    if "contribution" in fields and len(verdict.channels) > 1:
-        blocks["anomaly_contribution"] = _contribution(verdict, labels)
-    group_scores = np.fromiter(verdict.groups.values(), float, len(verdict.groups))[groups.rows]
-    blocks["anomaly_group_score"] = exposition.lines(
-        b"anomaly_group_score{", groups.texts, exposition.numbers(group_scores)
-    )
-    return blocks
 
 
-def _contribution(verdict: Verdict, labels: _Labels) -> bytes:
-    """Return the lines of the channels that contribute most to open incidents; the others are not worth a series."""
-    flagged = np.flatnonzero(verdict.flag[labels.rows])
-    texts = [labels.texts[at] for at in flagged.tolist()]
-    shares = verdict.contribution[labels.rows][flagged]
-    shares = np.where(shares >= (1 - 1e-9) / len(verdict.channels), shares, np.nan)
+def _block(family: Family, verdict: Verdict, labels: _Labels) -> bytes:
+    values, texts, rows = getattr(verdict, family.array), labels.texts, labels.rows
+    if family.kind == "shares":
+        return _shares(family, verdict, labels)
+    if family.per_channel:
+        return _by_channel(family, verdict, texts, values[rows])
+    head = exposition.encode(f"{family.metric}{{")
+    if family.kind == "present":
+        return exposition.present_lines(head, texts, values[rows])
+    if family.kind == "bit":
+        return exposition.lines(head, texts, exposition.bits(values[rows]))
+    if family.kind == "true":
+        chosen = [texts[at] for at in np.flatnonzero(values[rows]).tolist()]
+        return exposition.lines(head, chosen, [b"1"] * len(chosen))
+    scores = np.fromiter(values.values(), float, len(values)) if family.kind == "groups" else values
+    return exposition.lines(head, texts, exposition.numbers(scores[rows]))
+
+
+def _by_channel(family: Family, verdict: Verdict, texts: Sequence[bytes], values: Floats) -> bytes:
+    """Return the lines of each channel, from an array of shape (len(texts), C)."""
     return b"".join(
-        exposition.present_lines(_channel_head("anomaly_contribution", verdict.channels, at), texts, shares[:, at])
+        exposition.present_lines(_channel_head(family.metric, verdict.channels, at), texts, values[:, at])
         for at in range(len(verdict.channels))
     )
+
+
+def _shares(family: Family, verdict: Verdict, labels: _Labels) -> bytes:
+    """Return the lines of the channels that contribute most to open incidents; the others are not worth a series."""
+    if len(verdict.channels) == 1:
+        return b""
+    flagged = np.flatnonzero(verdict.flag[labels.rows])
+    texts = [labels.texts[at] for at in flagged.tolist()]
+    shares = getattr(verdict, family.array)[labels.rows][flagged]
+    shares = np.where(shares >= (1 - 1e-9) / len(verdict.channels), shares, np.nan)
+    return _by_channel(family, verdict, texts, shares)
 
 
 def _channel_head(family: str, channels: tuple[str, ...], at: int) -> bytes:

@@ -34,11 +34,14 @@ class CsvFile:
 
     def __init__(self, path: Path, header: bytes, max_size: int, keep: int) -> None:
         self.path = path
-        self.batch_size = max(min(256 * 1024, max_size - len(header)), 1)
         self._header = header
-        self._max_size = max_size
-        self._keep = keep
         self._fd = -1
+        self.limit(max_size, keep)
+
+    def limit(self, max_size: int, keep: int) -> None:
+        """Set other limits; may be called from any thread, and holds from the next `append` on."""
+        self._max_size, self._keep = max_size, keep
+        self.batch_size = max(min(256 * 1024, max_size - len(self._header)), 1)
 
     def append(self, rows: bytes) -> int:
         """Write whole rows, each ended by a newline; return how many bytes of them are in the file: whole rows again.
@@ -114,11 +117,12 @@ class CsvFile:
         return end
 
     def _rotate(self) -> None:
+        keep = self._keep  # `limit` may change it meanwhile
         self.close()
-        if self._keep == 0:
+        if keep == 0:
             self.path.unlink()
         # A kill between two renames leaves a gap: moving files up only as far as that loses none of them.
-        free = next((n for n in range(1, self._keep) if not self._numbered(n).exists()), self._keep)
+        free = next((n for n in range(1, keep) if not self._numbered(n).exists()), keep)
         for n in range(free, 0, -1):
             self._numbered(n - 1).replace(self._numbered(n))
         sync_folder(self.path.parent)

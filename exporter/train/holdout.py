@@ -13,8 +13,9 @@ from exporter.backtest.quality import Figures, count, overall
 from exporter.backtest.replay import Progress, replay
 from exporter.config.sections.train import TrainConfig
 from exporter.labelled_incidents import LabelledIncident, label_of
+from exporter.pipeline.job import Job
 from exporter.train.errors import TrainError
-from exporter.train.training_job import TrainingJob
+from exporter.train.training_job import resume
 
 PROBES: Final = 200
 """Points that are probed to find where the samples begin, before the whole window is read."""
@@ -22,12 +23,12 @@ LONGEST_HELD: Final = 0.5
 """Largest share of the time to hold out so that it contains enough labelled incidents."""
 
 
-def beginning(job: TrainingJob, first: int, last: int) -> int:
+def beginning(job: Job, first: int, last: int) -> int:
     """Return the step (number since 1970) at which the samples begin. Raises SourceError, TrainError."""
     if last - first < 2:
         raise TrainError("the time to train on is shorter than two steps; see --from, --since and train.window")
     width, coarse, begins = job.config.step, max((last - first) // PROBES, 1), []
-    for query in job.window.queries.values():
+    for query in job.queries.values():
         frame = job.source.range(query, first * width, last * width, coarse * width, job.config.max_series)
         if len(frame.times):
             begins.append(round(float(frame.times.min()) / width))
@@ -111,7 +112,7 @@ class HoldoutReplay:
         Called with the number of samples just replayed.
     """
 
-    make: Callable[[Callable[..., None]], TrainingJob]
+    make: Callable[[Callable[..., None]], Job]
     first: int
     last: int
     progress: Progress = field(default=lambda _: None)
@@ -125,7 +126,7 @@ class HoldoutReplay:
         step = job.config.step
         times = step * np.arange(self.first, self.last + 1, dtype=np.float64)
         history = VerdictHistory(times, step, keep=("range",))
-        job.go_on(state, begin * step)
+        resume(job, state, begin * step)
         for verdict in replay(job, begin + 1, self.last, self.progress):
             if round(verdict.time / step) >= self.first:
                 history.add(verdict)

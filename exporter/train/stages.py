@@ -13,10 +13,10 @@ from exporter.config.sections.root import Config
 from exporter.config.values import format_duration
 from exporter.models import ModelMissing, ModelRefused, Store
 from exporter.models.signed_records import Manifest, Outcome, Pointer
-from exporter.observe.metrics import SelfMetrics
-from exporter.observe.stages import Telemetry
 from exporter.pipeline.cycle import evaluate
+from exporter.pipeline.job import Job
 from exporter.pipeline.shard import Shard
+from exporter.pipeline.window import Edit
 from exporter.source.prometheus import Prometheus
 from exporter.train.errors import TrainError, Unneeded, explained
 from exporter.train.exclusions import LabelledIncidents, labelled_incidents_of
@@ -24,7 +24,7 @@ from exporter.train.gate import GateDecision, rule
 from exporter.train.holdout import HoldoutReplay, Trial, beginning, counted
 from exporter.train.holdout import split as split_at
 from exporter.train.injected_faults import Inject, noticed, plan
-from exporter.train.training_job import Edit, EditedWindow, Exclusions, TrainingJob, unedited
+from exporter.train.training_job import Exclusions, WholeAnswers, training_job, unedited
 
 SHORT: Final = 2 * DAY
 """Seconds of training in which a detector may not have seen enough of the rhythm of a day to tell a fault from it."""
@@ -86,22 +86,15 @@ class Training:
             split = split_at(first, self.last, step, self.labelled.events, self.config.train)
             left_out = Exclusions([*self.labelled.events, *self.labelled.silences])
             job = self._make(left_out, history=(split - first + 1) * step)
-            metrics = SelfMetrics()
-            for _ in evaluate(
-                job,
-                (split + 0.5) * step + self.job.lag,
-                Telemetry(metrics, {}),
-                metrics,
-                should_continue=self._one_more,
-            ):
+            for _ in evaluate(job, (split + 0.5) * step + self.job.lag, should_continue=self._one_more):
                 pass
             self._require_fitted(job)
             manifest = self.store.save(
                 job=self.model,
-                detector=job.detector_name,
-                parameters=job.parameters,
+                detector=self.job.detector_name,
+                parameters=self.job.detector_parameters,
                 channels=tuple(self.job.queries),
-                state=job.detector.state(),
+                state=job.model.detector.state(),
                 trained_from=first * step,
                 trained_to=split * step,
                 fingerprint=left_out.fingerprint,
@@ -185,29 +178,30 @@ class Training:
                 ]
         return trials[0], against, trials[1] if old is not None else None
 
-    def _make(self, edit: Edit, history: float | None = None) -> TrainingJob:
+    def _make(self, edit: Edit, history: float | None = None) -> Job:
         settings = self.job.model_copy(update={"history": history})
-        return TrainingJob(self.name, settings, self.source, self.shard, edit)
+        return training_job(self.name, settings, self.source, self.shard, edit)
 
     def _one_more(self) -> bool:
         self.progress(1)
         return True
 
-    def _require_fitted(self, job: TrainingJob) -> None:
-        window = job.window
-        if not window.keys:
-            if self.shard.count > 1 and isinstance(window, EditedWindow) and window.series:
+    def _require_fitted(self, job: Job) -> None:
+        if not job.window.keys:
+            if self.shard.count > 1 and isinstance(job.source, WholeAnswers) and job.source.series:
                 raise Unneeded("no entity belongs to this replica")
             raise TrainError("no sample is left to learn from in the training window")
-        if not job.fitted or not job.detector.state():
+        if not job.model.fitted or not job.model.detector.state():
             raise TrainError("the detector has learnt nothing: the training window is too short for it")
 
     def _load(self, version: str | None) -> tuple[State, Manifest]:
         job = self._make(unedited)
         queries = tuple(self.job.queries)
-        state, manifest = self.store.load(self.model, job.detector_name, job.parameters, queries, version)
+        state, manifest = self.store.load(
+            self.model, self.job.detector_name, self.job.detector_parameters, queries, version
+        )
         try:
-            job.detector.restore(state)
+            job.model.detector.restore(state)
         except ValueError as error:
             raise ModelRefused("wrong_model", f"job {self.name}: {manifest.version} does not fit: {error}") from None
         return state, manifest

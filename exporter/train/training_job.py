@@ -1,90 +1,63 @@
-"""A job whose samples are changed before its detector sees them: what is left out of a training, injected faults."""
+"""A job for offline training: no model store, its samples masked or altered, too little to learn from is an error."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Sequence
+from typing import Final
 
 import numpy as np
 
 from detectors.types import Batch, Flags, Key, State
 from exporter.config.sections.job import JobConfig
 from exporter.labelled_incidents import LabelledIncident
-from exporter.observe.metrics import SelfMetrics
 from exporter.pipeline.job import Job
+from exporter.pipeline.job_settings import JobSettings
 from exporter.pipeline.shard import Shard
-from exporter.pipeline.window import Chunk, Window
-from exporter.source.samples import Source
+from exporter.pipeline.window import Edit
+from exporter.source.samples import RangeResult, Source
 from exporter.train.errors import TrainError
 
-Edit = Callable[[Batch], None]
-"""Changes the newest column of a window in place."""
 _NOTHING: Final = np.zeros((0, 0), np.bool_)
 
 
-class EditedWindow(Window):
-    """A window whose newest column passes through `edit` before anybody sees it.
+class WholeAnswers:
+    """A source whose partial answers are errors: nothing must be learnt from one."""
 
-    An entity whose sample is taken out stays: it was there. Raises TrainError on half an answer, from which nothing
-    must be learnt.
-    """
-
-    def __init__(self, edit: Edit, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._edit = edit
+    def __init__(self, source: Source) -> None:
+        self._source = source
         self.series = 0
         """Most series that an answer held, those of other replicas included."""
 
-    def take(self, piece: Chunk) -> Iterator[Batch]:
-        """Add the samples of `piece` as `Window.take` does, each edited."""
-        if piece.intake.partial:
+    def range(self, expr: str, start: float, end: float, step: float, max_series: int | None = None) -> RangeResult:
+        """Ask the source. Raises TrainError on a partial answer, SourceError."""
+        frame = self._source.range(expr, start, end, step, max_series)
+        if frame.warnings:
             raise TrainError(
                 "the source sent only part of an answer (it said so in a warning); look after it, and train again"
             )
-        self.series = max(self.series, *(len(labels) for labels, _ in piece.answers))
-        for batch in super().take(piece):
-            self._edit(batch)
-            yield batch
+        self.series = max(self.series, len(frame.labels))
+        return frame
+
+    def metric_types(self, names: Iterable[str]) -> dict[str, str]:
+        """Ask the source. Raises SourceError."""
+        return self._source.metric_types(names)
 
 
-class TrainingJob(Job):
-    """A job off duty: without a store, its window edited, too little to learn from being an error."""
+def training_job(name: str, config: JobConfig, source: Source, shard: Shard, edit: Edit) -> Job:
+    """Return a job for offline training whose samples pass through `edit`.
 
-    def __init__(self, name: str, config: JobConfig, source: Source, shard: Shard, edit: Edit) -> None:
-        super().__init__(name, config, "", source, SelfMetrics(), None, shard)
-        self._edit = edit
+    Its cycles raise TrainError on a partial answer, and where there is too little to learn from.
+    """
+    return Job(JobSettings(name, config, shard=shard), WholeAnswers(source), edit=edit, too_little=_refuse)
 
-    def new_window(self, samples: int, keys: tuple[Key, ...] = ()) -> EditedWindow:
-        """Return an empty window on what the job asks. Needs `window` to have been used."""
-        config = self.config
-        return EditedWindow(
-            self._edit,
-            self._queries,
-            config.step,
-            samples,
-            config.entity,
-            config.max_series,
-            lambda key: self._shard.owns(key, config.group),
-            keys,
-        )
 
-    def fit(self, batch: Batch) -> None:
-        """Fit the detector on `batch`. Raises TrainError where there is too little to learn from."""
-        self._history_used = True
-        try:
-            self.detector.fit(batch)
-        except ValueError as error:
-            raise TrainError(f"too little to learn from: {error}") from None
-        self._fitted = True
+def resume(job: Job, state: State, judged: float) -> None:
+    """Let `job` go on with this model, which has judged up to `judged` (Unix seconds). Raises ValueError."""
+    job.model.detector.restore(state)
+    job.model.fitted, job.learnt.judged = True, judged
 
-    def go_on(self, state: State, judged: float) -> None:
-        """Go on as a job that has this model and has judged up to `judged` (Unix seconds). Raises ValueError."""
-        self.detector.restore(state)
-        self._fitted, self.judged = True, judged
 
-    @property
-    def parameters(self) -> dict[str, object]:
-        """What the configuration sets of the detector."""
-        return self._parameters
+def _refuse(error: ValueError) -> None:
+    raise TrainError(f"too little to learn from: {error}") from None
 
 
 class Exclusions:

@@ -51,8 +51,7 @@ def _reasons(task: TrainTask, manifest: Manifest, request: RetrainRequest | None
 
 def _of_something_else(manifest: Manifest, job: JobConfig) -> bool:
     """Tell whether the exporter would refuse a model as the job is configured now."""
-    name, parameters = (job.detector, {}) if isinstance(job.detector, str) else next(iter(job.detector.items()))
-    wanted = name, as_json(parameters), tuple(job.queries)
+    wanted = job.detector_name, as_json(job.detector_parameters), tuple(job.queries)
     others = manifest.libraries.items() - libraries().items()
     return bool(others) or (manifest.detector, manifest.parameters, manifest.channels) != wanted
 

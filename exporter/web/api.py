@@ -86,6 +86,20 @@ def _matchers(text: str) -> list[Matcher]:
         at += 1
 
 
+Configuration = Callable[[], dict[str, Any]]
+"""Returns the digests of the running configuration, as JSON."""
+
+
+def no_configuration() -> dict[str, Any]:
+    """Stand for an exporter without jobs."""
+    return {"digest": "", "jobs": {}}
+
+
+async def configuration(digests: Configuration) -> Response:
+    """Answer which configuration is in service, by digests: no value of it is shown."""
+    return _json(await run_in_threadpool(digests), 200)
+
+
 async def anomalies(feed: LatestVerdicts, request: Request) -> Response:
     """Answer what is asked for, 304 to those who have it, 400 with one sentence where it cannot be understood."""
     tag = feed.tag

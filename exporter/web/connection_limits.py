@@ -65,7 +65,7 @@ class GuardedProtocol(H11Protocol):
             self._give(ANSWER_SECONDS)
 
     def on_response_complete(self) -> None:
-        """End a request; nobody asked for a body, so the rest of one is not waited for."""
+        """End a request without waiting for the rest of its body, which no endpoint reads."""
         self._busy = False
         self._since = self.loop.time()
         self._give(None)

@@ -1,4 +1,4 @@
-"""The pages of our own port. No parameter of a request reaches the source."""
+"""The endpoints of our own port. No parameter of a request reaches the source."""
 
 import asyncio
 import re
@@ -19,7 +19,15 @@ from exporter import __version__
 from exporter.exposition import CONTENT_TYPE
 from exporter.sinks.latest import LatestVerdicts
 from exporter.sinks.metrics_page import Page, Snapshot
-from exporter.web.api import Accept, accepted, anomalies, nothing_to_accept
+from exporter.web.api import (
+    Accept,
+    Configuration,
+    accepted,
+    anomalies,
+    configuration,
+    no_configuration,
+    nothing_to_accept,
+)
 
 log = structlog.get_logger()
 
@@ -38,9 +46,11 @@ _INDEX: Final = """<!DOCTYPE html>
 <li><a href="metrics">/metrics</a>: scores, flags and the exporter's own metrics; scrape it with
 <code>honor_labels: true</code></li>
 <li><a href="api/v1/anomalies?flag=true">/api/v1/anomalies</a>: the open incidents, or all that was judged, as JSON</li>
+<li><a href="api/v1/config">/api/v1/config</a>: digests of the configuration, for
+<code>check-config --against</code></li>
 <li><a href="-/healthy">/-/healthy</a>: the process is alive</li>
 <li><a href="-/ready">/-/ready</a>: something was judged; {ready}</li>
-<li>/-/reload: POST reads the configuration anew; {reload}</li>
+<li>/-/reload: POST loads the configuration again; {reload}</li>
 <li>/-/accept?job=…&amp;match=…: POST makes the level of open incidents normal; {reload}</li>
 </ul>
 </body>
@@ -55,19 +65,22 @@ class Callbacks:
     Parameters
     ----------
     ready : callable returning bool
-        Whether something was judged. Called on the event loop, so it must not wait for anything.
+        Whether a verdict is shown. Called on the event loop, so it must not wait for anything.
     reload : callable returning str or None
-        Reads the configuration anew; None when that worked, else what is wrong. Called in a thread, one at a time.
+        Loads the configuration again; None if that worked, else what is wrong. Called in a thread, one at a time.
     feed : LatestVerdicts
         The newest verdicts.
     accept : callable taking the name of a job and entities
         Makes the level of their incidents normal; returns the seconds between two cycles. Raises UnknownJob.
+    configuration : callable returning a dict
+        Digests of the configuration in service. Called in a thread.
     """
 
     ready: Callable[[], bool]
     reload: Callable[[], str | None]
     feed: LatestVerdicts = field(default_factory=LatestVerdicts)
     accept: Accept = nothing_to_accept
+    configuration: Configuration = no_configuration
 
 
 class _Pieces(Response):
@@ -134,6 +147,10 @@ class Routes:
         """Answer what is asked about the newest verdicts."""
         return await anomalies(self._hooks.feed, request)
 
+    async def configuration(self, _request: Request) -> Response:
+        """Answer which configuration is in service."""
+        return await configuration(self._hooks.configuration)
+
     async def healthy(self, _request: Request) -> Response:
         """Answer as long as the process can."""
         return PlainTextResponse("OK\n")
@@ -145,7 +162,7 @@ class Routes:
         return PlainTextResponse("Not ready: no job has been judged yet; the log says what each one waits for.\n", 503)
 
     async def reload(self, request: Request) -> Response:
-        """Read the configuration anew."""
+        """Load the configuration again."""
         if barred := self._barred(request, "Reload", ", or send SIGHUP to the process"):
             return barred
         if message := await self._reload():
@@ -165,7 +182,7 @@ class Routes:
         return None
 
     async def index(self, _request: Request) -> Response:
-        """Say what there is."""
+        """List the endpoints."""
         ready = "it is" if self._hooks.ready() else "it is not yet"
         reload = "it is on" if self._enable_reload else "it is off (web.enable_reload)"
         return HTMLResponse(_INDEX.format(version=escape(__version__), ready=ready, reload=reload))
@@ -203,7 +220,7 @@ async def _refused(_request: Request, error: Exception) -> Response:
 
 async def _broken(_request: Request, error: Exception) -> Response:
     log.error("page_failed", error=f"{type(error).__name__}: {error}")
-    # Starlette raises the error again after this answer, and then uvicorn cuts the connection: nobody shall reuse it.
+    # Starlette raises the error again after this answer, and then uvicorn cuts the connection: nobody may reuse it.
     return PlainTextResponse("This page failed; the exporter's log says why.\n", 500, headers={"Connection": "close"})
 
 
@@ -221,6 +238,7 @@ def build(page: Page, hooks: Callbacks, enable_reload: bool, protect: Callable[[
         "/": pages.index,
         "/metrics": pages.metrics,
         "/api/v1/anomalies": pages.anomalies,
+        "/api/v1/config": pages.configuration,
         "/-/healthy": pages.healthy,
         "/-/ready": pages.ready,
     }

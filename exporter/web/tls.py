@@ -39,7 +39,7 @@ def _signature(config: WebTLS) -> Signature:
 
 
 class RenewingContext(ssl.SSLContext):
-    """A server context that looks at its files at every new connection and loads them anew when they changed.
+    """A server context that looks at its files at every new connection and loads them again when they have changed.
 
     Files that do not load (a certificate was replaced and its key not yet) leave the ones before in service.
     """

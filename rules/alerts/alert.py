@@ -118,7 +118,7 @@ def milliseconds(seconds: float) -> str:
 
 def labels(alert: AlertConfig | HealthConfig, alerting: AlertingConfig) -> dict[str, str]:
     """Return the labels that route an alert: severity and receivers."""
-    told = alerting.told(alert)
+    told = alerting.receivers_of(alert)
     return {"severity": alert.severity, **({"receivers": ",".join(told)} if told else {})}
 
 

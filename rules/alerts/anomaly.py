@@ -41,7 +41,8 @@ def anomaly(job: AlertedJob) -> Alert:
         action="Open the graph: `anomaly_value` against `anomaly_lower` and `anomaly_upper`, and what else changed at "
         "that time. While the exporter or its source does not answer, the last result stays: then see "
         f"`{names.STALE}` and `{names.DOWN}` first. Too many of these alerts: lower `budget`, or raise "
-        f"`least_deviation`. A lasting level is accepted as normal after {format_duration(config.max_hold)}.",
+        f"`least_deviation`; a reload keeps what the job has learnt. A lasting level is accepted as normal after "
+        f"{format_duration(config.max_hold)}.",
         cases=(
             Case("fires", _readings(job, metric, f"0 1x{over}", f"x{over}"), fired, fires=True),
             Case("stays silent", _readings(job, metric, f"0x{over}", f"x{over}"), fired, fires=False),

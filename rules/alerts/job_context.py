@@ -37,7 +37,7 @@ class AlertedJob:
         self.ours = frozenset({"alertname", "alertstate", *self.labels})
         """Labels that an alert cannot take from a series, because the alert or Prometheus sets them."""
         self.recent = milliseconds(max(RECENT, config.alert.keep_firing_for))
-        self.detector = config.detector if isinstance(config.detector, str) else next(iter(config.detector))
+        self.detector = config.detector_name
         self.channels = tuple(config.queries)
         self.heard = hold_promql.all_heard(name, alerting.health.scrape_job)
 

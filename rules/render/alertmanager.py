@@ -1,8 +1,9 @@
-"""alertmanager.yml: one route for each receiver, so that the limit on its notices holds for all it is told."""
+"""alertmanager.yml: one route for each receiver, so that its rate limit holds for all messages to it."""
 
 from collections.abc import Sequence
 from typing import Any
 
+from exporter.config.receivers import RECEIVERS
 from exporter.config.sections.alerting import NOBODY, AlertingConfig, ReceiverConfig, TimeInterval
 from exporter.config.sections.root import Config
 from exporter.config.values import spans
@@ -10,11 +11,10 @@ from rules.alerts.alert import Group, milliseconds
 from rules.alerts.group import group_labels
 from rules.alerts.job_context import AlertedJob
 from rules.alerts.names import COVERAGE, DOWN, DRIFT, FAILING, STALE, STORM, VANISHED, WATCHDOG, alert_names
-from rules.render import receivers
 from rules.render.yaml_text import document
 
 _HEARTBEAT = {"group_wait": "0s", "group_interval": "1m", "repeat_interval": "5m"}
-"""How often the Watchdog's receiver hears that all is well."""
+"""How often the Watchdog's receiver gets its message while all is well."""
 
 
 def files(config: Config, _: Sequence[Group]) -> dict[str, str]:
@@ -27,7 +27,7 @@ def configuration(config: Config) -> dict[str, Any]:
     alerting = config.alerting
     made: dict[str, Any] = {
         "route": {
-            # Only alerts of others get here, when they share this Alertmanager: somebody shall hear of them too.
+            # Only alerts of others get here, when they share this Alertmanager: somebody must get them too.
             "receiver": next(iter(alerting.receivers), NOBODY),
             "routes": [*_watchdog_routes(alerting), *_routes(alerting)],
         },
@@ -105,16 +105,10 @@ def _heartbeat_receiver(alerting: AlertingConfig) -> dict[str, Any]:
 
 
 def _receiver(name: str, to: ReceiverConfig) -> dict[str, Any]:
-    made: dict[str, Any] = {"name": name}
-    if to.slack:
-        made["slack_configs"] = [receivers.slack(to.slack, to.resolved)]
-    if to.pagerduty:
-        made["pagerduty_configs"] = [receivers.pagerduty(to.pagerduty, to.resolved)]
-    if to.email:
-        made["email_configs"] = [receivers.email(to.email, to.resolved)]
-    if to.webhook:
-        made["webhook_configs"] = [receivers.webhook(to.webhook, to.resolved)]
-    return made
+    integrations = {
+        f"{kind}_configs": [RECEIVERS[kind].alertmanager(section, to.resolved)] for kind, section in to.ways.items()
+    }
+    return {"name": name, **integrations}
 
 
 def _interval(interval: TimeInterval) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from exporter.observe.metrics import SelfMetrics
 from exporter.observe.stages import Telemetry
 from exporter.pipeline.cycle import evaluate
 from exporter.pipeline.job import Job
-from tests.support.fake import FakeSource
+from exporter.pipeline.job_settings import JobSettings
+from tests.support.fake import FakeSource, recorded
 
 STEP = 60.0
 START = 1_000_020.0
@@ -53,7 +54,10 @@ def live(values, job, first=0):
     source, metrics = FakeSource(), SelfMetrics()
     channels = {f"c{at}": f"c{at}" for at in range(values.shape[1])}
     job = job.model_copy(update={"expr": None, "channels": channels, "rate": False})
-    running, telemetry = Job("job", job, "", source, metrics, None), Telemetry(metrics, {})
+    running, telemetry = (
+        Job(JobSettings("job", job), source, recorded(metrics, job)),
+        Telemetry(metrics, {}),
+    )
     found = []
     for column in range(values.shape[2]):
         now = START + STEP * column

@@ -24,12 +24,17 @@ from exporter.observe import logs
 from exporter.observe.metrics import SelfMetrics
 from exporter.observe.stages import Span, Stage, Telemetry
 from exporter.pipeline.job import Job
+from exporter.pipeline.job_settings import JobSettings
 from exporter.pipeline.verdict import Verdict
-from exporter.service.runner import Runner, Sinks
+from exporter.service.runner import Runner
+from exporter.sinks.flag_log import FlagLog
+from exporter.sinks.job_gauges import JobGauges
 from exporter.sinks.metrics_page import Page
+from exporter.sinks.registry import Sinks
 from exporter.source.prometheus import Prometheus
 from tests.bench.history import STEP, pod
 from tests.bench.usage import memory
+from tests.support.fake import DIGESTS, recorded
 
 PUBLISHED = frozenset({"lower", "upper"})
 
@@ -72,9 +77,10 @@ class Exporter:
         )
         metrics = SelfMetrics()
         self.page = _Page(metrics)
-        self.job = Job("bench", config, "digest", source, metrics, None)
+        self.job = Job(JobSettings("bench", config, DIGESTS), source, recorded(metrics, config, "bench"))
         self.telemetry = _Telemetry(metrics)
-        self.runner = Runner(self.job, Sinks(self.page, metrics, self.telemetry, None, None, self.page.render))
+        shown = {"flag_log": FlagLog(metrics), "job_gauges": JobGauges(metrics), "metrics_page": self.page}
+        self.runner = Runner(self.job, metrics, self.telemetry, Sinks(metrics, shown))
         self._pods = pods
         self._keys: object = None
         self._rows: list[int] = []
@@ -84,7 +90,7 @@ class Exporter:
         if reset_peak:
             Path("/proc/self/clear_refs").write_text("5")
         if self.job.judged == -np.inf:
-            self.job.judged = now - STEP
+            self.job.learnt.judged = now - STEP
         self.page.verdict, self.telemetry.cpu = None, {}
         wall, cpu = time.perf_counter(), time.process_time()
         self.runner.cycle(now)

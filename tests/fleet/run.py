@@ -114,7 +114,7 @@ def make(step: float, detector: Detector | str = "auto", **settings: object) -> 
     tree = {"expr": "q", "rate": False, "step": step, "window": 2 * step, "group": ["rack"], "detector": named}
     job = make_job("fleet", JobConfig.model_validate(tree | settings), FakeSource(), hold=True)
     if not isinstance(detector, str):
-        job.detector = detector
+        job.model.detector = detector
     return job
 
 

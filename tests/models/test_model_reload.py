@@ -3,6 +3,7 @@
 import math
 import socket
 import threading
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,11 +14,13 @@ from exporter.models import Store
 from exporter.models.signed_records import libraries
 from exporter.pipeline.cycle import evaluate
 from exporter.pipeline.job import Job
+from exporter.pipeline.job_settings import JobSettings
 from exporter.pipeline.shard import Shard
 from exporter.service.model_reload import ModelReload, ModelReloader
-from exporter.service.runner import Runner, Sinks
 from exporter.source.errors import Unreachable
 from tests.pipeline.test_cycle import Bench
+from tests.support.fake import DIGESTS, recorded
+from tests.support.runners import runner_of
 from tests.support.waiting import eventually
 
 STEP = 60.0
@@ -29,9 +32,11 @@ class Served(Bench):
     def __init__(self, store, **settings):
         super().__init__(**settings)
         self.store = store
-        self.job = Job("job", self.config, "digest", self.source, self.metrics, store)
-        self.runner = Runner(self.job, Sinks(self.page, self.metrics, self.telemetry, None, None, lambda: None))
-        self.succession = ModelReload(self.job, store, self.metrics)
+        self.job = Job(
+            JobSettings("job", self.config, DIGESTS), self.source, recorded(self.metrics, self.config), store
+        )
+        self.runner = runner_of(self)
+        self.succession = ModelReload(self.job, store)
         rng = np.random.default_rng(3)
         for name in "abcdefgh":
             self.put(name, (), None)
@@ -50,14 +55,14 @@ class Served(Bench):
         name = spec if isinstance(spec, str) else next(iter(spec))
         parameters = {} if isinstance(spec, str) else spec[name]
         return self.store.save(
-            "job", name, parameters, ("value",), (detector or self.job.detector).state(),
+            "job", name, parameters, ("value",), (detector or self.job.model.detector).state(),
             trained_from=0.0, trained_to=self.job.judged if trained_to is None else trained_to, fingerprint="",
             **options,
         )  # fmt: skip
 
     @property
     def version(self):
-        return self.job.model_version
+        return self.job.model.version
 
 
 @pytest.fixture
@@ -74,9 +79,9 @@ def test_a_new_model_judges_as_if_it_had_judged_all_since_its_training(detector,
     manifest = swapped.save()
     for bench in (never, swapped):
         bench.cycles(526, 560)
-    del swapped.job.detector  # whatever the old one had learnt is of no use any more
+    del swapped.job.model.detector  # whatever the old one had learnt is of no use any more
     swapped.look()
-    swapped.job.take_over()
+    swapped.job.begin_cycle()
     assert swapped.version == manifest.version
     for minute in range(560, 600):
         one, other = never.cycle(minute), swapped.cycle(minute)
@@ -100,9 +105,9 @@ def test_a_model_whose_training_ended_three_days_ago_learns_all_three(local, tmp
     swapped.save()
     for bench in (never, swapped):
         bench.cycles(1300, 5630, 10)
-    del swapped.job.detector
+    del swapped.job.model.detector
     swapped.look()
-    swapped.job.take_over()
+    swapped.job.begin_cycle()
     for minute in range(5630, 5730, 10):
         np.testing.assert_array_equal(never.cycle(minute).score, swapped.cycle(minute).score)
 
@@ -137,7 +142,7 @@ def test_a_model_that_has_not_caught_up_waits_for_the_cycle_after(local):
     bench.cycles(500, 510)
     manifest = bench.save()
     bench.look()
-    bench.job.judged += STEP  # a cycle that was under way while it caught up
+    bench.job.learnt.judged += STEP  # a cycle that was under way while it caught up
     bench.cycles(511, 512)
     assert bench.version == ""
     bench.look()
@@ -175,9 +180,9 @@ def test_an_incident_that_is_open_is_not_learnt_while_a_model_catches_up(local):
     bench.cycles(526, 540)
     row = [dict(key)["i"] for key in bench.job.last.keys].index("c")
     assert bench.job.last.flag[row]
-    successor = bench.job.successor(local)
-    successor.detector.update = lambda fresh, frozen, rebaselined: learnt.append(frozen[row])
-    list(evaluate(successor, 530 * STEP, bench.telemetry, bench.metrics))
+    successor = bench.job.with_newer_model(local)
+    successor.model.detector.update = lambda fresh, frozen, rebaselined: learnt.append(frozen[row])
+    list(evaluate(successor, 530 * STEP, partial(bench.telemetry.stage, "job")))
     assert learnt == [True] * 6
 
 
@@ -281,7 +286,12 @@ def test_every_replica_has_a_model_of_its_own(local):
     benches = []
     for index in range(2):
         bench = Served(local, detector="isolation_forest", history="8h")
-        bench.job = Job("job", bench.config, "", bench.source, bench.metrics, local, Shard(index, 2))
+        bench.job = Job(
+            JobSettings("job", bench.config, shard=Shard(index, 2)),
+            bench.source,
+            recorded(bench.metrics, bench.config),
+            local,
+        )
         bench.cycle(500)
         benches.append(bench)
     assert sorted(local.jobs()) == ["job@0-of-2", "job@1-of-2"]
@@ -295,7 +305,7 @@ def test_a_store_that_hangs_holds_up_no_cycle(tmp_path):
         hanging = Store(ModelsConfig(url="s3://bucket/models", options=options, timeout="10m"))
         bench = Served(Store(ModelsConfig(path=tmp_path)))
         bench.cycles(500, 501)
-        watch = ModelReloader(lambda: [bench.job], lambda: hanging, bench.metrics)
+        watch = ModelReloader(lambda: [bench.job], lambda: hanging)
         watch.start()
         connection, _ = silent.accept()  # it has asked, and waits
         with connection:
@@ -324,7 +334,7 @@ def test_no_model_learns_a_sample_twice_however_cycles_and_changes_meet(local, m
     bench = Served(local)
     bench.cycles(500, 502)
     versions = [bench.save().version, bench.save().version]
-    learnt, detector = {}, type(bench.job.detector)
+    learnt, detector = {}, type(bench.job.model.detector)
     update = detector.update
 
     def recorded(self, fresh, frozen, rebaselined):

@@ -17,8 +17,9 @@ from exporter.config.sections.root import Config
 from exporter.models.backend import FolderBackend, place_of
 from exporter.models.retrain_requests import RetrainFolder, RetrainRequest
 from exporter.pipeline.drift import Drift
-from exporter.service.runner import Runner, Sinks
+from exporter.sinks.drift_requests import DriftRequests
 from tests.pipeline.test_cycle import Bench
+from tests.support.runners import runner_of
 
 
 def request(job="cpu", time=1.0):
@@ -98,13 +99,15 @@ def test_a_reader_never_sees_half_a_request(tmp_path):
         writer.join()
 
 
-def judged_with_drift(bench, **sinks):
-    runner = Runner(bench.job, Sinks(bench.page, bench.metrics, bench.telemetry, None, None, lambda: None, **sinks))
+def judged_with_drift(bench, folder=None):
+    requests = DriftRequests(bench.metrics)
+    requests.write_to(folder)
+    runner = runner_of(bench, drift_requests=requests)
     bench.job.watch_drift(DriftConfig())
     runner.cycle(50 * 60.0)
-    bench.job.drift.see = lambda score, time: Drift("adwin", 400, 0.2, 0.4)
+    bench.job.learnt.drift.see = lambda score, time: Drift("adwin", 400, 0.2, 0.4)
     fits = []
-    bench.job.detector.fit = fits.append
+    bench.job.model.detector.fit = fits.append
     with structlog.testing.capture_logs() as logs:
         runner.cycle(51 * 60.0)
     assert not fits
@@ -114,7 +117,7 @@ def judged_with_drift(bench, **sinks):
 def test_drift_is_counted_logged_and_asked_about_but_nothing_is_fitted(tmp_path):
     bench = Bench(detector="robust")
     bench.put("a", range(100))
-    logs = judged_with_drift(bench, retrain=RetrainFolder(FolderBackend(tmp_path)))
+    logs = judged_with_drift(bench, RetrainFolder(FolderBackend(tmp_path)))
     assert bench.sample("drift_events_total", detector="robust", method="adwin") == 1
     found = RetrainFolder(FolderBackend(tmp_path)).read("job")
     assert (found.job, found.detector, found.method, found.time) == ("job", "robust", "adwin", 51 * 60.0)
@@ -127,7 +130,7 @@ def test_a_folder_that_cannot_be_written_is_said_and_stops_nothing(tmp_path):
     (tmp_path / "file").write_text("")
     bench = Bench(detector="robust")
     bench.put("a", range(100))
-    logs = judged_with_drift(bench, retrain=RetrainFolder(FolderBackend(tmp_path / "file" / "x")))
+    logs = judged_with_drift(bench, RetrainFolder(FolderBackend(tmp_path / "file" / "x")))
     assert [line["job"] for line in logs if line["event"] == "retrain_request_failed"] == ["job"]
     assert bench.sample("cycles_total", outcome="success") == 2
     assert np.isfinite(bench.job.judged)

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
-from exporter.observe.metrics import SelfMetrics
 from exporter.pipeline.job import Job
-from exporter.service.runner import Runner, Sinks
+from exporter.pipeline.job_settings import JobSettings
 from exporter.service.state_files import StateFolder
 from tests.pipeline.test_cycle import Bench
+from tests.support.fake import DIGESTS
+from tests.support.runners import runner_of
 
 
 def with_a_lasting_change(detector, last=430):
@@ -41,8 +42,11 @@ def test_the_level_is_adopted_at_the_next_sample_and_the_incident_does_not_come_
 
 def test_what_was_accepted_does_not_count_as_a_severe_incident():
     bench, closed = with_a_lasting_change("robust"), []
-    decide = bench.job.incidents.decide
-    bench.job.incidents.decide = lambda *some: (decision := decide(*some), closed.append(decision.closed_severity))[0]
+    decide = bench.job.learnt.incidents.decide
+    bench.job.learnt.incidents.decide = lambda *some: (
+        decision := decide(*some),
+        closed.append(decision.closed_severity),
+    )[0]
     bench.job.accept(bench.verdicts[-1].keys)
     bench.cycle(430)
     assert np.sum(closed) == 0
@@ -52,15 +56,15 @@ def test_accepting_what_is_not_open_any_more_does_nothing():
     bench = with_a_lasting_change("robust")
     bench.job.accept([(("i", "never seen"),)])
     assert bench.cycle(430).flag.all()
-    assert bench.job.take_accepted(bench.verdicts[-1].keys) is None
+    assert bench.job.learnt.take_accepted(bench.verdicts[-1].keys) is None
 
 
 def test_it_is_counted_and_kept_over_a_restart_before_the_next_cycle(tmp_path):
     bench, folder = with_a_lasting_change("robust"), StateFolder(tmp_path, list)
-    runner = Runner(bench.job, Sinks(bench.page, bench.metrics, bench.telemetry, None, None, lambda: None))
+    runner = runner_of(bench)
     assert runner.accept(bench.verdicts[-1].keys) == 60.0
     assert bench.sample("incidents_accepted_total") == 2
     folder.save(bench.job)
-    bench.job = Job("job", bench.config, "digest", bench.source, SelfMetrics(), None)
+    bench.job = Job(JobSettings("job", bench.config, DIGESTS), bench.source)
     assert folder.restore(bench.job)
     assert not bench.cycle(430).flag.any()

@@ -1,6 +1,7 @@
 """One cycle from samples to page, with the source in memory."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,11 +13,13 @@ from exporter.observe.metrics import SelfMetrics
 from exporter.observe.stages import Telemetry
 from exporter.pipeline.cycle import evaluate
 from exporter.pipeline.job import Job
-from exporter.service.runner import Runner, Sinks, log_flags
+from exporter.pipeline.job_settings import JobSettings
+from exporter.sinks.flag_log import log_flags
 from exporter.sinks.metrics_page import Page
 from exporter.source.errors import Unreachable
 from exporter.source.samples import RangeResult
-from tests.support.fake import FakeSource
+from tests.support.fake import DIGESTS, FakeSource, recorded
+from tests.support.runners import runner_of
 from tests.support.verdicts import key, verdict
 
 STEP = 60.0
@@ -30,7 +33,11 @@ class Bench:
         self.page, self.telemetry = Page(self.metrics), Telemetry(self.metrics, {})
         self.verdicts = []
         self.config = JobConfig.model_validate({"expr": "q", "window": "30m", "detector": "robust"} | settings)
-        self.job = Job("job", self.config, "digest", self.source, self.metrics, None)
+        self.job = Job(
+            JobSettings("job", self.config, DIGESTS),
+            self.source,
+            recorded(self.metrics, self.config),
+        )
 
     def put(self, name, minutes, value=None, **labels):
         rng = np.random.default_rng(abs(hash(name)) % 2**32)
@@ -40,7 +47,7 @@ class Bench:
 
     def cycle(self, minute):
         verdict = None
-        for verdict in evaluate(self.job, minute * STEP, self.telemetry, self.metrics):
+        for verdict in evaluate(self.job, minute * STEP, partial(self.telemetry.stage, "job")):
             self.verdicts.append(verdict)
         if verdict is not None:
             self.page.publish(verdict, self.config.publish)
@@ -182,9 +189,8 @@ def test_the_log_names_the_channels_that_contribute_most():
 def test_one_jobs_defect_stays_its_own():
     bench = Bench()
     bench.put("a", range(100))
-    sinks = Sinks(bench.page, bench.metrics, bench.telemetry, None, None, lambda: None)
-    runner = Runner(bench.job, sinks)
-    bench.job.detector = None
+    runner = runner_of(bench)
+    bench.job.model.detector = None
     with structlog.testing.capture_logs() as logs:
         runner.cycle(50 * STEP)
     assert [(line["event"], line["reason"]) for line in logs] == [("cycle_failed", "internal")]
@@ -196,16 +202,16 @@ def test_raw_counters_become_rates_and_the_user_may_say_no():
     for rate, expected in ((True, "rate(work_total[5m])"), (False, "work_total")):
         source = FakeSource()
         source.types = {"work_total": "counter"}
-        job = Job("j", JobConfig(expr="work_total", rate=rate), "d", source, SelfMetrics(), None)
-        assert job.window.queries == {"value": expected}
+        job = Job(JobSettings("j", JobConfig(expr="work_total", rate=rate), DIGESTS), source)
+        assert job.queries == {"value": expected}
 
 
 def test_the_name_tells_a_counter_where_the_metadata_does_not():
     source = FakeSource()
     source.types = {"odd_total": "gauge"}
     config = JobConfig(channels={"a": "work_total", "b": "odd_total", "c": "level", "d": "sum(work_total)"})
-    job = Job("j", config, "d", source, SelfMetrics(), None)
-    assert list(job.window.queries.values()) == ["rate(work_total[5m])", "odd_total", "level", "sum(work_total)"]
+    job = Job(JobSettings("j", config, DIGESTS), source)
+    assert list(job.queries.values()) == ["rate(work_total[5m])", "odd_total", "level", "sum(work_total)"]
 
 
 def test_what_came_in_during_an_outage_is_judged_as_if_there_had_been_none():

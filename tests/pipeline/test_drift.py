@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from exporter.config.sections.job import DriftConfig
-from exporter.observe.metrics import SelfMetrics
 from exporter.pipeline.drift import HOUR, KEPT, DriftWatch
 from exporter.pipeline.job import Job
+from exporter.pipeline.job_settings import JobSettings
 from exporter.service.state_files import StateFolder
 from tests.pipeline.test_cycle import Bench
+from tests.support.fake import DIGESTS
 
 METHODS = ("adwin", "ddm")
 WEEK = 168
@@ -161,18 +162,18 @@ def test_the_watch_survives_a_restart_of_its_job_and_a_change_of_other_settings(
         bench.cycle(day * 1440 - 10)
     folder = StateFolder(tmp_path, list)
     folder.save(bench.job)
-    fresh = Job("job", bench.config, "digest", bench.source, SelfMetrics(), None)
+    fresh = Job(JobSettings("job", bench.config, DIGESTS), bench.source)
     fresh.watch_drift(DriftConfig())
     assert folder.restore(fresh)
-    np.testing.assert_array_equal(fresh.drift.state()["fed"], bench.job.drift.state()["fed"])
-    watch = fresh.drift
+    np.testing.assert_array_equal(fresh.learnt.drift.state()["fed"], bench.job.learnt.drift.state()["fed"])
+    watch = fresh.learnt.drift
     fresh.watch_drift(DriftConfig(delta=0.002))
-    assert fresh.drift is watch
+    assert fresh.learnt.drift is watch
     fresh.watch_drift(DriftConfig(delta=0.1))
-    assert fresh.drift is not watch
-    unwatched = Job("job", bench.config, "digest", bench.source, SelfMetrics(), None)
+    assert fresh.learnt.drift is not watch
+    unwatched = Job(JobSettings("job", bench.config, DIGESTS), bench.source)
     assert folder.restore(unwatched)
     folder.save(unwatched)
-    newly = Job("job", bench.config, "digest", bench.source, SelfMetrics(), None)
+    newly = Job(JobSettings("job", bench.config, DIGESTS), bench.source)
     newly.watch_drift(DriftConfig())
     assert folder.restore(newly)  # turning it on does not cost what was learnt

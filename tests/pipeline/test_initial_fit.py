@@ -2,18 +2,21 @@
 
 import itertools
 import threading
+from functools import partial
 
 import numpy as np
 import pytest
 import structlog
 
-from exporter.observe.metrics import SelfMetrics
 from exporter.pipeline.cycle import evaluate
 from exporter.pipeline.job import Job
-from exporter.service.runner import Runner, Sinks
+from exporter.pipeline.job_settings import JobSettings
+from exporter.service.runner import Saving
 from exporter.service.state_files import StateFolder
 from exporter.source.errors import Unreachable
 from tests.pipeline.test_cycle import STEP, Bench
+from tests.support.fake import DIGESTS, recorded
+from tests.support.runners import runner_of
 from tests.support.waiting import PATIENCE
 
 END = 600
@@ -44,9 +47,9 @@ def churning(**settings):
 
 
 def pieces_of(monkeypatch, samples):
-    monkeypatch.setattr("exporter.pipeline.window._AT_ONCE", samples)
-    monkeypatch.setattr("exporter.pipeline.window._UNSEEN", 1)
-    monkeypatch.setattr("exporter.pipeline.window._FIRST_COLUMNS", max(samples // 4, 1))
+    monkeypatch.setattr("exporter.source.chunks._AT_ONCE", samples)
+    monkeypatch.setattr("exporter.source.chunks._UNSEEN", 1)
+    monkeypatch.setattr("exporter.source.chunks._FIRST_COLUMNS", max(samples // 4, 1))
 
 
 def same(mine, theirs):
@@ -86,10 +89,10 @@ def test_read_piece_by_piece_the_history_teaches_the_same_to_the_bit(detector, m
 def test_after_the_warm_up_a_job_is_where_a_live_one_would_be(detector):
     live, backfill_progress = churning(detector=detector), churning(detector=detector)
     backfill_progress.cycle(END)
-    live.job.config = live.config.model_copy(update={"history": None})
+    live.job.settings = JobSettings("job", live.config.model_copy(update={"history": None}), DIGESTS)
     first = END - 8 * 60 + 1
-    live.job.begin(first * STEP, first * STEP)
-    live.job.judged, live.job.warming = (first - 1) * STEP, False
+    live.job.start_backfill(first * STEP, first * STEP)
+    live.job.learnt.judged, live.job.learnt.warming = (first - 1) * STEP, False
     for minute in range(first, END + 1):
         live.cycle(minute)
     same_state(backfill_progress.job, live.job)
@@ -127,11 +130,11 @@ def test_a_restart_in_the_middle_of_the_warm_up_goes_on_there(detector, stopped_
     never.cycle(END)
     left = iter(range(stopped_after))
     should_continue = lambda: next(left, None) is not None  # noqa: E731 - one line says it
-    assert not list(evaluate(stopped.job, END * STEP, stopped.telemetry, stopped.metrics, should_continue))
+    assert not list(evaluate(stopped.job, END * STEP, partial(stopped.telemetry.stage, "job"), should_continue))
     assert stopped.job.warming
     folder = StateFolder(tmp_path, list)
     folder.save(stopped.job)
-    stopped.job = Job("job", stopped.config, "digest", stopped.source, SelfMetrics(), None)
+    stopped.job = Job(JobSettings("job", stopped.config, DIGESTS), stopped.source)
     assert folder.restore(stopped.job)
     stopped.source.asked.clear()
     stopped.cycle(END)
@@ -154,7 +157,7 @@ def test_a_source_that_fails_in_the_middle_costs_what_was_not_read_yet(monkeypat
             raise Unreachable("down")
         return answer(expr, start, end, step, max_series)
 
-    failed.job._history_used, failed.job._fitted = True, True
+    failed.job.model._history_used, failed.job.model.fitted = True, True
     failed.source.range = breaks
     with pytest.raises(Unreachable):
         failed.cycle(END)
@@ -170,14 +173,14 @@ def test_a_sample_whose_judging_failed_is_judged_by_the_next_cycle(detector):
     never, failed = churning(detector=detector), churning(detector=detector)
     for bench in (never, failed):
         bench.cycle(500)
-    score, failing = failed.job.detector.score, iter([True])
+    score, failing = failed.job.model.detector.score, iter([True])
 
     def short_of_memory(batch):
         if next(failing, False):
             raise MemoryError
         return score(batch)
 
-    failed.job.detector.score = short_of_memory
+    failed.job.model.detector.score = short_of_memory
     with pytest.raises(MemoryError):
         failed.cycle(501)
     for minute in (501, 502, 503):
@@ -189,13 +192,13 @@ def test_a_sample_whose_judging_failed_is_judged_by_the_next_cycle(detector):
 
 def fits_of(bench):
     """Record how many samples and which last time each fit sees."""
-    seen, fit = [], bench.job.detector.fit
+    seen, fit = [], bench.job.model.detector.fit
 
     def recording(batch):
         seen.append((len(batch.times), batch.times[-1] / STEP))
         return fit(batch)
 
-    bench.job.detector.fit = recording
+    bench.job.model.detector.fit = recording
     return seen
 
 
@@ -241,8 +244,8 @@ def test_too_little_history_is_asked_for_once_and_not_every_minute():
 def test_time_before_the_first_series_began_counts_for_nothing():
     bench = Bench(history="8h", detector="robust")
     bench.put("a", range(END - 60, END + 1), value=1.0)
-    counted, decide = [], bench.job.budget.decide
-    bench.job.budget.decide = lambda keys, *rest: (counted.append(keys), decide(keys, *rest))[1]
+    counted, decide = [], bench.job.learnt.budget.decide
+    bench.job.learnt.budget.decide = lambda keys, *rest: (counted.append(keys), decide(keys, *rest))[1]
     bench.cycle(END)
     assert len(counted) == 61
     assert all(counted)
@@ -266,22 +269,16 @@ def test_memory_is_a_window_and_a_piece_however_long_the_history(monkeypatch):
         bench.source.put("q", {"i": str(name)}, {STEP * m: value for m, value in enumerate(values)})
     sizes = []
     should_continue = lambda: sizes.append(bench.job.window._values.size) or True  # noqa: E731 - one line says it
-    list(evaluate(bench.job, 1440 * STEP, bench.telemetry, bench.metrics, should_continue))
+    list(evaluate(bench.job, 1440 * STEP, partial(bench.telemetry.stage, "job"), should_continue))
     assert len(sizes) > 1000
     assert max(sizes) <= 20 * (30 + 30 // 4 + 16)
 
 
-def started(bench, **sinks):
-    done = threading.Event()
-    runner = Runner(bench.job, Sinks(bench.page, bench.metrics, bench.telemetry, None, None, done.set, **sinks))
-    return runner, done
-
-
 def test_progress_is_shown_and_nothing_looks_judged_before_the_end(monkeypatch):
-    monkeypatch.setattr("exporter.service.runner.SHOWN_EVERY", 0.0)
-    monkeypatch.setattr("exporter.service.runner.LOGGED_EVERY", 0.0)
+    monkeypatch.setattr("exporter.service.runner.SHOW_INTERVAL", 0.0)
+    monkeypatch.setattr("exporter.service.runner.LOG_INTERVAL", 0.0)
     bench, seen = churning(), []
-    runner, _ = started(bench)
+    runner = runner_of(bench)
     show = runner._show_warm_up
 
     def showing(now):
@@ -309,7 +306,8 @@ def test_progress_is_shown_and_nothing_looks_judged_before_the_end(monkeypatch):
 
 def test_a_stop_ends_a_warm_up_at_once_and_saves_what_was_learnt(tmp_path):
     bench = churning()
-    score, begun, stopped, seen = bench.job.detector.score, threading.Event(), threading.Event(), itertools.count()
+    score, begun = bench.job.model.detector.score, threading.Event()
+    stopped, seen = threading.Event(), itertools.count()
 
     def slow(batch):
         if next(seen) == 20:
@@ -317,9 +315,8 @@ def test_a_stop_ends_a_warm_up_at_once_and_saves_what_was_learnt(tmp_path):
             stopped.wait(PATIENCE)
         return score(batch)
 
-    bench.job.detector.score = slow
-    runner, _ = started(bench)
-    runner._sinks.state = StateFolder(tmp_path, list)
+    bench.job.model.detector.score = slow
+    runner = runner_of(bench, Saving(StateFolder(tmp_path, list)))
     thread = threading.Thread(target=runner.cycle, args=(END * STEP,))
     thread.start()
     assert begun.wait(PATIENCE)
@@ -329,7 +326,7 @@ def test_a_stop_ends_a_warm_up_at_once_and_saves_what_was_learnt(tmp_path):
     assert not thread.is_alive()
     runner.save()
     assert bench.job.warming
-    fresh = Job("job", bench.config, "digest", bench.source, SelfMetrics(), None)
+    fresh = Job(JobSettings("job", bench.config, DIGESTS), bench.source)
     assert StateFolder(tmp_path, list).restore(fresh)
     assert fresh.warming
     assert fresh.judged == bench.job.judged < END * STEP
@@ -339,16 +336,20 @@ def test_another_job_is_judged_while_one_warms_up():
     slow, other = churning(), Bench(detector="robust")
     other.put("a", range(100))
     other.page, other.metrics, other.telemetry = slow.page, slow.metrics, slow.telemetry
-    other.job = Job("other", other.config, "digest", other.source, slow.metrics, None)
-    score, begun, judged_other = slow.job.detector.score, threading.Event(), threading.Event()
+    other.job = Job(
+        JobSettings("other", other.config, DIGESTS),
+        other.source,
+        recorded(slow.metrics, other.config, "other"),
+    )
+    score, begun, judged_other = slow.job.model.detector.score, threading.Event(), threading.Event()
 
     def slowly(batch):
         begun.set()
         judged_other.wait(PATIENCE)
         return score(batch)
 
-    slow.job.detector.score = slowly
-    warming, judged = started(slow)[0], started(other)[0]
+    slow.job.model.detector.score = slowly
+    warming, judged = runner_of(slow), runner_of(other)
     thread = threading.Thread(target=warming.cycle, args=(END * STEP,))
     thread.start()
     assert begun.wait(PATIENCE)
@@ -366,9 +367,8 @@ def test_another_job_is_judged_while_one_warms_up():
 def test_the_state_is_saved_while_the_warm_up_goes_on(tmp_path):
     """Row 24: after a kill the warm-up goes on near where it was."""
     bench = churning()
-    runner, _ = started(bench, save_every=0.0)
     folder, saved = StateFolder(tmp_path, list), []
-    runner._sinks.state = folder
+    runner = runner_of(bench, Saving(folder, 0.0))
     save = folder.save
     folder.save = lambda job: (saved.append(job.judged), save(job))
     runner.cycle(END * STEP)
@@ -380,14 +380,17 @@ def test_the_state_is_saved_while_the_warm_up_goes_on(tmp_path):
 def test_of_a_long_window_the_newest_samples_are_judged_whenever_in_the_minute_the_start_is(second):
     bench, seen = Bench(window="250h", detector="robust"), []
     bench.put("a", range(14_900, 15_010), value=1.0)
-    decide = bench.job.incidents.decide
-    bench.job.incidents.decide = lambda keys, score, now, *rest: (seen.append(now), decide(keys, score, now, *rest))[1]
+    decide = bench.job.learnt.incidents.decide
+    bench.job.learnt.incidents.decide = lambda keys, score, now, *rest: (
+        seen.append(now),
+        decide(keys, score, now, *rest),
+    )[1]
     bench.cycle(15_000 + second / 60)
     assert [now / STEP for now in seen] == [14_997, 14_998, 14_999, 15_000]
 
 
 def test_a_warm_up_counts_no_cycles_as_skipped():
     bench = churning()
-    runner, _ = started(bench)
+    runner = runner_of(bench)
     assert runner.cycle(END * STEP) is True
     assert runner.cycle((END + 1) * STEP) is False

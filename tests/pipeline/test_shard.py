@@ -72,7 +72,7 @@ def test_windows_of_all_replicas_hold_every_entity_once_and_keep_no_memory_of_th
     names = [f"e{n}" for n in range(30)]
     for name in names:
         source.put("q", {"i": name}, {60.0 * m: 1.0 for m in range(100)})
-    windows = [Window({"value": "q"}, 60.0, 10, owns=Shard(index, 3).owns) for index in range(3)]
+    windows = [Window(("value",), 60.0, 10, owns=Shard(index, 3).owns) for index in range(3)]
     for minute in (20, 21, 22):
         for w in windows:
             batch, intakes = extend(w, source, minute * 60.0)
@@ -89,7 +89,7 @@ def test_windows_of_all_replicas_hold_every_entity_once_and_keep_no_memory_of_th
 def test_entities_of_others_that_are_gone_leave_nothing_behind():
     source = FakeSource()
     source.put("q", {"i": "ours"}, {60.0 * m: 1.0 for m in range(100)})
-    w = Window({"value": "q"}, 60.0, 10, owns=lambda key: key == (("i", "ours"),))
+    w = Window(("value",), 60.0, 10, owns=lambda key: key == (("i", "ours"),))
     for minute in range(20, 60):
         source.series["q"] = {label: s for label, s in source.series["q"].items() if "ours" in label}
         for n in range(100):

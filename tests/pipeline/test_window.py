@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.pipeline.window import Window
+from exporter.source.chunks import fetch
 from exporter.source.errors import Unreachable
 from tests.support.fake import FakeSource
 from tests.support.windows import extend
@@ -14,7 +15,7 @@ STEP = 60.0
 
 
 def window(**options) -> Window:
-    return Window({"value": "q"}, STEP, options.pop("samples", 10), **options)
+    return Window(("value",), STEP, options.pop("samples", 10), **options)
 
 
 def put(source, name, minutes, expr="q", **labels):
@@ -37,7 +38,7 @@ def test_the_first_fill_reads_the_window_and_then_only_what_is_new():
 def test_of_a_longer_first_fill_no_more_than_a_window_is_kept():
     source, w = FakeSource(), window()
     put(source, "a", range(1000))
-    windows = [b for piece in w.read(source, 11 * STEP, 900 * STEP) for b in w.take(piece)]
+    windows = [b for chunk in fetch(source, {"value": "q"}, STEP, 11 * STEP, 900 * STEP) for b in w.append(chunk)]
     assert [len(b.times) for b in windows] == [*range(1, 10), *[10] * 881]
     assert source.asked[0][1:] == (11 * STEP, 20 * STEP)
     assert source.asked[-1][2] == 900 * STEP
@@ -92,8 +93,8 @@ def test_channels_are_joined_on_the_entity_labels():
     source = FakeSource()
     source.put("x", {"__name__": "m", "svc": "a", "le": "1"}, {60.0 * n: 1.0 for n in range(20)})
     source.put("y", {"svc": "a", "pod": "p"}, {60.0 * n: 2.0 for n in range(20)})
-    w = Window({"one": "x", "two": "y"}, STEP, 5, entity=["svc"])
-    batch, _ = extend(w, source, 600.0)
+    w = Window(("one", "two"), STEP, 5, entity=["svc"])
+    batch, _ = extend(w, source, 600.0, queries={"one": "x", "two": "y"})
     assert batch.keys == ((("svc", "a"),),)
     np.testing.assert_array_equal(batch.values[0, :, -1], [1.0, 2.0])
 
@@ -154,8 +155,8 @@ def test_memory_does_not_grow_with_entities_that_are_gone():
 
 
 def test_a_large_first_fill_comes_in_pieces_and_equals_one_read(monkeypatch):
-    monkeypatch.setattr("exporter.pipeline.window._AT_ONCE", 21)
-    monkeypatch.setattr("exporter.pipeline.window._UNSEEN", 1)
+    monkeypatch.setattr("exporter.source.chunks._AT_ONCE", 21)
+    monkeypatch.setattr("exporter.source.chunks._UNSEEN", 1)
     source, w = FakeSource(), window(samples=40)
     for name in "abc":
         put(source, name, [m for m in range(100) if (m + ord(name)) % 5])
@@ -169,8 +170,8 @@ def test_a_large_first_fill_comes_in_pieces_and_equals_one_read(monkeypatch):
 
 
 def test_a_fill_that_breaks_off_goes_on_where_it_was(monkeypatch):
-    monkeypatch.setattr("exporter.pipeline.window._AT_ONCE", 10)
-    monkeypatch.setattr("exporter.pipeline.window._UNSEEN", 1)
+    monkeypatch.setattr("exporter.source.chunks._AT_ONCE", 10)
+    monkeypatch.setattr("exporter.source.chunks._UNSEEN", 1)
     source, w = FakeSource(), window(samples=40)
     put(source, "a", range(100))
     answer = source.range

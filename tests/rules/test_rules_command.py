@@ -266,7 +266,7 @@ def test_a_secret_that_is_not_there_is_said_and_no_secret_is_ever_written(tmp_pa
         ("{receivers: {chat: {slack: {channel: a, webhook: {file: hook}}}}}", "{}",
          "Alertmanager reads this secret itself"),
         ("{receivers: {chat: {slack: {channel: a, webhook: 'https://hunter2'}}}}", "{}", "never the secret itself"),
-        ("{receivers: {'a b': {webhook: {url: 'http://x'}}}}", "{}", "is no name of a receiver"),
+        ("{receivers: {'a b': {webhook: {url: 'http://x'}}}}", "{}", "is not a name of a receiver"),
         ("{receivers: {nobody: {webhook: {url: 'http://x'}}}}", "{}", "and not 'nobody'"),
         ("{receivers: {chat: {webhook: {url: 'http://x'}, group_interval: 1m}}}", "{}",
          "lets through more than 3 messages in 10m: at least 10m"),

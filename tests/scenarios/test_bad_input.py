@@ -4,6 +4,7 @@ import csv
 import json
 import math
 from datetime import datetime
+from functools import partial
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -21,10 +22,12 @@ from exporter.observe.metrics import SelfMetrics
 from exporter.observe.stages import Telemetry
 from exporter.pipeline.cycle import evaluate
 from exporter.pipeline.job import Job
+from exporter.pipeline.job_settings import JobSettings
 from exporter.sinks.metrics_page import Page
 from exporter.source.decode import Limits, decode
 from exporter.source.samples import merge
 from tests.support.cycles import SMALL, STEP, Recorded, judged
+from tests.support.fake import recorded
 from tests.support.stub import matrix
 
 EVERY = pytest.mark.parametrize("detector", sorted(DETECTORS))
@@ -89,11 +92,16 @@ class Exporter:
         self.telemetry, self.page = Telemetry(self.metrics, {}), Page(self.metrics)
         asked = {"expr": "q", "history": "3h", "detector": SMALL.get(detector, detector)} | settings
         self.config = JobConfig.model_validate(asked)
-        self.job = Job("job", self.config, "", source, self.metrics, store)
+        self.job = Job(
+            JobSettings("job", self.config),
+            source,
+            recorded(self.metrics, self.config),
+            store,
+        )
 
     def cycle(self, minute):
         """Return the last verdict of the cycle at `minute`, after it was published."""
-        *_, verdict = evaluate(self.job, minute * STEP, self.telemetry, self.metrics)
+        *_, verdict = evaluate(self.job, minute * STEP, partial(self.telemetry.stage, "job"))
         self.page.publish(verdict, self.config.publish)
         self.page.render()
         return verdict

@@ -7,12 +7,16 @@ import pytest
 import structlog
 
 from detectors import DETECTORS
+from exporter.config.digest import JobDigests
 from exporter.observe.metrics import SelfMetrics
 from exporter.pipeline.job import Job
-from exporter.service.runner import Runner, Sinks
+from exporter.pipeline.job_settings import JobSettings
+from exporter.service.runner import Saving
 from exporter.service.state_files import StateFolder
 from exporter.sinks.metrics_page import Page
 from tests.pipeline.test_cycle import Bench
+from tests.support.fake import DIGESTS
+from tests.support.runners import runner_of
 
 COMPARED = ("score", "flag", "severity", "alert", "since", "expected", "upper")
 
@@ -32,7 +36,7 @@ def restarted(before, folder):
     """Return a bench with the same samples whose job is the restored one."""
     after = Bench.__new__(Bench)
     after.__dict__ |= before.__dict__ | {"verdicts": []}
-    after.job = Job("job", before.config, "digest", before.source, SelfMetrics(), None)
+    after.job = Job(JobSettings("job", before.config, DIGESTS), before.source)
     assert folder.restore(after.job)
     return after
 
@@ -68,7 +72,7 @@ def test_a_job_without_a_file_or_with_another_configuration_starts_anew(tmp_path
     assert not folder.restore(b.job)
     b.cycle(200)
     folder.save(b.job)
-    other = Job("job", b.config, "other digest", b.source, SelfMetrics(), None)
+    other = Job(JobSettings("job", b.config, JobDigests("other", "")), b.source)
     with structlog.testing.capture_logs() as logs:
         assert not folder.restore(other)
     assert "another configuration" in logs[0]["error"]
@@ -84,12 +88,12 @@ def test_a_damaged_or_unsigned_file_is_refused_whatever_byte_it_is(tmp_path):
     rng = np.random.default_rng(0)
     for at in [*range(0, 1200, 7), *rng.integers(0, len(good), 150).tolist()]:
         file.write_bytes(good[:at] + bytes([good[at] ^ 0x55]) + good[at + 1 :])
-        assert not folder.restore(Job("job", b.config, "digest", b.source, SelfMetrics(), None)), at
+        assert not folder.restore(Job(JobSettings("job", b.config, DIGESTS), b.source)), at
     file.write_bytes(good[: len(good) // 2])
-    assert not folder.restore(Job("job", b.config, "digest", b.source, SelfMetrics(), None))
+    assert not folder.restore(Job(JobSettings("job", b.config, DIGESTS), b.source))
     file.write_bytes(good)
     assert not StateFolder(tmp_path, lambda: [b"key"]).restore(b.job)
-    assert folder.restore(Job("job", b.config, "digest", b.source, SelfMetrics(), None))
+    assert folder.restore(Job(JobSettings("job", b.config, DIGESTS), b.source))
 
 
 def test_a_signed_file_is_read_by_its_key_only(tmp_path):
@@ -97,7 +101,7 @@ def test_a_signed_file_is_read_by_its_key_only(tmp_path):
     b = bench()
     b.cycle(200)
     StateFolder(tmp_path, lambda: [b"new", b"old"]).save(b.job)
-    fresh = Job("job", b.config, "digest", b.source, SelfMetrics(), None)
+    fresh = Job(JobSettings("job", b.config, DIGESTS), b.source)
     assert not StateFolder(tmp_path, lambda: [b"stolen"]).restore(fresh)
     assert StateFolder(tmp_path, lambda: [b"newer", b"new"]).restore(fresh)
 
@@ -113,10 +117,6 @@ def test_a_folder_that_cannot_be_written_is_said_and_stops_nothing(tmp_path):
     json.dumps(logs[0])
 
 
-def runner_of(b, folder, **sinks):
-    return Runner(b.job, Sinks(b.page, b.metrics, b.telemetry, None, folder, lambda: None, **sinks))
-
-
 @pytest.mark.parametrize("channels", [1, 2])
 def test_after_a_restart_the_page_shows_the_newest_verdict_at_once(channels, tmp_path, monkeypatch):
     """Rows 41 and 45: nobody waits for the next minute, and an alert does not vanish meanwhile."""
@@ -126,8 +126,8 @@ def test_after_a_restart_the_page_shows_the_newest_verdict_at_once(channels, tmp
     if channels == 2:
         queries = {"a": "q", "b": "q"}
         b.config = b.config.model_copy(update={"expr": None, "channels": queries})
-        b.job = Job("job", b.config, "digest", b.source, SelfMetrics(), None)
-    runner = runner_of(b, folder)
+        b.job = Job(JobSettings("job", b.config, DIGESTS), b.source)
+    runner = runner_of(b, Saving(folder))
     runner.cycle(now[0])
     runner.save()
     b.page.render()
@@ -137,7 +137,7 @@ def test_after_a_restart_the_page_shows_the_newest_verdict_at_once(channels, tmp
     for later, shown in ((40.0, own), (400.0, [])):  # within max_age, and beyond
         after = restarted(b, folder)
         after.page, now[0] = Page(SelfMetrics()), 531 * 60.0 + later
-        again = runner_of(after, folder)
+        again = runner_of(after, Saving(folder))
         again._clock.start = lambda: None
         again.start()
         after.page.render()

@@ -1,56 +1,69 @@
 """Cycles begin at whole steps, never overlap, and what was missed is counted."""
 
 import threading
-import time
+from types import SimpleNamespace
 
 from exporter.observe.metrics import SelfMetrics
+from exporter.service import ticker
 from exporter.service.ticker import Ticker
 
 
-def ran(step, run, seconds):
-    metrics, times = SelfMetrics(), []
+class Clock:
+    """The wall clock and the waiting of a ticker: time passes only while it waits or runs."""
+
+    def __init__(self, now, end):
+        self.now, self.end = now, end
+
+    def wait(self, seconds):
+        self.now += seconds
+        return self.now >= self.end
+
+
+def ran(monkeypatch, step, took, seconds):
+    """Run a ticker from a moment after a whole step, each run taking `took` seconds; return its times."""
+    clock, metrics, times, running = Clock(1000.0625, 1000.0625 + seconds), SelfMetrics(), [], threading.Lock()
+    monkeypatch.setattr(ticker, "time", SimpleNamespace(time=lambda: clock.now))
 
     def record(now):
+        assert running.acquire(blocking=False), "two cycles of a job at once"
         times.append(now)
-        run()
+        clock.now += took
+        running.release()
 
-    clock = Ticker("job", step, record, metrics)
-    clock.start()
-    time.sleep(seconds)
-    clock.stop()
-    assert clock.join(5)
+    under_test = Ticker("job", step, record, metrics)
+    under_test._stopping = clock
+    under_test.start()
+    assert under_test.join(60)
     return times, metrics.registry.get_sample_value(
         "anomaly_exporter_cycles_total", {"query": "job", "outcome": "skipped"}
     )
 
 
-def test_the_first_cycle_runs_at_once_and_the_others_at_whole_steps():
-    times, skipped = ran(0.25, lambda: None, 1.2)
-    assert 4 <= len(times) <= 7
-    assert all(t % 0.25 < 0.2 for t in times[1:])
-    assert len({int(t // 0.25) for t in times[1:]}) == len(times) - 1
+def test_the_first_cycle_runs_at_once_and_the_others_at_whole_steps(monkeypatch):
+    times, skipped = ran(monkeypatch, 0.25, 0.0, 1.25)
+    assert times == [1000.0625, 1000.25, 1000.5, 1000.75, 1001.0, 1001.25]
     assert not skipped
 
 
-def test_a_cycle_longer_than_the_step_is_not_overtaken_and_the_missed_ones_are_counted():  # row 42
-    running = threading.Lock()
-
-    def slow():
-        assert running.acquire(blocking=False), "two cycles of a job at once"
-        time.sleep(0.35)
-        running.release()
-
-    times, skipped = ran(0.1, slow, 1.3)
-    assert 2 <= len(times) <= 5
-    assert skipped >= 2 * (len(times) - 1)
+def test_a_cycle_longer_than_the_step_is_not_overtaken_and_the_missed_ones_are_counted(monkeypatch):  # row 42
+    times, skipped = ran(monkeypatch, 0.125, 0.4375, 1.3)
+    assert times == [1000.0625, 1000.625, 1001.125]
+    assert skipped == 4 + 3 + 3
 
 
 def test_stop_lets_the_cycle_under_way_finish():
-    done = []
+    begun, go, done = threading.Event(), threading.Event(), []
 
-    def slow():
-        time.sleep(0.3)
-        done.append(True)
+    def slow(now):
+        begun.set()
+        assert go.wait(60)
+        done.append(now)
 
-    times, _ = ran(60, slow, 0.1)
-    assert len(times) == len(done) == 1
+    under_test = Ticker("job", 60, slow, SelfMetrics())
+    under_test.start()
+    assert begun.wait(60)
+    under_test.stop()
+    assert not under_test.join(0)
+    go.set()
+    assert under_test.join(60)
+    assert len(done) == 1

@@ -42,7 +42,9 @@ class Desk:
         return Config.model_validate(everything)
 
     def open(self, config: Config) -> Notifier:
-        notifier = Notifier(config, self.metrics, lambda: "http://me:9877")
+        notifier = Notifier(self.metrics, lambda: "http://me:9877")
+        notifier.prepare(config).commit()
+        notifier.start()
         self.stack.callback(notifier.close, 5.0)
         return notifier
 

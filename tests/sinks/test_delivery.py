@@ -24,8 +24,8 @@ def judged(alert, score=None, flag=None, at=0.0, keys=(A, B), job="cpu", **more)
 
 def told(ledger):
     """Tell all there is, return it as (job, instance) opened, over, and the number that passed."""
-    news = ledger.news()
-    ledger.told(news)
+    news = ledger.pending()
+    ledger.mark_sent(news)
     opened = [each.labels["instance"] for some in news.opened.values() for each in some]
     over = [(each.labels["instance"], each.ending) for some in news.over.values() for each in some]
     return opened, over, sum(news.passed.values())
@@ -88,9 +88,9 @@ def test_what_was_over_before_it_could_be_told_is_counted():
     ledger = DeliveryState()
     ledger.take(judged([True, True]), "alert")
     assert ledger.take(judged([False, False], [0.1, 0.1], at=1), "alert") == 2
-    assert ledger.pending() == 2
+    assert ledger.pending_count() == 2
     assert told(ledger) == ([], [], 2)
-    assert ledger.pending() == 0
+    assert ledger.pending_count() == 0
 
 
 def test_a_job_may_have_every_flag_told():
@@ -169,4 +169,4 @@ def test_whatever_happens_openings_and_ends_alternate(steps, label):
             for name in opened:
                 assert not is_open[name]
                 is_open[name] = True
-            assert ledger.pending() == 0
+            assert ledger.pending_count() == 0

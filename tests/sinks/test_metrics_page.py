@@ -2,6 +2,7 @@
 
 import gzip
 import threading
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,14 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from detectors.types import Key
+from exporter.config.sections.job import JobConfig
 from exporter.exposition import MAX_LABEL_BYTES
+from exporter.families import FAMILIES
 from exporter.observe.metrics import STATES, SelfMetrics
 from exporter.sinks import metrics_page as page_module
-from exporter.sinks.metrics_page import FAMILIES, Page, Snapshot
+from exporter.sinks.job_gauges import JobGauges
+from exporter.sinks.metrics_page import Page, Snapshot
+from exporter.sinks.registry import Sinks
 from tests.support.verdicts import key, verdict
 
 ALL_FIELDS = ("value", "expected", "lower", "upper", "severity", "alert", "contribution", "flapping")
@@ -23,6 +28,16 @@ A, B = key(instance="a", job="node"), key(instance="b", job="node")
 @pytest.fixture
 def metrics() -> SelfMetrics:
     return SelfMetrics()
+
+
+def publishing(fields: Collection[str]) -> JobConfig:
+    return JobConfig(expr="up", publish=frozenset(fields))
+
+
+@pytest.fixture
+def sinks(page: Page, metrics: SelfMetrics) -> Sinks:
+    """The page, and the gauges that follow from the same verdicts."""
+    return Sinks(metrics, {"job_gauges": JobGauges(metrics), "metrics_page": page})
 
 
 @pytest.fixture
@@ -195,17 +210,17 @@ def test_label_texts_are_made_once_per_entity(page: Page, monkeypatch: pytest.Mo
     assert 'detector="isolation_forest"' in judged(page)
 
 
-def test_all_states_are_shown_zero_included(page: Page, metrics: SelfMetrics) -> None:
-    page.publish(verdict((A, B), states={"ready": 1, "warming": 1}, flag=[True, False]), ())
+def test_all_states_are_shown_zero_included(page: Page, sinks: Sinks, metrics: SelfMetrics) -> None:
+    sinks.show(verdict((A, B), states={"ready": 1, "warming": 1}, flag=[True, False]), publishing(()))
     states = {state: own(metrics, "series", query="cpu", detector="robust", state=state) for state in STATES}
     assert states == {"ready": 1, "warming": 1, "stale": 0, "error": 0}
     assert own(metrics, "flagged_ratio", query="cpu", detector="robust") == 0.5
 
 
 def test_a_job_without_entities_has_no_flagged_ratio_rather_than_a_healthy_one(
-    page: Page, metrics: SelfMetrics
+    page: Page, sinks: Sinks, metrics: SelfMetrics
 ) -> None:
-    page.publish(verdict(()), ALL_FIELDS)
+    sinks.show(verdict(()), publishing(ALL_FIELDS))
     ratio = own(metrics, "flagged_ratio", query="cpu", detector="robust")
     assert ratio is not None
     assert np.isnan(ratio)
@@ -213,37 +228,39 @@ def test_a_job_without_entities_has_no_flagged_ratio_rather_than_a_healthy_one(
 
 
 def test_band_coverage_is_the_share_of_samples_in_their_band_and_unknown_without_one(
-    page: Page, metrics: SelfMetrics
+    page: Page, sinks: Sinks, metrics: SelfMetrics
 ) -> None:
     nan, keys = float("nan"), (A, B, key(instance="c"), key(instance="d"))
     values, lower = [[1.0], [9.0], [nan], [2.0]], [[0.0], [0.0], [0.0], [-np.inf]]
-    page.publish(verdict(keys, values=values, lower=lower, upper=[[3.0]] * 4), ())
+    sinks.show(verdict(keys, values=values, lower=lower, upper=[[3.0]] * 4), publishing(()))
     assert own(metrics, "band_coverage_ratio", query="cpu", detector="robust") == pytest.approx(2 / 3)
-    page.publish(verdict(keys, lower=[[nan]] * 4), ())
+    sinks.show(verdict(keys, lower=[[nan]] * 4), publishing(()))
     assert np.isnan(own(metrics, "band_coverage_ratio", query="cpu", detector="robust") or 0)
-    page.withdraw("cpu")
+    sinks.withdraw("cpu")
     assert own(metrics, "band_coverage_ratio", query="cpu", detector="robust") is None
 
 
-def test_a_withdrawn_job_loses_its_series_and_nothing_of_it_looks_healthy(page: Page, metrics: SelfMetrics) -> None:
-    page.publish(verdict((A, B), job="gone"), ALL_FIELDS)
-    page.publish(verdict((A,), job="stays"), ())
-    page.withdraw("gone")
-    page.withdraw("gone")
-    page.withdraw("never there")
+def test_a_withdrawn_job_loses_its_series_and_nothing_of_it_looks_healthy(
+    page: Page, sinks: Sinks, metrics: SelfMetrics
+) -> None:
+    sinks.show(verdict((A, B), job="gone"), publishing(ALL_FIELDS))
+    sinks.show(verdict((A,), job="stays"), publishing(()))
+    sinks.withdraw("gone")
+    sinks.withdraw("gone")
+    sinks.withdraw("never there")
     text = judged(page)
     assert 'query="gone"' not in text
     assert 'query="stays"' in text
     states = {state: own(metrics, "series", query="gone", detector="robust", state=state) for state in STATES}
     assert states == {"ready": 0, "warming": 0, "stale": 2, "error": 0}
     assert own(metrics, "flagged_ratio", query="gone", detector="robust") is None
-    page.publish(verdict((A, B), job="gone"), ())
+    sinks.show(verdict((A, B), job="gone"), publishing(()))
     assert own(metrics, "series", query="gone", detector="robust", state="ready") == 2
 
 
-def test_another_detector_leaves_nothing_of_the_one_before(page: Page, metrics: SelfMetrics) -> None:
-    page.publish(verdict((A,)), ())
-    page.publish(verdict((A,), detector="isolation_forest"), ())
+def test_another_detector_leaves_nothing_of_the_one_before(page: Page, sinks: Sinks, metrics: SelfMetrics) -> None:
+    sinks.show(verdict((A,)), publishing(()))
+    sinks.show(verdict((A,), detector="isolation_forest"), publishing(()))
     assert b'detector="robust"' not in generate_latest(metrics.registry)
     assert 'detector="robust"' not in judged(page)
 
@@ -272,7 +289,7 @@ def test_no_created_series_double_the_page(metrics: SelfMetrics) -> None:
 def test_a_page_is_there_before_the_first_verdict(page: Page) -> None:
     assert page.current.generation == 0
     assert b"anomaly_exporter_build_info{" in page.current.body
-    assert set(FAMILIES).isdisjoint(name for name, _ in samples(page))
+    assert {family.metric for family in FAMILIES}.isdisjoint(name for name, _ in samples(page))
 
 
 def test_what_is_published_shows_only_after_rendering(page: Page) -> None:

@@ -16,8 +16,8 @@ def text(*verdicts, now=NOW, told=False):
     for each in verdicts:
         ledger.take(each, "alert")
     if told:
-        ledger.told(ledger.news())
-    return compose(ledger.news(), "http://me", now)
+        ledger.mark_sent(ledger.pending())
+    return compose(ledger.pending(), "http://me", now)
 
 
 def test_one_incident_says_what_where_how_much_and_since_when():

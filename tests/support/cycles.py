@@ -12,8 +12,8 @@ from detectors import Flags, Floats
 from exporter.backtest.history import VerdictHistory
 from exporter.backtest.replay import Columns, replay
 from exporter.config.sections.job import JobConfig
-from exporter.observe.metrics import SelfMetrics
 from exporter.pipeline.job import Job
+from exporter.pipeline.job_settings import JobSettings
 from exporter.pipeline.verdict import Verdict
 from exporter.source.samples import RangeResult
 
@@ -54,7 +54,7 @@ def cycles(
     channels = {f"c{at}": f"c{at}" for at in range(values.shape[1])}
     history = {"history": lead * step} if lead > HOUR else {}
     config = JobConfig.model_validate({"channels": channels, "step": step} | history | settings)
-    job = Job("job", config, "", Recorded(series, values, start, step), SelfMetrics(), None)
+    job = Job(JobSettings("job", config), Recorded(series, values, start, step))
     first = round(start / step)
     yield from replay(job, first + lead - 1, first + values.shape[2] - 1, lambda _: None)
 

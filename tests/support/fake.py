@@ -5,9 +5,19 @@ import math
 
 import numpy as np
 
+from exporter.config.digest import JobDigests
+from exporter.config.sections.job import JobConfig
+from exporter.observe.job_metrics import RecordedJobMetrics
+from exporter.observe.metrics import SelfMetrics
 from exporter.source.samples import RangeResult
 
+DIGESTS = JobDigests("learning", "deciding")
 Samples = dict[float, float]
+
+
+def recorded(metrics: SelfMetrics, config: JobConfig, job: str = "job") -> RecordedJobMetrics:
+    """Return the metrics of a job on a page."""
+    return RecordedJobMetrics(metrics, job, config.detector_name)
 
 
 class FakeSource:

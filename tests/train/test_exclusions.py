@@ -13,13 +13,14 @@ from exporter.config.sections.root import Config
 from exporter.config.sections.train import TrainConfig
 from exporter.labelled_incidents import Incident
 from exporter.pipeline.shard import Shard
-from exporter.pipeline.window import Chunk, FetchStats
+from exporter.pipeline.window import Window
+from exporter.source.chunks import Chunk, FetchStats
 from exporter.source.prometheus import Prometheus
 from exporter.source.samples import RangeResult
 from exporter.train.errors import TrainError
 from exporter.train.holdout import PROBES, HoldoutReplay, split
 from exporter.train.stages import Training
-from exporter.train.training_job import EditedWindow, Exclusions, unedited
+from exporter.train.training_job import Exclusions, unedited
 from tests.train.conftest import STEP as STEP_OF_THE_PAST
 
 STEP = 60.0
@@ -33,9 +34,9 @@ def test_what_is_left_out_is_a_gap_of_an_entity_that_stays():
     labels = [json.dumps({"i": name}).encode() for name in "ab"]
     piece = Chunk(STEP, 20, ((labels, np.ones((2, 20))),), FetchStats())
     left_out = Exclusions([incident(5, 15, "a"), incident(90, 95, "b")])
-    window = EditedWindow(left_out, {"value": "q"}, STEP, 4)  # the incident is longer than the window
+    window = Window(("value",), STEP, 4, edit=left_out)  # the incident is longer than the window
     newest = []
-    for batch in window.take(piece):
+    for batch in window.append(piece):
         assert [dict(key)["i"] for key in batch.keys] == ["a", "b"]
         newest.append(batch.values[:, 0, -1].copy())
     gaps = np.isnan(newest)
@@ -49,9 +50,7 @@ def test_the_fingerprint_tells_what_was_learnt_from():
 
     def fingerprint(values, known=()):
         left_out = Exclusions(known)
-        for _ in EditedWindow(left_out, {"value": "q"}, STEP, 4).take(
-            Chunk(STEP, 5, ((labels, values),), FetchStats())
-        ):
+        for _ in Window(("value",), STEP, 4, edit=left_out).append(Chunk(STEP, 5, ((labels, values),), FetchStats())):
             pass
         return left_out.fingerprint
 
@@ -119,7 +118,7 @@ asked: list[int] = []
 def test_however_long_the_window_is_it_is_read_in_pieces_of_bounded_size(tmp_path, monkeypatch):
     """And of what is read a model is fitted on a bounded part, as at any start of the exporter."""
     monkeypatch.setattr("exporter.train.stages.Prometheus", Endless)
-    monkeypatch.setattr("exporter.pipeline.window._AT_ONCE", 30_000)
+    monkeypatch.setattr("exporter.source.chunks._AT_ONCE", 30_000)
     job = {"expr": "q", "step": "10m", "window": "2h", "rate": False, "detector": "robust"}
     config = Config.model_validate({"models": {"path": tmp_path}, "jobs": {"j": job}})
     asked.clear()

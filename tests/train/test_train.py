@@ -10,8 +10,8 @@ from exporter.config.sections.root import Config
 from exporter.config.sections.train import Endpoint
 from exporter.models import StoreError
 from exporter.models.retrain_requests import RetrainFolder, RetrainRequest
-from exporter.observe.metrics import SelfMetrics
 from exporter.pipeline.job import Job
+from exporter.pipeline.job_settings import JobSettings
 from exporter.train.exclusions import read_silences
 from tests.support.waiting import PATIENCE
 from tests.train.conftest import GARBAGE, LASTS, OUTAGES, STEP, TOLD
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.servers
 
 def _job(trainer, name="load", store=True):
     config = Config.model_validate(trainer.config)
-    return Job(name, config.jobs[name], "", None, SelfMetrics(), trainer.store if store else None)
+    return Job(JobSettings(name, config.jobs[name]), None, store=trainer.store if store else None)
 
 
 def test_what_is_learnt_is_judged_by_what_was_held_back_and_put_in_service(trainer, past):
@@ -40,8 +40,8 @@ def test_what_is_learnt_is_judged_by_what_was_held_back_and_put_in_service(train
     assert 0.2 * (past.end - past.begin) <= holdout
     assert past.at(OUTAGES[2][0]) > stored.manifest.trained_to, "the incidents it is judged by are held back"
     job = _job(train)
-    assert job.load_model()
-    assert job.model_version == stored.version
+    assert job.model.load()
+    assert job.model.version == stored.version
     assert train.store.recorded("load")["outcome"] == "promoted"
 
 

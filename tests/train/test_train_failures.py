@@ -7,18 +7,17 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 import structlog
 import typer
 import yaml
 
 from exporter.cli.train import train
-from exporter.pipeline.window import Chunk, FetchStats
 from exporter.train.command import _print
 from exporter.train.errors import TrainError
 from exporter.train.result import TrainOutcome, exit_code
-from exporter.train.training_job import EditedWindow, unedited
+from exporter.train.training_job import WholeAnswers
+from tests.support.fake import FakeSource
 from tests.support.proxy import Fault, proxied
 from tests.support.stub import Reply, serve
 
@@ -73,10 +72,10 @@ def test_a_source_that_trickles_or_hangs_fails_the_training_within_its_deadline(
 
 def test_half_an_answer_is_not_learnt_from():
     """Row 6."""
-    piece = Chunk(60.0, 1, (([b'{"i":"a"}'], np.ones((1, 1))),), FetchStats(partial=True))
-    window = EditedWindow(unedited, {"value": "up"}, 60.0, 10)
+    source = FakeSource({"up": {'{"i":"a"}': {60.0: 1.0}}})
+    source.warnings = ("half of it",)
     with pytest.raises(TrainError, match="only part of an answer"):
-        list(window.take(piece))
+        WholeAnswers(source).range("up", 60.0, 60.0, 60.0)
 
 
 def test_an_unreachable_source_is_one_line_and_exit_code_1(tmp_path, capsys):

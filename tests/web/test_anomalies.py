@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.config.secrets import Secret
-from exporter.service.runner import Runner, Sinks
 from exporter.sinks import latest
 from exporter.sinks.latest import LatestVerdicts, Matcher
 from exporter.sinks.metrics_page import Page
 from exporter.web.api import BadParameter, selection
 from exporter.web.server import Server
 from tests.pipeline.test_cycle import Bench
+from tests.support.runners import runner_of
 from tests.support.verdicts import key, verdict
 
 N = np.nan
@@ -139,7 +139,7 @@ def test_what_leaves_the_page_leaves_the_feed(feed: LatestVerdicts, ask: Ask) ->
     bench = Bench()
     bench.put("a", range(100))
     feed.expect({"job": {"value": "q"}})
-    runner = Runner(bench.job, Sinks(bench.page, bench.metrics, bench.telemetry, None, None, lambda: None, feed=feed))
+    runner = runner_of(bench, latest=feed)
     runner.cycle(50 * 60.0)
     assert ask()["jobs"]["job"]["entities"] == 1
     assert not runner.withdraw_old()

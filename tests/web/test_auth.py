@@ -40,7 +40,7 @@ def get(
     return httpx.get(f"{server.url}{path}", auth=auth, trust_env=False, timeout=30, verify=False, **options)
 
 
-@pytest.mark.parametrize("path", ["/metrics", "/", "/none", "/-/reload"])
+@pytest.mark.parametrize("path", ["/metrics", "/", "/none", "/-/reload", "/api/v1/config"])
 def test_nothing_is_shown_without_a_password(server: Server, path: str) -> None:
     answer = get(server, path)
     assert answer.status_code == 401

@@ -2,33 +2,23 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
-from pydantic import AfterValidator, Field, PositiveInt
+from pydantic import AfterValidator, Field, SecretStr, create_model
 
 from detectors.seasonality import time_zone
 from detectors.units import DAY
 from exporter.config.errors import nearest
-from exporter.config.secrets import HeldSecret, Secret
+from exporter.config.receivers import RECEIVERS
+from exporter.config.receivers.kind import Line
+from exporter.config.secrets import Secret
 from exporter.config.section_base import Conflict, LabelName, PositiveDuration, Section, SourceUrl
 from exporter.config.values import Days, Duration, Months, Times, Weekdays, Years, format_duration
 
 OURS: Final = frozenset({"alertname", "alertstate", "severity", "query", "detector", "receivers"})
 """Labels of an alert that the rules set themselves."""
 RETENTION: Final = 5 * DAY
-"""Seconds for which Alertmanager remembers what it has sent, unless told otherwise."""
-
-
-def _held_in_file(secret: Secret) -> Secret:
-    if secret.file is None or not secret.file.is_absolute():
-        raise ValueError("Alertmanager reads this secret itself, from a file: {file: /path/on/its/machine}")
-    return secret
-
-
-def _one_line(text: str) -> str:
-    if not text or not text.isprintable():
-        raise ValueError("must be one line of text")
-    return text
+"""Seconds for which Alertmanager remembers what it has sent, by default."""
 
 
 def _location(name: str) -> str:
@@ -38,7 +28,7 @@ def _location(name: str) -> str:
 
 def _receiver(name: str) -> str:
     if not name.replace("-", "").replace("_", "").isalnum() or not name.isascii() or name == NOBODY:
-        raise ValueError(f"is no name of a receiver: letters, digits, _ and - only, and not {NOBODY!r}")
+        raise ValueError(f"is not a name of a receiver: letters, digits, _ and - only, and not {NOBODY!r}")
     return name
 
 
@@ -50,9 +40,7 @@ def _of_rules(labels: dict[str, str]) -> dict[str, str]:
 
 NOBODY: Final = "nobody"
 """The receiver that drops what it gets."""
-SecretFile = Annotated[Secret, AfterValidator(_held_in_file)]
 Location = Annotated[str, AfterValidator(_location)]
-Line = Annotated[str, AfterValidator(_one_line)]
 ReceiverName = Annotated[str, AfterValidator(_receiver)]
 Labels = Annotated[dict[LabelName, str], AfterValidator(_of_rules)]
 
@@ -76,47 +64,6 @@ class AlertConfig(Section):
     annotations: dict[LabelName, str] = Field({}, description="further annotations, as they are")
 
 
-class SlackConfig(Section):
-    """Messages in a Slack channel."""
-
-    webhook: SecretFile = Field(description="file with the address of the incoming webhook")
-    channel: Line = Field(description="channel, such as #alerts")
-
-
-class PagerDutyConfig(Section):
-    """Incidents in PagerDuty (Events API v2)."""
-
-    routing_key: SecretFile = Field(description="file with the integration key")
-    url: SourceUrl | None = Field(None, description="address of the Events API; default: PagerDuty's own")
-    severities: dict[Line, Literal["critical", "error", "warning", "info"]] = Field(
-        {"page": "critical", "ticket": "warning"}, description="PagerDuty's severity by ours; any other is an error"
-    )
-
-
-class EmailConfig(Section):
-    """Mails through an SMTP server."""
-
-    to: Line = Field(description="recipients, separated by commas")
-    sender: Line = Field(alias="from", description="sender")
-    smarthost: str = Field(pattern=r"^[^\s:]+:[0-9]{1,5}$", description="HOST:PORT of the SMTP server")
-    username: Line | None = Field(None, description="name at the SMTP server")
-    password: SecretFile | None = Field(None, description="file with the password")
-    require_tls: bool = Field(True, description="refuse to send without STARTTLS")
-
-    def conflicts(self) -> Iterator[Conflict]:
-        """Say which keys do not go together."""
-        if (self.username is None) != (self.password is None):
-            yield ("username", "password"), "username and password go together"
-
-
-class WebhookConfig(Section):
-    """Alertmanager's own JSON, posted to an address."""
-
-    url: SourceUrl = Field(description="address")
-    bearer: SecretFile | None = Field(None, description="file with a bearer token")
-    max_alerts: PositiveInt = Field(100, description="most alerts in one post; the number left out goes with it")
-
-
 class RateLimitConfig(Section):
     """How many messages a receiver may get."""
 
@@ -124,43 +71,66 @@ class RateLimitConfig(Section):
     interval: PositiveDuration = Field(600.0, description="the interval")
 
 
-class ReceiverConfig(Section):
-    """Somebody who is told, in one way or several."""
+if TYPE_CHECKING:  # the fields come from a map, which a type checker cannot follow
 
-    slack: SlackConfig | None = Field(None, description="Slack")
-    pagerduty: PagerDutyConfig | None = Field(None, description="PagerDuty")
-    email: EmailConfig | None = Field(None, description="e-mail")
-    webhook: WebhookConfig | None = Field(None, description="any other program")
+    class _Ways(Section):
+        """A key for every kind of receiver."""
+
+    class _Addresses(Section):
+        """A key for every kind of receiver that the exporter reaches without Alertmanager."""
+
+else:
+    _Ways = create_model(
+        "_Ways",
+        __base__=Section,
+        **{name: (kind.section | None, Field(None, description=kind.description)) for name, kind in RECEIVERS.items()},
+    )
+    _Addresses = create_model(
+        "_Addresses",
+        __base__=Section,
+        **{
+            name: (kind.own.address | None, Field(None, description=kind.own.description))
+            for name, kind in RECEIVERS.items()
+            if kind.own
+        },
+    )
+
+
+class ReceiverConfig(_Ways):
+    """Somebody who is notified, in one way or several."""
+
     group_by: tuple[LabelName, ...] | None = Field(
         None,
-        description="labels that tell messages apart; default: all in one message, but for PagerDuty [query, severity]",
+        description="labels that separate messages; default: all in one message, but for PagerDuty [query, severity]",
     )
     rate_limit: RateLimitConfig = Field(RateLimitConfig(), description="most messages, for each group of group_by")
     group_wait: Duration = Field(10.0, description="how long the first message waits for others to join it")
     group_interval: PositiveDuration | None = Field(
         None, description="least time between messages of a group; default: follows from rate_limit"
     )
-    repeat_interval: PositiveDuration = Field(14_400.0, description="how often an alert that goes on is said again")
-    resolved: bool = Field(True, description="tell the end of an alert too")
+    repeat_interval: PositiveDuration = Field(14_400.0, description="how often an alert that goes on is sent again")
+    resolved: bool = Field(True, description="notify the end of an alert too")
     mute: tuple[str, ...] = Field((), description="names of alerting.time_intervals in which nothing is sent")
 
     @property
-    def groups(self) -> tuple[str, ...]:
-        """Labels that tell messages apart.
+    def ways(self) -> dict[str, Section]:
+        """The sections that are given, by kind of receiver."""
+        return {name: way for name in RECEIVERS if (way := getattr(self, name)) is not None}
 
-        PagerDuty makes one incident of a group: a second job in an incident that somebody has acknowledged would page
-        nobody.
-        """
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Labels that separate messages."""
         if self.group_by is not None:
             return self.group_by
-        return ("query", "severity") if self.pagerduty else ()
+        return next((RECEIVERS[name].group_by for name in self.ways if RECEIVERS[name].group_by), ())
 
     @property
     def least_interval(self) -> float:
         """Seconds between messages of a group that keep to `rate_limit`.
 
-        A group whose alerts are all over is forgotten, and the next alert is told of at once: in the densest row every
-        second gap is none. N + 1 notices must still take as long as the window, so N // 2 intervals must.
+        Alertmanager forgets a group whose alerts are all over and sends the next alert at once, so at worst every
+        second interval is empty. N + 1 messages must still take as long as the interval of `rate_limit`, so N // 2
+        intervals must.
         """
         return max(math.ceil(self.rate_limit.interval / (self.rate_limit.count // 2)), 1.0)
 
@@ -171,8 +141,9 @@ class ReceiverConfig(Section):
 
     def conflicts(self) -> Iterator[Conflict]:
         """Say which keys do not go together."""
-        if not (self.slack or self.pagerduty or self.email or self.webhook):
-            yield ("slack",), "reaches nobody: give at least one of slack, pagerduty, email or webhook"
+        if not self.ways:
+            *some, last = RECEIVERS
+            yield (some[0],), f"reaches nobody: give at least one of {', '.join(some)} or {last}"
         if self.interval < self.least_interval:
             yield (
                 ("group_interval", "rate_limit"),
@@ -189,7 +160,7 @@ class ReceiverConfig(Section):
 
 
 class TimeInterval(Section):
-    """Times at which a receiver may be left alone; all that is given must hold."""
+    """Times at which a receiver gets no messages; all that is given must hold."""
 
     times: Times = Field((), description='times of day, such as "22:00-06:00"')
     weekdays: Weekdays = Field((), description="such as saturday or monday:friday")
@@ -229,19 +200,19 @@ class HealthConfig(Section):
 class AlertingConfig(Section):
     """The generated rules, and the routing in the generated alertmanager.yml."""
 
-    receivers: dict[ReceiverName, ReceiverConfig] = Field({}, description="who can be told, by name")
+    receivers: dict[ReceiverName, ReceiverConfig] = Field({}, description="who can be notified, by name")
     routes: dict[Line, tuple[ReceiverName, ...]] = Field({}, description="receivers by severity")
     watchdog: ReceiverName | None = Field(
-        None, description="receiver of the Watchdog, which calls when it stops hearing from us"
+        None, description="receiver of the Watchdog, which calls when our messages stop"
     )
-    time_intervals: dict[ReceiverName, TimeInterval] = Field({}, description="times to be left alone, by name")
+    time_intervals: dict[ReceiverName, TimeInterval] = Field({}, description="times without messages, by name")
     links: LinksConfig = Field(LinksConfig(), description="links in every alert")
     health: HealthConfig = Field(HealthConfig(), description="alerts on the exporter itself")
     rule_labels: dict[str, str] = Field(
         {}, description="labels of the PrometheusRule objects, by which an operator finds them"
     )
 
-    def told(self, alert: AlertConfig | HealthConfig) -> tuple[str, ...]:
+    def receivers_of(self, alert: AlertConfig | HealthConfig) -> tuple[str, ...]:
         """Return the names of the receivers of an alert."""
         return alert.receivers or self.routes.get(alert.severity, ())
 
@@ -260,17 +231,17 @@ class AlertingConfig(Section):
             for name in config.mute:
                 if name not in self.time_intervals:
                     yield ("receivers",), f"{receiver}: mute: {unknown('time interval', name, self.time_intervals)}"
-        if self.receivers and not self.told(self.health):
+        if self.receivers and not self.receivers_of(self.health):
             yield ("health", "receivers"), _no_one(self.health.severity, "health.receivers")
 
 
-def unheard(alerts: Mapping[str, AlertConfig], alerting: AlertingConfig) -> Iterator[Conflict]:
-    """Say which jobs' alerts name somebody unknown, or would reach nobody."""
+def unreachable(alerts: Mapping[str, AlertConfig], alerting: AlertingConfig) -> Iterator[Conflict]:
+    """Yield the jobs whose alerts name an unknown receiver or would reach nobody."""
     for job, alert in alerts.items():
         for name in alert.receivers:
             if name not in alerting.receivers:
                 yield ("jobs",), f"{job}: alert: {unknown('receiver', name, alerting.receivers)}"
-        if alerting.receivers and not alerting.told(alert):
+        if alerting.receivers and not alerting.receivers_of(alert):
             yield ("jobs",), f"{job}: alert: {_no_one(alert.severity, 'its alert.receivers')}"
 
 
@@ -285,14 +256,18 @@ def _no_one(severity: str, where: str) -> str:
     return f"severity {severity!r} reaches nobody: name its receivers in alerting.routes, or in {where}"
 
 
-class NotifyConfig(Section):
-    """Notices sent by the exporter itself, as long as `alerting.receivers` names nobody for Alertmanager to tell."""
+class NotifyConfig(_Addresses):
+    """Notifications sent by the exporter itself, as long as `alerting.receivers` names none for Alertmanager."""
 
-    slack: HeldSecret | None = Field(None, description="address of a Slack webhook")
-    webhook: Secret | None = Field(None, description="address that gets the same as JSON (docs/notifications.md)")
     rate_limit: RateLimitConfig = Field(RateLimitConfig(), description="most messages to one receiver")
-    resolved: bool = Field(True, description="tell the end of an incident too")
+    resolved: bool = Field(True, description="notify the end of an incident too")
     link: SourceUrl | None = Field(
         None, description="address at the end of every message, such as a dashboard; default: our own page"
     )
     proxy_from_environment: bool = Field(False, description="honour HTTPS_PROXY, NO_PROXY and ~/.netrc")
+
+    @property
+    def addresses(self) -> dict[str, Secret | SecretStr]:
+        """The addresses that are given, by kind of receiver."""
+        known = {name: getattr(self, name) for name, kind in RECEIVERS.items() if kind.own}
+        return {name: address for name, address in known.items() if address is not None}

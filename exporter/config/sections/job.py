@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from importlib.util import find_spec
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -22,8 +22,12 @@ from detectors import make
 from exporter.config.section_base import Conflict, LabelName, PositiveDuration, Section
 from exporter.config.sections.alerting import AlertConfig
 from exporter.config.values import Duration, RatePerWeek, balanced
+from exporter.families import OPTIONS
 
-Publishable = Literal["value", "expected", "lower", "upper", "severity", "alert", "contribution", "flapping"]
+if TYPE_CHECKING:  # the choices are those of the table, which a type checker cannot follow
+    Publishable = str
+else:
+    Publishable = Literal[OPTIONS]
 JobName = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_][a-zA-Z0-9_.:-]{0,99}$")]
 PromQL = Annotated[str, AfterValidator(balanced)]
 
@@ -117,7 +121,7 @@ class JobConfig(Section):
     )
     budget: RatePerWeek = Field(1.0, gt=0, description="alerts per week for the whole job")
     publish: frozenset[Publishable] = Field(
-        frozenset({"value", "severity", "alert", "expected", "lower", "upper", "contribution", "flapping"}),
+        frozenset(OPTIONS),
         description="gauges published in addition to anomaly_score and anomaly_flag",
     )
     max_age: PositiveDuration | None = Field(
@@ -180,6 +184,21 @@ class JobConfig(Section):
     def queries(self) -> dict[str, str]:
         """PromQL by channel; the only channel of a job with `expr` is called `value`."""
         return self.channels or {"value": self.expr or ""}
+
+    @property
+    def detector_name(self) -> str:
+        """Name of the detector."""
+        return self.detector if isinstance(self.detector, str) else next(iter(self.detector))
+
+    @property
+    def detector_parameters(self) -> dict[str, Any]:
+        """What the configuration sets of the detector's parameters."""
+        return {} if isinstance(self.detector, str) else self.detector[self.detector_name]
+
+    @property
+    def samples(self) -> int:
+        """Samples that `window` spans."""
+        return max(2, round(self.window / self.step))
 
     @property
     def withdraw_after(self) -> float:

@@ -10,7 +10,7 @@ from pydantic import (
 )
 
 from exporter.config.section_base import Conflict, Section
-from exporter.config.sections.alerting import AlertingConfig, NotifyConfig, unheard
+from exporter.config.sections.alerting import AlertingConfig, NotifyConfig, unreachable
 from exporter.config.sections.job import DriftDetection, JobConfig, JobName
 from exporter.config.sections.models import ModelsConfig
 from exporter.config.sections.service import AuditConfig, LogConfig, ReportConfig, StateConfig, WebConfig
@@ -33,7 +33,7 @@ class Config(Section):
     log: LogConfig = Field(LogConfig(), description="log")
     limits: LimitsConfig = Field(LimitsConfig(), description="limits on what comes in")
     alerting: AlertingConfig = Field(AlertingConfig(), description="generated rules and routing through Alertmanager")
-    notify: NotifyConfig = Field(NotifyConfig(), description="notices without Alertmanager")
+    notify: NotifyConfig = Field(NotifyConfig(), description="notifications without Alertmanager")
     drift_detection: DriftDetection = Field(None, description="watch every job for drift and ask for new models")
     report: ReportConfig | None = Field(None, description="a report on every week or month; none by default")
     train: TrainConfig = Field(TrainConfig(), description="what models are trained on, when, and what they must show")
@@ -41,4 +41,4 @@ class Config(Section):
 
     def conflicts(self) -> Iterator[Conflict]:
         """Say which keys do not go together."""
-        yield from unheard({name: job.alert for name, job in self.jobs.items()}, self.alerting)
+        yield from unreachable({name: job.alert for name, job in self.jobs.items()}, self.alerting)

@@ -50,13 +50,13 @@ class AuditConfig(Section):
     """The CSV audit file."""
 
     path: FilePath = Field(description="CSV file; a lock file and rotated files are next to it")
-    all_samples: bool = Field(False, description="write every judged sample, not only flag changes and flagged samples")
+    all_samples: bool = Field(False, description="write every sample, not only flag changes and flagged samples")
     max_size: Size = Field(64 * 2**20, gt=4096, description="rotate at this size")
     keep: int = Field(5, ge=0, description="rotated files kept")
 
 
 class StateConfig(Section):
-    """What jobs remember over a restart."""
+    """What jobs keep over a restart."""
 
     path: FilePath = Field(description="folder for what the jobs have learnt and which incidents are open")
     every: PositiveDuration = Field(300.0, description="how often it is saved; also at every stop")

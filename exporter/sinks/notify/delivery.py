@@ -32,22 +32,25 @@ class _Saved(msgspec.Struct):
 class _OfJob:
     incidents: dict[Key, Incident] = field(default_factory=dict)
     known: dict[Key, float] = field(default_factory=dict)
-    """When there was last a verdict, by incident; empty after a restart: our own absence is nobody's silence."""
+    """When there was last a verdict, by incident; empty after a restart, since our own absence is not missing data."""
     entities: int = 0
 
 
 class DeliveryState:
-    """Compares verdicts with what was told. What counts is how things stand, not how often they changed meanwhile."""
+    """Tracks what a receiver has been sent.
+
+    Only the current state counts: changes between two messages are merged.
+    """
 
     def __init__(self) -> None:
         self._jobs: dict[str, _OfJob] = {}
         self._passed: dict[str, int] = {}
         self._beyond: dict[str, int] = {}
         self.sent: list[float] = []
-        """When messages went out, as far as the limit on them asks (Unix seconds)."""
+        """When the newest messages were sent (Unix seconds), as many as the rate limit needs."""
 
     def take(self, verdict: Verdict, metric: Literal["alert", "flag"]) -> int:
-        """Take in a verdict; return how many incidents will never be told of one by one."""
+        """Take a verdict; return how many incidents will never have a notification of their own."""
         mine = self._jobs.setdefault(verdict.job, _OfJob())
         mine.entities = len(verdict.keys)
         room, beyond = MOST - self.size, 0
@@ -69,7 +72,7 @@ class DeliveryState:
         return more + (self._calmed(mine, verdict, calm) if calm else 0)
 
     def _calmed(self, mine: _OfJob, verdict: Verdict, calm: set[Key]) -> int:
-        """See which of the incidents in `calm` are over; return how many of them nobody was told of."""
+        """End those incidents of `calm` that are over; return how many of them ended without a notification."""
         row_of = {key: row for row, key in enumerate(verdict.keys) if key in calm}
         passed = 0
         for key in calm:
@@ -84,13 +87,13 @@ class DeliveryState:
         return passed
 
     def keep(self, jobs: Collection[str], now: float) -> int:
-        """End the incidents of all other jobs (`now` in Unix seconds); return how many of them nobody was told of."""
+        """End the incidents of all other jobs (`now` in Unix seconds); return how many ended without a notification."""
         gone = [mine for job, mine in self._jobs.items() if job not in jobs]
         every = [(mine, key, incident) for mine in gone for key, incident in mine.incidents.items()]
         return sum(self._end(*each, now, "removed") for each in every)
 
     def _end(self, mine: _OfJob, key: Key, incident: Incident, now: float, ending: Ending) -> bool:
-        if incident.told:
+        if incident.notified:
             if incident.over is None:
                 incident.over, incident.ending = now, ending
             return False
@@ -104,12 +107,12 @@ class DeliveryState:
         """How many incidents there are."""
         return sum(len(mine.incidents) for mine in self._jobs.values())
 
-    def news(self) -> PendingNotifications:
-        """Return what has yet to be told, the most severe first."""
+    def pending(self) -> PendingNotifications:
+        """Return what has yet to be sent, the most severe first."""
         opened, over, open_now = {}, {}, {}
         for job, mine in self._jobs.items():
             every = mine.incidents.values()
-            if new := [each for each in every if not each.told]:
+            if new := [each for each in every if not each.notified]:
                 opened[job] = sorted(new, key=lambda each: -(each.severity or 0.0))
             if ended := [each for each in every if each.over is not None]:
                 over[job] = ended
@@ -117,26 +120,28 @@ class DeliveryState:
         entities = {job: mine.entities for job, mine in self._jobs.items()}
         return PendingNotifications(opened, over, dict(self._passed), open_now, entities)
 
-    def pending(self) -> int:
-        """Return how many incidents have something to be told."""
+    def pending_count(self) -> int:
+        """Return how many incidents have a notification pending."""
         waiting = sum(
-            not each.told or each.over is not None for mine in self._jobs.values() for each in mine.incidents.values()
+            not each.notified or each.over is not None
+            for mine in self._jobs.values()
+            for each in mine.incidents.values()
         )
         return waiting + sum(self._passed.values())
 
-    def told(self, news: PendingNotifications) -> None:
-        """Note that the receiver has got `news`."""
-        for incident in _each(news.opened):
-            incident.told = True
-        for incident in _each(news.over):
+    def mark_sent(self, sent: PendingNotifications) -> None:
+        """Note that the receiver has got what `sent` holds."""
+        for incident in _each(sent.opened):
+            incident.notified = True
+        for incident in _each(sent.over):
             mine, key = self._jobs[incident.job], incident.key
             del mine.incidents[key]
             mine.known.pop(key, None)
-        for job in news.passed:
+        for job in sent.passed:
             del self._passed[job]
 
     def encode(self) -> bytes:
-        """Write all but what the next verdict tells again."""
+        """Encode everything except what the next verdict brings anyway."""
         incidents = [each for mine in self._jobs.values() for each in mine.incidents.values()]
         # Not msgspec's own JSON: a label may hold half of a surrogate pair.
         text = json.dumps(msgspec.to_builtins(_Saved(incidents, self._passed, self.sent))).encode()
@@ -152,11 +157,11 @@ class DeliveryState:
             saved = msgspec.convert(json.loads(text), _Saved)
         except msgspec.ValidationError as error:
             raise ValueError(f"has another form: {error}") from None
-        ledger = cls()
-        ledger._passed, ledger.sent = saved.passed, saved.sent
+        state = cls()
+        state._passed, state.sent = saved.passed, saved.sent
         for incident in saved.incidents:
-            ledger._jobs.setdefault(incident.job, _OfJob()).incidents[incident.key] = incident
-        return ledger
+            state._jobs.setdefault(incident.job, _OfJob()).incidents[incident.key] = incident
+        return state
 
 
 def _each(by_job: dict[str, list[Incident]]) -> Iterable[Incident]:
@@ -168,23 +173,23 @@ log = structlog.get_logger()
 _LARGEST: Final = 256 * 2**20
 
 
-def save(file: Path, ledger: DeliveryState, receiver: str) -> None:
-    """Write what `receiver` was told; where that fails the log says so, and telling goes on."""
+def save(file: Path, state: DeliveryState, receiver: str) -> None:
+    """Save what `receiver` was sent. A failure is logged, and notifications go on."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(file, ledger.encode())
+        write_atomically(file, state.encode())
     except OSError as error:
-        hint = "a restart may repeat a notice or forget an end; make room or the folder writable"
+        hint = "a restart may repeat a notification or miss an end; free disk space or make the folder writable"
         log.error("notifications_not_saved", receiver=receiver, file=str(file), error=str(error), hint=hint)
 
 
 def load(file: Path, receiver: str) -> DeliveryState:
-    """Read what `receiver` was told; nothing where there is no file, or it is damaged, which the log says."""
+    """Load what `receiver` was sent: nothing if there is no file, or if it is damaged, which is logged."""
     try:
         return DeliveryState.decode(read_once(file, _LARGEST))
     except FileNotFoundError:
         pass
     except (OSError, TooLarge, ValueError) as error:
-        hint = "incidents that are open are told anew"
+        hint = "open incidents are notified again"
         log.warning("notifications_refused", receiver=receiver, file=str(file), error=str(error), hint=hint)
     return DeliveryState()

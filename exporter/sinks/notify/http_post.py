@@ -50,7 +50,7 @@ class _Session(requests.Session):
 
 
 def post(address: Secret | SecretStr, message: Any, proxies: bool) -> None:
-    """Post `message` as JSON to the address kept in a secret, which is read anew each time. Raises PostFailed.
+    """Post `message` as JSON to the address kept in a secret, which is read each time. Raises PostFailed.
 
     `proxies` honours HTTPS_PROXY, NO_PROXY and ~/.netrc.
     """
@@ -73,13 +73,13 @@ def post(address: Secret | SecretStr, message: Any, proxies: bool) -> None:
             with response:
                 if 200 <= response.status_code < 300:
                     return
-                said = clean(response.raw.read(_READ, decode_content=True).decode(errors="replace"))
+                answer = clean(response.raw.read(_READ, decode_content=True).decode(errors="replace"))
         except (RequestException, HTTPError, OSError) as error:
             cause = root_cause(error)
             late = isinstance(cause, TimeoutError)
             text = f"no answer within {DEADLINE:g}s" if late else words(cause)
             raise PostFailed(f"{urlsplit(url).hostname}: {text}") from None
-    raise _refused(response, said)
+    raise _refused(response, answer)
 
 
 def _read(address: Secret | SecretStr) -> str:
@@ -94,13 +94,13 @@ def _read(address: Secret | SecretStr) -> str:
     except ValueError:
         usable = False
     if not usable:
-        raise PostFailed("the secret is no http:// or https:// address", lasting=True)
+        raise PostFailed("the secret is not an http:// or https:// address", lasting=True)
     return url
 
 
-def _refused(response: requests.Response, said: str) -> PostFailed:
+def _refused(response: requests.Response, answer: str) -> PostFailed:
     status = response.status_code
-    text = f"{urlsplit(response.url).hostname} answers {status}{f': {said}' if said else ''}"
+    text = f"{urlsplit(response.url).hostname} answers {status}{f': {answer}' if answer else ''}"
     if status in _RETRIED or status >= 500:
         return PostFailed(text, wait=retry_after(response.headers.get("Retry-After")))
     if 300 <= status < 400:

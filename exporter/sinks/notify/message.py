@@ -1,4 +1,4 @@
-"""What a notice says: what happened, where, since when, and what is normal, in words for three in the morning."""
+"""The text of a notification: what happened, where, since when, and what is normal, readable at three at night."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -8,41 +8,41 @@ from exporter.config.values import format_duration
 from exporter.sinks.notify.notification import Channel, Incident, PendingNotifications
 
 LISTED: Final = 5
-"""Incidents of one job told one by one; more of them are one line, and the worst."""
+"""Incidents of one job listed one by one; more of them are one line, and the worst."""
 _WORST: Final = 3
 _MOST_LINES: Final = 40
 _LONGEST: Final = 300
 _RECENT: Final = 43_200.0
 _ENDINGS: Final = {
     "recovered": "back to normal",
-    "adopted": "not back to normal, but lasting so long (max_hold) that it is taken for normal from now on",
-    "no data": "without a verdict for an hour: whether it is over, nobody knows",
-    "removed": "no longer judged: its job has left the configuration",
+    "adopted": "not back to normal, but it has lasted so long (max_hold) that it counts as normal from now on",
+    "no data": "no data for an hour: it is unknown whether it is over",
+    "removed": "no longer evaluated: its job has left the configuration",
 }
 
 
-def compose(news: PendingNotifications, link: str, now: float) -> str:
-    """Return the text of a message on `news`; `now` in Unix seconds, `link` an address to look at."""
+def compose(pending: PendingNotifications, link: str, now: float) -> str:
+    """Return the text of a message on what is pending; `now` in Unix seconds, `link` an address to look at."""
     lines: list[str] = []
-    for job, incidents in news.opened.items():
-        lines += _opened(job, incidents, news, now)
-    for job, incidents in news.over.items():
+    for job, incidents in pending.opened.items():
+        lines += _opened(job, incidents, pending, now)
+    for job, incidents in pending.over.items():
         lines += _over(job, incidents, now)
-    for job, count in news.passed.items():
-        lines.append(f"{job}: {_count(count)} opened and ended before there was leave to tell (see the log)")
+    for job, count in pending.passed.items():
+        lines.append(f"{job}: {_count(count)} opened and ended before a message could be sent (see the log)")
     if len(lines) > _MOST_LINES:
         lines[_MOST_LINES:] = [f"… and {len(lines) - _MOST_LINES} lines more (see the log)"]
     return "\n".join([*lines, link] if link else lines)
 
 
-def _opened(job: str, incidents: list[Incident], news: PendingNotifications, now: float) -> Iterator[str]:
+def _opened(job: str, incidents: list[Incident], pending: PendingNotifications, now: float) -> Iterator[str]:
     if len(incidents) <= LISTED:
         for incident in incidents:
             yield f"ANOMALY in {job}: {_labels(incident)}"
             yield _figures(incident, now)
         return
     first = min(incident.since for incident in incidents)
-    count, entities = news.open_now[job], news.entities.get(job, 0)
+    count, entities = pending.open_now[job], pending.entities.get(job, 0)
     yield f"ANOMALY in {job}: {count} of {max(entities, count)} entities, since {_time(first, now)}. The worst:"
     for incident in incidents[:_WORST]:
         yield f"- {_labels(incident)}: {_figures(incident, now)}"

@@ -1,4 +1,4 @@
-"""What is told: incidents, as they were when they were first seen."""
+"""What notifications are about: incidents, as they were when they were first seen."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -24,7 +24,7 @@ class Channel(msgspec.Struct, frozen=True):
 
 
 class Incident(msgspec.Struct):
-    """One incident of one entity, from its opening until its end has been told. Times are Unix seconds."""
+    """One incident of one entity, from its opening until a notification of its end was sent. Times are Unix seconds."""
 
     job: str
     labels: dict[str, str]
@@ -33,7 +33,8 @@ class Incident(msgspec.Struct):
     severity: float | None
     channels: list[Channel]
     """The one that contributes most comes first."""
-    told: bool = False
+    notified: bool = msgspec.field(default=False, name="told")
+    """Whether a notification of its opening was sent; files and messages keep the name from before."""
     over: float | None = None
     ending: Ending = "recovered"
 
@@ -45,13 +46,13 @@ class Incident(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class PendingNotifications:
-    """What has yet to be told: incidents by job, and how many came and went before they could be told."""
+    """What a receiver has yet to be sent: incidents by job, and how many ended before they could be notified."""
 
     opened: dict[str, list[Incident]]
     over: dict[str, list[Incident]]
     passed: dict[str, int]
     open_now: dict[str, int]
-    """Open incidents by job, told or not."""
+    """Open incidents by job, notified or not."""
     entities: dict[str, int]
     """Entities by job."""
 

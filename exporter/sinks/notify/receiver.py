@@ -1,4 +1,4 @@
-"""One receiver of notices: a thread that tells it what is new, as often as the limit and the receiver itself allow."""
+"""One receiver of notifications: a thread that sends what is pending, as often as rate limit and receiver allow."""
 
 import math
 import random
@@ -23,7 +23,7 @@ from exporter.sinks.notify.notification import PendingNotifications
 log = structlog.get_logger()
 
 GATHER: Final = 1.0
-"""Seconds that the first piece of news waits for those of other jobs."""
+"""Seconds that the first pending notification waits for those of other jobs."""
 SHORTEST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 300.0
 _LONGEST_ASKED_FOR: Final = HOUR
@@ -31,18 +31,18 @@ _LONGEST_ASKED_FOR: Final = HOUR
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How a receiver is told; a reload may change it.
+    """How a receiver is notified; a reload may change it.
 
     Parameters
     ----------
-    send : callable taking the news and their text
+    send : callable taking what is pending and its text
         Raises PostFailed.
     most, window : float
-        At most so many messages within so many seconds.
+        At most `most` messages within `window` seconds.
     resolved : bool
-        Tell the end of an incident too.
+        Notify the end of an incident too.
     file : Path or None
-        What was told is kept here over a restart.
+        Keeps what was sent over a restart.
     """
 
     send: Callable[[PendingNotifications, str], None]
@@ -53,10 +53,10 @@ class Settings:
 
 
 class Receiver:
-    """Tells one receiver of incidents, each once when it opens and once when it is over.
+    """Notifies one receiver of incidents: once when one opens and once when it is over.
 
-    Only the newest verdict of a job waits for the thread: neither a slow receiver nor a stream of incidents makes it
-    grow. What cannot be told yet is told with the next message. A message whose answer gets lost may be told twice.
+    Only the newest verdict of a job waits for the thread, so neither a slow receiver nor many incidents take memory.
+    What cannot be sent yet goes into the next message. A message whose answer gets lost may be sent twice.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ class Receiver:
     def __init__(self, name: str, settings: Settings, link: Callable[[], str], metrics: SelfMetrics) -> None:
         self.settings = settings
         self._name, self._link, self._metrics = name, link, metrics
-        self._ledger = delivery.load(settings.file, name) if settings.file else DeliveryState()
+        self._state = delivery.load(settings.file, name) if settings.file else DeliveryState()
         self._inbox: dict[str, tuple[Verdict, Literal["alert", "flag"]]] = {}
         self._jobs: Collection[str] | None = None
         self._guard = threading.Lock()  # of the inbox; never held for long
@@ -80,10 +80,13 @@ class Receiver:
         self._not_before = 0.0
         self._failures, self._trouble = 0, ""
         self._thread = threading.Thread(target=self._run, name=f"notify {name}", daemon=True)
+
+    def start(self) -> None:
+        """Begin to notify."""
         self._thread.start()
 
     def take(self, verdict: Verdict, metric: Literal["alert", "flag"]) -> None:
-        """Note the newest verdict of a job, of which `metric` is to be told; never waits."""
+        """Take the newest verdict of a job, whose `metric` is notified; never waits."""
         with self._guard:
             self._inbox[verdict.job] = verdict, metric
         self._wake.set()
@@ -96,13 +99,14 @@ class Receiver:
         self._wake.set()
 
     def stop(self) -> None:
-        """Tell no more. What has not been told is kept, if there is a file, for the next start."""
+        """Send no more. What is pending is kept for the next start if there is a file."""
         self._closing = True
         self._wake.set()
 
     def join(self, timeout: float) -> None:
         """Wait for a message under way, at most `timeout` seconds."""
-        self._thread.join(timeout)
+        if self._thread.is_alive():
+            self._thread.join(timeout)
 
     def _run(self) -> None:
         going = True
@@ -111,16 +115,16 @@ class Receiver:
             self._wake.clear()
             going = not self._closing
             try:
-                self._look()
+                self._take_inbox()
                 if going and self._pause() == 0:
-                    self._tell()
-            except Exception as error:  # whatever it is: this thread must live, or nobody is told anything any more
+                    self._send()
+            except Exception as error:  # this thread must live, or the receiver is never notified again
                 log.error("notification_failed", receiver=self._name, exc_info=error)
                 self._not_before = time.monotonic() + LONGEST_PAUSE
 
     def _pause(self) -> float | None:
-        """Return the seconds until something may be told, None when there is nothing to tell."""
-        if not self._ledger.pending():
+        """Return the seconds until a message may be sent, None when nothing is pending."""
+        if not self._state.pending_count():
             return None
         now, settings = time.time(), self.settings
         sent = self._sent(now)
@@ -128,32 +132,32 @@ class Receiver:
         return max(self._not_before - time.monotonic(), allowed - now, 0.0)
 
     def _sent(self, now: float) -> list[float]:
-        # A clock that was set back must not silence us: what lies in the future is forgotten.
-        return [sent for sent in self._ledger.sent if now - self.settings.window < sent <= now]
+        # A clock that was set back must not stop notifications: what lies in the future is forgotten.
+        return [sent for sent in self._state.sent if now - self.settings.window < sent <= now]
 
-    def _look(self) -> None:
-        """Take in what has come, and save what is new of it."""
+    def _take_inbox(self) -> None:
+        """Take the verdicts that have come, and save what is pending."""
         with self._guard:
             inbox, self._inbox = self._inbox, {}
             jobs, self._jobs = self._jobs, None
-        ledger, before, lost = self._ledger, self._ledger.pending(), 0
+        state, before, lost = self._state, self._state.pending_count(), 0
         for verdict, metric in inbox.values():
-            lost += ledger.take(verdict, metric)
+            lost += state.take(verdict, metric)
         if jobs is not None:
-            lost += ledger.keep(jobs, time.time())
+            lost += state.keep(jobs, time.time())
         if not self.settings.resolved:
-            ledger.told(PendingNotifications({}, ledger.news().over, {}, {}, {}))
+            state.mark_sent(PendingNotifications({}, state.pending().over, {}, {}, {}))
         if lost:
             self._count("suppressed", lost)
-        if (pending := ledger.pending()) != before:
+        if (pending := state.pending_count()) != before:
             if not before:
                 self._not_before = max(self._not_before, time.monotonic() + GATHER)
             self._save(pending)
 
-    def _tell(self) -> None:
-        news, settings = self._ledger.news(), self.settings
+    def _send(self) -> None:
+        pending, settings = self._state.pending(), self.settings
         try:
-            settings.send(news, compose(news, self._link(), time.time()))
+            settings.send(pending, compose(pending, self._link(), time.time()))
         except PostFailed as error:
             self._failed(error)
             if not error.unwanted:  # it would be refused again and again, and hold up all that follow
@@ -165,12 +169,12 @@ class Receiver:
             self._failures, self._trouble = 0, ""
         now = time.time()
         if math.isfinite(settings.most):
-            self._ledger.sent = [*self._sent(now), now]
-        self._ledger.told(news)
-        self._save(self._ledger.pending())
+            self._state.sent = [*self._sent(now), now]
+        self._state.mark_sent(pending)
+        self._save(self._state.pending_count())
 
     def _failed(self, error: PostFailed) -> None:
-        """Count every failure, say it once for each cause, and leave the receiver alone for longer and longer."""
+        """Count every failure, log each cause once, and wait longer after each one."""
         self._count("failed")
         self._failures += 1
         longest = LONGEST_PAUSE if error.lasting else min(SHORTEST_PAUSE * 2.0**self._failures, LONGEST_PAUSE)
@@ -179,9 +183,7 @@ class Receiver:
         self._not_before = time.monotonic() + pause
         if str(error) != self._trouble:
             self._trouble = str(error)
-            hint = (
-                "given up: the receiver does not want this message" if error.unwanted else "tried again until it does"
-            )
+            hint = "given up: the receiver refuses this message" if error.unwanted else "retried until it arrives"
             log.warning(
                 "notification_not_sent", receiver=self._name, error=self._trouble, hint=hint, pause=round(pause, 1)
             )
@@ -192,4 +194,4 @@ class Receiver:
     def _save(self, pending: int) -> None:
         self._metrics.notifications_pending.labels(self._name).set(pending)
         if self.settings.file is not None:
-            delivery.save(self.settings.file, self._ledger, self._name)
+            delivery.save(self.settings.file, self._state, self._name)

@@ -1,0 +1,46 @@
+"""E-mail through an SMTP server."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import Field
+
+from exporter.config.receivers.kind import Line, ReceiverKind, SecretFile
+from exporter.config.receivers.templates import alert_list, links, title
+from exporter.config.section_base import Conflict, Section
+
+
+class EmailConfig(Section):
+    """Mails through an SMTP server."""
+
+    to: Line = Field(description="recipients, separated by commas")
+    sender: Line = Field(alias="from", description="sender")
+    smarthost: str = Field(pattern=r"^[^\s:]+:[0-9]{1,5}$", description="HOST:PORT of the SMTP server")
+    username: Line | None = Field(None, description="name at the SMTP server")
+    password: SecretFile | None = Field(None, description="file with the password")
+    require_tls: bool = Field(True, description="refuse to send without STARTTLS")
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """Say which keys do not go together."""
+        if (self.username is None) != (self.password is None):
+            yield ("username", "password"), "username and password go together"
+
+
+def alertmanager(to: EmailConfig, resolved: bool) -> dict[str, Any]:
+    """Return a mail in plain text."""
+    made: dict[str, Any] = {
+        "to": to.to,
+        "from": to.sender,
+        "smarthost": to.smarthost,
+        "require_tls": to.require_tls,
+        "send_resolved": resolved,
+        "headers": {"Subject": title("")},
+        "html": "",
+        "text": alert_list(links("NAME: URL", "\n", "\n"), ""),
+    }
+    if to.username is not None and to.password is not None:
+        made |= {"auth_username": to.username, "auth_password_file": str(to.password.file)}
+    return made
+
+
+EMAIL = ReceiverKind(EmailConfig, "e-mail", alertmanager)

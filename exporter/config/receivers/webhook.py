@@ -1,0 +1,54 @@
+"""Any other program: JSON posted to an address."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from pydantic import Field, PositiveInt
+
+from exporter.config.receivers.kind import OwnSender, Pending, ReceiverKind, SecretFile
+from exporter.config.secrets import Secret
+from exporter.config.section_base import Section, SourceUrl
+
+LISTED: Final = 100
+"""Incidents in one message of our own."""
+
+
+class WebhookConfig(Section):
+    """Alertmanager's own JSON, posted to an address."""
+
+    url: SourceUrl = Field(description="address")
+    bearer: SecretFile | None = Field(None, description="file with a bearer token")
+    max_alerts: PositiveInt = Field(100, description="most alerts in one post; the number left out goes with it")
+
+
+def alertmanager(to: WebhookConfig, resolved: bool) -> dict[str, Any]:
+    """Return Alertmanager's own JSON."""
+    made: dict[str, Any] = {"url": to.url, "send_resolved": resolved, "max_alerts": to.max_alerts}
+    if to.bearer is not None:
+        made["http_config"] = {"authorization": {"credentials_file": str(to.bearer.file)}}
+    return made
+
+
+def message(pending: Pending, text: str) -> Any:
+    """Return what is posted to the address; its keys are those of docs/notifications.md."""
+    return {
+        "version": 1,
+        "text": text,
+        "opened": _listed(pending.opened),
+        "opened_count": sum(map(len, pending.opened.values())),
+        "over": _listed(pending.over),
+        "over_count": sum(map(len, pending.over.values())),
+        "passed": pending.passed,
+    }
+
+
+def _listed(by_job: Mapping[str, Sequence[object]]) -> list[object]:
+    return [incident for incidents in by_job.values() for incident in incidents][:LISTED]
+
+
+WEBHOOK = ReceiverKind(
+    WebhookConfig,
+    "any other program",
+    alertmanager,
+    own=OwnSender(Secret, "address that gets the same as JSON (docs/notifications.md)", message),
+)

@@ -1,0 +1,179 @@
+"""The judged families: declared here once, for the page, `publish`, the JSON of the API and docs/metrics.md."""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+Kind = Literal["number", "bit", "present", "true", "shares", "groups"]
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One family of the page.
+
+    Parameters
+    ----------
+    name : str
+        The metric is called `anomaly_NAME`, the choice of `publish` NAME.
+    help : str
+        The help text on the page.
+    array : str
+        Field of `Verdict` that holds the values.
+    kind : str
+        Which lines there are. number: one per entity, NaN too; bit: one per entity, 0 or 1; present: where there is a
+        value; true: 1 where it is true; shares: of open incidents, channels with an equal share or more; groups: one
+        per group.
+    meaning : str
+        What docs/metrics.md says of it.
+    when_wrong : str
+        What docs/metrics.md says to do when it looks wrong.
+    optional : bool
+        Whether `publish` of a job chooses it; else it is always there.
+    per_channel : bool
+        Whether each channel has a value of its own.
+    json : str
+        Its key in the answers of the API, in that of a channel where it is per channel; "" where it has none.
+    """
+
+    name: str
+    help: str
+    array: str
+    kind: Kind
+    meaning: str
+    when_wrong: str = ""
+    optional: bool = True
+    per_channel: bool = False
+    json: str = ""
+
+    @property
+    def metric(self) -> str:
+        """Name of the metric."""
+        return f"anomaly_{self.name}"
+
+
+FAMILIES: Final = (
+    Family(
+        "score",
+        "How unusual the newest sample is: above 1 is anomalous, NaN is no verdict",
+        array="score",
+        kind="number",
+        optional=False,
+        json="score",
+        meaning='How unusual the newest sample is. Above 1 is anomalous; NaN is no verdict, never "healthy".',
+        when_wrong="NaN for long: see `anomaly_exporter_series`. Gone: the job did not succeed for `max_age`; see "
+        "`anomaly_exporter_source_up` and the log.",
+    ),
+    Family(
+        "flag",
+        "1 while an incident is open",
+        array="flag",
+        kind="bit",
+        optional=False,
+        json="flag",
+        meaning="1 while an incident is open, after `direction`, `least_deviation`, `open_after` and `clear_after`; "
+        "else 0.",
+        when_wrong="Opens too easily: raise `open_after` or `least_deviation`. Never opens: compare value and band.",
+    ),
+    Family(
+        "severity",
+        "Weight of the open incident, accumulated while it lasts",
+        array="severity",
+        kind="present",
+        json="severity",
+        meaning="Weight of the open incident, accumulated while it lasts. Absent where no incident is open.",
+    ),
+    Family(
+        "alert",
+        "1 while the incident is rare enough for the alert budget of its job",
+        array="alert",
+        kind="bit",
+        json="alert",
+        meaning="1 while the incident is rare enough for the job's `budget`; what the generated rules send.",
+        when_wrong="Too many or too few: change `budget`.",
+    ),
+    Family(
+        "value",
+        "The judged sample",
+        array="values",
+        kind="present",
+        per_channel=True,
+        json="observed",
+        meaning="The judged sample.",
+        when_wrong="Differs from the source's newest sample by up to `step` and `lag`.",
+    ),
+    Family(
+        "expected",
+        "What the detector expected instead",
+        array="expected",
+        kind="present",
+        per_channel=True,
+        json="expected",
+        meaning="What the detector expected instead.",
+        when_wrong="Absent: the detector has no forecast, or none yet.",
+    ),
+    Family(
+        "lower",
+        "Lower end of the band that counts as normal",
+        array="lower",
+        kind="present",
+        per_channel=True,
+        json="lower",
+        meaning="Lower end of the band that counts as normal.",
+        when_wrong="As for `anomaly_expected`.",
+    ),
+    Family(
+        "upper",
+        "Upper end of the band that counts as normal",
+        array="upper",
+        kind="present",
+        per_channel=True,
+        json="upper",
+        meaning="Upper end of the band that counts as normal.",
+        when_wrong="As for `anomaly_expected`.",
+    ),
+    Family(
+        "flapping",
+        "1 while an incident is held open because it comes and goes",
+        array="flapping",
+        kind="true",
+        json="flapping",
+        meaning="1 while the incident is held open because it opened and closed more than `flap_limit` times within "
+        "`flap_window`. Absent for all others.",
+        when_wrong="Often there: the job is too nervous; raise `least_deviation`, `open_after` or `clear_after`.",
+    ),
+    Family(
+        "contribution",
+        "Share of the open incident by channel, of those with an equal share or more",
+        array="contribution",
+        kind="shares",
+        per_channel=True,
+        json="contribution",
+        meaning="Share of the open incident's severity that a channel brought in, 0 to 1. Only while an incident is "
+        "open, only in jobs with several channels, and only channels with an equal share or more: with three channels "
+        "those from a third on.",
+        when_wrong="Absent in spite of a flag: the value lies outside `valid_range`, which is nobody's forecast.",
+    ),
+    Family(
+        "group_score",
+        "How unusual a group of entities is as a whole",
+        array="groups",
+        kind="groups",
+        optional=False,
+        meaning="How unusual a group of entities is as a whole.",
+        when_wrong="Only jobs with `group` have it.",
+    ),
+)
+"""In the order of the page."""
+
+OPTIONS: Final = tuple(family.name for family in FAMILIES if family.optional)
+"""What `publish` may choose."""
+
+
+def table() -> str:
+    """Return the table of docs/metrics.md."""
+    rows = ["| Metric | Type | Labels | Meaning | When it looks wrong |", "|---|---|---|---|---|"]
+    for family in FAMILIES:
+        source = "the labels of `group`" if family.kind == "groups" else "source labels"
+        labels = f"{source}, `query`, `detector`{', `channel`' if family.per_channel else ''}"
+        wrong = f" {family.when_wrong}" if family.when_wrong else ""
+        rows.append(f"| `{family.metric}` | gauge | {labels} | {family.meaning} |{wrong} |")
+    return "\n".join(rows)

@@ -1,0 +1,43 @@
+"""What is configured of a job."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from detectors.types import Key
+from exporter.config.digest import NO_DIGESTS, JobDigests
+from exporter.config.sections.job import JobConfig
+from exporter.pipeline.shard import Shard
+
+ALL: Final = Shard()
+"""A replica that has every entity to itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobSettings:
+    """What is configured of a job; a reload replaces it as a whole.
+
+    Parameters
+    ----------
+    name : str
+        Name in the configuration; the label `query`.
+    config : JobConfig
+        Its section of the configuration.
+    digests : JobDigests
+        Of what shapes the job's learning, with which a reload keeps the job, and of what shapes its deciding.
+    shard : Shard
+        Which entities are ours; the job's budget is shared out among the replicas.
+    """
+
+    name: str
+    config: JobConfig
+    digests: JobDigests = NO_DIGESTS
+    shard: Shard = ALL
+
+    @property
+    def model_name(self) -> str:
+        """Name of the job's models in the store."""
+        return self.shard.model_name(self.name)
+
+    def owns(self, key: Key) -> bool:
+        """Tell whether an entity is ours to judge."""
+        return self.shard.owns(key, self.config.group)

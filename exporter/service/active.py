@@ -1,0 +1,150 @@
+"""What runs one configuration, prepared as a whole: it takes effect as a whole, or not at all."""
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from exporter.config.digest import JobDigests, job_digests
+from exporter.config.load import Loaded
+from exporter.config.sections.job import drift_settings
+from exporter.config.sections.root import Config
+from exporter.config.watch import Watcher
+from exporter.models import Store
+from exporter.observe.job_metrics import RecordedJobMetrics
+from exporter.observe.metrics import SelfMetrics
+from exporter.observe.stages import Telemetry
+from exporter.pipeline.job import Job
+from exporter.pipeline.job_settings import JobSettings
+from exporter.pipeline.shard import Shard
+from exporter.service.runner import Runner, Saving
+from exporter.sinks.registry import Sinks
+from exporter.source.prometheus import Prometheus
+
+
+@dataclass(frozen=True, slots=True)
+class Active:
+    """A configuration and what was made of it."""
+
+    loaded: Loaded
+    watcher: Watcher
+    source: Prometheus
+    store: Store | None
+    saving: Saving
+    digests: Mapping[str, JobDigests]
+    runners: Mapping[str, Runner]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What is ready and not in service.
+
+    Parameters
+    ----------
+    active : Active
+    commit : callable
+        Puts the settings of the sinks into use; the rest takes effect with `active` itself.
+    """
+
+    active: Active
+    commit: Callable[[], None]
+
+
+class Preparation:
+    """Prepares configurations for service; nothing that is in service is touched.
+
+    Parameters
+    ----------
+    sinks, metrics, telemetry
+        The same as long as the exporter runs.
+    shard : Shard
+        Which of several replicas this is.
+    """
+
+    def __init__(self, sinks: Sinks, metrics: SelfMetrics, telemetry: Telemetry, shard: Shard) -> None:
+        self._sinks, self._metrics, self._telemetry, self._shard = sinks, metrics, telemetry, shard
+
+    def prepare(self, loaded: Loaded, before: Active | None) -> Prepared:
+        """Prepare all that `loaded` asks for; what `before` has of it is used again.
+
+        Raises whatever went wrong, after what was prepared until then is closed.
+        """
+        config = loaded.config
+        with ExitStack() as undo:
+            # A file must look the same at two polls before it is read: it may be half written at the first.
+            watcher = Watcher(loaded.files, config.reload_poll / 2, loaded.content)
+            source = self._source(config, before, undo)
+            store = _store(config, before)
+            saving = Saving.of(config)
+            sinks = self._sinks.prepare(config)
+            undo.callback(sinks.discard)
+            digests = {name: job_digests(job, config) for name, job in config.jobs.items()}
+            parts = _Parts(config, source, store, saving)
+            runners = {}
+            for name, each in digests.items():
+                running = before.runners.get(name) if before is not None else None
+                if running is not None and running.job.settings.digests.learning == each.learning:
+                    runners[name] = running
+                else:
+                    runners[name] = self._runner(name, each, parts, running, undo)
+            active = Active(loaded, watcher, source, store, saving, digests, runners)
+            undo.pop_all()  # all of it comes into service
+            return Prepared(active, sinks.commit)
+
+    @staticmethod
+    def _source(config: Config, before: Active | None, undo: ExitStack) -> Prometheus:
+        if before is not None:
+            old = before.loaded.config
+            if (config.prometheus, config.limits) == (old.prometheus, old.limits):
+                return before.source
+        source = Prometheus(config.prometheus, config.limits)
+        undo.callback(source.close)
+        return source
+
+    def _runner(
+        self, name: str, digests: JobDigests, parts: "_Parts", running: Runner | None, undo: ExitStack
+    ) -> Runner:
+        """Return a new runner, of a job with its saved state where there is one that fits.
+
+        `running` is the one that it would replace.
+        """
+        config, settings = parts.config, parts.config.jobs[name]
+
+        def fresh() -> Job:
+            metrics = RecordedJobMetrics(self._metrics, name, settings.detector_name)
+            job = Job(JobSettings(name, settings, digests, self._shard), parts.source, metrics, parts.store)
+            job.watch_drift(drift_settings(settings.drift_detection, config.drift_detection))
+            return job
+
+        job, folder = fresh(), parts.saving.folder
+        undo.callback(self._forget, job, running)  # a restored state shows which model it is of
+        if folder is not None and not folder.restore(job):
+            job = fresh()
+        return Runner(job, self._metrics, self._telemetry, self._sinks, parts.saving)
+
+    def _forget(self, job: Job, running: Runner | None) -> None:
+        """Drop what the metrics say of a job that does not come into service."""
+        if running is None:
+            self._metrics.forget(job.name)
+        elif _model(job) != _model(running.job):
+            labels = {"query": job.name, "detector": job.config.detector_name, "version": job.model.version}
+            self._metrics.model_info.remove_by_labels(labels)
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What all runners of a configuration share."""
+
+    config: Config
+    source: Prometheus
+    store: Store | None
+    saving: Saving
+
+
+def _model(job: Job) -> tuple[str, str]:
+    return job.config.detector_name, job.model.version
+
+
+def _store(config: Config, before: Active | None) -> Store | None:
+    if before is not None and config.models == before.loaded.config.models:
+        return before.store
+    return Store(config.models) if config.models else None

@@ -1,0 +1,138 @@
+"""A long range read in chunks of bounded size, each a grid of the series by the times."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from detectors.types import Floats
+from exporter.source.samples import RangeResult, Source
+
+_AT_ONCE: Final = 1_000_000
+"""Samples of a chunk, which bound the memory that a fill takes besides the window itself: about 100 bytes each."""
+_FIRST_COLUMNS: Final = 10
+"""Samples per series read at first, while the number of series is not known; every chunk may be `_GROWTH` times as
+long as the one before."""
+_GROWTH: Final = 5
+_UNSEEN: Final = 10_000
+"""Series expected where there were none: they may begin in the next chunk."""
+
+
+@dataclass(slots=True)
+class FetchStats:
+    """What one chunk of samples brought in."""
+
+    samples: int = 0
+    body_bytes: int = 0
+    retries: int = 0
+    partial: bool = False
+    series_dropped: dict[str, int] = field(default_factory=dict)
+    samples_dropped: dict[str, int] = field(default_factory=dict)
+
+    def add(self, frame: RangeResult) -> None:
+        """Count one answer."""
+        self.samples += len(frame.values)
+        self.body_bytes += frame.body_bytes
+        self.retries += frame.retries
+        self.partial |= bool(frame.warnings)
+        for mine, theirs in (
+            (self.series_dropped, frame.series_dropped),
+            (self.samples_dropped, frame.samples_dropped),
+        ):
+            for reason, count in theirs.items():
+                mine[reason] = mine.get(reason, 0) + count
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Chunk:
+    """Samples of all queries on one grid of times, for `Window.append`.
+
+    Parameters
+    ----------
+    first : float
+        Unix seconds of the first column.
+    count : int
+        Columns.
+    answers : tuple, one for each channel
+        Labels of the series as in `RangeResult`, length S, and their values, shape (S, count).
+    stats : FetchStats
+        What it brought in.
+    """
+
+    first: float
+    count: int
+    answers: tuple[tuple[list[bytes], Floats], ...]
+    stats: FetchStats
+
+    @property
+    def size(self) -> int:
+        """Places for samples, with or without one."""
+        return sum(values.size for _, values in self.answers)
+
+
+def fetch(
+    source: Source,
+    queries: Mapping[str, str],
+    step: float,
+    start: float,
+    until: float,
+    *,
+    max_series: int | None = None,
+    series: int = 0,
+    measured: Callable[[], AbstractContextManager[object]] = nullcontext,
+    done: Callable[[FetchStats], None] = lambda _: None,
+) -> Iterator[Chunk]:
+    """Yield the samples from `start` up to `until` (Unix seconds) in chunks, the oldest first.
+
+    The next chunk is asked for when the one before has been dealt with, so that no more than one is held. Raises
+    SourceError.
+
+    Parameters
+    ----------
+    queries : mapping of str to str
+        PromQL by channel name.
+    step : float
+        Seconds between samples; times are multiples of it, `start` too (see `on_grid`).
+    max_series : int or None
+        Most series per query; None: the source's own limit.
+    series : int
+        Series that are expected; 0: unknown, then the first chunks are short.
+    measured : callable
+        Returns a context in which each chunk is asked for.
+    done : callable
+        Called with the figures of a chunk once it has been dealt with.
+    """
+    end = float(np.floor(until / step) * step)
+    columns = _AT_ONCE if series else _FIRST_COLUMNS
+    while start <= end:
+        columns = max(min(columns, _AT_ONCE // (series or _UNSEEN)), 1)
+        last = min(end, start + (columns - 1) * step)
+        with measured():
+            chunk = _chunk(source, queries, step, start, last, max_series)
+        yield chunk
+        done(chunk.stats)
+        series, columns = sum(len(labels) for labels, _ in chunk.answers), _GROWTH * columns
+        start = last + step
+
+
+def on_grid(time: float, step: float) -> float:
+    """Return the first multiple of `step` at `time` (Unix seconds) or after it."""
+    return float(np.ceil(time / step - 1e-6) * step)
+
+
+def _chunk(
+    source: Source, queries: Mapping[str, str], step: float, first: float, last: float, max_series: int | None
+) -> Chunk:
+    stats, answers, count = FetchStats(), [], round((last - first) / step) + 1
+    for query in queries.values():
+        frame = source.range(query, first, last, step, max_series)
+        stats.add(frame)
+        row = np.repeat(np.arange(len(frame.labels)), frame.counts)
+        column = np.rint((frame.times - first) / step).astype(np.int64)
+        values = np.full((len(frame.labels), count), np.nan)
+        inside = (column >= 0) & (column < count)
+        values[row[inside], column[inside]] = frame.values[inside]
+        answers.append((frame.labels, values))
+    return Chunk(first, count, tuple(answers), stats)
