@@ -7,6 +7,8 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer
 
+from exporter.promql import format_duration
+
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _BYTES: Final = {"": 1, "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _LONGEST: Final = 100 * 365 * _SECONDS["d"]
@@ -27,17 +29,6 @@ def duration(value: object) -> float:
     if not 0 <= seconds <= _LONGEST:
         raise ValueError(f"{shown(value)} is no duration; write for example 30s, 5m, 1h30m or 7d")
     return seconds
-
-
-def format_duration(seconds: float) -> str:
-    """Write seconds in the largest units Prometheus understands: `5400` becomes `1h30m`."""
-    parts, rest = [], round(seconds * 1000)
-    for unit in ("w", "d", "h", "m", "s", "ms"):
-        size = round(_SECONDS[unit] * 1000)
-        count, rest = divmod(rest, size)
-        if count:
-            parts.append(f"{count}{unit}")
-    return "".join(parts) or "0s"
 
 
 def rate_per_week(value: object) -> float:

@@ -9,13 +9,13 @@ from detectors.types import State
 from exporter.backtest.replay import Progress
 from exporter.config.sections.job import JobConfig
 from exporter.config.sections.root import Config
-from exporter.config.values import format_duration
 from exporter.models import ModelMissing, ModelRefused, Store
 from exporter.models.signed_records import Manifest, Outcome, Pointer
 from exporter.observe.metrics import SelfMetrics
 from exporter.observe.stages import Telemetry
 from exporter.pipeline.cycle import evaluate
 from exporter.pipeline.shard import Shard
+from exporter.promql import format_duration
 from exporter.source.prometheus import Prometheus
 from exporter.train.errors import TrainError, Unneeded, explained
 from exporter.train.exclusions import Knowledge, read_known

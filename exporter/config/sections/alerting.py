@@ -10,7 +10,8 @@ from detectors.seasonality import time_zone
 from exporter.config.errors import nearest
 from exporter.config.secrets import HeldSecret, Secret
 from exporter.config.section_base import Conflict, LabelName, PositiveDuration, Section, SourceUrl
-from exporter.config.values import Days, Duration, Months, Times, Weekdays, Years, format_duration
+from exporter.config.values import Days, Duration, Months, Times, Weekdays, Years
+from exporter.promql import format_duration
 
 OURS: Final = frozenset({"alertname", "alertstate", "severity", "query", "detector", "receivers"})
 """Labels of an alert that the rules set themselves."""
