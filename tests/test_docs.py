@@ -1,5 +1,6 @@
 """The documentation says what is there."""
 
+import re
 from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
@@ -9,6 +10,7 @@ import yaml
 
 from detectors import DETECTORS
 from exporter.config.renamed import RENAMED
+from tests.support import fault_matrix
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "docs" / "detectors.md").read_text()
@@ -39,8 +41,6 @@ def test_the_configuration_in_the_readme_loads(tmp_path):
 
 
 def test_every_page_the_readme_links_to_is_there():
-    import re
-
     for link in re.findall(r"\]\(([^)#:]+)\)", (ROOT / "README.md").read_text()):
         assert (ROOT / link).exists(), link
 
@@ -50,3 +50,12 @@ def test_every_renamed_key_is_in_the_migration_table() -> None:
     section = page.partition("## Configuration")[2].partition("\n## ")[0]
     rows = [tuple(cell.strip(" `") for cell in line.split("|")[1:4]) for line in section.splitlines() if "`" in line]
     assert rows == [(".".join(entry.old), entry.new, entry.note) for entry in RENAMED]
+
+
+def test_every_row_of_the_fault_matrix_names_its_tests() -> None:
+    """Change the page with `python -m tests.support.fault_matrix`."""
+    page = fault_matrix.PAGE.read_text()
+    assert page == fault_matrix.with_tests(page)
+    listed = [int(line.split("|")[1]) for line in page.splitlines() if re.match(r"\| \d+ \|", line)]
+    assert listed == list(range(1, 55))
+    assert set(fault_matrix.covering()) <= set(listed)
