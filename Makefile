@@ -20,7 +20,7 @@ UV := export UV_FIND_LINKS=$$({ echo $$PIP_FIND_LINKS; $(BIN)/python -m pip conf
 PROGRESS := $(shell [ -t 2 ] || echo .ci/beat uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint coverage audit docs docs-serve build rules chart image bench bench-rules bench-spread quality fleet servers \
+.PHONY: help demo test lint coverage audit sbom docs docs-serve build rules chart image bench bench-rules bench-spread quality fleet servers \
   browser kubectl airflow constraints clean
 
 help: ## this list
@@ -30,7 +30,9 @@ help: ## this list
 demo: $(VENV)/ready servers ## see a fault found, alerted and resolved on real servers (ARGS="--for 2m" ends by itself)
 	@$(BIN)/anomaly-exporter demo $(ARGS)
 
-test: lint servers browser kubectl airflow ## lint, then all tests and doctests
+DOCTESTS = $(BIN)/python -m pytest --quiet --doctest-modules detectors exporter rules tests/support
+test: lint servers browser kubectl airflow ## lint, then doctests and all tests
+	$(DOCTESTS)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 lint: $(VENV)/ready ## ruff, codespell, zizmor and mypy --strict
@@ -48,6 +50,13 @@ audit: .venv-audit/ready ## known vulnerabilities in the pinned dependencies (as
 	.venv-audit/bin/pip-audit --requirement .venv-audit/pinned.txt --no-deps --disable-pip --strict --progress-spinner off $(ARGS) \
 	  || { echo 'make audit: see above. A vulnerability: raise its pin in constraints.txt. No answer from pypi.org: nothing was checked;' \
 	    'the pipeline runs the same check.'; exit 1; }
+
+sbom: .venv-audit/ready ## what the image without torch holds of Python packages, as CycloneDX, in dist/
+	@mkdir -p dist
+	@$(UV) $(BIN)/uv pip compile pyproject.toml --extra dask --extra otel --extra s3 --constraint constraints.txt --quiet \
+	  --no-annotate --no-header --output-file .venv-audit/wheel.txt
+	.venv-audit/bin/cyclonedx-py requirements .venv-audit/wheel.txt --pyproject pyproject.toml --output-reproducible \
+	  --output-file dist/anomaly-exporter-$(VERSION).cdx.json
 
 docs: .venv-docs/ready ## the documentation as a site, in build/site; a broken link is an error
 	.venv-docs/bin/mkdocs build --strict --quiet --site-dir build/site
