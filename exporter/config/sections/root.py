@@ -28,7 +28,9 @@ class Config(Section):
     web: WebConfig = Field(WebConfig(), description="our own port")
     audit: AuditConfig | None = Field(None, description="CSV audit file; none by default")
     models: ModelsConfig | None = Field(None, description="model store; none by default: models are fitted at start")
-    state: StateConfig | None = Field(None, description="state kept over restarts; none by default: jobs start anew")
+    state: StateConfig | None = Field(
+        None, description="state kept over restarts; none by default: jobs start without it"
+    )
     log: LogConfig = Field(LogConfig(), description="log")
     limits: LimitsConfig = Field(LimitsConfig(), description="limits on what comes in")
     alerting: AlertingConfig = Field(AlertingConfig(), description="generated rules and routing through Alertmanager")

@@ -49,7 +49,7 @@ class WebConfig(Section):
 class AuditConfig(Section):
     """The CSV audit file."""
 
-    path: FilePath = Field(description="CSV file; a lock file and rotated files stand beside it")
+    path: FilePath = Field(description="CSV file; a lock file and rotated files are next to it")
     all_samples: bool = Field(False, description="write every judged sample, not only flag changes and flagged samples")
     max_size: Size = Field(64 * 2**20, gt=4096, description="rotate at this size")
     keep: int = Field(5, ge=0, description="rotated files kept")

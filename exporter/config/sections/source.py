@@ -52,7 +52,7 @@ class PrometheusConfig(Section):
     retries: int = Field(2, ge=0, le=10, description="further attempts after a failure that may pass")
     concurrency: int = Field(4, ge=1, le=64, description="queries under way at once, over all jobs")
     basic_auth: BasicAuth | None = Field(None, description="HTTP basic authentication")
-    bearer: Secret | None = Field(None, description="bearer token, by reference; read anew for every query")
+    bearer: Secret | None = Field(None, description="bearer token, by reference; read again for every query")
     tls: ClientTLS = Field(ClientTLS(), description="certificates")
     headers: dict[HeaderName, TextOrSecret] = Field(
         {}, description="extra headers, for example X-Scope-OrgID for Mimir; text or a reference to a secret"

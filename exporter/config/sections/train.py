@@ -29,13 +29,13 @@ class Endpoint(Section):
 
 
 class GateConfig(Section):
-    """What a new model must show before it is put in service (docs/training.md)."""
+    """What a new model must show before it is promoted (docs/training.md)."""
 
     margin: float = Field(
         0.05, ge=0, le=1, description="recall, precision, F1 and faults found may be this much below the old model's"
     )
     more_false: float = Field(
-        0.2, ge=0, description="share of false incidents more than the old model's, beside two standard deviations"
+        0.2, ge=0, description="share of false incidents more than the old model's, plus two standard deviations"
     )
     most_false: float = Field(
         10.0, gt=0, description="without an old model: most false incidents, as a multiple of the job's false_alarms"
@@ -60,7 +60,7 @@ class TrainConfig(Section):
     )
     every: Duration = Field(604_800.0, description="train when the last training is this long ago; 0s never")
     max_age: Duration = Field(
-        2_592_000.0, description="train when the model in service is older, whatever was tried since; 0s never"
+        2_592_000.0, description="train when the active model is older, whatever was tried since; 0s never"
     )
     new_events: int = Field(
         5, ge=0, description="train when the incidents file holds so many more than at the last training; 0 never"
