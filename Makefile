@@ -1,5 +1,10 @@
 # Needs Python 3.11+, make and apt; everything else is installed into .venv, or as Debian packages where root or sudo allows.
 PYTHON ?= python3
+# One environment for each interpreter: .venv, or .venv-3.12 for PYTHON=python3.12.
+VENV ?= .venv$(patsubst python3.%,-3.%,$(filter python3.%,$(PYTHON)))
+# pyenv hides the interpreters that are not its active one.
+INTERPRETER = $(shell $(PYTHON) -c '' 2>/dev/null && echo $(PYTHON) \
+  || PYENV_VERSION=$$(pyenv latest $(PYTHON:python%=%) 2>/dev/null) pyenv which $(PYTHON) 2>/dev/null || echo $(PYTHON))
 # Most tests wait for servers: at least four at once, on two cores too.
 WORKERS ?= $(shell n=$$(nproc); echo $$((n > 4 ? n : 4)))
 ARGS ?=
@@ -7,7 +12,7 @@ DATA ?= ../shared/quality
 IMAGE_ARGS ?=
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
-BIN := .venv/bin
+BIN := $(VENV)/bin
 # uv ignores pip's settings: hand it the folders of wheels that pip was told of.
 UV := export UV_FIND_LINKS=$$({ echo $$PIP_FIND_LINKS; $(BIN)/python -m pip config get global.find-links; } 2>/dev/null \
   | xargs | tr ' ' ',');
@@ -15,33 +20,61 @@ UV := export UV_FIND_LINKS=$$({ echo $$PIP_FIND_LINKS; $(BIN)/python -m pip conf
 PROGRESS := $(shell [ -t 2 ] || echo .ci/beat uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint build rules chart image bench bench-rules bench-spread quality fleet servers browser kubectl airflow constraints clean
+.PHONY: help demo test lint coverage audit sbom docs docs-serve build rules chart image bench bench-rules bench-spread quality fleet servers \
+  browser kubectl airflow constraints clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo 'Variables: PYTHON=python3.12 (for a new .venv), ARGS="--for 2m" (demo, pytest), WORKERS=4 (pytest)'
+	@echo 'Variables: PYTHON=python3.12 (another interpreter, in .venv-3.12), ARGS="--for 2m" (demo, pytest), WORKERS=4 (pytest)'
 
-demo: .venv/ready servers ## see a fault found, alerted and resolved on real servers (ARGS="--for 2m" ends by itself)
+demo: $(VENV)/ready servers ## see a fault found, alerted and resolved on real servers (ARGS="--for 2m" ends by itself)
 	@$(BIN)/anomaly-exporter demo $(ARGS)
 
-test: lint servers browser kubectl airflow ## lint, then all tests
+DOCTESTS = $(BIN)/python -m pytest --quiet --doctest-modules detectors exporter rules tests/support
+test: lint servers browser kubectl airflow ## lint, then doctests and all tests
+	$(DOCTESTS)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
-lint: .venv/ready ## ruff and mypy --strict
+lint: $(VENV)/ready ## ruff, codespell, zizmor and mypy --strict
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	@.ci/beat "mypy --strict" $(BIN)/mypy
+	$(BIN)/codespell
+	$(BIN)/zizmor --offline --quiet .github
+	@# Types are checked for the oldest Python alone: the stubs of numpy differ by interpreter, and only that one has torch.
+	@if $(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'; then .ci/beat "mypy --strict" $(BIN)/mypy; fi
 
-build: .venv/ready ## the wheel, in dist/
+coverage: $(VENV)/ready servers browser kubectl airflow ## all tests with the coverage of each file; fails below the floor in pyproject.toml
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report term:skip-covered $(ARGS)
+
+audit: .venv-audit/ready ## known vulnerabilities in the pinned dependencies (asks pypi.org)
+	@grep -v '^torch==' constraints.txt > .venv-audit/pinned.txt
+	.venv-audit/bin/pip-audit --requirement .venv-audit/pinned.txt --no-deps --disable-pip --strict --progress-spinner off $(ARGS) \
+	  || { echo 'make audit: see above. A vulnerability: raise its pin in constraints.txt. No answer from pypi.org: nothing was checked;' \
+	    'the pipeline runs the same check.'; exit 1; }
+
+sbom: .venv-audit/ready ## what the image without torch holds of Python packages, as CycloneDX, in dist/
+	@mkdir -p dist
+	@$(UV) $(BIN)/uv pip compile pyproject.toml --extra dask --extra otel --extra s3 --constraint constraints.txt --quiet \
+	  --no-annotate --no-header --output-file .venv-audit/wheel.txt
+	.venv-audit/bin/cyclonedx-py requirements .venv-audit/wheel.txt --pyproject pyproject.toml --output-reproducible \
+	  --output-file dist/anomaly-exporter-$(VERSION).cdx.json
+
+docs: .venv-docs/ready ## the documentation as a site, in build/site; a broken link is an error
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --site-dir build/site
+
+docs-serve: .venv-docs/ready ## the same on http://127.0.0.1:8000, built again after each change
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs serve
+
+build: $(VENV)/ready ## the wheel, in dist/
 	@$(UV) $(BIN)/uv build --wheel --build-constraints constraints.txt --out-dir dist
 
-rules: .venv/ready servers ## generate the rules of the examples, check them with promtool and amtool
-	@.ci/rules examples/anomaly.yml@dev examples/anomaly.yml@stage examples/anomaly.yml@prod examples/alerting.yml \
+rules: $(VENV)/ready servers ## generate the rules of the examples, check them with promtool and amtool
+	@BIN=$(BIN) .ci/rules examples/anomaly.yml@dev examples/anomaly.yml@stage examples/anomaly.yml@prod examples/alerting.yml \
 	  deploy/compose/config/anomaly.yml
 
-chart: .venv/ready ## check that what is generated for Kubernetes is up to date; the Helm chart, in dist/
+chart: $(VENV)/ready ## check that what is generated for Kubernetes is up to date; the Helm chart, in dist/
 	$(BIN)/python -m deploy.generate --check
-	$(BIN)/python -m deploy.helm.package dist
+	$(BIN)/python -m deploy.pack_chart dist
 
 IMAGE = docker build --file deploy/docker/Dockerfile --build-arg VERSION=$(VERSION) \
   --build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) $(IMAGE_ARGS)
@@ -49,22 +82,22 @@ image: ## both images, without and with torch (needs Docker; IMAGE_ARGS="--build
 	$(IMAGE) --tag anomaly-exporter --tag anomaly-exporter:$(VERSION) .
 	$(IMAGE) --target torch --tag anomaly-exporter:torch --tag anomaly-exporter:$(VERSION)-torch .
 
-bench: .venv/ready servers ## speed and memory beside other ways, at 1,000 to 100,000 series (5 to 10 minutes)
+bench: $(VENV)/ready servers ## speed and memory beside other ways, at 1,000 to 100,000 series (5 to 10 minutes)
 	$(BIN)/python -m tests.bench $(ARGS)
 
-bench-rules: .venv/ready servers ## CPU of the exporter beside that of recording rules (about 8 minutes)
+bench-rules: $(VENV)/ready servers ## CPU of the exporter beside that of recording rules (about 8 minutes)
 	$(BIN)/python -m tests.bench.rules $(ARGS)
 
-bench-spread: .venv/ready ## training of 10,000 entities in one process, in four, on a Dask cluster (about 3 minutes)
+bench-spread: $(VENV)/ready ## training of 10,000 entities in one process, in four, on a Dask cluster (about 3 minutes)
 	$(BIN)/python -m tests.bench.spread $(ARGS)
 
-quality: .venv/ready ## every detector on labelled series, compared in docs/detectors.md (half an hour; DATA=folder with evaluate.py and data/)
+quality: $(VENV)/ready ## every detector on labelled series, compared in docs/detectors.md (half an hour; DATA=folder with evaluate.py and data/)
 	$(BIN)/python -m tests.quality $(DATA) $(ARGS)
 
-fleet: .venv/ready ## the alerts of 10 to 10,000 series in six weeks with failures (half an hour, one core)
+fleet: $(VENV)/ready ## the alerts of 10 to 10,000 series in six weeks with failures (half an hour, one core)
 	$(BIN)/python -m tests.fleet $(ARGS)
 
-servers: .venv/ready
+servers: $(VENV)/ready
 	@missing=$$($(BIN)/python -m deploy.demo.missing) && { [ -z "$$missing" ] || .ci/packages $$missing; }
 
 browser: # for the tests of the reports, which are skipped where there is none
@@ -80,28 +113,30 @@ airflow: # an environment of its own, for the tests of the DAG, which are skippe
 	@$(MAKE) --no-print-directory .venv-airflow/ready \
 	  || echo 'No Airflow to be had here: the tests of the DAG are skipped.'
 
-constraints: .venv/ready ## pin the newest versions anew
-	@$(UV) printf 'hatchling\nuv\n' | $(BIN)/uv pip compile pyproject.toml - --all-extras --group dev --upgrade \
+PINNED = dev airflow audit docs
+constraints: $(VENV)/ready ## pin the newest versions of everything
+	@$(UV) printf 'hatchling\nuv\n' | $(BIN)/uv pip compile pyproject.toml - --all-extras $(PINNED:%=--group %) --upgrade \
 	  --universal --python-version 3.11 --no-annotate --no-header --output-file constraints.txt
 	@# torch alone says which of its builds brings CUDA: pin neither the build found here nor what it needs.
 	@sed -i -e '/^nvidia-/d;/^cuda-/d;/^triton/d' -e 's/^torch==.*/torch==2.13.0/' constraints.txt
 
 clean: ## remove the environment and the caches
-	rm -rf .venv .venv-airflow .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
 
-.venv/ready: pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+$(VENV)/ready: pyproject.toml constraints.txt
+	@$(INTERPRETER) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Python 3.11 or newer is needed; name it with PYTHON=…, for example make PYTHON=python3.12"; exit 1; }
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
-	  || .ci/packages $$($(PYTHON) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
-	@.ci/beat "making .venv" $(PYTHON) -m venv .venv
+	@$(INTERPRETER) -c 'import ensurepip, venv' 2>/dev/null \
+	  || .ci/packages $$($(INTERPRETER) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
+	@.ci/beat "making $(VENV)" $(INTERPRETER) -m venv $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt uv
 	@$(UV) $(PROGRESS) $(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt \
 	  --build-constraint constraints.txt --group dev --editable '.[otel]'
 	@touch $@
 
-.venv-airflow/ready: constraints.txt | .venv/ready
-	@.ci/beat "making .venv-airflow" $(PYTHON) -m venv --clear --without-pip .venv-airflow
-	@$(UV) $(PROGRESS) $(BIN)/uv pip install --python .venv-airflow/bin/python --constraint constraints.txt \
-	  --build-constraint constraints.txt apache-airflow
+# An environment with one dependency group alone: airflow, audit, docs.
+.venv-%/ready: constraints.txt | $(VENV)/ready
+	@.ci/beat "making .venv-$*" $(INTERPRETER) -m venv --clear --without-pip .venv-$*
+	@$(UV) $(PROGRESS) $(BIN)/uv pip install --python .venv-$*/bin/python --constraint constraints.txt \
+	  --build-constraint constraints.txt --group $*
 	@touch $@

@@ -3,8 +3,6 @@
 import re
 from typing import Final
 
-from exporter.config.values import format_duration
-
 _NAME: Final = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
 _LABEL: Final = r"[a-zA-Z_][a-zA-Z0-9_]*"
 _STRING: Final = r"""(?:"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|`[^`]*`)"""
@@ -15,6 +13,7 @@ _SELECTOR: Final = re.compile(
 )
 _EACH: Final = re.compile(_MATCHER, re.DOTALL)
 _RESERVED: Final = frozenset({"atan2", "bool", "group_left", "group_right", "ignoring", "inf", "nan", "on"})
+_UNITS: Final = {"w": 604_800_000, "d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}  # in milliseconds
 _SHORT: Final = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
@@ -82,3 +81,17 @@ def as_rate(expr: str, span_seconds: float) -> str:
     'a_total - b_total'
     """
     return expr if bare_selector(expr) is None else f"rate({expr.strip()}[{format_duration(span_seconds)}])"
+
+
+def format_duration(seconds: float) -> str:
+    """Write seconds in the largest units Prometheus understands.
+
+    >>> format_duration(5400)
+    '1h30m'
+    """
+    parts, rest = [], round(seconds * 1000)
+    for unit, size in _UNITS.items():
+        count, rest = divmod(rest, size)
+        if count:
+            parts.append(f"{count}{unit}")
+    return "".join(parts) or "0s"

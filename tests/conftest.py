@@ -1,5 +1,6 @@
 """Real servers for the tests: missing ones fail the run, they never skip it."""
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -38,6 +39,18 @@ def surroundings() -> Iterator[None]:
         for name in ("READY_WITHIN", "ANSWER_WITHIN", "STOP_WITHIN"):
             patch.setattr(process, name, PATIENCE)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    """A test that configures the logs leaves the logs of libraries as they were for the next one."""
+    root = logging.getLogger()
+    level = root.level
+    yield
+    root.setLevel(level)
+    for handler in root.handlers[:]:
+        if type(handler).__module__ == "exporter.observe.logs":
+            root.removeHandler(handler)
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,8 @@ from rich.table import Table
 
 from exporter.backtest.quality import Figures
 from exporter.backtest.tune import Trial
-from exporter.config.values import format_duration
 from exporter.json_values import finite_values
+from exporter.promql import format_duration
 
 _MOST_ROWS: Final = 100
 """Entities in the table; the JSON has all of them."""

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from detectors.types import Floats
 from exporter.backtest.read_csv import Series
-from exporter.config.values import format_duration
 from exporter.errors import InputError
+from exporter.promql import format_duration
 
 _EMPTIEST: Final = 50
 """Grid points per row beyond which a timestamp is wrong rather than a gap long."""

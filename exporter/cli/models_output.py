@@ -8,8 +8,8 @@ from typing import Any, Final
 from rich.table import Table
 from rich.text import Text
 
-from exporter.config.values import format_duration
 from exporter.models import ModelVersion
+from exporter.promql import format_duration
 
 _TIMES: Final = ("trained_from", "trained_to", "trained_at")
 _OWN: Final = ("job", "version", "generation", "sha256", "trained_at")  # differ between any two versions

@@ -14,7 +14,7 @@ from exporter.config.errors import MOST, dotted
 from exporter.config.load import ConfigError, Loaded, load
 from exporter.config.nodes import Place
 from exporter.config.secrets import Secret, SecretUnavailable
-from exporter.config.values import format_duration
+from exporter.promql import format_duration
 
 __all__ = ["check"]
 

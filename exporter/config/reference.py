@@ -17,7 +17,8 @@ from exporter.config.legacy import FlatConfig
 from exporter.config.secrets import Secret
 from exporter.config.sections.job import switched
 from exporter.config.sections.root import Config
-from exporter.config.values import duration, format_duration, format_size, rate_per_week, shown, size
+from exporter.config.values import duration, format_size, rate_per_week, shown, size
+from exporter.promql import format_duration
 
 BEGIN: Final = "<!-- computed by python -m exporter.config.reference: begin -->"
 END: Final = "<!-- computed: end -->"

@@ -9,6 +9,7 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer
 
 from detectors.units import DAY, HOUR, MINUTE, WEEK
+from exporter.promql import format_duration
 
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": MINUTE, "h": HOUR, "d": DAY, "w": WEEK}
 _BYTES: Final = {"": 1, "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
@@ -34,17 +35,6 @@ def duration(value: object) -> float:
     return seconds
 
 
-def format_duration(seconds: float) -> str:
-    """Write seconds in the largest units Prometheus understands: `5400` becomes `1h30m`."""
-    parts, rest = [], round(seconds * 1000)
-    for unit in ("w", "d", "h", "m", "s", "ms"):
-        size = round(_SECONDS[unit] * 1000)
-        count, rest = divmod(rest, size)
-        if count:
-            parts.append(f"{count}{unit}")
-    return "".join(parts) or "0s"
-
-
 def moment(text: str) -> float:
     """Turn ISO 8601 (UTC where no zone is given) or Unix seconds into Unix seconds. Raises ValueError."""
     try:
@@ -53,7 +43,7 @@ def moment(text: str) -> float:
         date = datetime.fromisoformat(text.strip())
         seconds = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
     if not 0 <= seconds < _LATEST:
-        raise ValueError(f"{text!r} is no time between 1970 and 9999 in seconds")
+        raise ValueError(f"{text!r} is not a time between 1970 and 9999 in seconds")
     return seconds
 
 

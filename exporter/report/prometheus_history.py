@@ -11,8 +11,7 @@ import numpy as np
 from detectors.types import Floats, Key
 from detectors.units import DAY, HOUR
 from exporter.config.sections.root import Config
-from exporter.config.values import format_duration
-from exporter.promql import quote
+from exporter.promql import format_duration, quote
 from exporter.report.data import Incident, Period, ReportError
 from exporter.source.errors import SourceError
 from exporter.source.prometheus import Prometheus

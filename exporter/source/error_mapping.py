@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import msgspec
 from urllib3.util import Retry
 
-from exporter.config.values import format_duration
+from exporter.promql import format_duration
 from exporter.source.errors import (
     AccessDenied,
     BadAnswer,

@@ -15,7 +15,7 @@ from urllib3.exceptions import HTTPError
 
 from exporter import __version__
 from exporter.config.sections.source import PrometheusConfig
-from exporter.config.values import format_duration
+from exporter.promql import format_duration
 from exporter.source.credentials import Credentials
 from exporter.source.error_mapping import cut_off, no_answer, refusal, too_late
 from exporter.source.errors import DeadlineExceeded, LimitExceeded, SourceError, Throttled

@@ -10,13 +10,13 @@ from detectors.units import DAY
 from exporter.backtest.replay import Progress
 from exporter.config.sections.job import JobConfig
 from exporter.config.sections.root import Config
-from exporter.config.values import format_duration
 from exporter.models import ModelMissing, ModelRefused, Store
 from exporter.models.signed_records import Manifest, Outcome, Pointer
 from exporter.pipeline.cycle import evaluate
 from exporter.pipeline.job import Job
 from exporter.pipeline.shard import Shard
 from exporter.pipeline.window import Edit
+from exporter.promql import format_duration
 from exporter.source.prometheus import Prometheus
 from exporter.train.errors import TrainError, Unneeded, explained
 from exporter.train.exclusions import LabelledIncidents, labelled_incidents_of

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 from typing import Final
 
 from exporter.config.sections.job import JobConfig
-from exporter.config.values import format_duration
 from exporter.models.retrain_requests import RetrainRequest
 from exporter.models.signed_records import Manifest, as_json, libraries
+from exporter.promql import format_duration
 from exporter.train.task import TrainTask
 
 EARLY: Final = 0.1

@@ -3,8 +3,7 @@
 import math
 from typing import Final
 
-from exporter.config.values import format_duration
-from exporter.promql import quote
+from exporter.promql import format_duration, quote
 from rules.alerts import names
 from rules.alerts.alert import Alert, Case, series
 from rules.alerts.job_context import AlertedJob

@@ -4,8 +4,7 @@ from typing import Final
 
 from exporter.config.sections.alerting import AlertingConfig
 from exporter.config.sections.train import TrainConfig
-from exporter.config.values import format_duration
-from exporter.promql import selector
+from exporter.promql import format_duration, selector
 from rules.alerts import names
 from rules.alerts.alert import Alert, Case, graph, labels, series
 from rules.alerts.model_health import model_alerts

@@ -2,8 +2,7 @@
 
 import math
 
-from exporter.config.values import format_duration
-from exporter.promql import quote
+from exporter.promql import format_duration, quote
 from rules.alerts import names
 from rules.alerts.alert import Alert, Case, graph, labels, milliseconds, series
 from rules.alerts.job_context import RECENT, AlertedJob

@@ -3,7 +3,7 @@
 from typing import Final
 
 from exporter.config.sections.train import TrainConfig
-from exporter.config.values import format_duration
+from exporter.promql import format_duration
 from rules.alerts import names
 from rules.alerts.alert import Alert, Case, graph, series
 from rules.alerts.templates import label, literal

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from exporter.config.load import ConfigError, Loaded, load
 from exporter.config.nodes import plain
 from exporter.config.read_file import parse
-from exporter.config.values import balanced, duration, format_duration, format_size, size
+from exporter.config.values import balanced, duration, format_size, size
+from exporter.promql import format_duration
 
 WORDS = """
     jobs prometheus web audit models log limits notify expr channels entity group step window detector robust tls env

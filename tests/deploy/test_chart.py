@@ -16,12 +16,12 @@ from helm_python.errors import HelmError
 
 from deploy import generate
 from deploy.helm import chart
-from deploy.helm.package import package
 from deploy.helm.values import values
 from deploy.kubernetes.manifests import default
 from deploy.kubernetes.objects import objects
 from deploy.kubernetes.plan import settings_of as planned
 from deploy.kubernetes.settings import Settings
+from deploy.pack_chart import package
 from exporter import __version__
 from exporter.config.load import load
 

@@ -10,6 +10,7 @@ import pytest
 from detectors import DETECTORS, Batch, Detector, make
 from detectors.stateful import StatefulDetector
 from tests.support.batches import batch, keys, noise, walk
+from tests.support.every_detector import every_detector
 
 WINDOW = 60
 SMALL_TREES = {"parameters": {"n_trees": 5, "height": 6, "window_size": 50}, "warm_up": 50}
@@ -23,7 +24,7 @@ SPECS = {
 """Where the defaults would take the tests too long."""
 
 
-@pytest.fixture(params=sorted(DETECTORS))
+@pytest.fixture(params=every_detector())
 def name(request):
     return request.param
 

@@ -5,15 +5,15 @@ import sys
 
 import numpy as np
 import pytest
-import torch
 
 from detectors import Batch, make
 from detectors.networks.training import train
 from detectors.networks.windows import Windows
 from tests.support.batches import batch, keys, noise, walk
+from tests.support.every_detector import NETWORKS
 from tests.support.replay import openings, replay
 
-NETWORKS = ("autoencoder", "lstm", "vae")
+torch = pytest.importorskip("torch", reason="torch is not installed: see pyproject.toml")
 SHORT = {"epochs": 8, "max_windows": 1500}
 HOUR = 60
 

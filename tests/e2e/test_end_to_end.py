@@ -43,7 +43,7 @@ def post(url):
 
 
 def test_node_exporter_is_judged_and_scraped_back(prometheus, node_exporter, exporter):
-    """Item (a) and (b): labels survive the way there and back, and the page is clean."""
+    """Labels survive the way there and back, and the page is clean."""
     source = prometheus(scrape={"node": node_exporter.address})
     source.wait_for("node_load1")
     jobs = {
@@ -100,7 +100,7 @@ def test_a_fault_is_flagged_while_it_lasts_and_cleared_after_it(prometheus, expo
 
 
 def test_series_appear_and_vanish_while_running(prometheus, exporter, target):
-    """Item (d), row 12: what is exposed is what is there."""
+    """Row 12: what is exposed is what is there."""
     target.series = {"a": 10.0, "b": 10.0}
     source = prometheus(scrape={"target": watching(target)}, history=history("ab"))
     source.wait_for("level")
@@ -121,7 +121,7 @@ def test_series_appear_and_vanish_while_running(prometheus, exporter, target):
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_an_outage_of_two_minutes_withdraws_the_scores_and_is_not_flagged(prometheus, exporter, target, tmp_path):
-    """Item (c), rows 1 and 46: kill -9, two minutes, start again."""
+    """Rows 1 and 46: kill -9, two minutes, start again."""
     target.series = {"a": 10.0, "b": 10.0}
     source = prometheus(scrape={"target": watching(target)}, history=history("ab", seconds=300))
     source.wait_for("level")
@@ -170,7 +170,7 @@ def test_a_frozen_source_costs_one_cycle_at_a_time_and_no_other_job(prometheus, 
 
 
 def test_a_bad_file_keeps_the_old_configuration_and_says_so(prometheus, exporter, target):
-    """Item (f), row 31."""
+    """Row 31."""
     target.series = {"a": 10.0}
     source = prometheus(scrape={"target": watching(target)}, history=history("a"))
     source.wait_for("level")

@@ -1,4 +1,4 @@
-"""The model store: what is saved comes back, what was changed never does (RELIABILITY rows 25 to 29)."""
+"""The model store: what is saved comes back, what was changed never does (docs/reliability.md, rows 25 to 29)."""
 
 import hashlib
 import io

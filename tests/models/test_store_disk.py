@@ -1,4 +1,4 @@
-"""A real disk that is full, and one that is read-only (RELIABILITY row 24), below the model store."""
+"""A real disk that is full, and one that is read-only (docs/reliability.md, row 24), below the model store."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Logs: one event a line, and never a secret (RELIABILITY row 53)."""
+"""Logs: one event a line, and never a secret (docs/reliability.md, row 53)."""
 
 import base64
 import io

@@ -29,7 +29,7 @@ def loaded(path: Path, profile: str | None) -> Config:
 
 @pytest.mark.parametrize(("path", "profile"), FILES, ids=[path.name for path in BASES])
 def test_all_that_is_generated_passes(path: Path, profile: str | None, tmp_path: Path) -> None:
-    """Item "Show": promtool check rules, promtool test rules, amtool check-config, for every example and preset."""
+    """promtool check rules, promtool test rules and amtool check-config, for every example and preset."""
     passes(written(tmp_path, loaded(path, profile)))
 
 

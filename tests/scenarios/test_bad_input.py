@@ -13,7 +13,6 @@ import structlog
 from prometheus_client.parser import text_string_to_metric_families
 from typer.testing import CliRunner
 
-from detectors import DETECTORS
 from exporter.cli.main import cli
 from exporter.config.sections.job import JobConfig
 from exporter.config.sections.models import ModelsConfig
@@ -27,10 +26,11 @@ from exporter.sinks.metrics_page import Page
 from exporter.source.decode import Limits, decode
 from exporter.source.samples import merge
 from tests.support.cycles import SMALL, STEP, Recorded, judged
+from tests.support.every_detector import every_detector
 from tests.support.fake import recorded
 from tests.support.stub import matrix
 
-EVERY = pytest.mark.parametrize("detector", sorted(DETECTORS))
+EVERY = pytest.mark.parametrize("detector", every_detector())
 WARM = 200
 """Minutes of normal samples before what is odd begins."""
 LIMITS = Limits(series=1000, samples=10**6, points=11_000)

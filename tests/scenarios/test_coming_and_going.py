@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from detectors import DETECTORS
 from tests.support.cycles import DAY, HOUR, SMALL, cycles, judged
+from tests.support.every_detector import every_detector
 from tests.support.replay import openings
 from tests.support.scenarios import usual
 
@@ -23,7 +23,7 @@ def row_of(verdict, name):
     return {dict(key)["instance"]: row for row, key in enumerate(verdict.keys)}.get(name)
 
 
-@pytest.mark.parametrize("detector", sorted(DETECTORS))
+@pytest.mark.parametrize("detector", every_detector())
 def test_a_vanished_series_is_stale_within_two_cycles_and_never_flagged(detector):  # row 12
     series = siblings(np.random.default_rng(1), 5, 4 * HOUR)
     gone = 2 * HOUR + 30

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from detectors import DETECTORS
 from tests.support.cycles import HOUR, SMALL, judged
+from tests.support.every_detector import every_detector
 
-EVERY = pytest.mark.parametrize("detector", sorted(DETECTORS))
+EVERY = pytest.mark.parametrize("detector", every_detector())
 
 
 def steady(rng, *shape):
@@ -30,7 +30,7 @@ def test_a_drop_to_zero_is_found_held_and_over(detector):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("detector", sorted(set(DETECTORS) - {"auto"}))  # which has two weeks of its own for it
+@pytest.mark.parametrize("detector", every_detector("auto"))  # which has two weeks of its own for it
 @pytest.mark.parametrize("channels", [1, 2])
 def test_an_outage_in_the_training_history_costs_little_of_what_is_found(detector, channels):
     """Half of the entities were down for an hour and a half of the history; incidents of several kinds come after."""

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import structlog
 
-from detectors import DETECTORS
 from exporter.config.digest import JobDigests
 from exporter.observe.metrics import SelfMetrics
 from exporter.pipeline.job import Job
@@ -15,6 +14,7 @@ from exporter.service.runner import Saving
 from exporter.service.state_files import StateFolder
 from exporter.sinks.metrics_page import Page
 from tests.pipeline.test_cycle import Bench
+from tests.support.every_detector import every_detector
 from tests.support.fake import DIGESTS
 from tests.support.runners import runner_of
 
@@ -41,7 +41,7 @@ def restarted(before, folder):
     return after
 
 
-@pytest.mark.parametrize("detector", sorted(DETECTORS))
+@pytest.mark.parametrize("detector", every_detector())
 @pytest.mark.parametrize("lost", [0, 7], ids=["clean stop", "kill -9 within the save interval"])
 def test_after_a_restart_every_verdict_is_that_of_a_run_that_never_stopped(detector, lost, tmp_path):
     folder = StateFolder(tmp_path, list)

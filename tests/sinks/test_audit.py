@@ -1,4 +1,4 @@
-"""The audit file and what happens to it: moved, deleted, replaced, slow, locked, full (RELIABILITY rows 22 to 24)."""
+"""The audit file moved, deleted, replaced, slow, locked, full (docs/reliability.md, rows 22 to 24)."""
 
 import csv
 import fcntl

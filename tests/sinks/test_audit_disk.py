@@ -1,4 +1,4 @@
-"""Real disks that are full or read-only, and real kills (RELIABILITY rows 22 to 24)."""
+"""Real disks that are full or read-only, and real kills (docs/reliability.md, rows 22 to 24)."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Rows of the audit file: nothing in them runs, nothing breaks them, everything comes back (RELIABILITY row 21)."""
+"""Rows of the audit file: nothing runs, nothing breaks, everything comes back (docs/reliability.md, row 21)."""
 
 import csv
 import io

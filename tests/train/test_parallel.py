@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,7 @@ FITS = [
     Fit("half_space_trees", {}, 2, 1),
     Fit("auto", {}, 1, 2),
     Fit("auto", {}, 3, 3),
-    Fit("autoencoder", {"epochs": 2}, 2, 4),
+    *([Fit("autoencoder", {"epochs": 2}, 2, 4)] if find_spec("torch") else []),
 ]
 
 

@@ -13,7 +13,8 @@ from exporter.config.receivers import RECEIVERS
 from exporter.config.receivers.kind import Line
 from exporter.config.secrets import Secret
 from exporter.config.section_base import Conflict, LabelName, PositiveDuration, Section, SourceUrl
-from exporter.config.values import Days, Duration, Months, Times, Weekdays, Years, format_duration
+from exporter.config.values import Days, Duration, Months, Times, Weekdays, Years
+from exporter.promql import format_duration
 
 OURS: Final = frozenset({"alertname", "alertstate", "severity", "query", "detector", "receivers"})
 """Labels of an alert that the rules set themselves."""

@@ -74,7 +74,7 @@ class ModelsConfig(Section):
         None, description="instead of path an object store, as fsspec writes it: s3://bucket/prefix"
     )
     options: StoreOptions = Field(
-        {}, description="options that fsspec passes to the object store; secrets by reference: secret: {env: NAME}"
+        {}, description="options of fsspec for the object store; secrets by reference: secret: {env: NAME}"
     )
     timeout: PositiveDuration = Field(30.0, description="longest wait for one answer of an object store")
     poll: PositiveDuration = Field(30.0, description="how often an object store is asked for a newer model")

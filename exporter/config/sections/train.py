@@ -31,15 +31,13 @@ class Endpoint(Section):
 
 
 class GateConfig(Section):
-    """What a new model must show before it becomes active (docs/training.md)."""
+    """What a new model must show before it is promoted (docs/training.md)."""
 
     margin: float = Field(
         0.05, ge=0, le=1, description="recall, precision, F1 and faults found may be this much below the old model's"
     )
     more_false: float = Field(
-        0.2,
-        ge=0,
-        description="share of false incidents more than the old model's, in addition to two standard deviations",
+        0.2, ge=0, description="share of false incidents more than the old model's, plus two standard deviations"
     )
     most_false: float = Field(
         10.0, gt=0, description="without an old model: most false incidents, as a multiple of the job's false_alarms"

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Final
 
-from exporter.config.values import format_duration
+from exporter.promql import format_duration
 from exporter.sinks.notify.notification import Channel, Incident, PendingNotifications
 
 LISTED: Final = 5

@@ -1,4 +1,4 @@
-"""Lint the chart and pack it: `python -m deploy.helm.package FOLDER` (for the Makefile)."""
+"""Lint the chart and pack it: `python -m deploy.pack_chart FOLDER` (for the Makefile)."""
 
 import sys
 from pathlib import Path
