@@ -68,8 +68,7 @@ def test_a_folder_that_is_shared_is_needed(put, tmp_path):
     file.write_text("jobs: {load: {expr: load}}\n")
     assert "name its configuration with --config FILE" in backtest("--data", path, "--publish").stderr
     assert (
-        "give it models: {path: …} or state: {path: …}"
-        in backtest("--config", file, "--since", "1h", "--publish").stderr
+        "set models: {path: …} or state: {path: …}" in backtest("--config", file, "--since", "1h", "--publish").stderr
     )
 
 
