@@ -114,7 +114,7 @@ def test_a_detector_that_never_gave_a_verdict_is_said_aloud(put):
         (["--data", "DATA", "--detector", "robst"], "unknown detector 'robst', did you mean 'robust'?"),
         (["--data", "DATA", "--detector", "{robust: {deviations: x}}"], "--detector"),
         (["--data", "DATA", "--detector", "{robust: ["], "--detector: neither JSON nor YAML"),
-        (["--data", "DATA", "--history", "long"], "--history: 'long' is no duration"),
+        (["--data", "DATA", "--history", "long"], "--history: 'long' is not a duration"),
         (["--data", "DATA/none.csv"], "none.csv: No such file or directory"),
         (["--config", "DATA/none.yml"], "there is no such file"),
     ],

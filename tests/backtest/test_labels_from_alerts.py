@@ -79,8 +79,8 @@ def test_what_was_firing_in_prometheus_labels_the_backtest(prometheus, tmp_path)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--data", "x.csv"], "--labels-from-alerts asks the configured Prometheus"),
-        (["--config", "x.yml", "--incidents", "y.yml"], "leave --data and --incidents out"),
+        (["--data", "x.csv"], "--labels-from-alerts queries the configured Prometheus"),
+        (["--config", "x.yml", "--incidents", "y.yml"], "omit --data and --incidents"),
     ],
 )
 def test_alerts_go_with_prometheus_only(arguments, message):

@@ -40,7 +40,7 @@ def test_a_long_series_keeps_its_extremes_and_not_its_samples():
 
 def test_a_picture_needs_a_folder_and_matplotlib(put, tmp_path, monkeypatch):
     path = put("a.csv", timestamp=[0, 60, 120], v=[1, 2, 3])
-    assert "say where with --out DIR" in backtest("--data", path, "--plot").stderr
+    assert "name the folder with --out DIR" in backtest("--data", path, "--plot").stderr
     real = builtins.__import__
 
     def missing(name, *rest, **more):

@@ -66,10 +66,9 @@ def test_a_damaged_file_is_shown_as_nothing_and_row_25_never_stops_the_page(tmp_
 def test_a_folder_that_is_shared_is_needed(put, tmp_path):
     path, file = put("a.csv", timestamp=[0, 60, 120], v=[1, 2, 3]), tmp_path / "anomaly.yml"
     file.write_text("jobs: {load: {expr: load}}\n")
-    assert "name its file with --config" in backtest("--data", path, "--publish").stderr
+    assert "name its configuration with --config FILE" in backtest("--data", path, "--publish").stderr
     assert (
-        "give it models: {path: …} or state: {path: …}"
-        in backtest("--config", file, "--since", "1h", "--publish").stderr
+        "set models: {path: …} or state: {path: …}" in backtest("--config", file, "--since", "1h", "--publish").stderr
     )
 
 

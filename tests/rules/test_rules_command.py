@@ -273,7 +273,7 @@ def test_a_secret_that_is_not_there_is_said_and_no_secret_is_ever_written(tmp_pa
         ("{receivers: {chat: {webhook: {url: 'http://x'}, mute: [nihgt]}}, "
          "time_intervals: {night: {times: ['22:00-06:00']}}}",
          "{}", "chat: mute: there is no time interval 'nihgt'; did you mean 'night'?"),
-        ("{time_intervals: {night: {times: ['25:00-06:00']}}}", "{}", "'25:00-06:00' is no span of time"),
+        ("{time_intervals: {night: {times: ['25:00-06:00']}}}", "{}", "'25:00-06:00' is not a time range"),
         ("{time_intervals: {night: {location: Nowhere/Else}}}", "{}", "unknown time zone 'Nowhere/Else'"),
         ("{time_intervals: {night: {weekdays: [someday]}}}", "{}", "'someday' is no day of the week"),
         ("{time_intervals: {night: {}}}", "{}", "is always: give times"),
