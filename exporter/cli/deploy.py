@@ -41,7 +41,7 @@ def deploy(
     context: Annotated[str | None, typer.Option(help="Context of the kubeconfig. Default: the current one.")] = None,
 ) -> None:
     """Run the exporter and the training on Kubernetes: print, compare, apply or delete the objects."""
-    from deploy.kubernetes import command
+    from deploy import command
     from deploy.kubernetes.cluster import Cluster
     from deploy.kubernetes.errors import DeployError
     from exporter.config.load import ConfigError
