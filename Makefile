@@ -46,10 +46,10 @@ lint: $(VENV)/ready ## ruff, codespell, zizmor and mypy --strict
 coverage: $(VENV)/ready servers browser kubectl airflow ## all tests with the coverage of each file; fails below the floor in pyproject.toml
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report term:skip-covered $(ARGS)
 
-audit: .venv-audit/ready ## known vulnerabilities in the pinned dependencies (asks pypi.org)
+audit: .venv-audit/ready ## known vulnerabilities in the pinned dependencies (asks the package index)
 	@grep -v '^torch==' constraints.txt > .venv-audit/pinned.txt
 	.venv-audit/bin/pip-audit --requirement .venv-audit/pinned.txt --no-deps --disable-pip --strict --progress-spinner off $(ARGS) \
-	  || { echo 'make audit: see above. A vulnerability: raise its pin in constraints.txt. No answer from pypi.org: nothing was checked;' \
+	  || { echo 'make audit: see above. A vulnerability: raise its pin in constraints.txt. No answer from the package index: nothing was checked;' \
 	    'the pipeline runs the same check.'; exit 1; }
 
 sbom: .venv-audit/ready ## what the image without torch holds of Python packages, as CycloneDX, in dist/
