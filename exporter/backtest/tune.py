@@ -9,7 +9,7 @@ import numpy as np
 from detectors.types import Flags, Floats
 from exporter.backtest.entity_result import Run
 from exporter.backtest.quality import Figures, beginnings, bridge, count, leading, overall
-from exporter.pipeline.alert_budget import Budget
+from exporter.pipeline.alert_budget import AlertBudget
 from exporter.pipeline.incidents import INVALID_SCORE, IncidentTracker, Policy
 
 LINES: Final = (0.1, 0.25, 0.5, 1.0, 2.0, 7.0)
@@ -66,7 +66,7 @@ def _decided(run: Run, settings: Sequence[tuple[float, float]]) -> Iterator[tupl
     scores = np.concatenate([_scores(run, false_alarms, least) for false_alarms, least in settings])
     keys = tuple((*key, ("", str(trial))) for trial in range(len(settings)) for key in history.keys)
     incidents = IncidentTracker.of(job)
-    budgets = [Budget(job.budget, false_alarms) for false_alarms, _ in settings]
+    budgets = [AlertBudget(job.budget, false_alarms) for false_alarms, _ in settings]
     parts = [slice(trial * entities, (trial + 1) * entities) for trial in range(len(settings))]
     flags, alerts = np.zeros(scores.shape, np.bool_), np.zeros(scores.shape, np.bool_)
     for column in range(run.first, columns):

@@ -8,60 +8,8 @@ import hashlib
 import json
 from typing import Any, Final, NamedTuple
 
-from exporter.config.sections.job import JobConfig, drift_settings
+from exporter.config.sections.job import DECIDING, NEITHER, JobConfig, drift_settings
 from exporter.config.sections.root import Config
-
-DECIDING: Final = frozenset(
-    {
-        # From a score to an incident. Detectors score before any of these is looked at.
-        "direction",
-        "least_deviation",
-        "valid_range",
-        "open_after",
-        "clear_after",
-        "flap_limit",
-        "flap_window",
-        "max_hold",
-        # From an incident to an alert. `false_alarms` also rescales the score, after the detector.
-        "false_alarms",
-        "budget",
-        # What the page shows of a verdict, and for how long.
-        "publish",
-        "max_age",
-        # How many series are read. Entities beyond it join or go as any other entity does; `limits.series`, which is
-        # the same for every job, has always been exchanged in place.
-        "max_series",
-        # What watches the scores. It changes no verdict.
-        "drift_detection",
-    }
-)
-"""Keys of a job that are exchanged in place."""
-
-LEARNING: Final = frozenset(
-    {
-        # Other samples, or other times of them: what was learnt is about something else.
-        "expr",
-        "channels",
-        "rate",
-        "step",
-        # Other entities: the rows of all that is kept are theirs.
-        "entity",
-        # Groups have a history by their labels, and with shards they say which replica has an entity.
-        "group",
-        # What the detector sees, and what it is.
-        "window",
-        "fill",
-        "detector",
-        # Late samples are seen with a longer lag and missed with a shorter one.
-        "lag",
-        # Whoever asks for another history wants the job to learn from it.
-        "history",
-    }
-)
-"""Keys of a job that make it begin with a fresh start."""
-
-NEITHER: Final = frozenset({"alert"})
-"""Keys of a job that only the generated rules read."""
 
 _SOURCE: Final = frozenset({"url", "headers"})
 """Keys of `prometheus` that decide whose samples are read: a tenant is a header. The rest is how they are read."""

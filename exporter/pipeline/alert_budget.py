@@ -6,15 +6,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.calibration import MEMORY
 from detectors.entity_state import Column, EntityState
 from detectors.types import Flags, Floats, Key, State
+from detectors.units import WEEK
 from exporter.config.sections.job import JobConfig
 
-WEEK: Final = 604_800.0
-KAPPA: Final = 2.4
-"""Exponent of the power law between score and rate: twice the score is about a fifth of the incidents."""
-MEMORY: Final = 4 * WEEK
-"""Time constant with which the job's own incidents are forgotten."""
 PRIOR_WEEKS: Final = 1.0
 """Weight of the prior in weeks of the job's own history."""
 _TAIL_SEVERITY: Final = np.array([0.0, 2.5, 9.0, 24.0])
@@ -46,7 +43,7 @@ def chance_share(severity: Floats, step: float = 60.0) -> Floats:
     return share
 
 
-class Budget:
+class AlertBudget:
     """Decides which open incidents are alerts, so that their number does not grow with the number of entities.
 
     An incident becomes an alert when the expected number per week of chance incidents at least as severe falls to the
@@ -78,7 +75,7 @@ class Budget:
         )
 
     @classmethod
-    def of(cls, job: JobConfig, replicas: int = 1) -> "Budget":
+    def of(cls, job: JobConfig, replicas: int = 1) -> "AlertBudget":
         """Return the budget of a configured job, shared out among its replicas."""
         return cls(job.budget / replicas, job.false_alarms)
 

@@ -10,9 +10,9 @@ from typing import Any, Final
 import numpy as np
 
 from detectors.types import Floats, State
+from detectors.units import HOUR
 from exporter.config.sections.job import DriftConfig
 
-HOUR: Final = 3600.0
 REFERENCE: Final = 336
 """Hours that say what is usual to DDM; two weeks, so that weekends are among them."""
 ERRORS: Final = 0.25

@@ -6,10 +6,11 @@ from typing import Final
 
 import numpy as np
 
+from detectors.calibration import KAPPA, MEMORY
 from detectors.entity_state import Column, EntityState
 from detectors.types import Flags, Floats, Key, State
+from detectors.units import WEEK
 from exporter.config.sections.job import JobConfig
-from exporter.pipeline.alert_budget import KAPPA, MEMORY, WEEK
 
 CHANCE_OPEN: Final = 0.001
 """Share of the time in which an entity with one chance incident a week has it open: ten minutes a week."""

@@ -5,10 +5,10 @@ from typing import Final
 
 import numpy as np
 
+from detectors.calibration import KAPPA
 from detectors.entity_state import Column, EntityState
 from detectors.types import Batch, Flags, Floats, Judgement, Key, State
 from exporter.config.sections.job import JobConfig
-from exporter.pipeline.alert_budget import KAPPA
 
 INVALID_SCORE: Final = 10.0
 """Score of a value outside the valid range."""

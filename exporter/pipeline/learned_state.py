@@ -10,7 +10,7 @@ import numpy as np
 from detectors.entity_state import KEYS_FIELD, decode_keys, decode_text, encode_keys, encode_text
 from detectors.types import Flags, Key, State
 from exporter.config.sections.job import DriftConfig
-from exporter.pipeline.alert_budget import Budget
+from exporter.pipeline.alert_budget import AlertBudget
 from exporter.pipeline.drift import DriftWatch
 from exporter.pipeline.group_score import GroupScorer
 from exporter.pipeline.incidents import IncidentTracker, Policy
@@ -38,7 +38,7 @@ class LearnedState:
         self._settings = settings
         self.policy = Policy.of(config)
         self.incidents = IncidentTracker.of(config)
-        self.budget = Budget.of(config, settings.shard.count)
+        self.budget = AlertBudget.of(config, settings.shard.count)
         self.groups = GroupScorer.of(config)
         self.drift: DriftWatch | None = None
         """What watches the scores for lasting changes, if anything does."""

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from exporter.config.digest import DECIDING, LEARNING, NEITHER, JobDigests, config_digest, job_digests, job_keys
-from exporter.config.sections.job import JobConfig
+from exporter.config.digest import JobDigests, config_digest, job_digests, job_keys
+from exporter.config.sections.job import DECIDING, LEARNING, NEITHER, JobConfig
 from exporter.config.sections.root import Config
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

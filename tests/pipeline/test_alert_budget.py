@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from exporter.pipeline.alert_budget import Budget, chance_share
+from exporter.pipeline.alert_budget import AlertBudget, chance_share
 from tests.support.batches import keys
 
 STEP, DAY, WEEK = 60.0, 86_400.0, 604_800.0
@@ -20,7 +20,7 @@ def aged(budget, names, age=3 * WEEK, weeks=0.0):
 
 def grown(entities, per_week=1.0, weeks=0.0):
     names = keys(entities)
-    return aged(Budget(per_week, false_alarms=1.0), names, weeks=weeks), names
+    return aged(AlertBudget(per_week, false_alarms=1.0), names, weeks=weeks), names
 
 
 def incident(budget, names, row, severity):
@@ -35,7 +35,7 @@ def line(budget, names, row=0, per_week=1.0):
     """Return the severity at which an incident of the entity becomes an alert, to a twentieth."""
     at, state = np.arange(len(names)) == row, budget.state()
     for severity in np.geomspace(0.1, 5000, 220):
-        probe = Budget(per_week, false_alarms=1.0)
+        probe = AlertBudget(per_week, false_alarms=1.0)
         probe.restore(state)
         if probe.decide(names, at, at * severity, np.zeros(len(names)), STEP)[row]:
             return severity
@@ -59,7 +59,7 @@ def test_a_larger_budget_alerts_sooner():
 
 def test_in_its_first_week_an_entity_must_be_six_times_as_severe():
     names = keys(100)
-    young, old = aged(Budget(1.0, 1.0), names, age=DAY), aged(Budget(1.0, 1.0), names)
+    young, old = aged(AlertBudget(1.0, 1.0), names, age=DAY), aged(AlertBudget(1.0, 1.0), names)
     assert line(young, names) == pytest.approx(6 * line(old, names), rel=0.11)
 
 
@@ -151,7 +151,7 @@ def test_half_the_entities_with_half_the_budget_draw_the_same_line():
 def test_a_restart_changes_no_alert():
     first, names = grown(30, weeks=1.0)
     rng, flag = np.random.default_rng(4), np.zeros(30, bool)
-    second = Budget(1.0, 1.0)
+    second = AlertBudget(1.0, 1.0)
     severity, sent = np.zeros(30), 0
     for at in range(300):
         closed = np.where(flag & (rng.random(30) < 0.2), severity, 0.0)
@@ -169,7 +169,7 @@ def test_a_restart_changes_no_alert():
 @pytest.mark.parametrize("per_week", [0.25, 1.0, 7.0])
 def test_the_budget_holds_while_entities_come_and_go(per_week):
     """A fifth of 150 entities is replaced every week and their number doubles in mid-run, at five-minute steps."""
-    rng, budget, step = np.random.default_rng(5), Budget(per_week, 1.0), 300.0
+    rng, budget, step = np.random.default_rng(5), AlertBudget(per_week, 1.0), 300.0
     everyone, begin, size, sent = keys(1500), 0, 150, 0
     names = everyone[:size]
     for at in range(6 * 2016):
@@ -187,7 +187,7 @@ def test_the_budget_holds_while_entities_come_and_go(per_week):
 
 
 def test_a_job_without_entities_has_no_alerts():
-    budget, nothing = Budget(1.0, 1.0), np.zeros(0)
+    budget, nothing = AlertBudget(1.0, 1.0), np.zeros(0)
     assert not len(budget.decide((), nothing > 0, nothing, nothing, STEP))
 
 

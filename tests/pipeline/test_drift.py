@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from detectors.units import HOUR
 from exporter.config.sections.job import DriftConfig
-from exporter.pipeline.drift import HOUR, KEPT, DriftWatch
+from exporter.pipeline.drift import KEPT, DriftWatch
 from exporter.pipeline.job import Job
 from exporter.pipeline.job_settings import JobSettings
 from exporter.service.state_files import StateFolder

@@ -5,7 +5,7 @@ import pytest
 
 from exporter.config.digest import JobDigests
 from exporter.config.sections.job import DriftConfig
-from exporter.pipeline.alert_budget import Budget
+from exporter.pipeline.alert_budget import AlertBudget
 from exporter.pipeline.incidents import IncidentTracker
 from exporter.pipeline.job_settings import JobSettings
 from exporter.service.state_files import StateFolder
@@ -116,7 +116,7 @@ def test_the_newest_openings_and_closings_are_kept_by_another_flap_limit(limit, 
 @pytest.mark.parametrize(("per_week", "alert"), [(1e6, True), (2e6, True), (1e-6, False)])
 def test_an_alert_ends_by_a_stricter_budget_only(per_week, alert):
     config, keys = Bench().config, tuple((("i", str(n)),) for n in range(3))
-    budget = Budget.of(config.model_copy(update={"budget": 1e6}))
+    budget = AlertBudget.of(config.model_copy(update={"budget": 1e6}))
     flag, severity, nothing = np.array([True, False, False]), np.array([9.0, 0.0, 0.0]), np.zeros(3)
     assert budget.decide(keys, flag, severity, nothing, 60.0)[0]
     budget.reconfigure(config.model_copy(update={"budget": per_week}))
