@@ -73,7 +73,7 @@ def run(console: Console, duration: float | None) -> int:
     sinks = Sinks(metrics, {"job_gauges": JobGauges(metrics), "metrics_page": page})
     shop = config.jobs[JOB]
     job = Job(JobSettings(JOB, shop), ReplaySource(), RecordedJobMetrics(metrics, JOB, shop.detector_name))
-    runner = Runner(job, metrics, Telemetry(metrics), sinks)
+    runner = Runner(job, Telemetry(metrics), sinks)
     server = Server(
         config.web, page, Callbacks(ready=lambda: runner.published, reload=lambda: "nothing to reload in a replay")
     )

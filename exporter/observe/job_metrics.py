@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from exporter.observe.metrics import SelfMetrics
+from exporter.observe.metrics import STATES, SelfMetrics
 
 
 class JobMetrics:
@@ -33,8 +33,8 @@ class JobMetrics:
     def cycle_failed(self) -> None:
         """Count a cycle that did not."""
 
-    def cycle_skipped(self) -> None:
-        """Count a cycle that was left out because the one before still ran."""
+    def cycles_skipped(self, count: float) -> None:
+        """Count cycles that were left out because the one before still ran."""
 
     def cycle_began(self, late: float) -> None:
         """Note how many seconds late a cycle began."""
@@ -43,13 +43,19 @@ class JobMetrics:
         """Note which share of its history the job has replayed, from 0 to 1."""
 
     def entities(self, states: Mapping[str, int]) -> None:
-        """Note how many entities are in which state."""
+        """Note how many entities are in which state; a state that is left out has none."""
 
     def flagged(self, share: float) -> None:
         """Note the share of entities with an open incident."""
 
     def within_band(self, share: float) -> None:
         """Note the share of the newest samples that lie within their band."""
+
+    def ratios_withdrawn(self) -> None:
+        """Drop the two shares above: there is no verdict they could be about."""
+
+    def entities_withdrawn(self) -> None:
+        """Drop the number of entities by state, whatever the detector they were counted under."""
 
     def incidents_changed(self, opened: int, closed: int) -> None:
         """Count incidents that opened and closed."""
@@ -135,8 +141,8 @@ class RecordedJobMetrics(JobMetrics):
     def cycle_failed(self) -> None:  # noqa: D102
         self._metrics.cycles.labels(self._job, "error").inc()
 
-    def cycle_skipped(self) -> None:  # noqa: D102
-        self._metrics.cycles.labels(self._job, "skipped").inc()
+    def cycles_skipped(self, count: float) -> None:  # noqa: D102
+        self._metrics.cycles.labels(self._job, "skipped").inc(count)
 
     def cycle_began(self, late: float) -> None:  # noqa: D102
         self._metrics.lateness.labels(self._job).set(late)
@@ -145,14 +151,21 @@ class RecordedJobMetrics(JobMetrics):
         self._metrics.warm_up.labels(self._job).set(share)
 
     def entities(self, states: Mapping[str, int]) -> None:  # noqa: D102
-        for state, count in states.items():
-            self._metrics.series.labels(self._job, self._detector, state).set(count)
+        for state in STATES:
+            self._metrics.series.labels(self._job, self._detector, state).set(states.get(state, 0))
 
     def flagged(self, share: float) -> None:  # noqa: D102
         self._metrics.flagged_ratio.labels(self._job, self._detector).set(share)
 
     def within_band(self, share: float) -> None:  # noqa: D102
         self._metrics.band_coverage.labels(self._job, self._detector).set(share)
+
+    def ratios_withdrawn(self) -> None:  # noqa: D102
+        self._metrics.flagged_ratio.remove_by_labels({"query": self._job})
+        self._metrics.band_coverage.remove_by_labels({"query": self._job})
+
+    def entities_withdrawn(self) -> None:  # noqa: D102
+        self._metrics.series.remove_by_labels({"query": self._job})
 
     def incidents_changed(self, opened: int, closed: int) -> None:  # noqa: D102
         self._metrics.flag_changes.labels(self._job, "open").inc(opened)

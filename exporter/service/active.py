@@ -119,7 +119,7 @@ class Preparation:
         undo.callback(self._forget, job, running)  # a restored state shows which model it is of
         if folder is not None and not folder.restore(job):
             job = fresh()
-        return Runner(job, self._metrics, self._telemetry, self._sinks, parts.saving)
+        return Runner(job, self._telemetry, self._sinks, parts.saving)
 
     def _forget(self, job: Job, running: Runner | None) -> None:
         """Drop what the metrics say of a job that does not come into service."""

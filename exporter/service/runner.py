@@ -16,7 +16,6 @@ from exporter.config.digest import JobDigests
 from exporter.config.sections.job import JobConfig
 from exporter.config.sections.root import Config
 from exporter.models.signed_records import signing_keys
-from exporter.observe.metrics import SelfMetrics
 from exporter.observe.stages import Telemetry
 from exporter.pipeline.cycle import evaluate
 from exporter.pipeline.job import Job
@@ -60,19 +59,16 @@ class Runner:
     Parameters
     ----------
     job : Job
-    metrics : SelfMetrics
     telemetry : Telemetry
     sinks : Sinks
     saving : Saving
         A reload may exchange it, between cycles or during one.
     """
 
-    def __init__(
-        self, job: Job, metrics: SelfMetrics, telemetry: Telemetry, sinks: Sinks, saving: Saving = NEVER
-    ) -> None:
+    def __init__(self, job: Job, telemetry: Telemetry, sinks: Sinks, saving: Saving = NEVER) -> None:
         self.job, self.config, self.saving = job, job.config, saving
-        self._metrics, self._telemetry, self._sinks = metrics, telemetry, sinks
-        self._clock = Ticker(job.name, job.config.step, self.cycle, metrics)
+        self._metrics, self._telemetry, self._sinks = job.metrics, telemetry, sinks
+        self._clock = Ticker(job.name, job.config.step, self.cycle, job.metrics)
         self._succeeded = self._saved = self._shown = time.monotonic()
         self._logged = -math.inf
         self._publishing = threading.Lock()
@@ -117,7 +113,7 @@ class Runner:
     def accept(self, keys: Sequence[Key]) -> float:
         """Let the level of open incidents be normal from the next cycle on; return the seconds between two cycles."""
         self.job.accept(keys)
-        self._metrics.accepted.labels(self.job.name).inc(len(keys))
+        self._metrics.incidents_accepted(len(keys))
         for key in keys[:MAX_ACCEPTED_LINES]:
             log.warning("incident_accepted", job=self.job.name, labels=dict(key), hint="its level counts as normal now")
         if len(keys) > MAX_ACCEPTED_LINES:
@@ -160,20 +156,17 @@ class Runner:
                         self._publish(verdict)
                     log_cycle(verdict, time.monotonic() - began)
         except SourceError as error:
-            metrics.source_up.labels(name).set(0)
-            metrics.query_errors.labels(name, error.reason).inc()
-            metrics.query_retries.labels(name).inc(error.retries)
+            metrics.source_failed(error.reason, error.retries)
             self._failed(error.reason, error)
         except Exception as error:  # a defect or a lack of memory in one job must not end the others
             self._failed("internal", error)
         else:
             self._succeeded = time.monotonic()
-            metrics.source_up.labels(name).set(1)
-            metrics.cycles.labels(name, "success").inc()
-            metrics.last_success.labels(name).set_to_current_time()
+            metrics.source_answered()
+            metrics.cycle_succeeded()
             if time.monotonic() - self._saved >= self.saving.every:
                 self.save()
-        metrics.warm_up.labels(name).set(self.job.backfill_progress(now))
+        metrics.backfilled(self.job.backfill_progress(now))
         self._sinks.flush()
         return warm_up
 
@@ -194,7 +187,7 @@ class Runner:
 
     def _show_warm_up(self, now: float) -> None:
         job, done = self.job, self.job.backfill_progress(now)
-        self._metrics.warm_up.labels(job.name).set(done)
+        self._metrics.backfilled(done)
         with self._publishing:
             if not (self._retired or self._published):
                 self._sinks.warm(job.name, job.config.detector_name, len(job.window.keys))
@@ -205,7 +198,7 @@ class Runner:
             log.info("warming_up", job=job.name, done=round(done, 3), reached=reached, entities=len(job.window.keys))
 
     def _failed(self, reason: str, error: Exception) -> None:
-        self._metrics.cycles.labels(self.job.name, "error").inc()
+        self._metrics.cycle_failed()
         log.error("cycle_failed", job=self.job.name, reason=reason, exc_info=error, hint="the next cycle tries again")
 
     def _publish(self, verdict: Verdict) -> None:

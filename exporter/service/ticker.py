@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from exporter.observe.metrics import SelfMetrics
+from exporter.observe.job_metrics import JobMetrics
 
 CLOCK_JUMP: Final = 1800.0
 """Seconds. No run takes longer (queries have deadlines): more missed time than this is a clock set forward."""
@@ -25,12 +25,12 @@ class Ticker:
         Seconds between runs.
     run : callable taking the time (Unix seconds)
         Must not raise. Returns True if it was not a usual run: the boundaries it missed are then not counted.
-    metrics : SelfMetrics
+    metrics : JobMetrics
         Gets lateness and skipped cycles.
     """
 
-    def __init__(self, name: str, step: float, run: Callable[[float], bool], metrics: SelfMetrics) -> None:
-        self._name, self._step, self._run, self._metrics = name, step, run, metrics
+    def __init__(self, name: str, step: float, run: Callable[[float], bool], metrics: JobMetrics) -> None:
+        self._step, self._run, self._metrics = step, run, metrics
         self._stopping = threading.Event()
         # A daemon: a query without an answer must not keep the process from ending.
         self._thread = threading.Thread(target=self._loop, name=f"job {name}", daemon=True)
@@ -43,14 +43,14 @@ class Ticker:
         due = time.time()
         while True:
             now = time.time()
-            self._metrics.lateness.labels(self._name).set(max(now - due, 0.0))
+            self._metrics.cycle_began(late=max(now - due, 0.0))
             tick = now // self._step
             unusual = self._run(now)
             now = time.time()
             following = now // self._step + 1
             missed = following - tick - 1
             if not unusual and 0 < missed * self._step < CLOCK_JUMP:
-                self._metrics.cycles.labels(self._name, "skipped").inc(missed)
+                self._metrics.cycles_skipped(missed)
             due = following * self._step
             if self._stopping.wait(max(due - now, 0.0)):
                 return

@@ -5,7 +5,8 @@ import threading
 import numpy as np
 
 from exporter.config.sections.job import JobConfig
-from exporter.observe.metrics import STATES, SelfMetrics
+from exporter.observe.job_metrics import RecordedJobMetrics
+from exporter.observe.metrics import SelfMetrics
 from exporter.pipeline.verdict import Verdict
 from exporter.sinks.base import NewestVerdict
 
@@ -22,36 +23,29 @@ class JobGauges(NewestVerdict):
         """Set the gauges of a job."""
         del config
         job, detector = verdict.job, verdict.detector
-        ratio = float(verdict.flag.mean()) if verdict.flag.size else float("nan")
+        metrics = RecordedJobMetrics(self._metrics, job, detector)
         with self._lock:
             if self._shown.get(job, (detector, 0))[0] != detector:  # a reload has given the job another detector
-                self._metrics.series.remove_by_labels({"query": job})
-                self._drop_ratios(job)
+                metrics.entities_withdrawn()
+                metrics.ratios_withdrawn()
             self._shown[job] = detector, len(verdict.keys)
-            for state in STATES:
-                self._metrics.series.labels(job, detector, state).set(verdict.states.get(state, 0))
-            self._metrics.flagged_ratio.labels(job, detector).set(ratio)
-            self._metrics.band_coverage.labels(job, detector).set(coverage(verdict))
+            metrics.entities(verdict.states)
+            metrics.flagged(float(verdict.flag.mean()) if verdict.flag.size else float("nan"))
+            metrics.within_band(coverage(verdict))
 
     def warm(self, job: str, detector: str, entities: int) -> None:
         """Call all entities of a job warming."""
         with self._lock:
-            self._set_all(job, detector, entities, "warming")
+            RecordedJobMetrics(self._metrics, job, detector).entities({"warming": entities})
 
     def withdraw(self, job: str) -> None:
         """Call all entities of a job stale, so that nothing looks healthy."""
         with self._lock:
             if (shown := self._shown.pop(job, None)) is not None:
-                self._set_all(job, *shown, "stale")
-                self._drop_ratios(job)
-
-    def _set_all(self, job: str, detector: str, entities: int, state: str) -> None:
-        for each in STATES:
-            self._metrics.series.labels(job, detector, each).set(entities if each == state else 0)
-
-    def _drop_ratios(self, job: str) -> None:
-        self._metrics.flagged_ratio.remove_by_labels({"query": job})
-        self._metrics.band_coverage.remove_by_labels({"query": job})
+                detector, entities = shown
+                metrics = RecordedJobMetrics(self._metrics, job, detector)
+                metrics.entities({"stale": entities})
+                metrics.ratios_withdrawn()
 
 
 def coverage(verdict: Verdict) -> float:

@@ -80,7 +80,7 @@ class Exporter:
         self.job = Job(JobSettings("bench", config, DIGESTS), source, recorded(metrics, config, "bench"))
         self.telemetry = _Telemetry(metrics)
         shown = {"flag_log": FlagLog(metrics), "job_gauges": JobGauges(metrics), "metrics_page": self.page}
-        self.runner = Runner(self.job, metrics, self.telemetry, Sinks(metrics, shown))
+        self.runner = Runner(self.job, self.telemetry, Sinks(metrics, shown))
         self._pods = pods
         self._keys: object = None
         self._rows: list[int] = []

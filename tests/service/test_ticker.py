@@ -3,6 +3,7 @@
 import threading
 from types import SimpleNamespace
 
+from exporter.observe.job_metrics import NO_METRICS, RecordedJobMetrics
 from exporter.observe.metrics import SelfMetrics
 from exporter.service import ticker
 from exporter.service.ticker import Ticker
@@ -30,7 +31,7 @@ def ran(monkeypatch, step, took, seconds):
         clock.now += took
         running.release()
 
-    under_test = Ticker("job", step, record, metrics)
+    under_test = Ticker("job", step, record, RecordedJobMetrics(metrics, "job", "robust"))
     under_test._stopping = clock
     under_test.start()
     assert under_test.join(60)
@@ -59,7 +60,7 @@ def test_stop_lets_the_cycle_under_way_finish():
         assert go.wait(60)
         done.append(now)
 
-    under_test = Ticker("job", 60, slow, SelfMetrics())
+    under_test = Ticker("job", 60, slow, NO_METRICS)
     under_test.start()
     assert begun.wait(60)
     under_test.stop()

@@ -10,4 +10,4 @@ from exporter.sinks.registry import Sinks
 def runner_of(bench, saving: Saving = NEVER, **more: Sink) -> Runner:
     """Return a runner of the job of `bench`: its page, what is always there, and `more` sinks."""
     usual = {"flag_log": FlagLog(bench.metrics), "job_gauges": JobGauges(bench.metrics), "metrics_page": bench.page}
-    return Runner(bench.job, bench.metrics, bench.telemetry, Sinks(bench.metrics, {**usual, **more}), saving)
+    return Runner(bench.job, bench.telemetry, Sinks(bench.metrics, {**usual, **more}), saving)
