@@ -53,12 +53,12 @@ class Family:
 FAMILIES: Final = (
     Family(
         "score",
-        "How unusual the newest sample is: above 1 is anomalous, NaN is no verdict",
+        "How unusual the newest sample is: above 1 is anomalous, NaN means no verdict",
         array="score",
         kind="number",
         optional=False,
         json="score",
-        meaning='How unusual the newest sample is. Above 1 is anomalous; NaN is no verdict, never "healthy".',
+        meaning='How unusual the newest sample is. Above 1 is anomalous; NaN means no verdict, never "healthy".',
         when_wrong="NaN for long: see `anomaly_exporter_series`. Gone: the job did not succeed for `max_age`; see "
         "`anomaly_exporter_source_up` and the log.",
     ),

@@ -9,7 +9,7 @@ from urllib.parse import quote, quote_plus, urlsplit
 
 MASK: Final = "***"
 _SHORTEST = 4  # masking a secret of one letter would blot out every line and so give the secret away
-_SHORTEST_PATH = 12  # a short one, such as /api, is no secret
+_SHORTEST_PATH = 12  # a short one, such as /api, is not a secret
 _MOST = 256  # forms remembered: tokens rotate, and an old one is worth nothing
 
 _PATTERNS: Final = (

@@ -45,7 +45,7 @@ class Published(msgspec.Struct, forbid_unknown_fields=False):
 
 
 def place(config: Config) -> Path | None:
-    """Return the folder that a backtest shares with the running exporter: beside the models, or else the state."""
+    """Return the folder shared with the running exporter: next to the models, or else next to the state."""
     folder = shared_folder(config)
     return None if folder is None else folder / FOLDER
 

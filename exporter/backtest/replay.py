@@ -91,7 +91,7 @@ def replay_rows(job: Job, key: Key, values: Floats, clock: Floats, lead: int) ->
     """Judge every row as the sample after the one before it; the first verdict is that of row number `lead`.
 
     A window ends at the time of its newest row. The rows before it count as evenly spaced, since detectors know no
-    other windows: a long gap makes no hole in them and does not begin the entity anew.
+    other windows: a long gap makes no hole in them and does not restart the entity.
 
     Parameters
     ----------
@@ -210,8 +210,8 @@ def make_job(name: str, config: JobConfig, source: Source, hold: bool) -> Job:
 def replay(job: Job, first: int, last: int, progress: Progress) -> Iterator[Verdict]:
     """Run the cycles of `job` from step number `first` to `last` since 1970. Raises SourceError.
 
-    As in service the first cycle takes what came before as history. Each of the others makes up for a day, as after an
-    outage: the verdicts are those of a cycle for every sample.
+    As in the running exporter the first cycle takes what came before as history. Each of the others makes up for a day,
+    as after an outage: the verdicts are those of a cycle for every sample.
     """
     step, at, done = job.config.step, first, first - 1
     while done < last:

@@ -85,7 +85,7 @@ def even(times: Floats, step: float) -> bool:
 def by_rows(series: Series, step: float) -> Group:
     """Return a group of one series whose columns are its rows. Raises InputError.
 
-    A row that is not later than all before it is no column; it shares that of the last row up to its time.
+    A row that is not later than all before it is not a column; it shares that of the last row up to its time.
     """
     _refuse_strays(series, float(np.ptp(series.times)) / step, step)
     later = _later(series.times)

@@ -36,7 +36,7 @@ def backtest_prometheus(
 ) -> Run:
     """Judge the samples of a job from `start` to `end` (Unix seconds), read piece by piece.
 
-    The first cycle, at `start`, reads the history before it as a start in service does. Raises InputError.
+    The first cycle, at `start`, reads the history before it as a starting exporter does. Raises InputError.
     """
     step = job_config.step
     first, last = math.ceil(start / step), math.floor(end / step)

@@ -32,8 +32,8 @@ class Trial:
 def trials(name: str, runs: Sequence[Run], made: Figures) -> list[Trial]:
     """Return the figures of other lines and other least deviations; the first trial is the run that was `made`.
 
-    Policy, incidents and budget are those in service, applied to the scores of the run. These are approximate: with
-    another setting other samples would have been held back from learning.
+    Policy, incidents and budget are those of the running exporter, applied to the scores of the run. These are
+    approximate: with another setting other samples would have been held back from learning.
     """
     job = runs[0].config
     others = [(false_alarms, job.least_deviation) for false_alarms in LINES if false_alarms != job.false_alarms]

@@ -14,7 +14,7 @@ from exporter.config.sections.root import Config
 _SOURCE: Final = frozenset({"url", "headers"})
 """Keys of `prometheus` that decide whose samples are read: a tenant is a header. The rest is how they are read."""
 _STORE: Final = frozenset({"path", "url", "options"})
-"""Keys of `models` that decide which store it is, so which model is in service. The rest is how it is used."""
+"""Keys of `models` that decide which store it is, so which model is active. The rest is how it is used."""
 
 
 class JobDigests(NamedTuple):

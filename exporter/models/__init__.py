@@ -4,11 +4,11 @@
 |---|---|
 | `<store>/<job>/<version>/model.joblib` | the detector's state, a dict of arrays |
 | `<store>/<job>/<version>/manifest.json` | what it is, how it came about, digest and signature |
-| `<store>/<job>/<version>/gate.json` | whether it may go in service, and why |
-| `<store>/<job>/current` | which version is in service, and which were before |
+| `<store>/<job>/<version>/gate.json` | whether it may become active, and why |
+| `<store>/<job>/current` | which version is active, and which were active before |
 | `<store>/<job>/last_train.json` | how the last training ended, for the metrics |
 
-`current` is a small sealed file, not a symbolic link: it can be signed, so nobody puts an old model back in service
+`current` is a small sealed file, not a symbolic link: it can be signed, so nobody activates an old model again
 unseen; one rename switches it; and no file the loader opens may be a link.
 A refused model stays where it is, as evidence.
 """

@@ -16,7 +16,7 @@ from exporter.models.reader import RECORD_LIMIT, Reader
 from exporter.models.signed_records import Manifest, Outcome, SealError
 
 _LAST_TRAINING: Final = "LastTraining"
-_UNFINISHED: Final = DAY  # seconds after which a version without a manifest is no upload that still runs
+_UNFINISHED: Final = DAY  # seconds after which a version without a manifest is not an upload that still runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +63,11 @@ def damage(reader: Reader) -> dict[str, str]:
 def tidy(reader: Reader, keep: int) -> tuple[str, ...]:
     """Remove the oldest versions beyond `keep`, and uploads that were never finished; return which.
 
-    The version in service and the one before it stay. Raises OSError, StoreError.
+    The active version and the one before it stay. Raises OSError, StoreError.
     """
     try:
         pointer = reader.current()
-    except ModelRefused:  # which one must be kept cannot be told
+    except ModelRefused:  # which one must be kept is unknown
         return ()
     held = {pointer.version, *pointer.replaced[:1]} if pointer else set()
     now, removed = time.time(), []

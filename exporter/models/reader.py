@@ -31,7 +31,7 @@ class Reader:
         self.folder = folder_name(job)
 
     def pointer(self) -> Pointer:
-        """Return what is in service. Raises ModelMissing, ModelRefused, StoreError."""
+        """Return what is active. Raises ModelMissing, ModelRefused, StoreError."""
         name, data = self._read(lambda: self.place.pointer(self.folder, RECORD_LIMIT), f"{self.folder}/current")
         try:
             pointer = unseal(data, Pointer, self._keys)
@@ -42,7 +42,7 @@ class Reader:
         return pointer
 
     def current(self) -> Pointer | None:
-        """Return what is in service, None if nothing is. Raises ModelRefused, StoreError."""
+        """Return what is active, None if nothing is. Raises ModelRefused, StoreError."""
         try:
             return self.pointer()
         except ModelMissing:

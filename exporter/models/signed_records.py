@@ -53,10 +53,10 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Pointer:
-    """Which version of a job's model is in service.
+    """Which version of a job's model is active.
 
     `generation` counts switches: a rollback gets a higher one than the model it points to. `replaced` are the versions
-    that were in service before, the last one first; a rollback goes back to the first of them.
+    that were active before, the last one first; a rollback goes back to the first of them.
     """
 
     job: str

@@ -53,7 +53,7 @@ class Store:
 
     @property
     def poll(self) -> float:
-        """Seconds between two questions for what is in service: a folder may be asked all the time."""
+        """Seconds between two questions for what is active: a folder may be asked all the time."""
         return self._config.poll if self._config.url else 0.0
 
     def save(
@@ -70,7 +70,7 @@ class Store:
         quality: Mapping[str, float] | None = None,
         in_service: bool = True,
     ) -> Manifest:
-        """Store a fitted model and put it in service. A kill leaves the previous model or this one in service.
+        """Store a fitted model and activate it. After a kill the previous model or this one is active.
 
         Parameters
         ----------
@@ -83,7 +83,7 @@ class Store:
         quality : mapping of str to float
             Figures from a backtest; NaN is stored as null.
         in_service : bool
-            False stores a candidate, for the gate to judge: what is in service stays.
+            False stores a candidate, for the gate to judge: what is active stays.
 
         Raises
         ------
@@ -138,7 +138,7 @@ class Store:
         channels: Sequence[str],
         version: str | None = None,
     ) -> tuple[State, Manifest]:
-        """Return the state of the model in service, or of `version`, and its manifest.
+        """Return the state of the active model, or of `version`, and its manifest.
 
         Nothing is unpickled before signature, digest, identity and library versions were found right; and the bytes
         that were checked are the bytes that are unpickled, since every file is read once.
@@ -162,7 +162,7 @@ class Store:
         return reader.unpickled(reader.model(manifest), manifest.version), manifest
 
     def judge(self, job: str, version: str, *, passed: bool, reason: str, figures: Mapping[str, float]) -> Outcome:
-        """Leave beside a candidate what the gate says about it; a later verdict takes the place of an earlier one.
+        """Store the gate's decision next to a candidate; a later decision replaces an earlier one.
 
         Raises ModelMissing, ModelRefused, StoreError.
         """
@@ -177,33 +177,33 @@ class Store:
         return self._reader(job).outcome(self._known(job, version))
 
     def promote(self, job: str, version: str, *, force: bool = False) -> Manifest:
-        """Put a version in service that the gate has passed; with `force` whatever the gate said.
+        """Activate a version that the gate has passed; with `force` whatever the gate said.
 
-        Raises ModelMissing, ModelRefused, StoreError; then what was in service stays.
+        Raises ModelMissing, ModelRefused, StoreError; then what was active stays.
         """
         manifest = self._whole(job, version)
         outcome = None if force else self._reader(job).outcome(version)
         if not force and outcome is None:
-            raise StoreError(f"job {job}: version {version} was not judged by the gate yet; it is not put in service")
+            raise StoreError(f"job {job}: version {version} was not evaluated by the gate yet; it is not activated")
         if outcome is not None and not outcome.passed:
             raise StoreError(
-                f"job {job}: version {version} was rejected by the gate ({outcome.reason}); it is not put in service"
+                f"job {job}: version {version} was rejected by the gate ({outcome.reason}); it is not activated"
             )
-        with self._changing(job, f"version {version} cannot be put in service"):
+        with self._changing(job, f"version {version} cannot be activated"):
             self._switch(job, version, lambda before: _replaced(before, version))
         return manifest
 
     def rollback(self, job: str, version: str | None = None) -> Manifest:
-        """Put the version in service that was before, or `version`; return its manifest.
+        """Put the active version that was before, or `version`; return its manifest.
 
-        Raises ModelMissing, ModelRefused, StoreError; then what is in service stays.
+        Raises ModelMissing, ModelRefused, StoreError; then what is active stays.
         """
         if version is None:
             pointer = self.current(job)
             there = self._reader(job).versions()
             version = next((each for each in (pointer.replaced if pointer else ()) if each in there), None)
         if version is None:
-            raise StoreError(f"job {job}: no other model was in service before; name a version from `models list`")
+            raise StoreError(f"job {job}: no other model was active before; name a version from `models list`")
         chosen = version
         manifest = self._whole(job, chosen)
 
@@ -212,12 +212,12 @@ class Store:
                 return before.replaced[before.replaced.index(chosen) + 1 :]
             return _replaced(before, chosen)
 
-        with self._changing(job, f"version {chosen} cannot be put in service"):
+        with self._changing(job, f"version {chosen} cannot be activated"):
             self._switch(job, chosen, back)
         return manifest
 
     def current(self, job: str) -> Pointer | None:
-        """Return which version is in service, None if none is; cheap. Raises ModelRefused, StoreError."""
+        """Return which version is active, None if none is; cheap. Raises ModelRefused, StoreError."""
         return self._reader(job).current()
 
     def versions(self, job: str) -> tuple[ModelVersion, ...]:
@@ -237,7 +237,7 @@ class Store:
         return damage(self._reader(job))
 
     def prune(self, job: str, keep: int) -> tuple[str, ...]:
-        """Remove the oldest versions beyond `keep`, never the one in service nor the one before; return which.
+        """Remove the oldest versions beyond `keep`, never the active one nor the one before; return which.
 
         Raises StoreError.
         """
@@ -269,7 +269,7 @@ class Store:
 
     def _known(self, job: str, version: str | None) -> str:
         if version is None or not is_version(version):
-            raise ModelMissing(f"job {job}: {version!r} is no version; `models list` shows those there are")
+            raise ModelMissing(f"job {job}: {version!r} is not a version; `models list` shows those there are")
         return version
 
     def _switch(self, job: str, version: str, replaced: Callable[[Pointer | None], tuple[str, ...]]) -> None:
@@ -310,7 +310,7 @@ class Store:
 
     @contextmanager
     def _changing(self, job: str, failure: str) -> Iterator[None]:
-        hint = "what was in service stays so: make room, or make the store writable"
+        hint = "what was active stays so: make room, or make the store writable"
         try:
             with self._place.alone(folder_name(job)):
                 yield
@@ -329,7 +329,7 @@ class Store:
 
 
 def _replaced(before: Pointer | None, version: str) -> tuple[str, ...]:
-    """Return what was in service before `version`, if that takes the place of what `before` names."""
+    """Return what was active before `version`, if that takes the place of what `before` names."""
     if before is None:
         return ()
     return tuple(dict.fromkeys(each for each in (before.version, *before.replaced) if each != version))

@@ -111,14 +111,14 @@ class SelfMetrics:
         """Add the metrics about models and their training."""
         gauge, counter = partial(self._add, Gauge), partial(self._add, Counter)
         self.model_trained = gauge(
-            "model_trained_timestamp_seconds", "When the model in service was trained", "query", "detector"
+            "model_trained_timestamp_seconds", "When the active model was trained", "query", "detector"
         )
-        self.model_info = gauge("model_info", "Version of the model in service", "query", "detector", "version")
+        self.model_info = gauge("model_info", "Version of the active model", "query", "detector", "version")
         self.model_loads = counter(
             "model_loads_total", "Models asked for: loaded, refused, missing or unreachable", "query", "outcome"
         )
         self.model_current = gauge(
-            "model_current", "1 if the model in service is the one that the model store says, 0 if not", "query"
+            "model_current", "1 if the active model is the one that the model store says, 0 if not", "query"
         )
         self.model_store_up = gauge("model_store_up", "1 if the model store answered when last asked", "query")
         self.retrains = counter(

@@ -1,4 +1,4 @@
-"""Whether the scores of a job have changed for good, so that its model should be trained anew.
+"""Whether the scores of a job have changed for good, so that its model should be trained again.
 
 What is watched is one number an hour: the mean of s / (1 + s) over the scores s of all entities, between 0 and 1 and
 one half at the line. Hours are slow enough that the rhythm of the day and an incident of a few hours decide nothing.
@@ -51,9 +51,9 @@ class DriftWatch:
     ADWIN (Bifet & Gavaldà 2007, doi:10.1137/1.9781611972771.42) compares the means of any two adjacent parts of the
     past, with a bound that holds for numbers between 0 and 1. DDM (Gama et al. 2004, doi:10.1007/978-3-540-28645-5_29)
     watches a rate of errors, here hours above the upper quartile of the first two weeks; it sees rises only. After a
-    change either starts anew.
+    change either starts again.
 
-    Its state is what it was fed: river's detectors are made anew from that, so that nothing of theirs is unpickled.
+    Its state is what it was fed: river's detectors are rebuilt from it, so that nothing of theirs is unpickled.
     """
 
     def __init__(self, config: DriftConfig) -> None:

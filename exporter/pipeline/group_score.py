@@ -19,7 +19,7 @@ PRIOR_WEEKS: Final = 2.0
 BLOCK: Final = 3600.0
 """Seconds whose largest count is one event of the history."""
 _LONGEST: Final = 24
-"""Blocks after which a trouble that lasts is an event, and begins anew."""
+"""Blocks after which a trouble that lasts is an event, and begins again."""
 _IN_A_BLOCK: Final = 12
 """Incidents of five minutes that fit into a block, one after the other."""
 _BINS: Final = 20  # powers of two, up to half a million entities

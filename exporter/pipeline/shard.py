@@ -26,7 +26,7 @@ class Shard:
         """
         match = re.fullmatch(r"(\d{1,6}|auto)/(\d{1,6})", text.strip())
         if match is None:
-            raise ValueError(f"{text!r} is no shard; write for example 0/3, 1/3, 2/3, or auto/3 in a StatefulSet")
+            raise ValueError(f"{text!r} is not a shard; use for example 0/3, 1/3, 2/3, or auto/3 in a StatefulSet")
         count = int(match[2])
         if match[1] == "auto":
             name = socket.gethostname() if hostname is None else hostname

@@ -36,7 +36,7 @@ class Active:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What is ready and not in service.
+    """What is ready and not yet active.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class Prepared:
 
 
 class Preparation:
-    """Prepares configurations for service; nothing that is in service is touched.
+    """Prepares configurations; nothing that is active is touched.
 
     Parameters
     ----------

@@ -80,7 +80,7 @@ class App:
         prepared = self._preparation.prepare(loaded, None)
         prepared.commit()
         self.active: Active = prepared.active
-        """What is in service; a reload exchanges it as a whole."""
+        """What is active; a reload exchanges it as a whole."""
         self._models = ModelReloader(self._jobs, lambda: self.active.store)
         latest = self.sinks.one(LatestVerdicts)
         web = config.web if listen is None else config.web.model_copy(update={"listen": listen})
@@ -184,7 +184,7 @@ class App:
             except Exception as error:  # whatever it is: the jobs go on, and so does the thread that looks for changes
                 expected = isinstance(error, ConfigError | SinkError)
                 self._note_load(False)
-                hint = "the old configuration stays in service"
+                hint = "the old configuration stays active"
                 log.error("reload_failed", error=str(error), hint=hint, exc_info=None if expected else error)
                 return str(error) if expected else f"{type(error).__name__}, which the log explains"
             else:

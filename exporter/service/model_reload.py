@@ -1,4 +1,4 @@
-"""A newer model of a job: noticed, loaded and caught up beside the running cycles, in service from the next one on."""
+"""A newer model of a job: noticed, loaded and caught up next to the running cycles, active from the next one on."""
 
 import math
 import threading
@@ -22,7 +22,7 @@ TRAINED: Final = ("promoted", "rejected", "failed")
 
 
 class ModelReload:
-    """Sees to it that a job is judged with the model which the store says is in service.
+    """Sees to it that a job is judged with the model which the store says is active.
 
     The cycles go on with the old model until the new one has learnt all that they have judged. One that is refused, or
     fails on the samples of today, never gets that far.
@@ -44,7 +44,7 @@ class ModelReload:
         if new is None:
             return
         if not self._ready or new.judged != job.judged:
-            job.offer(None)  # from here on no cycle takes it, so that what follows is never done to a model in service
+            job.offer(None)  # from here on no cycle takes it, so that what follows is never done to an active model
             self._ready = False
         if new.model.version == job.model.version:
             self._next = None
@@ -59,7 +59,7 @@ class ModelReload:
                 pass
         except SourceError as error:
             log.warning("model_catch_up_interrupted", job=job.name, version=new.model.version, error=str(error))
-        except Exception as error:  # what cannot judge the samples of today shall not try to in service
+        except Exception as error:  # what cannot judge the samples of today must not become active
             self._refuse(error)
         else:
             job.offer(new)
@@ -101,14 +101,14 @@ class ModelReload:
         self._next, self._again = None, time.monotonic() + AGAIN
         self._job.metrics.model_current(False)
         self._job.metrics.model_asked("refused")
-        hint = f"{self._job.model.version or 'the model fitted here'} stays in service; `models rollback` goes back"
+        hint = f"{self._job.model.version or 'the model fitted here'} stays active; `models rollback` goes back"
         log.error("model_refused", job=self._job.name, error=str(error), hint=hint)
 
     def _reached(self, error: StoreError | None) -> None:
         """Say whether the store answers: when that changes, not every time."""
         self._job.metrics.model_store_answered(error is None)
         if error is not None and self._up:
-            log.error("model_store_down", job=self._job.name, error=str(error), hint="the model in service stays")
+            log.error("model_store_down", job=self._job.name, error=str(error), hint="the active model stays")
         elif error is None and not self._up:
             log.info("model_store_up", job=self._job.name)
         self._up = error is None
@@ -134,7 +134,7 @@ class ModelReloader:
 
     Parameters
     ----------
-    jobs : callable returning the jobs in service
+    jobs : callable returning the running jobs
     store : callable returning the store, None where there is none
     """
 

@@ -1,4 +1,4 @@
-"""One job in service: its cycles on its clock, and what of them reaches the sinks."""
+"""One running job: its cycles on its clock, and what of them reaches the sinks."""
 
 import math
 import threading

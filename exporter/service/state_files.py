@@ -26,7 +26,9 @@ _LENGTH: Final = 8
 
 
 class StateFolder:
-    """Saves and restores the state of jobs. Whatever is wrong with a file, its job starts anew and the log says why.
+    """Saves and restores the state of jobs.
+
+    Whatever is wrong with a file, its job starts without history and the log says why.
 
     Parameters
     ----------
@@ -84,7 +86,8 @@ class StateFolder:
         except FileNotFoundError:
             return False
         except (OSError, TooLarge, SealError, SecretUnavailable, ValueError, KeyError) as error:
-            log.warning("state_refused", job=job.name, file=str(file), error=str(error), hint="the job starts anew")
+            hint = "the job starts without history"
+            log.warning("state_refused", job=job.name, file=str(file), error=str(error), hint=hint)
             return False
         log.info("state_restored", job=job.name, judged=header.judged)
         return True

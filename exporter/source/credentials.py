@@ -10,7 +10,7 @@ from exporter.source.errors import AccessDenied
 
 
 class Credentials:
-    """Reads the configured headers and their secrets anew for every request, so that a rotated token takes effect."""
+    """Reads the configured headers and their secrets again for every request, so that a rotated token takes effect."""
 
     def __init__(self, config: PrometheusConfig) -> None:
         self._config = config

@@ -111,7 +111,7 @@ def _refuse(body: bytes, error: Exception) -> NoReturn:
     elif body.lstrip()[:1] == b"<":
         what = "an HTML page (a login page or a proxy in between?)"
     elif isinstance(error, msgspec.ValidationError):
-        what = f"JSON that is no query result: {clean(str(error))}"
+        what = f"JSON that is not a query result: {clean(str(error))}"
     else:
         what = f"broken JSON: {clean(str(error))}"
     raise BadAnswer(f"the source sent {what}; check that prometheus.url leads to the query API") from None

@@ -27,7 +27,7 @@ class RangeResult:
     times, values : Floats, shape (sum of counts,)
         Unix seconds and values, series after series, times ascending. Values may be NaN, never infinite.
     warnings : tuple of str
-        What the server said beside the data; not empty means that the answer may be partial.
+        Warnings of the server in addition to the data; not empty means that the answer may be partial.
     notes : tuple of str
         What the server said about the query itself ("metric might not be a counter"); the answer is whole.
     series_dropped : dict of str to int

@@ -25,7 +25,7 @@ class GateDecision:
 
 
 def rule(new: Trial, old: Trial | None, false_alarms: float, config: GateConfig) -> GateDecision:
-    """Compare a new model with the one in service on the same samples, or with what is asked of a first one.
+    """Compare a new model with the active one on the same samples, or with what is asked of a first one.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def rule(new: Trial, old: Trial | None, false_alarms: float, config: GateConfig)
     seen = f"{new.figures.found} of {new.figures.events} known incidents found, {new.figures.false} false ones"
     if new.faults:
         seen += f", {new.faults_found} of {new.faults} injected faults found"
-    compared = "as the first model" if old is None else f"against {_seen(old)} of the model in service"
+    compared = "as the first model" if old is None else f"against {_seen(old)} of the active model"
     return GateDecision(True, f"{seen}, {compared}", figures)
 
 
@@ -61,27 +61,27 @@ def _against_old(new: Trial, old: Trial, config: GateConfig) -> Iterator[str]:
     fair = replace(new.figures, false=new.figures.false - chance)  # one more in a few days may be chance
     for name, spoken in _RATIOS:
         mine, theirs = getattr(fair, name), getattr(old.figures, name)
-        if new.figures.events and not mine >= theirs - config.margin:  # NaN, where nothing was flagged, is no match
+        if new.figures.events and not mine >= theirs - config.margin:  # NaN, where nothing was flagged, never matches
             if name == "precision" and math.isnan(theirs):
                 continue
-            yield f"{spoken} {_share(mine)} is worse than {_share(theirs)} of the model in service"
+            yield f"{spoken} {_share(mine)} is worse than {_share(theirs)} of the active model"
     allowed = most_false(old.figures.false, config.more_false)
     if new.figures.false > allowed:
         yield (
-            f"{new.figures.false} false incidents, of the model in service {old.figures.false}; "
+            f"{new.figures.false} false incidents, of the active model {old.figures.false}; "
             f"at most {allowed:.0f} are allowed"
         )
     if new.flagged > (1 + config.more_false) * old.flagged + FLAGGED:
         theirs = _share(old.flagged)
-        yield f"incidents open {_share(new.flagged)} of the time for nothing, of the model in service {theirs}"
+        yield f"incidents open {_share(new.flagged)} of the time for nothing, of the active model {theirs}"
     if new.judged < old.judged - config.margin:
-        yield f"a verdict for {_share(new.judged)} of the samples, of the model in service {_share(old.judged)}"
+        yield f"a verdict for {_share(new.judged)} of the samples, of the active model {_share(old.judged)}"
     if new.faults and not new.faults_found:
         yield f"none of {new.faults} injected faults found: it is blind"
     elif new.faults_found < old.faults_found - config.margin * new.faults:
         yield (
             f"{new.faults_found} of {new.faults} injected faults found, "
-            f"of the model in service {old.faults_found}: it has become blind"
+            f"of the active model {old.faults_found}: it has become blind"
         )
 
 

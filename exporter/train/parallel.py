@@ -1,7 +1,7 @@
 """Fan independent tasks out over the cores of this machine (joblib's loky) or over a Dask cluster.
 
 Every task runs on one thread and from the same seeds, wherever it runs: the numbers do not depend on where that was,
-and tasks beside each other do not fight for the cores.
+and parallel tasks do not compete for the cores.
 """
 
 import os
@@ -23,7 +23,7 @@ from exporter.train.parallel_task import KILLED, Call, Result, Task, Value
 
 Backend = Literal["loky", "dask", "sequential"]
 TOGETHER: Final = 2
-"""Times all tasks left are tried beside each other; from then on each is on its own, so that one which kills its
+"""Times all remaining tasks are tried in parallel; from then on each is on its own, so that one which kills its
 process takes no other with it."""
 
 log = structlog.get_logger()
@@ -97,7 +97,7 @@ def _in_processes(call: Call[Task, Value], tasks: Sequence[Task], workers: int) 
                 if attempt > TOGETHER:
                     number, task = share.popitem()
                     del left[number]
-                    attempt = 0  # that was it: the others may run beside each other again
+                    attempt = 0  # that was it: the others may run in parallel again
                     yield Result(task, error=KILLED)
             finally:
                 with warnings.catch_warnings():
@@ -122,7 +122,7 @@ def _numbered(call: Call[Task, Value], number: int, task: Task) -> tuple[int, Re
 def _settle() -> None:
     """Let a new process leave Ctrl-C and the terminal to the first one, and end with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.environ["TTY_COMPATIBLE"] = "0"  # which is how rich is told to draw no bar of its own
+    os.environ["TTY_COMPATIBLE"] = "0"  # which makes rich draw no bar of its own
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
 
 

@@ -28,7 +28,7 @@ class TrainOutcome(msgspec.Struct, frozen=True, kw_only=True):
     trigger : str
         What called for the training.
     figures : dict of str to float
-        What the gate saw; those of the model in service begin with `old_`.
+        What the gate saw; those of the active model begin with `old_`.
     seconds : float
     time : float
         Unix seconds at which it began.

@@ -147,12 +147,12 @@ class Training:
         """
         pointer = self._pointer()
         if pointer is not None and pointer.version == self.version:
-            raise Unneeded(f"{self.version} is in service already")
+            raise Unneeded(f"{self.version} is active already")
         decision = self.gate_decision()
         if decision is not None and decision.passed and decision.figures.get(AGAINST) != generation_of(pointer):
             raise Unneeded(
-                f"{self.version} is not put in service: another model was since it was judged; "
-                f"judge it again with --stage gate --version {self.version}, or train anew"
+                f"{self.version} is not activated: another model was activated since it was evaluated; "
+                f"evaluate it again with --stage gate --version {self.version}, or train again"
             )
         self.store.promote(self.model, self.version)
 

@@ -75,7 +75,7 @@ class TrainTask:
 
 
 def run_task(task: TrainTask) -> TrainOutcome:
-    """Do what a task says; what goes wrong is its outcome. The store is told of every end but `skipped`."""
+    """Do what a task says; what goes wrong is its outcome. The store records every end but `skipped`."""
     configure(LogConfig(format="console", level="warning"))  # a worker has set up nothing
     began, clock = time.time(), time.perf_counter()
     outcome = _done(task, began)
@@ -107,7 +107,7 @@ def _staged(task: TrainTask, training: Training, began: float) -> TrainOutcome:
         if task.stage == "fit":
             return task.outcome("candidate", "waits for the gate", version=manifest.version, figures=manifest.quality)
     elif not training.has_candidate():
-        return task.outcome("skipped", "no candidate waits: the newest model is in service, or there is none")
+        return task.outcome("skipped", "no candidate waits: the newest model is active, or there is none")
     if task.stage in {"all", "gate"}:
         decision = training.judge()
         if decision.passed and task.stage == "gate":
@@ -118,7 +118,7 @@ def _staged(task: TrainTask, training: Training, began: float) -> TrainOutcome:
 
 
 def _promoted(task: TrainTask, training: Training, began: float) -> TrainOutcome:
-    """Put the candidate in service, unless the gate was against it."""
+    """Activate the candidate, unless the gate was against it."""
     decision = training.gate_decision()
     kind: Kind = "promoted"
     if decision is not None and not decision.passed:

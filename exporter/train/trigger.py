@@ -21,14 +21,14 @@ def due(task: TrainTask, manifest: Manifest | None, request: RetrainRequest | No
     Parameters
     ----------
     manifest : Manifest or None
-        Of the model in service.
+        Of the active model.
     request : RetrainRequest or None
         What drift has asked for.
     now : float
         Unix seconds.
     """
     if manifest is None:
-        return True, "no model in service"
+        return True, "no active model"
     why = next(_reasons(task, manifest, request, now), None)
     return why is not None, why or f"not due: waits {', '.join(_waits(task, manifest))} or for --force"
 
@@ -36,14 +36,14 @@ def due(task: TrainTask, manifest: Manifest | None, request: RetrainRequest | No
 def _reasons(task: TrainTask, manifest: Manifest, request: RetrainRequest | None, now: float) -> Iterator[str]:
     config = task.config.train
     if _of_something_else(manifest, task.config.jobs[task.job]):
-        yield "the model in service was made for another detector, or by other library versions"
+        yield "the active model was made for another detector, or by other library versions"
     if request is not None:
         yield f"drift: {request.reason}"
     new = task.known - task.known_before
     if config.new_events and new >= config.new_events:
         yield f"{new} more known incidents than at the last training"
     if config.max_age and now - manifest.trained_at > config.max_age:
-        yield f"the model in service is older than {format_duration(config.max_age)}"
+        yield f"the active model is older than {format_duration(config.max_age)}"
     last = max(task.attempted, manifest.trained_at)
     if config.every and now - last >= (1 - EARLY) * config.every:
         yield f"last trained {format_duration(round(now - last))} ago"

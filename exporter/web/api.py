@@ -96,7 +96,7 @@ def no_configuration() -> dict[str, Any]:
 
 
 async def configuration(digests: Configuration) -> Response:
-    """Answer which configuration is in service, by digests: no value of it is shown."""
+    """Answer which configuration is active, by digests: no value of it is shown."""
     return _json(await run_in_threadpool(digests), 200)
 
 

@@ -73,7 +73,7 @@ class Callbacks:
     accept : callable taking the name of a job and entities
         Makes the level of their incidents normal; returns the seconds between two cycles. Raises UnknownJob.
     configuration : callable returning a dict
-        Digests of the configuration in service. Called in a thread.
+        Digests of the active configuration. Called in a thread.
     """
 
     ready: Callable[[], bool]
@@ -148,7 +148,7 @@ class Routes:
         return await anomalies(self._hooks.feed, request)
 
     async def configuration(self, _request: Request) -> Response:
-        """Answer which configuration is in service."""
+        """Answer which configuration is active."""
         return await configuration(self._hooks.configuration)
 
     async def healthy(self, _request: Request) -> Response:

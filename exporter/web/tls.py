@@ -41,7 +41,7 @@ def _signature(config: WebTLS) -> Signature:
 class RenewingContext(ssl.SSLContext):
     """A server context that looks at its files at every new connection and loads them again when they have changed.
 
-    Files that do not load (a certificate was replaced and its key not yet) leave the ones before in service.
+    Files that do not load (a certificate was replaced and its key not yet) leave the previous ones active.
     """
 
     _config: WebTLS
@@ -74,6 +74,6 @@ class RenewingContext(ssl.SSLContext):
             self._seen = signature
             self._inner = _context(self._config)
         except (OSError, ValueError) as error:
-            log.warning("certificate_not_renewed", error=str(error), hint="the one before stays in service")
+            log.warning("certificate_not_renewed", error=str(error), hint="the previous one stays active")
         else:
             log.info("certificate_renewed", file=str(self._config.cert_file))

@@ -31,7 +31,7 @@ def _overview(scrape_job: str) -> list[Panel]:
     return [
         number("Exporters up", "Pages that Prometheus got.", (f"sum({selector('up', job=scrape_job)})", ""), bad=-1),
         number("Sources up", "0: the log names the cause.", (f"min(anomaly_exporter_source_up{_OF})", ""), bad=-1),
-        number("Configuration loaded", "0: the one before stays in service; check-config shows the mistakes.",
+        number("Configuration loaded", "0: the previous one stays active; check-config shows the mistakes.",
                ("min(anomaly_exporter_config_last_reload_successful)", ""), bad=-1),
         number("Oldest verdicts", "Time since the job that is furthest behind has succeeded.",
                (f"time() - min(max by (query) (anomaly_exporter_last_success_timestamp_seconds{_OF}))", ""), unit="s"),
@@ -69,7 +69,7 @@ def _source() -> list[Panel]:
         graph("Retries and partial answers", "The source or the way to it is overloaded; a store behind it is missing.",
               (_rate("query_retries", "query"), "{{query}} retried"),
               (_rate("partial_responses", "query"), "{{query}} partial"), unit="cps"),
-        graph("Samples fetched", "Jumps: a window was filled anew, or series were added.",
+        graph("Samples fetched", "Jumps: a window was filled again, or series were added.",
               (_rate("samples_fetched", "query"), _QUERY), unit="cps"),
         graph("Bytes read", "Decoded.", (_rate("response_bytes", "query"), _QUERY), unit="Bps"),
         graph("Series and samples dropped", "Not judged: limit is a setting, the others are the source's.",
@@ -102,9 +102,9 @@ def _models() -> list[Panel]:
               (f"sum by (query, outcome) (anomaly_exporter_model_loads_total{_OF})", "{{query}} loaded, {{outcome}}")),
         graph("Last training", "Time since it ended, whatever came of it.",
               (f"time() - max by (query) (anomaly_exporter_train_timestamp_seconds{_OF})", _QUERY), unit="s", width=12),
-        graph("Store and service agree", "0: a model was put in service and is not taken; the log names the cause.",
+        graph("Store and service agree", "0: a model was activated and is not taken; the log names the cause.",
               (f"min by (query) (anomaly_exporter_model_current{_OF})", _QUERY), width=12),
-        rows("Models in service", "Absent: no model store, or nothing to fit.",
+        rows("Active models", "Absent: no model store, or nothing to fit.",
              (f"max by (query, detector, version) (anomaly_exporter_model_info{_OF})", "In service")),
     ]  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""What other settings would have cost: decided as in service, from the scores of one run."""
+"""What other settings would have cost: decided as in the running exporter, from the scores of one run."""
 
 import json
 

@@ -31,7 +31,7 @@ MEAN_SIGMA = {
     "band:level": f"{METRIC} > 0",
     "band:mean": f"avg_over_time({METRIC}[1h])",
     "band:sigma_1h": f"stddev_over_time({METRIC}[1h])",
-    "band:sigma": f"stddev_over_time({METRIC}[{SPAN}])",  # of band:sigma_1h, in service
+    "band:sigma": f"stddev_over_time({METRIC}[{SPAN}])",  # of band:sigma_1h
     "band:upper": widest("max", "band:mean + 2 * band:sigma", "1.05 * band:mean"),
     "band:lower": widest("min", "band:mean - 2 * band:sigma", "0.95 * band:mean"),
 }
@@ -39,7 +39,7 @@ MEDIAN_MAD = {
     "band:level": f"quantile_over_time(0.5, {METRIC}[1h])",
     "band:median": f"quantile_over_time(0.5, {METRIC}[{SPAN}])",
     "band:deviation": f"abs({METRIC} - band:median)",
-    "band:mad": f"quantile_over_time(0.75, {METRIC}[{SPAN}]) - band:median",  # the median of band:deviation, in service
+    "band:mad": f"quantile_over_time(0.75, {METRIC}[{SPAN}]) - band:median",  # the median of band:deviation
     "band:upper": widest("max", "band:median + 3 * band:mad", "1.05 * band:median"),
     "band:lower": widest("min", "band:median - 3 * band:mad", "0.95 * band:median"),
 }

@@ -219,7 +219,7 @@ def test_a_damaged_current_leaves_the_old_model_in_service(damage, local, monkey
     assert bench.sample("model_loads_total", outcome="refused") == 1
     [line] = [line for line in logs if line["event"] == "model_refused"]
     assert line["job"] == "job"
-    assert f"{first.version} stays in service" in line["hint"]
+    assert f"{first.version} stays active" in line["hint"]
     third = bench.save()
     monkeypatch.setattr(bench.succession, "_again", -math.inf)
     bench.look()

@@ -88,7 +88,7 @@ def test_one_command_goes_back_and_says_from_what_to_what(store: Store, call: Ca
     assert done.output == (f"api: {first} is active instead of {second}; exporters load it at their next cycle\n")
     done = call("rollback", "--job", "api")
     assert done.exit_code == 1
-    assert "job api: no other model was in service before; name a version from `models list`" in done.output
+    assert "job api: no other model was active before; name a version from `models list`" in done.output
     done = call("rollback", "--job", "api", "--version", second, "--json")
     assert json.loads(done.output) == [{"job": "api", "version": second, "before": first}]
 

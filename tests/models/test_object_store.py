@@ -154,7 +154,7 @@ def test_an_upload_that_fails_leaves_the_old_model_in_service(
 
     with monkeypatch.context() as patch:
         patch.setattr(MemoryFileSystem, "pipe_file", failing)
-        with pytest.raises(StoreError, match=r"job api: .*(No space left on device|torn).* what was in service stays"):
+        with pytest.raises(StoreError, match=r"job api: .*(No space left on device|torn).* what was active stays"):
             save(memory, 2.0)
     assert served(Store(memory._config)) == 1.0
     if file == "manifest.json":
@@ -218,7 +218,7 @@ def test_the_models_of_another_job_are_refused(store: Store) -> None:
 
 
 def test_an_older_pointer_put_back_is_refused(s3: Callable[..., ModelsConfig]) -> None:
-    """Row 27: somebody removes the newest pointer, and with it what is in service."""
+    """Row 27: somebody removes the newest pointer, and with it what is active."""
     store = Store(s3())
     save(store, 1.0)
     save(store, 2.0)
@@ -362,7 +362,7 @@ def test_a_full_disk_leaves_the_folder_as_it_was(change: str, tmp_path: Path, mo
         patch.setattr(os, "fsync", full)
         if change == "prune":
             patch.setattr("exporter.models.backend.Path.rename", full)
-        with pytest.raises(StoreError, match=r"job api: .*No space left on device; what was in service stays"):
+        with pytest.raises(StoreError, match=r"job api: .*No space left on device; what was active stays"):
             changes[change]()
     assert served(Store(store._config)) == 2.0
     assert [each.version for each in store.versions("api")] == versions[::-1]

@@ -1,4 +1,4 @@
-"""Candidates, the gate's verdict, promotion and rollback: what is in service changes only when it is said to."""
+"""Candidates, the gate's verdict, promotion and rollback: what is active changes only when it is said to."""
 
 import numpy as np
 import pytest
@@ -74,7 +74,7 @@ def test_a_rollback_goes_back_step_by_step_and_says_where_it_ends(store: Store) 
         assert pointer is not None
         generations.append(pointer.generation)
     assert generations == [4, 5]
-    with pytest.raises(StoreError, match="no other model was in service before; name a version"):
+    with pytest.raises(StoreError, match="no other model was active before; name a version"):
         store.rollback("api")
     assert served(store) == 1.0
     assert save(store, 4.0).generation == 6

@@ -62,14 +62,14 @@ def refused(store: Store, reason: str, job: str = JOB) -> str:
 
 
 def files(store: Store, job: str = JOB) -> tuple[Path, Path, Path]:
-    """Return the paths of pointer, manifest and model in service."""
+    """Return the paths of pointer, manifest and active model."""
     folder = store._config.path / folder_name(job)
     version = json.loads((folder / "current").read_bytes())["version"]
     return folder / "current", folder / version / "manifest.json", folder / version / "model.joblib"
 
 
 def forge(store: Store, model: bytes, keys: list[bytes]) -> None:
-    """Replace the model in service and write a manifest to match, sealed with `keys`."""
+    """Replace the active model and write a manifest to match, sealed with `keys`."""
     _, path, model_path = files(store)
     fields = json.loads(path.read_bytes())
     record = Manifest(**{name: fields[name] for name in Manifest.__slots__})

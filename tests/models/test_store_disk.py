@@ -62,6 +62,6 @@ def test_a_full_or_read_only_disk_leaves_the_model_in_service(tmp_path: Path) ->
         capture_output=True, text=True, timeout=PATIENCE, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    hint = "what was in service stays so: make room, or make the store writable"
+    hint = "what was active stays so: make room, or make the store writable"
     full, read_only = f"No space left on device; {hint}", f"Read-only file system; {hint}"
     assert done.stdout.splitlines() == [full, full, full, full, "done", read_only, read_only, read_only]

@@ -1,4 +1,4 @@
-"""A kill during a save leaves the previous model or the new one in service (docs/reliability.md, row 24)."""
+"""A kill during a save leaves the previous model or the new one active (docs/reliability.md, row 24)."""
 
 import subprocess
 import sys

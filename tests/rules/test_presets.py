@@ -191,7 +191,7 @@ RARE = {
         "Trainings and loads",
         "Last training",
         "Store and service agree",
-        "Models in service",
+        "Active models",
     ),
     *("Precision, recall, F1", "Alerts per week", "Figures"),
 }

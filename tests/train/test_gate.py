@@ -32,7 +32,7 @@ OLD = trial()
 def test_a_model_that_is_as_good_is_promoted_and_the_reason_gives_both_figures():
     ruling = rule(trial(), OLD, 1.0, GATE)
     assert ruling.passed
-    assert ruling.reason == "9 of 10 known incidents found, 4 false ones, against 9 and 4 of the model in service"
+    assert ruling.reason == "9 of 10 known incidents found, 4 false ones, against 9 and 4 of the active model"
     assert ruling.figures["recall"] == ruling.figures["old_recall"] == 0.9
 
 
@@ -40,11 +40,11 @@ def test_a_model_that_is_as_good_is_promoted_and_the_reason_gives_both_figures()
     ("new", "reason"),
     [
         (trial(found=8), "recall 80% is worse than 90%"),
-        (trial(false=40), "40 false incidents, of the model in service 4; at most 9 are allowed"),
+        (trial(false=40), "40 false incidents, of the active model 4; at most 9 are allowed"),
         (trial(false=40), "precision 20% is worse than 69%"),
         (trial(false=40), "F1 33% is worse than 78%"),
-        (trial(flagged=0.5), "incidents open 50% of the time for nothing, of the model in service 1%"),
-        (trial(judged=0.9), "a verdict for 90% of the samples, of the model in service 100%"),
+        (trial(flagged=0.5), "incidents open 50% of the time for nothing, of the active model 1%"),
+        (trial(judged=0.9), "a verdict for 90% of the samples, of the active model 100%"),
         (trial(found=0, false=0), "recall 0% is worse"),
     ],
 )

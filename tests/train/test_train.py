@@ -1,4 +1,4 @@
-"""`anomaly-exporter train` on a real Prometheus, from the samples to the model in service."""
+"""`anomaly-exporter train` on a real Prometheus, from the samples to the active model."""
 
 import subprocess
 import sys
@@ -130,7 +130,7 @@ def test_a_model_of_a_few_hours_is_rejected_with_the_hint_that_it_needs_more(tra
     assert "it has learnt from 19h" in ran.only["reason"]
     again = train(f"--from={past.begin}", f"--to={past.at(3)}")
     assert (again.code, again.only["outcome"]) == (0, "promoted"), again
-    assert again.only["trigger"] == "no model in service"
+    assert again.only["trigger"] == "no active model"
 
 
 def test_what_is_not_due_is_skipped_and_says_what_it_waits_for(trainer, past):
@@ -188,10 +188,10 @@ def test_the_stages_one_by_one_do_what_all_do_together(trainer, past):
     assert report.only["outcome"] == "promoted"
     assert report.only["version"] == fitted.only["version"]
     assert report.only["trigger"] == ""
-    assert fitted.only["trigger"] == "no model in service"
+    assert fitted.only["trigger"] == "no active model"
     repeated = train("--stage=promote", to, f"--version={fitted.only['version']}")
     assert (repeated.code, repeated.only["outcome"]) == (0, "skipped")
-    assert "in service already" in repeated.only["reason"]
+    assert "is active already" in repeated.only["reason"]
     nothing = train("--stage=gate", to)
     assert (nothing.code, nothing.only["outcome"]) == (0, "skipped")
 

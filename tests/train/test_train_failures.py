@@ -1,4 +1,4 @@
-"""What a training does when something is wrong: one line says what, and the old model stays in service."""
+"""What a training does when something is wrong: one line says what, and the old model stays active."""
 
 import itertools
 import json

@@ -28,7 +28,7 @@ def asked(age=1.0, attempted=None, known=0, known_before=0, request=None, **trai
 
 
 def test_a_job_without_a_model_is_due():
-    assert asked(age=None, attempted=0.1) == (True, "no model in service")
+    assert asked(age=None, attempted=0.1) == (True, "no active model")
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_the_schedule_counts_from_the_last_training_and_forgives_that_it_took_it
 
 
 def test_an_old_model_is_due_whatever_was_tried_since():
-    assert asked(31.0, 0.5) == (True, "the model in service is older than 4w2d")
+    assert asked(31.0, 0.5) == (True, "the active model is older than 4w2d")
     assert not asked(31.0, 0.5, max_age="0s")[0]
 
 
@@ -48,7 +48,7 @@ def test_a_model_that_the_exporter_would_refuse_is_due():
     for change in ({"detector": "robust"}, {"parameters": {"time_zone": "UTC"}}, {"channels": ("a",)}):
         other = replace(manifest(1.0), **change)
         task = TrainTask(Config.model_validate({"jobs": {"j": {"expr": "q"}}}), "j", Shard(), "all", 0.0, NOW)
-        assert due(task, other, None, NOW)[1].startswith("the model in service was made for another detector")
+        assert due(task, other, None, NOW)[1].startswith("the active model was made for another detector")
     assert due(task, replace(manifest(1.0), libraries={"numpy": "1.0"}), None, NOW)[0]
     assert not due(replace(task, attempted=NOW), manifest(1.0), None, NOW)[0]
 

@@ -1,4 +1,4 @@
-"""What a kind of receiver is: its keys, how Alertmanager is told of it, and how the exporter itself reaches it."""
+"""What a kind of receiver is: its keys, how Alertmanager notifies it, and how the exporter itself reaches it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
