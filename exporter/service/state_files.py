@@ -76,7 +76,7 @@ class StateFolder:
             if (len(arrays), hashlib.sha256(arrays).hexdigest()) != (header.size, header.sha256):
                 raise SealError("damaged", "does not match its digest")
             if (header.job, header.digest) != (job.name, job.settings.digests.learning):
-                raise SealError("wrong_model", "is of another configuration of the job")
+                raise SealError("wrong_model", "is of another configuration of the job, or of an earlier version")
             if header.libraries != libraries():
                 raise SealError(
                     "other_versions", "was saved by other versions of Python, numpy, joblib or scikit-learn"
