@@ -13,8 +13,6 @@ from exporter.backtest.replay import make_job, replay
 from exporter.backtest.run_prometheus import file_names
 from exporter.cli.main import cli
 from exporter.config.sections.job import JobConfig
-from exporter.observe.metrics import SelfMetrics
-from exporter.observe.stages import Telemetry
 from exporter.pipeline.cycle import evaluate
 from tests.support.fake import FakeSource
 
@@ -37,9 +35,9 @@ def source_of(rows):
 def test_reading_a_day_at_once_changes_no_verdict_and_asks_less():
     direct, behind = source_of(200), source_of(200)
     one, other = (VerdictHistory(STEP * np.arange(50.0, 200.0), STEP) for _ in range(2))
-    job, metrics = make_job("job", JobConfig(expr="q", window=1200.0), direct, hold=True), SelfMetrics()
+    job = make_job("job", JobConfig(expr="q", window=1200.0), direct, hold=True)
     for minute in range(50, 200):
-        for verdict in evaluate(job, minute * STEP, Telemetry(metrics, {}), metrics):
+        for verdict in evaluate(job, minute * STEP):
             one.add(verdict)
     steps = []
     for verdict in replay(

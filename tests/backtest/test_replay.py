@@ -9,12 +9,10 @@ from exporter.backtest.read_csv import Series
 from exporter.backtest.replay import ENTITY, replay_group
 from exporter.backtest.resample import group
 from exporter.config.sections.job import JobConfig
-from exporter.observe.metrics import SelfMetrics
-from exporter.observe.stages import Telemetry
 from exporter.pipeline.cycle import evaluate
 from exporter.pipeline.job import Job
 from exporter.pipeline.job_settings import JobSettings
-from tests.support.fake import FakeSource, recorded
+from tests.support.fake import FakeSource
 
 STEP = 60.0
 START = 1_000_020.0
@@ -51,20 +49,17 @@ def replayed(values, job, lead=1, hold=True):
 
 def live(values, job, first=0):
     """Feed the live cycle sample by sample; return a record of its verdicts by entity and time."""
-    source, metrics = FakeSource(), SelfMetrics()
+    source = FakeSource()
     channels = {f"c{at}": f"c{at}" for at in range(values.shape[1])}
     job = job.model_copy(update={"expr": None, "channels": channels, "rate": False})
-    running, telemetry = (
-        Job(JobSettings("job", job), source, recorded(metrics, job)),
-        Telemetry(metrics, {}),
-    )
+    running = Job(JobSettings("job", job), source)
     found = []
     for column in range(values.shape[2]):
         now = START + STEP * column
         for row, channel in np.argwhere(np.isfinite(values[:, :, column])):
             source.put(f"c{channel}", {ENTITY: f"e{row}"}, {now: values[row, channel, column]})
         if column >= first:
-            found += evaluate(running, now, telemetry, metrics)
+            found += evaluate(running, now)
     return found
 
 

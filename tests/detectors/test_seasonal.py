@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from detectors import Batch, make
+from detectors.entity_state import KEYS_FIELD, decode_keys
 from tests.support.batches import batch, keys, noise, walk
 
 STEP = 900.0
@@ -42,7 +43,7 @@ def daily(days, seed=0, amplitude=20.0):
 
 def at(detector, time, value):
     """Judge `value`, one or an array of shape (E, 1), at `time` for every entity."""
-    names = detector._roster.keys
+    names = decode_keys(detector.state()[KEYS_FIELD])
     values = np.full((len(names), 1, 2), np.nan)
     values[:, :, 1] = value
     return detector.score(Batch(names, ("c0",), np.array([time - STEP, time]), values))
@@ -129,7 +130,7 @@ def test_nothing_is_learnt_while_held_but_hours_never_seen():
     live(detector, daily(10))
     before = detector.state()
     start = MONDAY + 10 * 86_400.0  # a Thursday morning, seen once
-    part = Batch(detector._roster.keys, ("c0",), start + STEP * np.arange(8), np.full((4, 1, 8), 500.0))
+    part = Batch(decode_keys(before[KEYS_FIELD]), ("c0",), start + STEP * np.arange(8), np.full((4, 1, 8), 500.0))
     detector.update(part, np.ones(4, np.bool_), np.zeros(4, np.bool_))
     after = detector.state()
     for name in ("reference", "level", "day", "day_visits", "week", "week_visits", "error", "learnt"):

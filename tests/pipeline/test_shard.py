@@ -56,8 +56,8 @@ def test_a_shard_is_read_from_text_or_host_name(text, host, shard):
     [
         ("3/3", "", "the last of 3 is 2"),
         ("0/0", "", "numbered from 0"),
-        ("one", "", "write for example 0/3"),
-        ("-1/3", "", "write for example 0/3"),
+        ("one", "", "use for example 0/3"),
+        ("-1/3", "", "use for example 0/3"),
         ("auto/3", "laptop", "does not end in a number"),
         ("auto/3", "exporter-7", "the last of 3 is 2"),
     ],

@@ -15,8 +15,8 @@ from exporter.sinks.latest import LatestVerdicts
 from exporter.sinks.notify.notifier import Notifier
 from exporter.sinks.registry import SINKS
 from tests.support.fake import FakeSource
-from tests.support.target import eventually
 from tests.support.verdicts import key, verdict
+from tests.support.waiting import eventually
 
 STEPS = ["Watcher", "Prometheus", "Store", "StateFolder", "job_digests", "Job", "restore", "Runner"]
 """What is made for a configuration, one after the other."""

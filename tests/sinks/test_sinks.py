@@ -16,8 +16,8 @@ from exporter.sinks.metrics_page import Page
 from exporter.sinks.registry import SINKS, Resources, Sinks
 from tests.pipeline.test_cycle import STEP, Bench
 from tests.support.runners import runner_of
-from tests.support.target import eventually
 from tests.support.verdicts import key, verdict
+from tests.support.waiting import eventually
 
 CONFIG = Config.model_validate({"jobs": {"cpu": {"expr": "up"}}})
 JOB = CONFIG.jobs["cpu"]

@@ -15,8 +15,8 @@ from exporter.config.sections.service import WebTLS
 from exporter.sinks.metrics_page import Page
 from exporter.web import connection_limits
 from exporter.web.server import Server
-from tests.support.target import eventually
 from tests.support.verdicts import key, verdict
+from tests.support.waiting import eventually
 
 Serve = Callable[..., Server]
 SHORT = 0.6
