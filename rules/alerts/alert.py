@@ -118,8 +118,8 @@ def milliseconds(seconds: float) -> str:
 
 def labels(alert: AlertConfig | HealthConfig, alerting: AlertingConfig) -> dict[str, str]:
     """Return the labels that route an alert: severity and receivers."""
-    told = alerting.receivers_of(alert)
-    return {"severity": alert.severity, **({"receivers": ",".join(told)} if told else {})}
+    receivers = alerting.receivers_of(alert)
+    return {"severity": alert.severity, **({"receivers": ",".join(receivers)} if receivers else {})}
 
 
 def with_links(alert: Alert, links: LinksConfig) -> Alert:

@@ -30,10 +30,10 @@ def anomaly(job: AlertedJob) -> Alert:
     silent = over + 30
     return Alert(
         name=job.alert_name,
-        expr=f"{verdict} == 1\nor {job.held(job.alert_name, verdict, job.heard)}",
+        expr=f"{verdict} == 1\nor {job.held(job.alert_name, verdict, job.reachable)}",
         labels=job.labels,
         summary=literal(f"Anomaly in {job.name}") + entity(known),
-        description=_description(job, fired, heard=True),
+        description=_description(job, fired, reachable=True),
         graph=graph_link(_READINGS, known),
         series=known,
         meaning=_meaning(job, metric),
@@ -56,7 +56,7 @@ def anomaly(job: AlertedJob) -> Alert:
                 _readings(job, metric, f"0 1x{over} stale", f"x{over} stale"),
                 silent,
                 fires=True,
-                description=_description(job, silent, heard=False).example,
+                description=_description(job, silent, reachable=False).example,
             ),
             Case(
                 "is over when it is over",
@@ -91,18 +91,18 @@ def _readings(job: AlertedJob, metric: str, verdict: str, steady: str) -> dict[s
     return given
 
 
-def _description(job: AlertedJob, at: int, *, heard: bool) -> Text:
+def _description(job: AlertedJob, at: int, *, reachable: bool) -> Text:
     """Return the text; its example is for minute `at`."""
     published = job.config.publish
     several = len(job.channels) > 1
     parts = []
     for channel in job.channels:
         if several:
-            parts.append(Text("{{ if $r }}" + f"{channel}: " + "{{ end }}", f"{channel}: " if heard else ""))
+            parts.append(Text("{{ if $r }}" + f"{channel}: " + "{{ end }}", f"{channel}: " if reachable else ""))
         for field, word in _WORDS.items():
             if field in published:
                 after = " " if field == "lower" else ", "
-                number = _NUMBERS[field] if heard else None
+                number = _NUMBERS[field] if reachable else None
                 parts.append(picked(word, f"anomaly_{field}", channel if several else None, number, after))
     if several and "contribution" in published:
         contribution = "{{ .Labels.channel }} has {{ .Value | humanizePercentage }} of the deviation, "
@@ -117,7 +117,7 @@ def _description(job: AlertedJob, at: int, *, heard: bool) -> Text:
     old = "no new result: this is the last one"
     last = Text("{{ range $r }}" + score + "{{ else }}" + old + "{{ end }}.", "")
     whole = joined([*parts, last])
-    ended = "score 9 (above 1 is anomalous)." if heard else f"{old}."
+    ended = "score 9 (above 1 is anomalous)." if reachable else f"{old}."
     return Text(_unless_many(job, whole.template), whole.example + ended)
 
 

@@ -19,7 +19,7 @@ def firing(alert: str, job: str, labels: Collection[str]) -> str:
     return f"max without ({', '.join(sorted(labels))}) ({chosen})"
 
 
-def held(alert: str, job: str, labels: Collection[str], own: str, heard: str) -> str:
+def held(alert: str, job: str, labels: Collection[str], own: str, reachable: str) -> str:
     """Return the firing series without new results, which may still be anomalous.
 
     Parameters
@@ -29,12 +29,12 @@ def held(alert: str, job: str, labels: Collection[str], own: str, heard: str) ->
         Labels that the alert sets itself.
     own : str
         Expression of the series that have a current result.
-    heard : str
+    reachable : str
         Expression with the label `query` that has a result while the whole job is reporting.
     """
-    return f"(\n  {firing(alert, job, labels)}\n  unless {own}\n  unless on (query) ({heard})\n)"
+    return f"(\n  {firing(alert, job, labels)}\n  unless {own}\n  unless on (query) ({reachable})\n)"
 
 
-def all_heard(job: str, scrape_job: str) -> str:
+def all_reachable(job: str, scrape_job: str) -> str:
     """Return an expression that is true while the job has results and no replica of the exporter is down."""
     return f"{selector('anomaly_flag', query=job)} unless on () ({selector('up', job=scrape_job)} == 0)"

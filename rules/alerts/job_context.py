@@ -39,7 +39,7 @@ class AlertedJob:
         self.recent = milliseconds(max(RECENT, config.alert.keep_firing_for))
         self.detector = config.detector_name
         self.channels = tuple(config.queries)
-        self.heard = hold_promql.all_heard(name, alerting.health.scrape_job)
+        self.reachable = hold_promql.all_reachable(name, alerting.health.scrape_job)
 
     def selector(self, metric: str) -> str:
         """Return the selector of a metric of the job."""
@@ -53,9 +53,9 @@ class AlertedJob:
         """Return the firing series of an alert."""
         return hold_promql.firing(alert, self.name, self.ours)
 
-    def held(self, alert: str, own: str, heard: str) -> str:
+    def held(self, alert: str, own: str, reachable: str) -> str:
         """Return the firing series of an alert that have no new results."""
-        return hold_promql.held(alert, self.name, self.ours, own, heard)
+        return hold_promql.held(alert, self.name, self.ours, own, reachable)
 
     def entity(self, value: str) -> dict[str, str]:
         """Return the labels of a series of the job for a test; its entity labels have the given value."""

@@ -141,7 +141,7 @@ def test_old_versions_are_removed(store: Store, call: Call) -> None:
         (("show", "--job", "nothing"), "job nothing: neither configured nor stored; stored are api"),
         (("show", "--job", "NS:new"), "job NS:new: no active model; stored are none"),
         (("show", "--job", "api", "--version", "7"), "job api: no model 7; stored are 0"),
-        (("rollback", "--job", "api", "--version", "../x"), "job api: '../x' is no version"),
+        (("rollback", "--job", "api", "--version", "../x"), "job api: '../x' is not a version"),
         (("diff", "--job", "api"), "job api: no other model; stored are none"),
     ],
 )
