@@ -110,7 +110,7 @@ def chain(
 
 
 def test_no_false_end_and_no_second_page_when_we_die_or_prometheus_restarts(chain: Callable[..., Chain]) -> None:
-    """Row 45: the alert stays while nothing is reachable, our death has its own alert, and the end is sent once known."""
+    """Row 45: the alert stays while nothing is reachable; our end has its own alert and is sent once known."""
     run = chain()
     run.page.pods = {"a": 1, "b": 0}
     eventually(lambda: run.told("firing"))

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from exporter.sinks import audit as audits
 from exporter.sinks.audit import Audit, AuditError
 from exporter.sinks.audit_rows import HEADER
 from tests.support.verdicts import key, verdict
+from tests.support.waiting import eventually
 
 Open = Callable[..., tuple[Audit, SelfMetrics]]
 
@@ -64,13 +64,6 @@ def values(*paths: Path) -> list[float]:
 
 def value(metrics: SelfMetrics, name: str) -> float:
     return metrics.registry.get_sample_value(f"anomaly_exporter_audit_{name}_total") or 0.0
-
-
-def eventually(true: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.005)
 
 
 def test_verdicts_become_rows_under_one_header(open_audit: Open, tmp_path: Path) -> None:
