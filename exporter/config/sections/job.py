@@ -1,4 +1,4 @@
-"""What is asked and how the answers are judged: `jobs` and `drift_detection`."""
+"""What is queried and how the answers are evaluated: `jobs` and `drift_detection`."""
 
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -78,7 +78,7 @@ def drift_settings(job: DriftConfig | None, every: DriftConfig | None) -> DriftC
 
 
 class JobConfig(Section):
-    """One question (or one per channel) and how its answers are judged."""
+    """One query (or one for each channel) and how its answers are evaluated."""
 
     expr: PromQL | None = Field(None, description="PromQL of a job with one channel")
     channels: dict[LabelName, PromQL] = Field(
@@ -90,15 +90,16 @@ class JobConfig(Section):
     group: tuple[LabelName, ...] = Field(
         (), description="labels that make a group of entities, for anomaly_group_score"
     )
-    step: PositiveDuration = Field(60.0, description="distance of samples, and how often the job is judged")
+    step: PositiveDuration = Field(60.0, description="interval between samples, and between cycles of the job")
     window: PositiveDuration = Field(3600.0, description="time span the detector sees")
     detector: str | dict[str, dict[str, Any]] = Field(
         "auto", validate_default=True, description="detector name, or {name: {parameter: …}}"
     )
     history: PositiveDuration | None = Field(
-        None, description="what a new job replays before its first verdict, such as 14d; default: the window"
+        None,
+        description="the past that a new job learns from before its first result, such as 14d; default: the window",
     )
-    lag: Duration = Field(0.0, description="judge this far in the past, where samples arrive late")
+    lag: Duration = Field(0.0, description="evaluate samples this old, for sources where they arrive late")
     fill: int = Field(2, ge=0, description="gaps of up to this many samples are filled from their neighbours")
     direction: Literal["above", "below", "both"] = Field("both", description="which deviations count")
     least_deviation: float = Field(

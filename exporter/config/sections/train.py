@@ -58,7 +58,7 @@ class TrainConfig(Section):
 
     window: PositiveDuration = Field(1_209_600.0, description="time the training looks back")
     holdout: float = Field(
-        0.2, gt=0, lt=1, description="share of that, the newest, kept from the training to judge the new model by"
+        0.2, gt=0, lt=1, description="share of that, the newest, held out from the training to evaluate the new model"
     )
     every: Duration = Field(604_800.0, description="train when the last training is this long ago; 0s never")
     max_age: Duration = Field(
@@ -68,7 +68,8 @@ class TrainConfig(Section):
         5, ge=0, description="train when the incidents file holds so many more than at the last training; 0 never"
     )
     incidents: FilePath | None = Field(
-        None, description="YAML list of known incidents {start, end, labels}: left out of the training, judged by"
+        None,
+        description="YAML list of labelled incidents {start, end, labels}: left out of the training, used to evaluate models",
     )
     alerts: Annotated[str, AfterValidator(balanced)] | None = Field(
         None, description="matchers of alerts in Prometheus whose firing counts as a known incident"
