@@ -69,7 +69,7 @@ class TrainConfig(Section):
     )
     incidents: FilePath | None = Field(
         None,
-        description="YAML list of labelled incidents {start, end, labels}: left out of the training, used to evaluate models",
+        description="YAML list of labelled incidents {start, end, labels}: left out of the training, used to evaluate",
     )
     alerts: Annotated[str, AfterValidator(balanced)] | None = Field(
         None, description="matchers of alerts in Prometheus whose firing counts as a known incident"
