@@ -56,7 +56,7 @@ def test_what_the_gate_did_not_pass_is_put_in_service_by_force_only(passed: bool
     candidate = save(store, 2.0, in_service=False)
     if passed is not None:
         judge(store, candidate, passed=passed)
-    with pytest.raises(StoreError, match=r"job api: version 0\S+ was (rejected by the gate \(because\)|not judged)"):
+    with pytest.raises(StoreError, match=r"job api: version 0\S+ was (rejected by the gate \(because\)|not evaluated)"):
         store.promote("api", candidate.version)
     assert served(store) == 1.0
     store.promote("api", candidate.version, force=True)

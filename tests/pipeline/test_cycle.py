@@ -1,6 +1,7 @@
 """One cycle from samples to page, with the source in memory."""
 
 import math
+import zlib
 from functools import partial
 
 import numpy as np
@@ -40,7 +41,7 @@ class Bench:
         )
 
     def put(self, name, minutes, value=None, **labels):
-        rng = np.random.default_rng(abs(hash(name)) % 2**32)
+        rng = np.random.default_rng(zlib.crc32(name.encode()))
         for m in minutes:
             level = 10 + rng.normal() if value is None else value
             self.source.put("q", {"i": name, **labels}, {m * STEP: level})

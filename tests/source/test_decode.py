@@ -125,7 +125,7 @@ def test_the_bad_answer_says_what_came():
         b"": "an empty body",
         b"<html>": "an HTML page",
         b"{": "broken JSON",
-        b"[]": "no query result",
+        b"[]": "not a query result",
     }.items():
         with pytest.raises(BadAnswer, match=words):
             decode(body, WIDE)

@@ -177,7 +177,7 @@ def test_the_stages_one_by_one_do_what_all_do_together(trainer, past):
     assert train.store.current("load") is None
     early = train("--stage=promote", to)
     assert (early.code, early.only["outcome"]) == (1, "failed")
-    assert "not judged" in early.only["reason"]
+    assert "not evaluated" in early.only["reason"]
     judged = train("--stage=gate", to, f"--version={fitted.only['version']}")
     assert (judged.code, judged.only["outcome"]) == (0, "passed")
     assert train.store.current("load") is None
