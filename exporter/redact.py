@@ -1,4 +1,4 @@
-"""Keeps secrets out of all that is written: logs, error texts, traces."""
+"""Makes text safe to write: no secret in logs, error texts and traces, no control character in what people read."""
 
 import json
 import re
@@ -57,3 +57,12 @@ def masked(text: str) -> str:
     for pattern, replacement in _PATTERNS:
         text = pattern.sub(replacement, text)
     return text
+
+
+def printable(text: str) -> str:
+    r"""Replace control characters, line separators and characters that change the direction of the text.
+
+    >>> printable("a\u202eb\n")
+    'a�b�'
+    """
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)

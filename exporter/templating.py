@@ -5,6 +5,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from exporter.redact import printable
+
 
 def environment(package: str) -> Environment:
     """Return the environment for the templates in the folder `templates` of `package`.
@@ -23,15 +25,6 @@ def environment(package: str) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-
-
-def printable(text: str) -> str:
-    r"""Replace control characters, line separators and characters that change the direction of the text.
-
-    >>> printable("a\u202eb\n")
-    'a�b�'
-    """
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
 def _finalized(value: Any) -> Any:

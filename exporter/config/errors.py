@@ -7,6 +7,7 @@ from pathlib import PurePath
 from typing import Final
 
 from exporter.config.nodes import Place
+from exporter.redact import printable
 
 MOST: Final = 100
 """Mistakes shown; a file with more has one cause, not a hundred."""
@@ -36,7 +37,8 @@ class Mistake:
     def __str__(self) -> str:
         where = self.file if self.line is None else f"{self.file}:{self.line}"
         parts = (where, dotted(self.place), self.message)
-        return _printable(": ".join(part for part in parts if part))
+        # A key or value may hold terminal escapes or, from the environment, halves of surrogate pairs.
+        return printable(": ".join(part for part in parts if part))
 
 
 class ConfigError(Exception):
@@ -83,8 +85,3 @@ def unknown_key(key: str, known: Collection[str]) -> str:
 
 def _short(key: str) -> str:
     return repr(key) if key == "" else key if len(key) <= 80 else f"{key[:80]}…"
-
-
-def _printable(text: str) -> str:
-    # A key or value may hold terminal escapes or, from the environment, halves of surrogate pairs.
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)

@@ -11,8 +11,8 @@ from markupsafe import Markup
 from detectors.types import Flags, Floats
 from detectors.units import DAY
 from exporter.backtest.quality import runs
+from exporter.redact import printable
 from exporter.report.data import JUDGED, SILENT, UNKNOWN, Curves, JobFacts, Period, ReportError
-from exporter.templating import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -4,14 +4,14 @@ import csv
 import json
 from collections.abc import Collection, Iterator
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from detectors.types import Key
 from exporter.config.sections.service import AuditConfig
 from exporter.report.data import AuditTrail, Period
-from exporter.sinks.audit_rows import COLUMNS, HEADER
+from exporter.sinks.audit_rows import COLUMNS, HEADER, timestamp
 
 _SILENT: Final = 3600.0
 """Seconds without a row that end an incident: the exporter did not run."""
@@ -47,7 +47,7 @@ class _Reader:
     """Turns the rows of a period, read file after file, into incidents; counts the rows that it cannot read."""
 
     def __init__(self, period: Period) -> None:
-        self._since, self._until = _text(period.start), _text(period.end)
+        self._since, self._until = timestamp(period.start), timestamp(period.end)
         self._open: dict[tuple[str, str], tuple[float, float]] = {}  # by cells of job and labels: first and last row
         self._closed: dict[tuple[str, str], list[tuple[float, float]]] = {}
         self.rows = self.torn = 0
@@ -127,7 +127,3 @@ def _decoded(job: str, labels: str) -> tuple[str, Key | None]:
         return json.loads(f'"{job}"'), tuple(sorted((str(name), str(value)) for name, value in found.items()))
     except (ValueError, AttributeError):
         return job, None
-
-
-def _text(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

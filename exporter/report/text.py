@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 from typing import Final
 
 from detectors.types import Key
+from exporter.redact import printable
 from exporter.report.data import JUDGED, SILENT, UNKNOWN, Incident, JobFacts, Period, Report
-from exporter.templating import printable
 
 _LISTED: Final = 5
 _MOST_JOBS: Final = 8

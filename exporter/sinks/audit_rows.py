@@ -43,7 +43,7 @@ class AuditRowFormatter:
         entities = np.flatnonzero(chosen)
         if not len(entities):
             return []
-        start = f"{_time(verdict.time)},{_cell(_escaped(verdict.job))},"
+        start = f"{timestamp(verdict.time)},{_cell(_escaped(verdict.job))},"
         judges = (verdict.detector, verdict.model_version, verdict.config_hash)
         end = "".join(f",{_cell(_escaped(text))}" for text in judges) + "\n"
         labels = self._label_texts(verdict, entities.tolist())
@@ -77,7 +77,8 @@ def _numbers(column: Floats) -> list[str]:
     return ["" if number != number else repr(number) for number in column.tolist()]  # noqa: PLR0124 - NaN, fast
 
 
-def _time(seconds: float) -> str:
+def timestamp(seconds: float) -> str:
+    """Return Unix seconds as the file has them: ISO 8601 in UTC, with milliseconds."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from exporter.promql import format_duration
+from exporter.redact import printable
 from exporter.sinks.notify.notification import Channel, Incident, PendingNotifications
 
 LISTED: Final = 5
@@ -91,7 +92,7 @@ def _labels(incident: Incident) -> str:
 
 
 def _clipped(text: str) -> str:
-    text = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text[: _LONGEST + 1])
+    text = printable(text[: _LONGEST + 1])
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
