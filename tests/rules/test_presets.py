@@ -184,16 +184,16 @@ RARE = {
         "Flapping by job",
         "annotation Incidents",
     ),
-    *("Query errors", "Series and samples dropped", "Notices", "Notices pending"),
+    *("Query errors", "Series and samples dropped", "Notifications", "Notifications pending"),
     *(
         "Age of the model",
         "Drift",
         "Trainings and loads",
         "Last training",
-        "Store and service agree",
+        "Current model in use",
         "Active models",
     ),
-    *("Precision, recall, F1", "Alerts per week", "Figures"),
+    *("Precision, recall, F1", "Alerts per week", "Quality metrics"),
 }
 """Panels that are empty as long as nothing happens, or without receivers, models and backtests."""
 
