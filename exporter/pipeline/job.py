@@ -169,7 +169,10 @@ class Job:
         )
         if stats.series_dropped != self.dropped:  # logged when it begins, changes and ends, not every minute
             dropped = {**dict.fromkeys(self.dropped, 0), **stats.series_dropped}
-            hint = "limit: raise limits.series or narrow the query; duplicate: see entity"
+            hint = (
+                "limit: raise limits.series or narrow the query; duplicate: of series of one entity with a sample at "
+                "the same time the first in the order of labels counts; see entity"
+            )
             log.warning("series_dropped", job=self.name, **dropped, hint=hint)
             self.dropped = stats.series_dropped
 
