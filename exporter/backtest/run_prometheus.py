@@ -49,7 +49,8 @@ def backtest_prometheus(
     began = time.perf_counter()
     try:
         with Bar(last - first + 1) as bar:
-            for verdict in replay(make_job(name, job_config, source, hold), first, last, partial(bar.add, 1)):
+            job = make_job(name, job_config, source, hold, len(config.jobs))
+            for verdict in replay(job, first, last, partial(bar.add, 1)):
                 history.add(verdict)
     except SourceError as error:
         raise InputError(f"job {name}: {error}") from None

@@ -27,7 +27,7 @@ def fit_on_history(job: Job, chunks: Iterator[Chunk], until: float, measure: Mea
     while size <= HELD and (chunk := next(chunks, None)) is not None:
         held.append(chunk)
         size += chunk.size
-    window, whole = job.new_window(job.history), True
+    window, whole = job.new_window(job.history(until)), True
     for chunk in held if size <= HELD else _newest(job, until, measure):
         whole &= not chunk.stats.partial
         for _ in window.append(chunk):
@@ -42,7 +42,7 @@ def _newest(job: Job, until: float, measure: Measure) -> Iterator[Chunk]:
     step = job.config.step
     now = next(job.fetch(until - step, until, measure))
     columns = max(HELD * now.count // max(now.size, 1), job.window.samples)
-    return job.fetch(until - (min(columns, job.history) - 1) * step, until, measure)
+    return job.fetch(until - (min(columns, job.history(until)) - 1) * step, until, measure)
 
 
 def _drained(held: deque[Chunk], chunks: Iterator[Chunk]) -> Iterator[Chunk]:
