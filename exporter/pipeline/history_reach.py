@@ -8,6 +8,8 @@ import numpy as np
 
 from detectors.types import Floats
 from detectors.units import DAY, HOUR
+from exporter.config.sections.job import JobConfig
+from exporter.pipeline.job_settings import JobSettings
 from exporter.promql import format_duration
 from exporter.source.errors import AccessDenied, QueryRejected, SourceError, Throttled, Unreachable
 from exporter.source.samples import Source
@@ -42,6 +44,23 @@ class Reach:
     seconds: float
     limit: str
     hint: str
+
+
+def reach_of(settings: JobSettings, source: Source, queries: Mapping[str, str], samples: int, until: float) -> Reach:
+    """Return how far the history of a job reaches, at least so many samples; as `find_reach`, if nothing else is asked.
+
+    Raises SourceError.
+    """
+    asked, step = settings.config.history, settings.config.step
+    window = samples * step
+    if asked == "auto":
+        return find_reach(source, queries, step, window, np.floor(until / step) * step, settings.jobs)
+    return Reach(max(asked or 0.0, window), "asked", "the configuration says so")
+
+
+def longest_reach(config: JobConfig) -> float:
+    """Return the most seconds that the history of a job can be long, without asking the source."""
+    return LONGEST if config.history == "auto" else config.history or 0.0
 
 
 def find_reach(

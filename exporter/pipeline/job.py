@@ -18,7 +18,7 @@ from exporter.models import Store
 from exporter.models.handle import ModelHandle
 from exporter.observe.job_metrics import NO_METRICS, JobMetrics
 from exporter.observe.stages import Measure, unmeasured
-from exporter.pipeline.history_reach import LONGEST, Reach, find_reach
+from exporter.pipeline.history_reach import Reach, longest_reach, reach_of
 from exporter.pipeline.job_settings import JobSettings
 from exporter.pipeline.learned_state import LearnedState
 from exporter.pipeline.verdict import Verdict
@@ -138,22 +138,9 @@ class Job:
     def _reach_back(self, until: float) -> Reach:
         """Return how far the history reaches; what the configuration leaves open is asked of the source, once."""
         if self._history is None:
-            asked, step = self.config.history, self.config.step
-            window = self.window.samples * step
-            if asked == "auto":
-                jobs = self.settings.jobs
-                reach = find_reach(self.source, self.queries, step, window, self._newest(until), jobs)
-            else:
-                reach = Reach(max(asked or 0.0, window), "asked", "the configuration says so")
-            self._history = reach
+            reach = self._history = reach_of(self.settings, self.source, self.queries, self.window.samples, until)
             self.metrics.history_reached(reach.seconds, reach.limit)
-            log.info(
-                "history",
-                job=self.name,
-                reach=format_duration(reach.seconds),
-                limit=reach.limit,
-                hint=reach.hint,
-            )
+            log.info("history", job=self.name, reach=format_duration(reach.seconds), limit=reach.limit, hint=reach.hint)
         return self._history
 
     def fetch(self, first: float, until: float, measure: Measure = unmeasured) -> Iterator[Chunk]:
@@ -208,14 +195,8 @@ class Job:
         step, newest, learnt = self.config.step, self._newest(until), self.learnt
         if learnt.judged == -math.inf:
             return newest - (self.history(until) - 1) * step
-        reach = max(self._reach, self._longest_history) if learnt.warming else self._reach
+        reach = max(self._reach, longest_reach(self.config)) if learnt.warming else self._reach
         return max(max(learnt.judged, newest - reach) - (self.window.samples - 1) * step, learnt.since)
-
-    @property
-    def _longest_history(self) -> float:
-        """Seconds of history that a warm-up may be about, without asking the source again."""
-        asked = self.config.history
-        return LONGEST if asked == "auto" else asked or 0.0
 
     def start_backfill(self, first: float, until: float) -> None:
         """Begin the warm-up: the samples from `first` to `until` (Unix seconds) are what is replayed."""

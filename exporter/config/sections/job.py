@@ -223,7 +223,8 @@ class JobDefaults(JobConfig):
 
     @field_validator("detector", mode="before")
     @classmethod
-    def _known_detector(cls, value: Any) -> Any:
+    def _known_detector(cls, value: Any, info: ValidationInfo) -> Any:
+        del info
         return value  # checked in every job that takes it over, with the window of that job
 
     def conflicts(self) -> Iterator[Conflict]:
