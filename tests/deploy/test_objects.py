@@ -151,7 +151,7 @@ def test_one_training_runs_at_a_time_and_ends__row_50(planned):
     assert job["successfulJobsHistoryLimit"] > 0
     assert job["failedJobsHistoryLimit"] > 0
     (refused, moved) = job["jobTemplate"]["spec"]["podFailurePolicy"]["rules"]
-    assert refused["onExitCodes"]["values"] == [2, 3]
+    assert refused["onExitCodes"]["values"] == [2]
     assert moved["action"] == "Ignore"
 
 
