@@ -82,7 +82,6 @@ def cron_job(settings: Settings) -> Object:
                 {
                     "action": "FailJob",
                     "onExitCodes": {"containerName": "train", "operator": "In", "values": [2]},
-                    "onPodConditions": [],  # Kubernetes before 1.29 requires the field
                 },
                 {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
             ]
