@@ -22,7 +22,7 @@ _LOOKED_BACK: Final = 6 * 60
 def anomaly(job: AlertedJob) -> Alert:
     """Return the alert on `anomaly_alert`, or on `anomaly_flag` if the job chooses it or does not publish the other."""
     config, wanted = job.config, job.config.alert
-    metric = "anomaly_alert" if wanted.metric == "alert" and "alert" in config.publish else "anomaly_flag"
+    metric = f"anomaly_{config.alerting_metric}"
     verdict = job.newest(metric)
     known = job.known(job.entity("a"))
     fired = 2 + math.ceil(wanted.for_ / 60)
