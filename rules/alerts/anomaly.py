@@ -7,7 +7,7 @@ from exporter.promql import format_duration, quote
 from rules.alerts import names
 from rules.alerts.alert import Alert, Case, series
 from rules.alerts.job_context import AlertedJob
-from rules.alerts.templates import SELECTOR, Text, entity, found, graph_link, joined, literal, picked
+from rules.alerts.templates import Text, entity, found, graph_link, joined, literal, picked, selector_of
 
 DETAILED: Final = 100
 """Most open incidents of a job for which alerts show values: each costs three queries per evaluation."""
@@ -32,9 +32,9 @@ def anomaly(job: AlertedJob) -> Alert:
         name=job.alert_name,
         expr=f"{verdict} == 1\nor {job.held(job.alert_name, verdict, job.reachable)}",
         labels=job.labels,
-        summary=literal(f"Anomaly in {job.name}") + entity(known),
+        summary=literal(f"Anomaly in {job.name}") + entity(known, job.labels),
         description=_description(job, fired, reachable=True),
-        graph=graph_link(_READINGS, known),
+        graph=graph_link(_READINGS, known, job.labels),
         series=known,
         meaning=_meaning(job, metric),
         action="Open the graph: `anomaly_value` against `anomaly_lower` and `anomaly_upper`, and what else changed at "
@@ -127,7 +127,17 @@ def _unless_many(job: AlertedJob, text: str) -> str:
     many = f"{flagged} * sum({job.selector('anomaly_exporter_series')}) > {DETAILED}"
     crowd = f"One of more than {DETAILED} series of this job with an incident; see the graph or the dashboard."
     queried = "{{ $r := query (printf " + quote(_READINGS) + " $s) }}"
-    return "{{ if query " + quote(many) + " }}" + crowd + "{{ else }}" + SELECTOR + queried + text + "{{ end }}"
+    return (
+        "{{ if query "
+        + quote(many)
+        + " }}"
+        + crowd
+        + "{{ else }}"
+        + selector_of(job.labels)
+        + queried
+        + text
+        + "{{ end }}"
+    )
 
 
 def _meaning(job: AlertedJob, metric: str) -> str:

@@ -1,17 +1,31 @@
 """Templates of Prometheus rules, in which `{{` begins an action, each with its result in a test."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote_plus
 
 from exporter.promql import quote
 
-SELECTOR: Final = (
-    '{{ $s := "" }}{{ range $k, $v := $labels }}'
-    '{{ if ne $k "__name__" }}{{ $s = printf "%s%s=%q," $s $k $v }}{{ end }}{{ end }}'
-)
-"""Sets `$s` to the matchers that select the series of the alert under another metric name."""
+ADDED: Final = frozenset({"alertgroup", "alertname", "alertstate"})
+"""Labels that Prometheus or vmalert sets on an alert. vmalert has them in `$labels` too, and in its `ALERTS`."""
+
+
+def selector_of(ours: Collection[str]) -> str:
+    """Return a template that sets `$s` to the matchers that select the series of the alert under another metric name.
+
+    `ours` are the labels that the rule itself sets: in vmalert, `$labels` holds them too, and no series has them.
+    """
+    named = _is_of_series({"__name__", *ours})
+    return (
+        '{{ $s := "" }}{{ range $k, $v := $labels }}'
+        "{{ if " + named + ' }}{{ $s = printf "%s%s=%q," $s $k $v }}{{ end }}{{ end }}'
+    )
+
+
+def _is_of_series(others: Collection[str]) -> str:
+    """Return the condition that the label `$k` is none of `others`, nor set by Prometheus or vmalert."""
+    return "and " + " ".join(f'(ne $k "{name}")' for name in sorted(ADDED.union(others)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +63,12 @@ def label(name: str, series: Mapping[str, str]) -> Text:
     return Text("{{ $labels." + name + " }}", series.get(name, ""))
 
 
-def entity(series: Mapping[str, str]) -> Text:
-    """Return ` name=value` for each label of the series, without those that the exporter adds."""
-    added = ("__name__", "query", "detector")
-    ours = " ".join(f'(ne $k "{name}")' for name in added)
+def entity(series: Mapping[str, str], ours: Collection[str]) -> Text:
+    """Return ` name=value` for each label of the series, without those that the exporter or the rule (`ours`) adds."""
+    added = {"__name__", "query", "detector", *ours}
     shown = "".join(f" {name}={series[name]}" for name in sorted(series) if name not in added)
-    return Text("{{ range $k, $v := $labels }}{{ if and " + ours + " }} {{ $k }}={{ $v }}{{ end }}{{ end }}", shown)
+    named = _is_of_series(added)
+    return Text("{{ range $k, $v := $labels }}{{ if " + named + " }} {{ $k }}={{ $v }}{{ end }}{{ end }}", shown)
 
 
 def found(expr: str, then: str, example: str) -> Text:
@@ -81,13 +95,13 @@ def matchers(series: Mapping[str, str]) -> str:
     return "".join(f"{name}={quote(series[name])}," for name in sorted(series) if name != "__name__")
 
 
-def graph_link(expr: str, series: Mapping[str, str] | None) -> Text:
-    """Return the path of a graph of `expr`; with a series, `%s` in `expr` is replaced by its matchers."""
-    if series is None:
-        return Text("{{ graphLink " + quote(expr) + " }}", _graph_path(expr))
-    return Text(
-        SELECTOR + "{{ graphLink (printf " + quote(expr) + " $s) }}", _graph_path(expr.replace("%s", matchers(series)))
-    )
+def graph_link(expr: str, series: Mapping[str, str], ours: Collection[str]) -> Text:
+    """Return the path of a graph of `expr`, in which `%s` is replaced by the matchers of a series.
+
+    Prometheus has `graphLink` for it; vmalert loads no rule that calls it.
+    """
+    link = "/graph?g0.expr={{ printf " + quote(expr) + " $s | urlquery }}&g0.tab=0"
+    return Text(selector_of(ours) + link, graph_path(expr.replace("%s", matchers(series))))
 
 
 def joined(texts: Iterable[Text]) -> Text:
@@ -98,5 +112,6 @@ def joined(texts: Iterable[Text]) -> Text:
     return whole
 
 
-def _graph_path(expr: str) -> str:
+def graph_path(expr: str) -> str:
+    """Return the path of a graph of an expression."""
     return f"/graph?g0.expr={quote_plus(expr)}&g0.tab=0"
