@@ -57,6 +57,10 @@ class AlertedJob:
         """Return the firing series of an alert that have no new results."""
         return hold_promql.held(alert, self.name, self.ours, own, reachable)
 
+    def just_ended(self, alert: str, end: str, seconds: float) -> str:
+        """Return the firing series of an alert whose incident ended within so many seconds; `end` is a metric."""
+        return hold_promql.just_ended(alert, self.name, self.ours, self.selector(end), milliseconds(seconds))
+
     def entity(self, value: str) -> dict[str, str]:
         """Return the labels of a series of the job for a test; its entity labels have the given value."""
         several = {"channel"} if len(self.channels) > 1 else set()

@@ -1,6 +1,6 @@
 """Templates of Prometheus rules, in which `{{` begins an action, each with its result in a test."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote_plus
@@ -71,23 +71,23 @@ def entity(series: Mapping[str, str], ours: Collection[str]) -> Text:
     return Text("{{ range $k, $v := $labels }}{{ if " + named + " }} {{ $k }}={{ $v }}{{ end }}{{ end }}", shown)
 
 
-def found(expr: str, then: str, example: str) -> Text:
-    """Return the template `then` for each sample of a query; `.` is the sample.
+def picked(metrics: Mapping[str, str], channel: str | None = None, *, there: bool = False) -> str:
+    """Return a template that sets variables, by name, to the values of metrics in the query result `$r`, or else to 0.
 
-    In `expr`, `%s` is replaced by the matchers `$s`.
+    With `there`, `$NAME_there` tells whether there is a value.
     """
-    return Text("{{ range query (printf " + quote(expr) + " $s) }}" + then + "{{ end }}", example)
-
-
-def picked(word: str, metric: str, channel: str | None, example: float | None, after: str = ", ") -> Text:
-    """Return `word number` for a metric in the query result `$r`; nothing if it is missing."""
-    is_it = f'(eq .Labels.__name__ "{metric}")'
-    if channel is not None:
-        is_it = f"(and {is_it} (eq .Labels.channel {quote(channel)}))"
-    return Text(
-        "{{ range $r }}{{ if " + is_it + " }}" + word + " {{ .Value | printf `%.4g` }}" + after + "{{ end }}{{ end }}",
-        "" if example is None else f"{word} {example:.4g}{after}",
+    before = "".join(
+        "{{ $" + name + " := 0.0 }}" + ("{{ $" + name + "_there := false }}" if there else "") for name in metrics
     )
+    chosen = "{{ else if ".join(
+        f'eq .Labels.__name__ "{metric}"'
+        + " }}{{ $" + name + " = .Value }}" + ("{{ $" + name + "_there = true }}" if there else "")
+        for name, metric in metrics.items()
+    )  # fmt: skip
+    each = "{{ if " + chosen + "{{ end }}"
+    if channel is not None:
+        each = "{{ if eq .Labels.channel " + quote(channel) + " }}" + each + "{{ end }}"
+    return before + "{{ range $r }}" + each + "{{ end }}"
 
 
 def matchers(series: Mapping[str, str]) -> str:
@@ -102,14 +102,6 @@ def graph_link(expr: str, series: Mapping[str, str], ours: Collection[str]) -> T
     """
     link = "/graph?g0.expr={{ printf " + quote(expr) + " $s | urlquery }}&g0.tab=0"
     return Text(selector_of(ours) + link, graph_path(expr.replace("%s", matchers(series))))
-
-
-def joined(texts: Iterable[Text]) -> Text:
-    """Return the concatenated texts."""
-    whole = Text("", "")
-    for text in texts:
-        whole += text
-    return whole
 
 
 def graph_path(expr: str) -> str:
