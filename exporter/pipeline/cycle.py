@@ -112,7 +112,7 @@ def judge(job: Job, window: Batch, measure: Measure) -> Verdict:
         flapping=decision.flapping,
         alert=alert,
         since=decision.since,
-        states=count_states(batch.values[:, :, -1], score),
+        states=count_states(batch.values[:, :, -1], score) | ({"empty": 1} if job.is_empty else {}),
         groups=groups,
         model_version=job.model.version,
         config_hash=job.settings.digests.combined,
