@@ -11,6 +11,7 @@ STALE: Final = "AnomalyScoresStale"
 DOWN: Final = "AnomalyExporterDown"
 FAILING: Final = "AnomalyCycleFailing"
 LIMITED: Final = "AnomalyQueryLimited"
+EMPTY: Final = "AnomalyJobEmpty"
 OLD_MODEL: Final = "AnomalyModelTooOld"
 NOT_TAKEN: Final = "AnomalyModelNotTaken"
 TRAINING: Final = "AnomalyTrainingFailed"
@@ -19,7 +20,7 @@ DRIFT: Final = "AnomalyDrift"
 RELOAD: Final = "AnomalyConfigReloadFailed"
 WATCHDOG: Final = "Watchdog"
 RESERVED: Final = frozenset(
-    {STORM, VANISHED, STALE, DOWN, FAILING, LIMITED, OLD_MODEL, NOT_TAKEN, TRAINING, COVERAGE, DRIFT, RELOAD}
+    {STORM, VANISHED, STALE, DOWN, FAILING, LIMITED, EMPTY, OLD_MODEL, NOT_TAKEN, TRAINING, COVERAGE, DRIFT, RELOAD}
 )
 
 _USUAL: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z][a-z0-9]*)*")
