@@ -64,7 +64,7 @@ class _Known:
     def skip(self, first: int, end: int, error: SourceError) -> None:
         """Note that columns are refused even alone."""
         self.start = self.start if first == self.end else first
-        self.end, self.error = end, error
+        self.end, self.error = end, error.with_traceback(None)  # it is kept; what it was raised in shall not be
         self.length.skip()
 
 
