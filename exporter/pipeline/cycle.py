@@ -116,7 +116,7 @@ def judge(job: Job, window: Batch, measure: Measure) -> Verdict:
         flapping=decision.flapping,
         alert=alert,
         since=decision.since,
-        states=count_states(sample.value, score),
+        states=count_states(sample.value, score) | ({"empty": 1} if job.is_empty else {}),
         groups=groups,
         model_version=job.model.version,
         config_hash=job.settings.digests.combined,

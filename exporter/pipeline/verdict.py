@@ -38,7 +38,7 @@ class Verdict:
     since : Floats, shape (E,)
         Unix seconds at which the open incident began, NaN where none is open.
     states : mapping of str to int
-        Entities by state: ready, warming, stale, error.
+        Entities by state: ready, warming, stale, error; `empty` is 1 for a job that never had a series.
     groups : mapping of Key to float
         anomaly_group_score by group labels; empty where the job has no groups.
     model_version, config_hash : str
