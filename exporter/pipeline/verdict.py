@@ -44,6 +44,8 @@ class Verdict:
         What judged: "" where the detector has no fitted model.
     drift : Drift or None
         A lasting change of the scores that has just become clear.
+    direction : Floats, shape (E, C), or None
+        As in the judgement.
     """
 
     job: str
@@ -68,6 +70,7 @@ class Verdict:
     model_version: str = ""
     config_hash: str = ""
     drift: Drift | None = None
+    direction: Floats | None = None
 
 
 def entity_states(values: Floats, score: Floats) -> dict[str, Flags]:
