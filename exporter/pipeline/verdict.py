@@ -47,6 +47,8 @@ class Verdict:
         A lasting change of the scores that has just become clear.
     readings : Readings
         The worst reading of every incident that is open or has just ended.
+    direction : Floats, shape (E, C), or None
+        As in the judgement.
     """
 
     job: str
@@ -72,6 +74,7 @@ class Verdict:
     config_hash: str = ""
     drift: Drift | None = None
     readings: Readings = field(default_factory=no_readings)
+    direction: Floats | None = None
 
 
 def entity_states(values: Floats, score: Floats) -> dict[str, Flags]:
