@@ -184,16 +184,16 @@ RARE = {
         "Flapping by job",
         "annotation Incidents",
     ),
-    *("Query errors", "Series and samples dropped", "Notices", "Notices pending"),
+    *("Query errors", "Series and samples dropped", "Notifications", "Notifications pending"),
     *(
         "Age of the model",
         "Drift",
         "Trainings and loads",
         "Last training",
-        "Store and service agree",
+        "Current model in use",
         "Active models",
     ),
-    *("Precision, recall, F1", "Alerts per week", "Figures"),
+    *("Precision, recall, F1", "Alerts per week", "Quality metrics"),
 }
 """Panels that are empty as long as nothing happens, or without receivers, models and backtests."""
 
@@ -226,7 +226,7 @@ def test_the_node_preset_judges_a_live_node_exporter_every_other_query_finds_ser
 
         eventually(lambda: not (missing := set(quick) - judged()) or print(missing, ours.log_tail(5)), every=1)
         assert Page(ours.url).get("anomaly_exporter_query_errors_total") == {}
-        chosen = {"entity:raw": 'query="node-cpu"', "channel": ""}
+        chosen = {"entity:raw": 'query="node-network"', "channel": "receive"}  # both directions count
 
         def empty() -> set[str]:
             queries = [query for name in SHOWN for query in targets(dashboard(name))]

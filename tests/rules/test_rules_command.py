@@ -228,7 +228,6 @@ def test_what_the_files_cannot_do_is_said(small: Path, tmp_path: Path) -> None:
     small.write_text("jobs: {a: {expr: up, publish: [alert]}}\n")
     _, _, err = run("--config", str(small), "--out", str(tmp_path / "out"))
     assert "alertmanager.yml sends nothing to anybody" in err
-    assert "jobs.a: publish has no 'value'" in err
 
 
 def test_a_secret_that_is_not_there_is_said_and_no_secret_is_ever_written(tmp_path: Path) -> None:
