@@ -49,7 +49,7 @@ COMMANDS = {
     "train": (None, "train --config {folder}/train.yml --since 5h --backend sequential"),
     "train on dask": (
         "dask",
-        "train --config {folder}/anomaly.yml --since 4h --force --backend dask --scheduler tcp://127.0.0.1:1",
+        "train --config {folder}/train.yml --since 5h --force --backend dask --scheduler tcp://127.0.0.1:1",
     ),
     "models list": (None, "models list --config {folder}/anomaly.yml"),
     "models verify": (None, "models verify --config {folder}/anomaly.yml"),

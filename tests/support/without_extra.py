@@ -8,11 +8,10 @@ import json
 import sys
 import traceback
 from collections.abc import Collection
-from importlib.abc import MetaPathFinder
 from typing import Any
 
 
-class Without(MetaPathFinder):
+class Without:
     """A finder that does not find some packages, as if they were not there."""
 
     def __init__(self, finder: Any, packages: Collection[str]) -> None:
@@ -23,9 +22,8 @@ class Without(MetaPathFinder):
             return None
         return self._finder.find_spec(name, path, target)
 
-    def invalidate_caches(self) -> None:
-        if hasattr(self._finder, "invalidate_caches"):
-            self._finder.invalidate_caches()
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._finder, name)  # importlib.metadata asks finders for distributions
 
 
 def hide(packages: Collection[str]) -> None:
