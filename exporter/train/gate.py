@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from exporter.config.sections.train import GateConfig
-from exporter.train.holdout import Trial
+from exporter.train.holdout import HoldoutResult
 
 _RATIOS: Final = (("recall", "recall"), ("precision", "precision"), ("f1", "F1"))
 FLAGGED: Final = 0.02
@@ -24,7 +24,7 @@ class GateDecision:
     figures: dict[str, float]
 
 
-def rule(new: Trial, old: Trial | None, false_alarms: float, config: GateConfig) -> GateDecision:
+def rule(new: HoldoutResult, old: HoldoutResult | None, false_alarms: float, config: GateConfig) -> GateDecision:
     """Compare a new model with the active one on the same samples, or with what is asked of a first one.
 
     Parameters
@@ -43,7 +43,7 @@ def rule(new: Trial, old: Trial | None, false_alarms: float, config: GateConfig)
     return GateDecision(True, f"{seen}, {compared}", figures)
 
 
-def _seen(old: Trial) -> str:
+def _seen(old: HoldoutResult) -> str:
     text = f"{old.figures.found} and {old.figures.false}"
     return f"{text} and {old.faults_found}" if old.faults else text
 
@@ -56,7 +56,7 @@ def most_false(count: float, more: float) -> float:
     return (1 + more) * count + 2 * math.sqrt(max(count, 1.0))
 
 
-def _against_old(new: Trial, old: Trial, config: GateConfig) -> Iterator[str]:
+def _against_old(new: HoldoutResult, old: HoldoutResult, config: GateConfig) -> Iterator[str]:
     chance = min(max(new.figures.false - old.figures.false, 0), round(2 * math.sqrt(max(old.figures.false, 1))))
     fair = replace(new.figures, false=new.figures.false - chance)  # one more in a few days may be chance
     for name, spoken in _RATIOS:
@@ -85,7 +85,7 @@ def _against_old(new: Trial, old: Trial, config: GateConfig) -> Iterator[str]:
         )
 
 
-def _against_none(new: Trial, false_alarms: float, config: GateConfig) -> Iterator[str]:
+def _against_none(new: HoldoutResult, false_alarms: float, config: GateConfig) -> Iterator[str]:
     expected = config.most_false * false_alarms * new.figures.series_weeks
     if new.figures.false > (allowed := most_false(expected, 0.0)):
         times = f"{config.most_false:g} times what `false_alarms` allows"

@@ -55,7 +55,7 @@ def split(first: int, last: int, step: float, events: Sequence[LabelledIncident]
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class HoldoutResult:
     """The result of a model on the held-out time.
 
     Parameters
@@ -138,7 +138,7 @@ def counted(
     history: VerdictHistory,
     events: Sequence[LabelledIncident],
     silences: Sequence[LabelledIncident] = (),
-) -> Trial:
+) -> HoldoutResult:
     """Count the incidents that a model opened.
 
     Parameters
@@ -164,4 +164,4 @@ def counted(
         flagged, outside = flagged + int(flag[clean].sum()), outside + int(clean.sum())
         label[0] = np.nan  # one row without label: the figures leave out nothing else
         every.append(count("", times, history.step, flag, alert, label))
-    return Trial(overall(name, every, np.nan), judged / max(present, 1), flagged / max(outside, 1))
+    return HoldoutResult(overall(name, every, np.nan), judged / max(present, 1), flagged / max(outside, 1))

@@ -15,12 +15,12 @@ from exporter.config.sections.job import JobConfig
 from exporter.labelled_incidents import LabelledIncident
 
 SIZE: Final = 3.0
-"""Ranges of the values in the held-back time by which a fault moves them: to where they never were."""
+"""Ranges of the values in the held-out time by which a fault moves them: to where they never were."""
 LARGEST: Final = 1e300
 """Most by which a fault moves a value, so that it stays finite."""
 LASTS: Final = HOUR
 LEAST: Final = 3
-"""Seconds of a fault, less in a short held-back time; least samples, unless it takes more to open an incident."""
+"""Seconds of a fault, less in a short held-out time; least samples, unless it takes more to open an incident."""
 ENTITIES: Final = 20
 EACH: Final = 5
 """Most entities with faults, and most faults of each."""
@@ -37,25 +37,28 @@ class Fault:
     size: Floats  # (C,)
 
 
-def plan(held: VerdictHistory, job: JobConfig, known: Sequence[LabelledIncident]) -> dict[Key, list[Fault]]:
+def plan(verdicts: VerdictHistory, job: JobConfig, known: Sequence[LabelledIncident]) -> dict[Key, list[Fault]]:
     """Choose entities, times and sizes of faults, the same for the same samples; never where an incident is known."""
-    length = max(min(math.ceil(LASTS / job.step), held.columns // _APART), LEAST, job.open_after + 1)
+    length = max(min(math.ceil(LASTS / job.step), verdicts.columns // _APART), LEAST, job.open_after + 1)
     apart = _APART * (length + math.ceil(job.clear_after / job.step))
-    count = min(max((held.columns - 1) // apart, 1), EACH)
-    sizes = _sizes(held, job)
+    count = min(max((verdicts.columns - 1) // apart, 1), EACH)
+    sizes = _sizes(verdicts, job)
     faults: dict[Key, list[Fault]] = {}
-    for row in sorted(range(len(held.keys)), key=lambda row: _digest(held.keys[row])):
-        key = held.keys[row]
-        places = [round(held.columns * (at + 1) / (count + 1)) for at in range(count)]
+    for row in sorted(range(len(verdicts.keys)), key=lambda row: _digest(verdicts.keys[row])):
+        key = verdicts.keys[row]
+        places = [round(verdicts.columns * (at + 1) / (count + 1)) for at in range(count)]
         found = []
         for number, at in enumerate(places):
-            first, last = at, min(at + length, held.columns)
-            free = held.present[row, max(first - 1, 0) : last].all() and last - first == length
+            first, last = at, min(at + length, verdicts.columns)
+            free = verdicts.present[row, max(first - 1, 0) : last].all() and last - first == length
             busy = [each for each in known if each.concerns(key)]
-            begin, end = (held.step * (held.first + first - apart), held.step * (held.first + last + apart))
+            begin, end = (
+                verdicts.step * (verdicts.first + first - apart),
+                verdicts.step * (verdicts.first + last + apart),
+            )
             if free and not any(each.start <= end and each.end >= begin for each in busy):
                 sign = {"above": 1, "below": -1}.get(job.direction, 1 - 2 * (number % 2))
-                found.append(Fault(held.first + first, held.first + last, sign * sizes[row]))
+                found.append(Fault(verdicts.first + first, verdicts.first + last, sign * sizes[row]))
         if found:
             faults[key] = found
         if len(faults) == ENTITIES:
@@ -63,9 +66,9 @@ def plan(held: VerdictHistory, job: JobConfig, known: Sequence[LabelledIncident]
     return faults
 
 
-def _sizes(held: VerdictHistory, job: JobConfig) -> Floats:
+def _sizes(verdicts: VerdictHistory, job: JobConfig) -> Floats:
     """Return by how much each channel is moved, shape (E, C): what never moves, by its own size."""
-    lowest, highest = np.nan_to_num(held.lowest), np.nan_to_num(held.highest)
+    lowest, highest = np.nan_to_num(verdicts.lowest), np.nan_to_num(verdicts.highest)
     level = np.maximum(np.abs(lowest), np.abs(highest))
     with np.errstate(over="ignore"):
         reach = SIZE * (highest - lowest)
@@ -91,14 +94,14 @@ class Inject:
                 batch.values[row, :, -1] += fault.size
 
 
-def noticed(held: VerdictHistory, faults: dict[Key, list[Fault]]) -> tuple[int, int]:
+def count_found(verdicts: VerdictHistory, faults: dict[Key, list[Fault]]) -> tuple[int, int]:
     """Return how many faults there were, and how many opened an incident that was not open before."""
-    row_of = {key: row for row, key in enumerate(held.keys)}
+    row_of = {key: row for row, key in enumerate(verdicts.keys)}
     total = found = 0
     for key, every in faults.items():
-        flag = held.flag[row_of[key]] if key in row_of else np.zeros(held.columns, np.bool_)
+        flag = verdicts.flag[row_of[key]] if key in row_of else np.zeros(verdicts.columns, np.bool_)
         for fault in every:
-            first, last = fault.first - held.first, fault.last - held.first
+            first, last = fault.first - verdicts.first, fault.last - verdicts.first
             total += 1
             found += bool(flag[first:last].any() and not flag[first - 1])
     return total, found

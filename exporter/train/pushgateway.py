@@ -15,7 +15,7 @@ from exporter.train.result import ENDS, TrainOutcome
 
 JOB: Final = "anomaly_exporter_train"
 _FIGURES: Final = {
-    "recall": "Share of the known incidents in the held-back time that were found",
+    "recall": "Share of the known incidents in the held-out time that were found",
     "precision": "Incidents found over these and false ones",
     "f1": "Harmonic mean of recall and precision",
     "false_per_series_week": "Incidents outside known ones, per week and entity",

@@ -21,9 +21,9 @@ from exporter.source.prometheus import Prometheus
 from exporter.train.errors import TrainError, Unneeded, explained
 from exporter.train.exclusions import LabelledIncidents, labelled_incidents_of
 from exporter.train.gate import GateDecision, rule
-from exporter.train.holdout import HoldoutReplay, Trial, beginning, counted
+from exporter.train.holdout import HoldoutReplay, HoldoutResult, beginning, counted
 from exporter.train.holdout import split as split_at
-from exporter.train.injected_faults import Inject, noticed, plan
+from exporter.train.injected_faults import Inject, count_found, plan
 from exporter.train.training_job import Exclusions, WholeAnswers, training_job, unedited
 
 SHORT: Final = 2 * DAY
@@ -127,7 +127,7 @@ class Training:
             self.start = min(self.start, manifest.trained_to)
             if self.last <= split:
                 raise TrainError("there is no sample after those it was trained on: nothing to judge it by")
-            new, against, old = self._trials(state, split)
+            new, against, old = self._results(state, split)
             decision = rule(new, old, self.job.false_alarms, self.config.train.gate)
             decision = replace(decision, figures={**manifest_figures(manifest), **decision.figures, AGAINST: against})
             learnt = manifest.trained_to - manifest.trained_from
@@ -156,7 +156,7 @@ class Training:
             )
         self.store.promote(self.model, self.version)
 
-    def _trials(self, state: State, split: int) -> tuple[Trial, int, Trial | None]:
+    def _results(self, state: State, split: int) -> tuple[HoldoutResult, int, HoldoutResult | None]:
         """Return the results of the new model and of the current one, if there is one, on the held-out time."""
         replay = HoldoutReplay(self._make, split, self.last, self.progress)
         against, old = generation_of(self._pointer()), self._in_service()
@@ -164,19 +164,21 @@ class Training:
         if old is not None:
             trained_to = round(old[1].trained_to / self.job.step)
             models.append((old[0], min(max(trained_to, self.first), split)))
-        held = [replay.run(*model, unedited) for model in models]
-        trials = [counted(self.name, each, self.labelled.events, self.labelled.silences) for each in held]
-        if trials[0].figures.series_weeks == 0:
-            raise TrainError("the held-back time holds no sample: nothing to judge the new model by")
-        if trials[0].figures.events < self.config.train.gate.least_events:
-            faults = plan(held[0], self.job, [*self.labelled.events, *self.labelled.silences])
+        replays = [replay.run(*model, unedited) for model in models]
+        results = [counted(self.name, each, self.labelled.events, self.labelled.silences) for each in replays]
+        if results[0].figures.series_weeks == 0:
+            raise TrainError("the held-out time holds no sample: nothing to judge the new model by")
+        if results[0].figures.events < self.config.train.gate.least_events:
+            faults = plan(replays[0], self.job, [*self.labelled.events, *self.labelled.silences])
             if faults:
                 again = [replay.run(*model, Inject(faults, self.job.step)) for model in models]
-                trials = [
-                    replace(trial, faults=total, faults_found=found)
-                    for trial, (total, found) in zip(trials, [noticed(each, faults) for each in again], strict=True)
+                results = [
+                    replace(result, faults=total, faults_found=found)
+                    for result, (total, found) in zip(
+                        results, [count_found(each, faults) for each in again], strict=True
+                    )
                 ]
-        return trials[0], against, trials[1] if old is not None else None
+        return results[0], against, results[1] if old is not None else None
 
     def _make(self, edit: Edit, history: float | None = None) -> Job:
         settings = self.job.model_copy(update={"history": history})

@@ -25,7 +25,7 @@ _READING: Final = {"value": 5.0, "expected": 1.0, "lower": 0.5, "upper": 1.5}
 def anomaly(job: AlertedJob) -> Alert:
     """Return the alert on `anomaly_alert`, or on `anomaly_flag` if the job chooses it or does not publish the other."""
     config, wanted = job.config, job.config.alert
-    metric = "anomaly_alert" if wanted.metric == "alert" and "alert" in config.publish else "anomaly_flag"
+    metric = f"anomaly_{config.alerting_metric}"
     verdict = job.newest(metric)
     known = job.known(job.entity("a"))
     told = min(TOLD, wanted.keep_firing_for)

@@ -14,23 +14,23 @@ from exporter.config.sections.job import JobConfig
 from exporter.config.sections.train import GateConfig
 from exporter.train.exclusions import Matcher, Silence
 from exporter.train.gate import most_false, rule
-from exporter.train.holdout import Trial, counted
-from exporter.train.injected_faults import Inject, noticed, plan
+from exporter.train.holdout import HoldoutResult, counted
+from exporter.train.injected_faults import Inject, count_found, plan
 from tests.support.verdicts import verdict
 
 GATE = GateConfig()
 
 
-def trial(events=10, found=9, false=4, weeks=50.0, judged=1.0, flagged=0.01, faults=0, faults_found=0):
+def result(events=10, found=9, false=4, weeks=50.0, judged=1.0, flagged=0.01, faults=0, faults_found=0):
     figures = Figures("job", True, events=events, found=found, false=false, series_weeks=weeks, weeks=1.0)
-    return Trial(figures, judged, flagged, faults, faults_found)
+    return HoldoutResult(figures, judged, flagged, faults, faults_found)
 
 
-OLD = trial()
+OLD = result()
 
 
 def test_a_model_that_is_as_good_is_promoted_and_the_reason_gives_both_figures():
-    ruling = rule(trial(), OLD, 1.0, GATE)
+    ruling = rule(result(), OLD, 1.0, GATE)
     assert ruling.passed
     assert ruling.reason == "9 of 10 known incidents found, 4 false ones, against 9 and 4 of the active model"
     assert ruling.figures["recall"] == ruling.figures["old_recall"] == 0.9
@@ -39,13 +39,13 @@ def test_a_model_that_is_as_good_is_promoted_and_the_reason_gives_both_figures()
 @pytest.mark.parametrize(
     ("new", "reason"),
     [
-        (trial(found=8), "recall 80% is worse than 90%"),
-        (trial(false=40), "40 false incidents, of the active model 4; at most 9 are allowed"),
-        (trial(false=40), "precision 20% is worse than 69%"),
-        (trial(false=40), "F1 33% is worse than 78%"),
-        (trial(flagged=0.5), "incidents open 50% of the time for nothing, of the active model 1%"),
-        (trial(judged=0.9), "a verdict for 90% of the samples, of the active model 100%"),
-        (trial(found=0, false=0), "recall 0% is worse"),
+        (result(found=8), "recall 80% is worse than 90%"),
+        (result(false=40), "40 false incidents, of the active model 4; at most 9 are allowed"),
+        (result(false=40), "precision 20% is worse than 69%"),
+        (result(false=40), "F1 33% is worse than 78%"),
+        (result(flagged=0.5), "incidents open 50% of the time for nothing, of the active model 1%"),
+        (result(judged=0.9), "a verdict for 90% of the samples, of the active model 100%"),
+        (result(found=0, false=0), "recall 0% is worse"),
     ],
 )
 def test_a_worse_model_is_rejected_for_every_reason_there_is(new, reason):
@@ -55,29 +55,29 @@ def test_a_worse_model_is_rejected_for_every_reason_there_is(new, reason):
 
 
 def test_the_margin_is_the_one_that_is_set():
-    worse = trial(events=100, found=86, false=4)
-    better = trial(events=100, found=90, false=4)
+    worse = result(events=100, found=86, false=4)
+    better = result(events=100, found=90, false=4)
     assert rule(worse, better, 1.0, GATE).passed
     assert not rule(worse, better, 1.0, GateConfig(margin=0.03)).passed
-    assert rule(trial(found=7), OLD, 1.0, GateConfig(margin=0.25)).passed
+    assert rule(result(found=7), OLD, 1.0, GateConfig(margin=0.25)).passed
 
 
 def test_a_false_incident_more_in_a_few_days_is_chance_and_many_more_are_not():
     """Allowed: a fifth more, and two standard deviations of a count by chance (Poisson)."""
-    none = trial(events=0, found=0, false=0)
-    assert rule(trial(events=0, found=0, false=2), none, 1.0, GATE).passed
-    assert not rule(trial(events=0, found=0, false=3), none, 1.0, GATE).passed
+    none = result(events=0, found=0, false=0)
+    assert rule(result(events=0, found=0, false=2), none, 1.0, GATE).passed
+    assert not rule(result(events=0, found=0, false=3), none, 1.0, GATE).passed
     assert most_false(100, 0.2) == pytest.approx(140)
-    assert rule(trial(found=9, false=6), OLD, 1.0, GATE).passed, "nor are precision and F1 worse for that"
+    assert rule(result(found=9, false=6), OLD, 1.0, GATE).passed, "nor are precision and F1 worse for that"
 
 
 def test_a_model_that_notices_less_of_the_injected_faults_is_blind():
-    old = trial(events=0, found=0, faults=10, faults_found=8)
-    assert rule(trial(events=0, found=0, faults=10, faults_found=8), old, 1.0, GATE).passed
-    ruling = rule(trial(events=0, found=0, faults=10, faults_found=6), old, 1.0, GATE)
+    old = result(events=0, found=0, faults=10, faults_found=8)
+    assert rule(result(events=0, found=0, faults=10, faults_found=8), old, 1.0, GATE).passed
+    ruling = rule(result(events=0, found=0, faults=10, faults_found=6), old, 1.0, GATE)
     assert not ruling.passed
     assert "blind" in ruling.reason
-    nothing = trial(events=0, found=0, faults=10, faults_found=0)
+    nothing = result(events=0, found=0, faults=10, faults_found=0)
     assert not rule(nothing, nothing, 1.0, GATE).passed, "though the old one notices no more"
 
 
@@ -85,13 +85,13 @@ def test_a_model_that_notices_less_of_the_injected_faults_is_blind():
     ("new", "reason"),
     [
         (
-            trial(events=0, found=0, false=600, faults=10, faults_found=9),
+            result(events=0, found=0, false=600, faults=10, faults_found=9),
             "at most 545 are allowed (10 times what `false_alarms` allows)",
         ),
-        (trial(flagged=0.2), "incidents open 20% of the time for nothing, at most 10%"),
-        (trial(judged=0.3), "a verdict for only 30%"),
-        (trial(found=4), "only 4 of 10 known incidents found"),
-        (trial(events=0, found=0, faults=10, faults_found=4), "only 4 of 10 injected faults found: it is blind"),
+        (result(flagged=0.2), "incidents open 20% of the time for nothing, at most 10%"),
+        (result(judged=0.3), "a verdict for only 30%"),
+        (result(found=4), "only 4 of 10 known incidents found"),
+        (result(events=0, found=0, faults=10, faults_found=4), "only 4 of 10 injected faults found: it is blind"),
     ],
 )
 def test_a_first_model_must_be_no_nuisance_and_not_blind(new, reason):
@@ -101,8 +101,8 @@ def test_a_first_model_must_be_no_nuisance_and_not_blind(new, reason):
 
 
 def test_a_first_model_that_finds_and_keeps_quiet_is_promoted():
-    assert rule(trial(faults=10, faults_found=7), None, 1.0, GATE).passed
-    line = trial(events=0, found=0, false=600)
+    assert rule(result(faults=10, faults_found=7), None, 1.0, GATE).passed
+    line = result(events=0, found=0, false=600)
     assert rule(line, None, 2.0, GATE).passed, "a job whose line allows more may have more"
 
 
@@ -170,7 +170,7 @@ def test_what_never_moves_is_moved_by_its_own_size_and_the_largest_stays_finite(
     assert {abs(fault.size[0]) for every in faults.values() for fault in every} == {size}
 
 
-def test_a_fault_counts_as_noticed_only_if_it_opened_the_incident():
+def test_a_fault_counts_as_found_only_if_it_opened_the_incident():
     made = held(columns=1000)
     faults = plan(made, JobConfig(expr="q"), [])
     total = sum(map(len, faults.values()))
@@ -178,8 +178,8 @@ def test_a_fault_counts_as_noticed_only_if_it_opened_the_incident():
     at = first.first - 1000
     opened = held(columns=1000, flags=[(KEYS[0], range(at + 1, at + 5))])
     always = held(columns=1000, flags=[(key, range(1000)) for key in KEYS])
-    assert noticed(opened, faults) == (total, 1)
-    assert noticed(always, faults) == (total, 0)
+    assert count_found(opened, faults) == (total, 1)
+    assert count_found(always, faults) == (total, 0)
 
 
 def test_injecting_moves_the_newest_value_of_the_chosen_entities_only_while_it_lasts():
@@ -194,6 +194,6 @@ def test_injecting_moves_the_newest_value_of_the_chosen_entities_only_while_it_l
 
 
 def test_a_gate_without_events_takes_precision_for_nothing():
-    quiet = trial(events=0, found=0, false=0)
+    quiet = result(events=0, found=0, false=0)
     assert math.isnan(quiet.figures.precision)
     assert rule(quiet, replace(quiet), 1.0, GATE).passed

@@ -49,7 +49,7 @@ class GateConfig(Section):
         0.5, ge=0, le=1, description="without an old model: least share of known incidents or of injected faults found"
     )
     least_events: int = Field(
-        3, ge=0, description="with fewer known incidents in the held-back time, faults are injected to find out more"
+        3, ge=0, description="with fewer known incidents in the held-out time, faults are injected to find out more"
     )
 
 
