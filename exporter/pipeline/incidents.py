@@ -48,6 +48,11 @@ class Policy:
             job.false_alarms,
         )
 
+    @property
+    def scale(self) -> float:
+        """What a detector's score is multiplied by, so that 1 stands for `false_alarms`."""
+        return float(self.false_alarms ** (1 / KAPPA))
+
     def apply(self, judgement: Judgement, batch: Batch) -> Floats:
         """Return the scores, shape (E,): at most STAYS_OPEN where no channel deviates enough in the way that counts.
 
@@ -107,7 +112,7 @@ class Policy:
 
     def scores(self, score: Floats, counts: Flags, invalid: Flags) -> Floats:
         """Return scores for one incident per week and entity rescaled and limited; all arrays have the same shape."""
-        score = score * float(self.false_alarms ** (1 / KAPPA))
+        score = score * self.scale
         score = np.where(counts, score, np.minimum(score, STAYS_OPEN))
         return np.where(invalid, np.fmax(score, INVALID_SCORE), score)
 
