@@ -3,6 +3,7 @@
 import math
 import threading
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -16,6 +17,7 @@ from exporter.pipeline.group_score import GroupScorer
 from exporter.pipeline.incidents import IncidentTracker, Policy
 from exporter.pipeline.job_settings import JobSettings
 from exporter.pipeline.verdict import Verdict, restored_verdict, verdict_state
+from exporter.pipeline.worst_readings import WorstReadings
 
 
 class Stateful(Protocol):
@@ -38,6 +40,7 @@ class LearnedState:
         self._settings = settings
         self.policy = Policy.of(config)
         self.incidents = IncidentTracker.of(config)
+        self.readings = WorstReadings.of(config)
         self.budget = AlertBudget.of(config, settings.shard.count)
         self.groups = GroupScorer.of(config)
         self.drift: DriftWatch | None = None
@@ -118,8 +121,15 @@ class LearnedState:
                 channels=tuple(self._settings.config.queries),
                 model_version=decode_text(state["model_version"]),
             )
+            if self.readings.keys == self.last.keys:
+                self.last = replace(self.last, readings=self.readings.current())
 
     @property
     def _parts(self) -> dict[str, Stateful]:
-        parts: dict[str, Stateful] = {"incidents": self.incidents, "budget": self.budget, "groups": self.groups}
+        parts: dict[str, Stateful] = {
+            "incidents": self.incidents,
+            "readings": self.readings,
+            "budget": self.budget,
+            "groups": self.groups,
+        }
         return parts if self.drift is None else {**parts, "drift": self.drift}

@@ -124,7 +124,7 @@ class History:
     def _ask(self, expr: str, step: float | None = None) -> list[Series]:
         step = step or self._period.step
         # Aligned to the end: it is the oldest part of a step that is lost.
-        count = int((self._period.end - self._period.start) / step + 1e-6)
+        count = max(int((self._period.end - self._period.start) / step + 1e-6), 1)
         return self._read(self._sources[step], expr, self._period.end - (count - 1) * step, self._period.end, step)
 
     def _read(self, source: Prometheus, expr: str, start: float, end: float, step: float) -> list[Series]:

@@ -23,6 +23,8 @@ log = structlog.get_logger()
 
 _RESERVED: Final = frozenset({"query", "detector"})
 _GZIP: Final = 31  # zlib's way of asking for gzip's header
+MOST_INCIDENTS: Final = 1000
+"""Incidents of a job whose readings are shown; ten times as many as alerts with readings in their texts."""
 _SMALL: Final = 2**16
 """Parts of a page below this many bytes are joined with their neighbours, since each is sent by itself."""
 
@@ -213,7 +215,9 @@ def _joined(parts: Iterable[bytes]) -> Iterator[bytes]:
 def _blocks(verdict: Verdict, fields: Collection[str], labels: _Labels, groups: _Labels) -> dict[str, bytes]:
     """Return the lines of a verdict by metric; an empty block where there are none."""
     return {
-        family.metric: _block(family, verdict, groups if family.kind == "groups" else labels)
+        family.metric: _of_incidents(family, verdict, labels)
+        if family.kind == "incident"
+        else _block(family, verdict, groups if family.kind == "groups" else labels)
         for family in FAMILIES
         if not family.optional or family.name in fields
     }
@@ -254,6 +258,25 @@ def _shares(family: Family, verdict: Verdict, labels: _Labels) -> bytes:
     shares = getattr(verdict, family.array)[labels.rows][flagged]
     shares = np.where(shares >= (1 - 1e-9) / len(verdict.channels), shares, np.nan)
     return _by_channel(family, verdict, texts, shares)
+
+
+def _of_incidents(family: Family, verdict: Verdict, labels: _Labels) -> bytes:
+    """Return the lines of the readings of incidents: of alerts and the most severe ones where there are very many."""
+    rows = verdict.readings.rows
+    several = len(verdict.channels) > 1
+    if not len(rows) or (family.array == "contribution" and not several):
+        return b""
+    text_of = np.full(len(verdict.keys), -1)
+    text_of[labels.rows] = np.arange(len(labels.texts))
+    chosen = np.flatnonzero(text_of[rows] >= 0)
+    if len(chosen) > MOST_INCIDENTS:
+        at = rows[chosen]
+        chosen = np.sort(chosen[np.lexsort((-verdict.severity[at], ~verdict.alert[at]))[:MOST_INCIDENTS]])
+    texts = [labels.texts[at] for at in text_of[rows[chosen]].tolist()]
+    values = getattr(verdict.readings, family.array)[chosen]
+    if family.per_channel:
+        return _by_channel(family, verdict, texts, values)
+    return exposition.present_lines(exposition.encode(f"{family.metric}{{"), texts, values)
 
 
 def _channel_head(family: str, channels: tuple[str, ...], at: int) -> bytes:

@@ -35,9 +35,9 @@ def storm(job: AlertedJob) -> Alert:
             f"or {job.held(names.STORM, score, job.reachable)}"
         ),
         labels=job.labels,
-        summary=literal(f"Many anomalies at once in {job.name}") + entity(known),
+        summary=literal(f"Many anomalies at once in {job.name}") + entity(known, job.labels),
         description=_count(job, group, len(members)) + rest,
-        graph=graph_link('{__name__=~"anomaly_(flag|group_score)",%s}', known),
+        graph=graph_link('{__name__=~"anomaly_(flag|group_score)",%s}', known, job.labels),
         series=known,
         meaning="More series of one group have an incident at once than chance and the group's history explain. It "
         "mutes the alerts of its members, and lasts while two of them have an incident.",

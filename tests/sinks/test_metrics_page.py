@@ -235,7 +235,7 @@ def test_band_coverage_is_the_share_of_samples_in_their_band_and_unknown_without
     values, lower = [[1.0], [9.0], [nan], [2.0]], [[0.0], [0.0], [0.0], [-np.inf]]
     sinks.show(verdict(keys, values=values, lower=lower, upper=[[3.0]] * 4), publishing(()))
     assert own(metrics, "band_coverage_ratio", query="cpu", detector="robust") == pytest.approx(2 / 3)
-    sinks.show(verdict(keys, lower=[[nan]] * 4), publishing(()))
+    sinks.show(verdict(keys, lower=[[nan]] * 4, upper=[[nan]] * 4), publishing(()))
     assert np.isnan(own(metrics, "band_coverage_ratio", query="cpu", detector="robust") or 0)
     sinks.withdraw("cpu")
     assert own(metrics, "band_coverage_ratio", query="cpu", detector="robust") is None
