@@ -42,6 +42,7 @@ def test_applying_twice_changes_nothing_the_second_time(deploy, cluster):
 
 
 def test_secrets_reach_the_secret_and_nothing_else__row_53(deploy, cluster):
+    """Row 53; the fixture looks for secrets in every output."""
     deploy(CONFIG, "--apply")
     assert cluster.found("Secret", "anomaly-exporter")["data"].keys() == {"token", "MODEL_STORE_KEY"}
     for key, found in cluster.objects.items():
