@@ -185,6 +185,7 @@ def test_a_configuration_becomes_values_that_helm_merges_over_its_own(loaded: Ch
     assert {one["metadata"]["name"] for one in made if one["kind"] == "PrometheusRule"} == {
         "anomaly-exporter-exporter",
         "anomaly-exporter-job-mine",
+        "anomaly-exporter-targets",
     }
 
 
