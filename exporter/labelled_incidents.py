@@ -102,7 +102,7 @@ def label_of(key: Key, times: Floats, incidents: Sequence[LabelledIncident]) -> 
     return label, used
 
 
-_OF_THE_ALERT: Final = frozenset({"__name__", "alertname", "alertstate"})
+_OF_THE_ALERT: Final = frozenset({"__name__", "alertgroup", "alertname", "alertstate"})
 _BRACES: Final = re.compile(r"^\s*\{(.*)\}\s*$", re.DOTALL)
 
 

@@ -4,12 +4,16 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from rich.console import Console
 
 from exporter.backtest.entity_result import EntityResult, Run, write
 from exporter.backtest.output import as_json, as_table, as_trials
+from exporter.backtest.overview import NOTHING, overview
+from exporter.backtest.overview_output import as_json as as_json_list
+from exporter.backtest.overview_output import as_tables, gaps
 from exporter.backtest.plot import MOST
 from exporter.backtest.plot import plot as draw
 from exporter.backtest.quality import Figures, figures, overall
@@ -22,15 +26,61 @@ from exporter.errors import InputError
 from exporter.labelled_incidents import Alert, Incident, label_of
 from exporter.observe.progress import Bar
 
+_WIDTH_OF_A_LIST: Final = 120
+_WIDTH_OF_FIGURES: Final = 160
+
 
 def chosen(
-    path: Path | None, profile: str | None, job: str | None, changes: Sequence[str], detector: str | None
+    path: Path | None, profile: str | None, jobs: Sequence[str], changes: Sequence[str], detector: str | None
 ) -> tuple[Config | None, Settings]:
-    """Return the configuration, if there is one, and the settings of the job. Raises InputError, ConfigError."""
+    """Return the configuration, if there is one, and the settings of the one job. Raises InputError, ConfigError."""
     if path is None:
         return None, Settings(DEFAULT_NAME, None, changes, detector)
-    config, name = configured(path, profile, job)
-    return config, Settings(name, config.jobs[name], changes, detector)
+    config, names = configured(path, profile, jobs)
+    if len(names) > 1:
+        raise InputError(
+            f"{path} has several jobs, and this evaluates one; choose it with --job: {', '.join(names)}. Without"
+            " files, labels, --out, --tune and --publish the incidents of all jobs are listed"
+        )
+    return config, Settings(names[0], config.jobs[names[0]], changes, detector)
+
+
+def list_incidents(
+    path: Path,
+    profile: str | None,
+    jobs: Sequence[str],
+    changes: Sequence[str],
+    detector: str | None,
+    since: str | None,
+    start: str | None,
+    end: str | None,
+    *,
+    hold: bool,
+    as_object: bool,
+) -> int:
+    """List what all jobs, or those named, would have found; return the exit code. Raises InputError, ConfigError.
+
+    Parameters
+    ----------
+    path, profile
+        The configuration.
+    jobs, changes, detector
+        The flags --job, --set and --detector; the last two hold for every job.
+    since, start, end
+        The flags --since, --from and --to.
+    hold, as_object : bool
+        Do not learn open incidents; print JSON.
+    """
+    config, names = configured(path, profile, jobs)
+    period = time_range(since, start, end)
+    settings = {name: Settings(name, config.jobs[name], changes, detector).job(None, files=False) for name in names}
+    found = overview(config, settings, *period, hold)
+    if as_object:
+        sys.stdout.write(as_json_list(found) + "\n")
+    elif found.code != NOTHING:
+        as_tables(found, _console(_WIDTH_OF_A_LIST))
+    sys.stderr.writelines(f"{line}\n" for line in gaps(found))
+    return found.code
 
 
 def time_range(since: str | None, start: str | None, end: str | None) -> tuple[float, float]:
@@ -145,12 +195,16 @@ def _print(every: list[Figures], total: Figures, tried: list[Trial], budget: flo
     if as_object:
         sys.stdout.write(as_json(every, total, tried, hint) + "\n")
         return
-    # A file or pipe has no width, so set one that fits the table.
-    console = Console()
-    console = console if console.is_terminal else Console(width=160)
+    console = _console(_WIDTH_OF_FIGURES)
     as_table(every, total, console)
     if tried:
         as_trials(tried, hint, console)
+
+
+def _console(width: int) -> Console:
+    """Return the terminal, or what is as wide as `width` where there is none: a file has no width."""
+    console = Console()
+    return console if console.is_terminal else Console(width=width)
 
 
 def _warn(message: str) -> None:

@@ -30,16 +30,21 @@ _NARROWEST: Final = 1 / 500
 _SERIES, _BAND, _FLAG, _ALERT, _LABEL = "#1f3b57", "#9ec5e8", "#e8a33d", "#c8102e", "#2e8b57"
 
 
-def plot(results: Sequence[EntityResult], folder: Path, progress: Callable[[int], None]) -> None:
-    """Write `<name>.png` for each entity into `folder`. Raises InputError.
-
-    Of several channels those are shown that were that contributed most, most often, while an incident was open.
-    """
+def require_matplotlib() -> None:
+    """Raise InputError where matplotlib is not installed: before the evaluation, which may take an hour."""
     try:
         import matplotlib
     except ImportError:
         raise InputError("--plot needs matplotlib: pip install 'anomaly-exporter[plot]'") from None
     matplotlib.use("agg")
+
+
+def plot(results: Sequence[EntityResult], folder: Path, progress: Callable[[int], None]) -> None:
+    """Write `<name>.png` for each entity into `folder`. Raises InputError.
+
+    Of several channels those are shown that were that contributed most, most often, while an incident was open.
+    """
+    require_matplotlib()
     for each in results:
         try:
             _draw(each, folder / f"{each.name}.png")

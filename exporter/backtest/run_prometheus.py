@@ -3,7 +3,8 @@
 import math
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from functools import partial
 from typing import Final
@@ -13,16 +14,19 @@ import numpy as np
 from detectors.types import Key
 from exporter.backtest.entity_result import EntityResult, Run
 from exporter.backtest.history import Part, VerdictHistory
-from exporter.backtest.replay import make_job, replay
+from exporter.backtest.replay import Progress, make_job, replay
 from exporter.config.sections.job import JobConfig
 from exporter.config.sections.root import Config
 from exporter.errors import InputError
 from exporter.observe.progress import Bar
 from exporter.pipeline.incidents import Policy
+from exporter.pipeline.job import Job
+from exporter.pipeline.verdict import Verdict
 from exporter.source.errors import SourceError
 from exporter.source.prometheus import Prometheus
 
 _LONGEST_NAME: Final = 150
+NO_SERIES: Final = "the queries gave no series in this time range; try them in Prometheus"
 
 
 def backtest_prometheus(
@@ -34,29 +38,20 @@ def backtest_prometheus(
     hold: bool,
     keep_values: bool = False,
 ) -> Run:
-    """Judge the samples of a job from `start` to `end` (Unix seconds), read piece by piece.
-
-    The first cycle, at `start`, reads the history before it as a starting exporter does. Raises InputError.
-    """
-    step = job_config.step
-    first, last = math.ceil(start / step), math.floor(end / step)
-    if last < first:
-        raise InputError("the time range holds no sample: --from must be earlier than --to by a step at least")
-    times = step * np.arange(first, last + 1.0)
+    """Judge the samples of a job from `start` to `end` (Unix seconds) and keep all verdicts. Raises InputError."""
+    first, last = columns_of(start, end, job_config.step)
+    times = job_config.step * np.arange(first, last + 1.0)
     keep: Sequence[Part] = ("numbers", "values") if keep_values else ("numbers",)
-    history = VerdictHistory(times, step, policy=Policy.of(job_config), keep=keep)
-    source = Prometheus(config.prometheus, config.limits)
+    history = VerdictHistory(times, job_config.step, policy=Policy.of(job_config), keep=keep)
     began = time.perf_counter()
     try:
         with Bar(last - first + 1) as bar:
-            for verdict in replay(make_job(name, job_config, source, hold), first, last, partial(bar.add, 1)):
+            for _, verdict in judged(config, name, job_config, start, end, hold, partial(bar.add, 1)):
                 history.add(verdict)
     except SourceError as error:
         raise InputError(f"job {name}: {error}") from None
-    finally:
-        source.close()
     if not history.keys:
-        raise InputError(f"job {name}: the queries gave no series in this time range; try them in Prometheus")
+        raise InputError(f"job {name}: {NO_SERIES}")
     speed = int(history.present.sum()) / (time.perf_counter() - began)
     stamps = [datetime.fromtimestamp(second, UTC).isoformat().replace("+00:00", "Z") for second in times.tolist()]
     results = []
@@ -65,6 +60,35 @@ def backtest_prometheus(
         of_row = [stamps[column] for column in columns.tolist()]
         results.append(EntityResult(history, row, columns, file, of_row, times[columns], None, speed))
     return Run(job_config, history, results, 0)
+
+
+def columns_of(start: float, end: float, step: float) -> tuple[int, int]:
+    """Return the numbers of the first and last sample from `start` to `end`, in steps since 1970. Raises InputError."""
+    first, last = math.ceil(start / step), math.floor(end / step)
+    if last < first:
+        raise InputError("the time range holds no sample: --from must be earlier than --to by a step at least")
+    return first, last
+
+
+def judged(
+    config: Config,
+    name: str,
+    job_config: JobConfig,
+    start: float,
+    end: float,
+    hold: bool,
+    progress: Progress,
+) -> Iterator[tuple[Job, Verdict]]:
+    """Yield the verdicts of a job from `start` to `end` (Unix seconds), each with the job as it is after it.
+
+    Samples are read piece by piece. The first cycle, at `start`, reads the history before it as a starting exporter
+    does. Raises InputError, SourceError.
+    """
+    first, last = columns_of(start, end, job_config.step)
+    with closing(Prometheus(config.prometheus, config.limits)) as source:
+        job = make_job(name, job_config, source, hold)
+        for verdict in replay(job, first, last, progress):
+            yield job, verdict
 
 
 def file_names(keys: tuple[Key, ...]) -> list[str]:

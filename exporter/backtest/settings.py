@@ -74,15 +74,13 @@ class Settings:
         return validate(root, Config).jobs[self.name]
 
 
-def configured(path: Path, profile: str | None, job: str | None) -> tuple[Config, str]:
-    """Return a configuration and the name of the job to use. Raises ConfigError, InputError."""
+def configured(path: Path, profile: str | None, wanted: Sequence[str]) -> tuple[Config, list[str]]:
+    """Return a configuration and its jobs `wanted`, all of them if that is empty. Raises ConfigError, InputError."""
     config = load(path, profile).config
-    if job is None and len(config.jobs) > 1:
-        raise InputError(f"{path} has several jobs; choose one with --job: {', '.join(config.jobs)}")
-    name = job or next(iter(config.jobs))
-    if name not in config.jobs:
-        raise InputError(f"--job {name}: {path} has no such job, only {', '.join(config.jobs)}")
-    return config, name
+    for name in wanted:
+        if name not in config.jobs:
+            raise InputError(f"--job {name}: {path} has no such job, only {', '.join(config.jobs)}")
+    return config, list(dict.fromkeys(wanted)) or list(config.jobs)
 
 
 def share(job: JobConfig, part: int, whole: int) -> JobConfig:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from exporter.cli.common import From, Incidents, Json, Profile, Since, To, fail, log_warnings_only
+from exporter.cli.common import From, Incidents, Jobs, Json, Profile, Since, To, fail, log_warnings_only
 
 
 def backtest(
@@ -25,9 +25,9 @@ def backtest(
     no_hold: Annotated[
         bool, typer.Option("--no-hold", help="Keep learning during incidents; for ranking detectors.")
     ] = False,
-    config: Annotated[Path | None, typer.Option(help="Configuration file with the job to evaluate.")] = None,
+    config: Annotated[Path | None, typer.Option(help="Configuration file with the jobs to evaluate.")] = None,
     profile: Profile = None,
-    job: Annotated[str | None, typer.Option(help="Job of the configuration.")] = None,
+    job: Jobs = None,
     since: Since = None,
     start: From = None,
     end: To = None,
@@ -48,8 +48,13 @@ def backtest(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Evaluate the past as the exporter would have: incidents found, missed and false, and alerts per week."""
+    """List what would have been alerted in the past: --config anomaly.yml --since 7d.
+
+    With labelled incidents, files, --tune, --out or --publish: evaluate one job, with its incidents found, missed and
+    false, and its alerts per week.
+    """
     from exporter.backtest import command
+    from exporter.backtest.plot import require_matplotlib
     from exporter.backtest.run_files import backtest_files
     from exporter.backtest.run_prometheus import backtest_prometheus
     from exporter.config.load import ConfigError
@@ -57,22 +62,54 @@ def backtest(
     from exporter.labelled_incidents import Alert, Incident, read_alerts, read_incidents
 
     log_warnings_only()
-    if data is None and config is None:
-        fail("nothing to evaluate: give --data FILE|DIR, or --config FILE with --since 7d or --from", code=2)
-    if data is not None and (since, start, end) != (None, None, None):
-        fail("--from, --to and --since are for samples from Prometheus; omit them or --data", code=2)
-    if data is None and history is not None:
-        fail("--history is for files; for samples from Prometheus use --set history=3d", code=2)
-    if config is None and (profile or job):
-        fail("--profile and --job choose from a configuration: give it with --config FILE", code=2)
-    if alerts is not None and (data is not None or incidents is not None):
-        fail("--labels-from-alerts queries the configured Prometheus; omit --data and --incidents", code=2)
-    if plot and out is None:
-        fail("--plot writes next to the CSV files: name the folder with --out DIR", code=2)
-    if publish and config is None:
-        fail("--publish passes the metrics to a running exporter: name its configuration with --config FILE", code=2)
+    for wrong, message in (
+        (
+            data is None and config is None,
+            "nothing to evaluate: give --config FILE and --since 7d, or --data PATH",
+        ),
+        (
+            data is not None and (since, start, end) != (None, None, None),
+            "--from, --to and --since are for samples from Prometheus; omit them or --data",
+        ),
+        (
+            data is None and history is not None,
+            "--history is for files; for samples from Prometheus use --set history=3d",
+        ),
+        (
+            config is None and bool(profile or job),
+            "--profile and --job choose from a configuration: give it with --config FILE",
+        ),
+        (
+            alerts is not None and (data is not None or incidents is not None),
+            "--labels-from-alerts queries the configured Prometheus; omit --data and --incidents",
+        ),
+        (plot and out is None, "--plot writes next to the CSV files: name the folder with --out DIR"),
+        (
+            publish and config is None,
+            "--publish passes the metrics to a running exporter: name its configuration with --config FILE",
+        ),
+    ):
+        if wrong:
+            fail(message, code=2)
+    listed = not (data or out or incidents or alerts or tune or publish)
     try:
-        loaded, chosen = command.chosen(config, profile, job, settings or [], detector)
+        if listed and config is not None:
+            code = command.list_incidents(
+                config,
+                profile,
+                job or [],
+                settings or [],
+                detector,
+                since,
+                start,
+                end,
+                hold=not no_hold,
+                as_object=json,
+            )
+            raise typer.Exit(code)
+        if plot:
+            require_matplotlib()
+        loaded, chosen = command.chosen(config, profile, job or [], settings or [], detector)
         shared = command.shared_folder(loaded) if publish else None
         known: list[Incident] | list[Alert] | None = None if incidents is None else read_incidents(incidents)
         began = time.perf_counter()

@@ -9,7 +9,9 @@ from exporter.cli.common import CONFIG, Config, Jobs, Profile, fail, log_warning
 
 
 def report(
-    period: Annotated[str, typer.Option(help="week or month.")] = "week",
+    period: Annotated[
+        str, typer.Option(help="day, week, month or a length such as 3d; yesterday, or a date: 2026-11-27 (UTC).")
+    ] = "week",
     job: Jobs = None,
     out: Annotated[Path | None, typer.Option(help="HTML file to write.")] = None,
     text: Annotated[bool, typer.Option("--text", help="Print a short summary for mail or chat.")] = False,
@@ -17,7 +19,7 @@ def report(
     config: Config = CONFIG,
     profile: Profile = None,
 ) -> None:
-    """Write the anomalies of a week or month, from the history in Prometheus and the audit file, as one HTML page."""
+    """Write the anomalies of a day, week or month, from Prometheus and the audit file, as one HTML page."""
     from exporter.config.load import ConfigError, load
     from exporter.report.command import period_of, write
     from exporter.report.data import NoHistory, ReportError

@@ -4,7 +4,7 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 
 class Bar:
@@ -12,8 +12,9 @@ class Bar:
 
     def __init__(self, total: int, doing: str = "judging") -> None:
         console = Console(stderr=True)
-        columns = (BarColumn(), TaskProgressColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._progress = Progress(doing, *columns, console=console, transient=True, disable=not console.is_terminal)
+        text = TextColumn("{task.description}", markup=False)
+        columns = (text, BarColumn(), TaskProgressColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
         self._task = self._progress.add_task(doing, total=total)
 
     def __enter__(self) -> Self:
@@ -28,3 +29,7 @@ class Bar:
     def add(self, units: int, times: int = 1) -> None:
         """Count `units` more as done, so many `times`."""
         self._progress.advance(self._task, units * times)
+
+    def describe(self, doing: str) -> None:
+        """Show that something else is being done now."""
+        self._progress.update(self._task, description=doing)

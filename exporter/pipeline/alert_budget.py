@@ -124,11 +124,44 @@ class AlertBudget:
         rows = np.flatnonzero(flag)
         if len(rows):
             scaled = severity[rows] * scale[rows]
-            again = np.where(scaled <= _GROWN * r["worst"][rows], np.maximum(r["alerts"][rows] - 1.0, 0.0), 0.0)
-            rate = self._rate(elapsed)[_bin(scaled)] + again / (PRIOR_WEEKS + self._entity_weeks / len(keys))
-            alert[rows] = (rate <= self._per_week) | r["alerting"][rows]
+            again = np.where(scaled <= _GROWN * r["worst"][rows], self._repeated(rows), 0.0)
+            alert[rows] = (self._rate(elapsed)[_bin(scaled)] + again <= self._per_week) | r["alerting"][rows]
         r["alerting"] = alert
         return alert
+
+    def needed(self, rows: NDArray[np.int64], elapsed: float) -> Floats:
+        """Return the severity from which an open incident would be an alert now, for entities of the last call.
+
+        Parameters
+        ----------
+        rows : int64 array, shape (N,)
+            Rows of the entities in the `keys` of the last `decide`.
+        elapsed : float
+            As for `decide`.
+
+        Returns
+        -------
+        Floats, shape (N,)
+            Infinite where no severity would be enough.
+        """
+        r, rate = self._roster, self._rate(elapsed)
+        edges = np.append(np.concatenate([[0.0], _EDGES[1:]]), np.inf)  # the first bin holds all that is below it too
+
+        def least(again: Floats) -> Floats:
+            """Rates only fall: the number of those too high is the bin of the first that is not."""
+            found: Floats = edges[(rate + again[:, None] > self._per_week).sum(axis=1)]
+            return found
+
+        first, repeated = least(np.zeros(len(rows))), least(self._repeated(rows))
+        scaled = np.minimum(repeated, np.maximum(first, _GROWN * r["worst"][rows]))
+        young: Floats = np.where(r["age"][rows] < _YOUNG, _YOUNG_SEVERITY, 1.0)
+        return scaled * young
+
+    def _repeated(self, rows: NDArray[np.int64]) -> Floats:
+        """Return how many alerts a week the entities of these rows have raised themselves, but for one."""
+        r = self._roster
+        earlier: Floats = np.maximum(r["alerts"][rows] - 1.0, 0.0)
+        return earlier / (PRIOR_WEEKS + self._entity_weeks / len(r.keys))
 
     def _learn(self, closed: Floats, entities: int, elapsed: float) -> None:
         r, decay = self._roster, math.exp(-elapsed / MEMORY)

@@ -33,7 +33,7 @@ def gather(config: Config, names: Sequence[str], period: Period, pictures: bool 
         entities = _by_job(history.states(), names)
         states = {name: _states(entities[name], period) for name in names}
         audit = read_audit(config.audit, names, period)
-        if not audit.rows and all((of_job == UNKNOWN).all() for of_job in states.values()):
+        if not audit.rows and not audit.intervals and all((of_job == UNKNOWN).all() for of_job in states.values()):
             raise NoHistory(
                 f"no report: Prometheus at {config.prometheus.url} has nothing of "
                 f"{'job' if len(names) == 1 else 'jobs'} {some(names, 3)} from {stamp(period.start)} to "
@@ -42,7 +42,7 @@ def gather(config: Config, names: Sequence[str], period: Period, pictures: bool 
             )
         flagged, alerting = masks(history.flags(), period), masks(history.alerts(), period)
         found = incidents(flagged, alerting, peaks(history.scores(), flagged, period), states, period)
-        found = with_audit(found, audit, config.jobs, period)
+        found = with_audit(found, audit, config.jobs, states, period)
         found.sort(key=lambda incident: (-incident.seconds, incident.job, incident.key))
         source_up = _by_job(history.source_up(), names)
         counters, gauges = _by_job(history.counters(), names), _by_job(history.gauges(), names)

@@ -16,16 +16,33 @@ from exporter.report.html_page import page
 from exporter.report.text import digest
 
 
-def period_of(length: str, end: str | None) -> Period:
-    """Return the week or month that ends at `end` (ISO 8601 or Unix seconds; None: now). Raises ReportError."""
+def period_of(name: str, end: str | None) -> Period:
+    """Return the period that a name means: a day of the calendar, or a length that ends at `end`.
+
+    Parameters
+    ----------
+    name : str
+        `day`, `week`, `month` or a length such as 3d; `yesterday` or a date, which are days in UTC.
+    end : str or None
+        ISO 8601 or Unix seconds; None: now.
+
+    Raises
+    ------
+    ReportError
+    """
     now = time.time()
+    day = Period.on(name, now)
+    if day is not None:
+        if end is not None:
+            raise ReportError(f"--period {name} has an end of its own; omit --to")
+        return day
     try:
         last = now if end is None else moment(end)
     except ValueError as error:
         raise ReportError(f"--to: {error}") from None
     if last > now + 60:
         raise ReportError("--to is in the future: a report covers the past")
-    return Period.until(length, last)
+    return Period.until(name, last)
 
 
 def write(config: Config, jobs: Iterable[str], period: Period, out: Path | None, *, text: bool) -> None:

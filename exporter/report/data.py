@@ -1,20 +1,27 @@
 """The data of a report, ready to be drawn or written."""
 
+import re
 from calendar import monthrange
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detectors.types import Flags, Floats, Key
-from detectors.units import WEEK
+from detectors.units import DAY, HOUR, WEEK
+from exporter.config.values import duration
 
 UNKNOWN, SILENT, JUDGED = 0, 1, 2
 """State of a job in a step: nothing is known; the exporter ran without a verdict; at least one entity was judged."""
-_STEPS: Final = {"week": 300.0, "month": 1800.0}
+FINE_STEP: Final = 300.0
+COARSE_STEP: Final = 1800.0
+"""Seconds of a step in periods longer than a week."""
+_LENGTHS: Final = {"day": DAY, "week": WEEK}
+_DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
+_FORMS: Final = "day, week, month, yesterday, a date such as 2026-11-27, or a length such as 3d"
 
 
 class ReportError(Exception):
@@ -39,12 +46,40 @@ class Period:
 
     @classmethod
     def until(cls, name: str, end: float) -> Self:
-        """Return the week, or the calendar month, that ends at `end`; raises ReportError for another name."""
-        if name not in _STEPS:
-            raise ReportError(f"--period {name}: must be week or month")
-        step = _STEPS[name]
+        """Return the day, week, calendar month or other length such as 3d that ends at `end`. Raises ReportError."""
+        if name == "month":
+            end = end // COARSE_STEP * COARSE_STEP
+            return cls(name, _month_before(end), end, COARSE_STEP)
+        try:
+            length = _LENGTHS.get(name) or duration(name)
+        except ValueError:
+            raise ReportError(f"--period {name}: must be {_FORMS}") from None
+        if length < HOUR:
+            raise ReportError(f"--period {name}: must be an hour at least")
+        step = FINE_STEP if length <= WEEK else COARSE_STEP
         end = end // step * step
-        return cls(name, end - WEEK if name == "week" else _month_before(end), end, step)
+        return cls(name, end - length // step * step, end, step)
+
+    @classmethod
+    def on(cls, day: str, now: float) -> Self | None:
+        """Return the day (UTC) that `yesterday` or a date names, today as far as it is over; None for other text.
+
+        Raises ReportError for a date that there is not, or not yet.
+        """
+        today = datetime.fromtimestamp(now, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        if day == "yesterday":
+            begin = today - timedelta(days=1)
+        elif _DATE.fullmatch(day):
+            try:
+                begin = datetime.fromisoformat(day).replace(tzinfo=UTC)
+            except ValueError as error:
+                raise ReportError(f"--period {day}: {error}") from None
+        else:
+            return None
+        start, end = begin.timestamp(), min((begin + timedelta(days=1)).timestamp(), now // FINE_STEP * FINE_STEP)
+        if end <= start:
+            raise ReportError(f"--period {day} has not been yet: a report covers the past")
+        return cls("day", start, end, FINE_STEP)
 
     @property
     def times(self) -> Floats:
@@ -82,6 +117,10 @@ class Incident:
         Whether it raised an alert.
     since_before, still_open : bool
         Whether it began before the period, and whether it was open at its end.
+    since : float
+        When it began, where that was before the period and the audit file has it; else NaN.
+    last_seen : float
+        When the audit file last had it open, where its end is not known; else NaN.
     across_gap : bool
         Whether part of it is unknown; it may then have been two incidents.
     source : str
@@ -96,6 +135,8 @@ class Incident:
     alerted: bool = False
     since_before: bool = False
     still_open: bool = False
+    since: float = float("nan")
+    last_seen: float = float("nan")
     across_gap: bool = False
     source: str = "prometheus"
 
@@ -153,15 +194,6 @@ class JobFacts:
     def share(self, state: int) -> float:
         """Return the share of the period spent in a state."""
         return float(np.mean(self.states == state)) if len(self.states) else 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuditTrail:
-    """Incidents from the audit file: start and end by job and entity; `note` says what could not be read, or is ""."""
-
-    intervals: Mapping[str, Mapping[Key, Sequence[tuple[float, float]]]] = field(default_factory=dict)
-    rows: int = 0
-    note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

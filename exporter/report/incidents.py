@@ -1,16 +1,18 @@
 """Finds incidents in the flagged steps, and refines them with the audit file."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detectors.types import Flags, Floats, Key
+from detectors.units import DAY
 from exporter.backtest.quality import runs
 from exporter.config.sections.job import JobConfig
 from exporter.exposition import published_names
-from exporter.report.data import JUDGED, AuditTrail, Incident, Period
+from exporter.report.data import JUDGED, Incident, Period
 from exporter.report.prometheus_history import Series
+from exporter.report.read_audit import FORGOTTEN, SILENT, AuditTrail, Flagged
 
 States = Mapping[str, NDArray[np.int8]]
 Masks = Mapping[str, Mapping[Key, Flags]]
@@ -83,9 +85,9 @@ def incidents(
 
 
 def with_audit(
-    found: list[Incident], audit: AuditTrail, jobs: Mapping[str, JobConfig], period: Period
+    found: list[Incident], audit: AuditTrail, jobs: Mapping[str, JobConfig], states: States, period: Period
 ) -> list[Incident]:
-    """Return the incidents with exact times from the audit file, and the incidents that only that file has."""
+    """Return the incidents with what the audit file knows better, and the incidents that only that file has."""
     by_entity: dict[str, dict[Key, list[Incident]]] = {}
     for incident in found:
         by_entity.setdefault(incident.job, {}).setdefault(incident.key, []).append(incident)
@@ -93,26 +95,82 @@ def with_audit(
     for job, entities in audit.intervals.items():
         reserved = frozenset({"query", "detector"} | ({"channel"} if len(jobs[job].queries) > 1 else set()))
         names_seen: dict[tuple[str, ...], dict[Key, Key]] = {}
-        for key, intervals in entities.items():
+        for key, rows in entities.items():
             own = _published(key, reserved)
             full = _full(own, by_entity.get(job, {}), names_seen)
             known = by_entity.get(job, {}).get(full, [])
-            for start, end in intervals:
-                near = [each for each in known if start <= each.end + period.step and end >= each.start - period.step]
+            for mine in _of_audit(job, full, rows, states[job], period):
+                near = [
+                    each
+                    for each in known
+                    if mine.start <= each.end + period.step and mine.end >= each.start - period.step
+                ]
                 for each in near:
-                    _refine(each, start, end, period.step)
-                if not near:
-                    audit_only.append(Incident(job=job, key=full, start=start, end=end, source="audit"))
+                    each.source = "both"
+                if near:
+                    _refine_start(near[0], mine, states[job], period)
+                    _refine_end(near[-1], mine, states[job], period)
+                else:
+                    audit_only.append(mine)
     return found + audit_only
 
 
-def _refine(incident: Incident, start: float, end: float, step: float) -> None:
-    """Use the edges in the audit file where they are within two steps of those in Prometheus."""
-    incident.source = "both"
-    if not incident.since_before and abs(start - incident.start) <= 2 * step:
-        incident.start = start
-    if not incident.still_open and abs(end - incident.end) <= 2 * step:
-        incident.end = end
+def _of_audit(
+    job: str, key: Key, rows: Sequence[Flagged], states: NDArray[np.int8], period: Period
+) -> Iterator[Incident]:
+    """Yield the incidents of an entity as the audit file has them."""
+    whole: list[tuple[Flagged, bool]] = []
+    for each in rows:
+        before = whole[-1][0] if whole else None
+        if before is not None and not before.closed and not _ended_between(before.end, each.start, states, period):
+            whole[-1] = each._replace(start=before.start), True
+        else:
+            whole.append((each, False))
+    for (start, end, closed), across_gap in whole:
+        if end < period.start and (closed or period.start - end > FORGOTTEN):
+            continue
+        still_open = not closed and not _judged_between(end, period.end, states, period)
+        earlier = start < period.start
+        yield Incident(
+            job=job,
+            key=key,
+            start=max(start, period.start),
+            end=period.end if still_open else max(end, period.start),
+            since_before=earlier,
+            since=start if earlier else np.nan,
+            still_open=not closed,
+            last_seen=np.nan if closed or period.end - end <= max(SILENT, 2 * period.step) else end,
+            across_gap=across_gap,
+            source="audit",
+        )
+
+
+def _judged_between(start: float, end: float, states: NDArray[np.int8], period: Period) -> bool:
+    """Tell whether the job was judged between two times, more than two steps after the first."""
+    begins = period.times - period.step
+    return bool((states[(begins >= start + 2 * period.step) & (period.times <= end)] == JUDGED).any())
+
+
+def _ended_between(start: float, end: float, states: NDArray[np.int8], period: Period) -> bool:
+    """Tell whether a flag that is there at both times is that of two incidents."""
+    return (end <= period.start and end - start > DAY) or _judged_between(start, end, states, period)
+
+
+def _refine_start(incident: Incident, mine: Incident, states: NDArray[np.int8], period: Period) -> None:
+    """Use the beginning in the audit file where it is close to that in Prometheus, or earlier and possible."""
+    earlier = mine.start < incident.start and not _judged_between(mine.start, incident.start, states, period)
+    if not incident.since_before and (earlier or abs(mine.start - incident.start) <= 2 * period.step):
+        incident.start, incident.since_before = mine.start, mine.since_before
+    if incident.since_before:
+        incident.since = mine.since
+
+
+def _refine_end(incident: Incident, mine: Incident, states: NDArray[np.int8], period: Period) -> None:
+    """Use the end in the audit file where it is close to that in Prometheus, or later and possible."""
+    later = mine.end > incident.end and not _judged_between(incident.end, mine.end, states, period)
+    if not incident.still_open and (later or abs(mine.end - incident.end) <= 2 * period.step):
+        incident.end = mine.end
+        incident.still_open, incident.last_seen = mine.still_open and later, mine.last_seen if later else np.nan
 
 
 def _published(key: Key, reserved: frozenset[str]) -> Key:

@@ -116,7 +116,7 @@ class History:
     def _ask(self, expr: str, step: float | None = None) -> list[Series]:
         step = step or self._period.step
         # Aligned to the end: it is the oldest part of a step that is lost.
-        count = int((self._period.end - self._period.start) / step + 1e-6)
+        count = max(int((self._period.end - self._period.start) / step + 1e-6), 1)
         start = self._period.end - (count - 1) * step
         return self._read(expr, start, self._period.end, step, max(2, round(_CHUNK / step)))
 

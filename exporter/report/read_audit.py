@@ -2,21 +2,47 @@
 
 import csv
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from detectors.types import Key
+from detectors.units import WEEK
 from exporter.config.sections.service import AuditConfig
-from exporter.report.data import AuditTrail, Period
+from exporter.report.data import Period
 from exporter.sinks.audit_rows import COLUMNS, HEADER, timestamp
 
-_SILENT: Final = 3600.0
-"""Seconds without a row that end an incident: the exporter did not run."""
+SILENT: Final = 3600.0
+"""Seconds without a row after which nobody knows whether an incident went on: the exporter did not run."""
+FORGOTTEN: Final = WEEK
+"""Seconds before the period that are looked at too: an incident that is open in it may have begun there."""
 _FLAGS: Final = {"0": False, "1": True}
 _JOB, _LABELS, _FLAG = (COLUMNS.index(name) for name in ("job", "labels", "flag"))
+
+
+class Flagged(NamedTuple):
+    """Rows of the audit file in which an entity was flagged, at most an hour apart. Times are Unix seconds."""
+
+    start: float
+    end: float
+    """Of the row that closed the incident, of the last row where there is none."""
+    closed: bool = True
+    """Whether there is a row that closed it: a later one may otherwise belong to the same incident."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditTrail:
+    """What the audit file has, by job and entity, oldest first; `note` says what could not be read, or is "".
+
+    `rows` counts those of the period; of incidents that were over before it there is nothing.
+    """
+
+    intervals: Mapping[str, Mapping[Key, Sequence[Flagged]]] = field(default_factory=dict)
+    rows: int = 0
+    note: str = ""
 
 
 def read_audit(config: AuditConfig | None, jobs: Collection[str], period: Period) -> AuditTrail:
@@ -27,7 +53,7 @@ def read_audit(config: AuditConfig | None, jobs: Collection[str], period: Period
         return AuditTrail(note=f"The audit file {config.path} is not there: all below is from Prometheus alone.")
     reader = _Reader(period)
     unreadable = []
-    for path in _files(config.path, config.keep, period.start):
+    for path in _files(config.path, config.keep, period.start - FORGOTTEN):
         try:
             reader.read(path)
         except OSError as error:
@@ -44,12 +70,11 @@ def read_audit(config: AuditConfig | None, jobs: Collection[str], period: Period
 
 
 class _Reader:
-    """Turns the rows of a period, read file after file, into incidents; counts the rows that it cannot read."""
+    """Turns rows, read file after file, into incidents; counts the rows that it cannot read."""
 
     def __init__(self, period: Period) -> None:
-        self._since, self._until = timestamp(period.start), timestamp(period.end)
-        self._open: dict[tuple[str, str], tuple[float, float]] = {}  # by cells of job and labels: first and last row
-        self._closed: dict[tuple[str, str], list[tuple[float, float]]] = {}
+        self._start, self._since, self._until = period.start, timestamp(period.start), timestamp(period.end)
+        self._found: dict[tuple[str, str], list[Flagged]] = {}  # by cells of job and labels
         self.rows = self.torn = 0
 
     def read(self, path: Path) -> None:
@@ -57,42 +82,36 @@ class _Reader:
         for cells in _rows(path):
             if len(cells) != len(COLUMNS):
                 self.torn += 1
-            elif self._since <= cells[0] < self._until:  # times of this form sort as text
+            elif cells[0] < self._until:  # times of this form sort as text
                 try:
                     time, flag = datetime.fromisoformat(cells[0]).timestamp(), _FLAGS[cells[_FLAG]]
                 except (ValueError, KeyError):
                     self.torn += 1
                 else:
-                    self.rows += 1
-                    self._add((cells[_JOB], cells[_LABELS]), time, flag)
+                    self.rows += cells[0] >= self._since
+                    self._add(self._found.setdefault((cells[_JOB], cells[_LABELS]), []), time, flag)
 
-    def _add(self, entity: tuple[str, str], time: float, flag: bool) -> None:
-        self._closed.setdefault(entity, [])
-        start, last = self._open.get(entity, (time, time))
-        if time - last > _SILENT:
-            self._close(entity, last)
-            start = time
-        if flag:
-            self._open[entity] = start, time
+    def _add(self, found: list[Flagged], time: float, flag: bool) -> None:
+        before = found[-1] if found else None
+        if before is None or before.closed or time - before.end > SILENT:
+            if flag:
+                found.append(Flagged(time, time, closed=False))
+            elif before is not None and not before.closed:  # it was seen to be normal, if late
+                found[-1] = before._replace(closed=True)
         else:
-            self._close(entity, time)
+            found[-1] = before._replace(end=time, closed=not flag)
+        if found and found[-1].closed and found[-1].end < self._start:
+            found.clear()
 
-    def _close(self, entity: tuple[str, str], time: float) -> None:
-        if entity in self._open:
-            start, _ = self._open.pop(entity)
-            self._closed[entity].append((start, time))
-
-    def intervals(self, jobs: Collection[str]) -> dict[str, dict[Key, list[tuple[float, float]]]]:
-        """Return start and end of each incident, by job and entity; those still open end at their last row."""
-        for entity, (_, last) in list(self._open.items()):
-            self._close(entity, last)
-        found: dict[str, dict[Key, list[tuple[float, float]]]] = {}
-        for (job_cell, labels), closed in self._closed.items():
+    def intervals(self, jobs: Collection[str]) -> dict[str, dict[Key, list[Flagged]]]:
+        """Return what was found by job and entity."""
+        by_job: dict[str, dict[Key, list[Flagged]]] = {}
+        for (job_cell, labels), found in self._found.items():
             job, key = _decoded(job_cell, labels)
             self.torn += key is None
-            if key is not None and job in jobs and closed:
-                found.setdefault(job, {})[key] = closed
-        return found
+            if key is not None and job in jobs and found:
+                by_job.setdefault(job, {})[key] = found
+        return by_job
 
 
 def _files(path: Path, keep: int, start: float) -> list[Path]:

@@ -1,5 +1,6 @@
 """The report in words: numbers and times for people, what is missing, and the digest for a mail or a chat message."""
 
+import math
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Final
@@ -94,15 +95,21 @@ def _unjudged(job: JobFacts) -> str:
 
 def when(incident: Incident) -> str:
     """Return how long an incident was and from when to when, with what is not certain about it."""
-    begin = "since before" if incident.since_before else "from"
-    end = ", still open" if incident.still_open else f" to {stamp(incident.end)}"
+    known = not math.isnan(incident.since)
+    begin = "since" if known else "since before" if incident.since_before else "from"
+    start = incident.since if known else incident.start
+    end = f" to {stamp(incident.end)}"
+    if not math.isnan(incident.last_seen):
+        end = f", still open when it was last seen: {stamp(incident.last_seen)}"
+    elif incident.still_open:
+        end = ", still open at the end of the period"
     doubts = []
     if incident.across_gap:
         doubts.append("across a gap in what is known")
     if incident.source == "audit":
         doubts.append("known from the audit file only")
     uncertain = f" ({'; '.join(doubts)})" if doubts else ""
-    return f"{lasting(incident.seconds)}, {begin} {stamp(incident.start)}{end}{uncertain}"
+    return f"{lasting(incident.end - start)}, {begin} {stamp(start)}{end}{uncertain}"
 
 
 def digest(report: Report) -> str:

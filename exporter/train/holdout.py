@@ -15,7 +15,7 @@ from exporter.config.sections.train import TrainConfig
 from exporter.labelled_incidents import LabelledIncident, label_of
 from exporter.pipeline.job import Job
 from exporter.source.adaptive import read_whole
-from exporter.train.errors import TrainError
+from exporter.train.errors import TooFew, TrainError
 from exporter.train.training_job import resume
 
 PROBES: Final = 200
@@ -51,7 +51,7 @@ def split(first: int, last: int, step: float, events: Sequence[LabelledIncident]
     if starts and (wanted := math.floor(starts[-1] / step) - 1) < at:
         at = max(wanted, last - round(max(LONGEST_HELD, config.holdout) * total))
     if at <= first:
-        raise TrainError("there are too few samples to hold some back; train when there are more")
+        raise TooFew("there are too few samples to hold some back; train when there are more")
     return at
 
 

@@ -13,6 +13,8 @@ from rules.alerts.templates import Text, label, literal
 
 _JOB: Final = {"query": "j"}
 _JUDGED: Final = {"query": "j", "detector": "d"}
+_DAY_OF_POINTS: Final = 96
+"""Points a quarter of an hour apart, so many that they are more than the hours after a start."""
 _OF_JOB: Final = literal(" of ") + label("query", _JOB)
 
 
@@ -167,9 +169,14 @@ def _old_model(oldest: float, common: dict[str, str]) -> Alert:
 def _coverage(least: float, common: dict[str, str]) -> Alert:
     covered = series("anomaly_exporter_band_coverage_ratio", **_JUDGED)
     low = least / 2
+    # NaN says nothing, and would make the whole week say nothing.
+    known = "(anomaly_exporter_band_coverage_ratio >= 0)[7d:15m]"
     return Alert(
         name=names.COVERAGE,
-        expr=f"min by (query, detector) (avg_over_time(anomaly_exporter_band_coverage_ratio[7d])) < {least:g}",
+        expr=(
+            f"min by (query, detector) (avg_over_time({known})) < {least:g}\n"
+            f"and max by (query, detector) (count_over_time({known})) >= {_DAY_OF_POINTS}"
+        ),
         labels=common,
         summary=literal("The bands") + _OF_JOB + " do not contain normal samples",
         description=Text("{{ humanizePercentage $value }}", f"{100 * low:.4g}%")
@@ -177,12 +184,14 @@ def _coverage(least: float, common: dict[str, str]) -> Alert:
         graph=graph("anomaly_exporter_band_coverage_ratio"),
         series=_JUDGED,
         meaning="Normal samples are nearly always within the band. When they are not, the detector no longer fits the "
-        "data and its scores are unreliable.",
+        "data and its scores are unreliable. It takes a day of samples to tell.",
         action="Did the data change permanently (`AnomalyDrift`)? Then retrain, or give the detector more `history`. "
         "Does another detector do better in `anomaly-exporter backtest`?",
         cases=(
-            Case("fires", {covered: f"{low:g}x70"}, 61, fires=True),
+            Case("fires, whatever is unknown", {covered: "NaN " * 9 + f"{low:g}x1550"}, 1509, fires=True),
             Case("stays silent", {covered: "1x70"}, 61, fires=False),
+            Case("stays silent in the first hours", {covered: f"{low:g}x300"}, 290, fires=False),
+            Case("stays silent without bands", {covered: "NaN " * 90}, 80, fires=False),
         ),
         for_=3600.0,
     )
@@ -194,7 +203,7 @@ def _drift(common: dict[str, str]) -> Alert:
     events = series(metric, **known)
     return Alert(
         name=names.DRIFT,
-        expr=f"{by} (increase({metric}[1h])) > 0\nor {by} ({metric} unless {metric} offset 1h) > 0",
+        expr=f"{by} (increase({metric}[1h])) > 0\nor {by} ({metric} unless last_over_time({metric}[1d] offset 1h)) > 0",
         labels=common,
         summary=literal("The data") + _OF_JOB + " drift",
         description=Text("{{ with $labels.method }}{{ . }} found{{ else }}Found{{ end }}", "m found")
@@ -208,6 +217,7 @@ def _drift(common: dict[str, str]) -> Alert:
             Case("fires at a first event", {events: "_x5 1x60"}, 10, fires=True),
             Case("stays silent", {events: "0x60"}, 10, fires=False),
             Case("stays silent long after", {events: "1x100"}, 70, fires=False),
+            Case("stays silent an hour after a gap", {events: "1x30 stale _x20 1x90"}, 105, fires=False),
         ),
     )
 

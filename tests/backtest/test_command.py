@@ -101,7 +101,7 @@ def test_a_detector_that_never_gave_a_verdict_is_said_aloud(put):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "nothing to evaluate: give --data FILE|DIR"),
+        ([], "nothing to evaluate: give --config FILE and --since 7d"),
         (["--data", "DATA", "--since", "7d"], "--from, --to and --since are for samples from Prometheus"),
         (["--data", "DATA", "--job", "x"], "give it with --config FILE"),
         (["--data", "DATA", "--set", "budget"], "--set budget: write KEY=VALUE"),

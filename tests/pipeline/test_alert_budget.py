@@ -199,3 +199,24 @@ def test_a_budget_near_what_opens_anyway_is_kept_too():
     for severity in severities:
         incident(budget, names, rng.integers(10), severity)
     assert 10 * (severities >= line(budget, names, per_week=4.0)).mean() < 8
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_severity_it_asks_for_is_the_one_that_makes_an_alert(seed):
+    """Of young and old entities, and of those that alert again and again."""
+    rng = np.random.default_rng(seed)
+    keys = tuple((("i", str(at)),) for at in range(6))
+    nothing, closed = np.zeros(6, np.bool_), np.zeros(6)
+    budget = AlertBudget(1.0, 1.0)
+    for _ in range(rng.integers(2, 30)):
+        flag, severity = rng.random(6) < 0.5, rng.exponential(30.0, 6)
+        budget.decide(keys, flag, np.where(flag, severity, 0.0), closed, 86_400.0)
+        closed = np.where(flag, severity, 0.0)
+        budget.decide(keys, nothing, np.zeros(6), closed, 60.0)
+        closed = np.zeros(6)
+    needed = budget.needed(np.arange(6), 60.0)
+    saved = budget.state()
+    for scale, expected in ((0.999, False), (1.001, True)):
+        budget.restore(saved)
+        alert = budget.decide(keys, ~nothing, needed * scale, closed, 60.0)
+        np.testing.assert_array_equal(alert, np.full(6, expected))

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from detectors.units import DAY
+from exporter.sinks.audit_rows import HEADER, timestamp
 from tests.report.conftest import SCRIPT
 
 pytestmark = pytest.mark.servers
@@ -132,6 +133,52 @@ def test_one_job_of_a_month_is_only_about_that_job(report, config, week, tmp_pat
     assert re.search(r"Nothing is known.*: api for 2[0-9] d", result.stdout), "three weeks before there was an exporter"
 
 
+def test_an_open_incident_that_only_the_audit_file_knows_is_told_as_open_with_its_beginning(
+    report, config, week, tmp_path
+):
+    begin = week.at(-2)
+    path = tmp_path / "audit.csv"
+    path.write_bytes(HEADER + b"".join(
+        f'{timestamp(begin + 600 * at)},api,"{{""service"": ""c""}}",p99,1,1,0,2,,3,1,auto,,abc\n'.encode()
+        for at in range(9 * 144)
+    ))  # fmt: skip
+    out = tmp_path / "report.html"
+    arguments = ["--config", config(audit={"path": str(path)}), "--to", week.end, "--job", "api"]
+    result = report(*arguments, "--text", "--out", out)
+    assert result.exit_code == 0, result.output
+    since = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(begin))
+    assert f"api: service=c: 9 d, since {since}, still open at the end of the period (known" in result.stdout
+    assert (
+        f"9 d, since {since}, still open at the end of the period (known from the audit file only)" in out.read_text()
+    )
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:20]))  # the exporter stopped, and came back
+    last = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(begin + 18 * 600))
+    assert f"since {since}, still open when it was last seen: {last}" in report(*arguments, "--text").stdout
+
+
+def test_a_day_is_a_period_as_a_length_as_a_date_and_as_yesterday(report, config, week, tmp_path):
+    """The long incident is on the second day, the fault of the shop on the fifth."""
+    day = report("--config", config(), "--period", "day", "--to", week.at(1.5), "--text")
+    assert day.exit_code == 0, day.output
+    assert day.stdout.startswith("Anomalies in the day to ")
+    assert "1 incident at 1 entity" in day.stdout
+    assert "service" not in day.stdout
+    date = time.strftime("%Y-%m-%d", time.gmtime(week.at(1.2)))
+    out = tmp_path / "day.html"
+    assert report("--config", config(), "--period", date, "--out", out).exit_code == 0
+    assert "still open" in out.read_text()
+    two = report("--config", config(), "--period", "2d", "--to", week.at(4.9), "--text")
+    assert "Anomalies in the 2d to" in two.stdout
+    assert "service" in two.stdout
+    hours = report("--config", config(), "--period", "3h", "--to", week.at(1.2), "--text")
+    assert hours.exit_code == 0, hours.output
+    yesterday = report("--config", config(), "--period", "yesterday", "--text")
+    assert yesterday.exit_code == 0, yesterday.output
+    assert f"to {time.strftime('%Y-%m-%d')} 00:00 UTC" in yesterday.stdout
+    refused = report("--config", config(), "--period", "yesterday", "--to", week.end, "--text")
+    assert "--period yesterday has an end of its own; omit --to" in refused.stderr
+
+
 def test_a_period_before_there_was_anything_is_an_error_and_no_empty_page(report, config, week, tmp_path):
     out = tmp_path / "report.html"
     result = report("--config", config(), "--to", week.end - 30 * DAY, "--out", out)
@@ -144,7 +191,7 @@ def test_a_period_before_there_was_anything_is_an_error_and_no_empty_page(report
 def test_a_job_that_does_not_exist_a_folder_that_is_missing_and_a_wrong_time_are_refused(report, config, tmp_path):
     for arguments, said in (
         (["--job", "nod-cpu", "--text"], "--job nod-cpu: no such job in "),
-        (["--period", "year", "--text"], "--period year: must be week or month"),
+        (["--period", "year", "--text"], "--period year: must be day, week, month, yesterday, "),
         (["--out", tmp_path / "none" / "r.html"], "there is no folder"),
         (["--out", tmp_path], "is a folder; name a file in it"),
         (["--to", "soon", "--text"], "--to: "),

@@ -187,6 +187,11 @@ class JobConfig(Section):
         return self.channels or {"value": self.expr or ""}
 
     @property
+    def alerting_metric(self) -> Literal["alert", "flag"]:
+        """Which verdict fires the job's alert: every flag too where `anomaly_alert` is not published."""
+        return self.alert.metric if "alert" in self.publish else "flag"
+
+    @property
     def detector_name(self) -> str:
         """Name of the detector."""
         return self.detector if isinstance(self.detector, str) else next(iter(self.detector))
