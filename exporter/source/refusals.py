@@ -54,6 +54,7 @@ def _rejected(text: str, advice: str) -> SourceError:
     return QueryRejected(f"the source rejects the query: {text}", advice)
 
 
+_POINTS_KEY: Final = "set prometheus.max_points to what it accepts"
 _NARROW: Final = "narrow the query"
 _CHEAPER: Final = "make it cheaper, use a recording rule"
 _CORRECT: Final = "correct its expression"
@@ -118,7 +119,7 @@ def recognised(text: str, shown: str) -> SourceError | None:
     """
     if match := _POINTS.search(text):
         points = int((match[1] or match[2]).replace(",", ""))
-        return TooManyPoints(f"the source refuses so many points in one query: {shown}", points)
+        return TooManyPoints(f"the source refuses so many points in one query: {shown}", points, _POINTS_KEY)
     words = text if text.lstrip()[:1] in {"{", "<"} else _QUOTED.sub('""', text)
     for pattern, make, advice, limit in _TABLE:
         if pattern.search(words):

@@ -4,7 +4,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from exporter.errors import InputError
-from exporter.source.errors import SourceError
+from exporter.source.errors import (
+    BadAnswer,
+    DeadlineExceeded,
+    ServerFailed,
+    SourceError,
+    Throttled,
+    Unreachable,
+)
 
 
 class TrainError(Exception):
@@ -36,6 +43,7 @@ def explained() -> Iterator[None]:
     try:
         yield
     except SourceError as error:
-        raise TrainError(f"{error}; train again when the source is well") from None
+        passing = isinstance(error, Unreachable | DeadlineExceeded | ServerFailed | Throttled | BadAnswer)
+        raise TrainError(f"{error}; train again when the source is well" if passing else str(error)) from None
     except InputError as error:
         raise TrainError(str(error)) from None

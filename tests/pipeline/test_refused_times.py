@@ -1,4 +1,4 @@
-"""What the source refuses of the past is a gap of a job; all else is judged, at once and as in a backtest."""
+"""What the source refuses of the past is a gap of a job; all else is judged, at once and as in a backtest. Row 7."""
 
 from collections.abc import Callable
 

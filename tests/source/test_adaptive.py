@@ -1,4 +1,4 @@
-"""The past never keeps the present from being judged: whatever the source refuses, all else is read."""
+"""The past never keeps the present from being judged: what the source does not refuse is read. Rows 4, 7 and 8."""
 
 from collections.abc import Callable
 
