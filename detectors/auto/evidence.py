@@ -21,6 +21,8 @@ VOLATILITY: Final = 4.0
 """The same for the logarithm of the change from sample to sample."""
 FLOOR: Final = 0.05
 """Smallest deviation of a residual, as a share of the series' own standard deviation."""
+_WEAK: Final = 0.05
+"""Return period in weeks below which nobody asks for the side of the evidence: a score of a quarter."""
 _LARGEST: Final = 1e17  # its square still fits the float32 of the state
 _OWN: Final = 4  # components without a predictor: deviation, value, pair, volatility
 TAILS: Final = TailRates("stream_", _OWN + 3 * PREDICTORS)
@@ -202,16 +204,17 @@ def _direction(rows: Rows, x: Floats, previous: Floats, seen: Residuals, parts: 
     """Return on which side of the usual the evidence lies, -1 to 1, shape (R,): the mean side of its `parts`, (R, 7).
 
     Each component score has a side of its own. That of a pair is the side of both values: the first value after a drop
-    is normal and the pair is not. That of the volatility is the side of the last minutes.
+    is normal and the pair is not. That of the volatility is the side of the last minutes. NaN where there is too little
+    evidence to matter.
     """
-    each, best = np.arange(len(x)), seen.selected
+    total, found = parts.sum(axis=1), np.full(len(x), np.nan)
+    each = np.flatnonzero(total > _WEAK)
+    best, x = seen.selected[each], x[each]
     usual = seen.value[each, best]
-    now = seen.now[each, best]
-    sides = (x - rows["mean"], x - usual, x + previous - 2 * usual, now)
-    sides += (seen.residual[each, best], seen.hour[each, best], seen.quarter[each, best])
-    total = parts.sum(axis=1)
-    balance = sum(np.sign(side) * parts[:, k] for k, side in enumerate(sides))
-    return np.asarray(np.divide(balance, total, out=np.full(len(x), np.nan), where=total > 0))
+    sides = [x - rows["mean"][each], x - usual, x + previous[each] - 2 * usual]
+    sides += [mean[each, best] for mean in (seen.now, seen.residual, seen.hour, seen.quarter)]
+    found[each] = (np.sign(np.stack(sides, axis=1)) * parts[each]).sum(axis=1) / total[each]
+    return found
 
 
 def _short_history_penalty(rows: Rows, best: NDArray[np.intp], step: float) -> Floats:

@@ -125,7 +125,7 @@ class JobConfig(Section):
     flap_window: PositiveDuration = Field(
         3600.0, description="flapping ends when nothing has opened or closed for this long"
     )
-    max_hold: PositiveDuration = Field(86_400.0, description="after this the incident's level becomes the new normal")
+    max_hold: PositiveDuration = Field(86_400.0, description="after this an incident's level, once at rest, is normal")
     false_alarms: RatePerWeek = Field(
         1.0, gt=0, description="incidents per week and entity that open by chance: what a score of 1 stands for"
     )
