@@ -6,7 +6,7 @@ from pathlib import Path
 from deploy.kubernetes.client import Change, await_gone, create_or_update, is_deleted, rehearse
 from deploy.kubernetes.cluster import Cluster
 from deploy.kubernetes.compare import difference, marked, require_ours
-from deploy.kubernetes.errors import Conflict, DeployError, deleting
+from deploy.kubernetes.errors import Conflict, DeployError, NoRehearsal, deleting
 from deploy.kubernetes.parts import KEPT, Object
 from deploy.kubernetes.settings import Settings
 from deploy.kubernetes.survey import Survey, labelled, survey
@@ -78,6 +78,8 @@ def remove(found: Object, cluster: Cluster, *, dry_run: bool = False) -> str:
         return "deleting"
     try:
         answer = cluster.delete(found, dry_run=dry_run)
+    except NoRehearsal:
+        return "deleted"
     except Conflict:
         metadata = found["metadata"]
         raise DeployError(

@@ -1,13 +1,13 @@
 """Create or update single objects: safe to repeat, and objects of other owners are never changed."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from deploy.kubernetes.cluster import Cluster
 from deploy.kubernetes.compare import alike, marked, require_ours, successor
-from deploy.kubernetes.errors import Conflict, DeployError, deleting
+from deploy.kubernetes.errors import Conflict, DeployError, NoRehearsal, deleting
 from deploy.kubernetes.objects import config_map, secret
 from deploy.kubernetes.parts import Object
 from deploy.kubernetes.settings import Settings
@@ -89,13 +89,13 @@ def _bring(wanted: Object, cluster: Cluster, *, dry_run: bool) -> Change:
         found = cluster.get(kind, metadata["name"], metadata.get("namespace", ""))
         try:
             if found is None:
-                return Change("created", None, cluster.create(sent, dry_run=dry_run))
+                return Change("created", None, _asked(cluster.create, sent, dry_run=dry_run))
             require_ours(found)
             if is_deleted(found):
                 await_gone([found], cluster)
                 continue
             replacement = successor(sent, found)
-            after = cluster.replace(replacement, dry_run=True)
+            after = _asked(cluster.replace, replacement, dry_run=True)
             if alike(found, after):
                 return Change("unchanged", found, after)
             if not dry_run:
@@ -107,6 +107,14 @@ def _bring(wanted: Object, cluster: Cluster, *, dry_run: bool) -> Change:
         f"{kind} {metadata['name']}: changed by another client at every one of {_ATTEMPTS} attempts; "
         "find out who writes it (kubectl get -o yaml --show-managed-fields), then try again"
     )
+
+
+def _asked(write: Callable[..., Object], made: Object, *, dry_run: bool) -> Object:
+    """Return what the cluster makes of an object; as it is sent where a webhook of the cluster knows no rehearsal."""
+    try:
+        return write(made, dry_run=dry_run)
+    except NoRehearsal:
+        return made
 
 
 def is_deleted(found: Object) -> bool:

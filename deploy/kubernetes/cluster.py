@@ -21,6 +21,7 @@ from deploy.kubernetes.errors import (
     no_kubernetes,
     not_found,
     of_kubernetes,
+    refused,
     unreachable,
 )
 from deploy.kubernetes.parts import KINDS, Object
@@ -183,7 +184,7 @@ class Cluster:
         except errors.NotFoundError as error:
             raise DeployError(not_found(self._host, kind, what, error)) from None
         except errors.DynamicApiError as error:
-            raise DeployError(f"{what}: the cluster answered {error.status}: {message_of(error)}") from None
+            raise refused(what, error) from None
         except (HTTPError, OSError) as error:
             raise DeployError(unreachable(self._host, error)) from None
 

@@ -106,11 +106,12 @@ def _over(base: Any, top: Any) -> Any:
 def difference(before: Object | None, after: Object) -> Iterator[str]:
     """Yield the lines of a unified diff between two states of an object in the cluster; of a Secret only the keys."""
     kind, name = after["kind"], after["metadata"]["name"]
-    texts = ["" if each is None else text(_visible(each)) for each in (before, after)]
-    if kind == "Secret":
-        texts = ["" if each is None else text(_visible(_hidden(each, after))) for each in (before, after)]
-    names = (f"cluster {kind} {name}", f"wanted {kind} {name}")
-    yield from map(masked, unified_diff(*(each.splitlines() for each in texts), *names, lineterm=""))
+    old, new = ([] if each is None else _lines(each, after) for each in (before, after))
+    yield from map(masked, unified_diff(old, new, f"cluster {kind} {name}", f"wanted {kind} {name}", lineterm=""))
+
+
+def _lines(found: Object, after: Object) -> list[str]:
+    return text(_visible(_hidden(found, after) if found["kind"] == "Secret" else found)).splitlines()
 
 
 def _visible(found: Object) -> Object:

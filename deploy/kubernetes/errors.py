@@ -28,6 +28,17 @@ class Forbidden(DeployError):
     """The cluster refuses the request for lack of privileges."""
 
 
+class NoRehearsal(DeployError):
+    """An admission webhook of the cluster cannot be asked with `dryRun`."""
+
+
+def refused(what: str, error: Any) -> DeployError:
+    """Return the error for any other answer of the cluster."""
+    said = message_of(error)
+    kind = NoRehearsal if "does not support dry run" in said else DeployError
+    return kind(f"{what}: the cluster answered {error.status}: {said}")
+
+
 def not_found(host: str, kind: str, what: str, error: Any) -> str:
     """Return the message for a 404 about a list or a write, for which it means no missing object."""
     if what != kind and of_kubernetes(error):

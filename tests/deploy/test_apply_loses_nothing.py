@@ -227,6 +227,17 @@ def test_what_finalizers_keep_is_not_told_as_deleted(deploy, emulator):
         assert f"CronJob {NAME}-train is being deleted (finalizers: example.com/wait)" in notes
 
 
+def test_a_webhook_that_cannot_rehearse_is_no_obstacle(deploy, emulator):
+    deploy(CONFIG, "--apply")
+    emulator.unrehearsed |= {"configmaps", "deployments", "statefulsets", "cronjobs"}
+    changed = STATELESS.replace("node_load1", "node_load5")
+    assert "node_load5" in deploy(changed, "--diff")[1]
+    code, told, _ = deploy(changed, "--apply", "--shards", "2")
+    assert code == 0
+    assert {"updated ConfigMap anomaly-exporter", "created StatefulSet anomaly-exporter"} <= set(told.splitlines())
+    assert deploy(changed, "--delete")[0] == 0
+
+
 def test_deleting_says_that_the_models_which_stay_need_their_key(deploy, emulator):
     deploy(CONFIG, "--apply")
     assert "can be loaded only with the same key" in deploy(CONFIG, "--delete")[2]

@@ -138,6 +138,23 @@ def test_an_object_that_was_made_by_somebody_else_meanwhile_stays_theirs(cluster
         create_or_update_configmap(planned(), there)
 
 
+def test_what_is_being_deleted_is_waited_for(cluster, planned, monkeypatch):
+    emulator, there = cluster
+    create_or_update_configmap(planned(), there)
+    found = emulator.found("ConfigMap", "anomaly-exporter")
+    found["metadata"] |= {"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["example.com/wait"]}
+    emulator.put(found)
+    with monkeypatch.context() as patch:
+        patch.setattr("deploy.kubernetes.client._GONE_WITHIN", 0.01)
+        with pytest.raises(DeployError, match=r"is being deleted \(finalizers: example.com/wait\); apply again when"):
+            create_or_update_configmap(planned(), there)
+    asked = iter(range(9))
+    emulator.asking["GET", "configmaps"] = lambda _: (
+        next(asked) == 1 and emulator.finalize("ConfigMap", found["metadata"]["name"])
+    )
+    assert create_or_update_configmap(planned(), there) == "created"
+
+
 def test_endless_conflicts_end(cluster, planned, monkeypatch):
     monkeypatch.setattr("deploy.kubernetes.client._PAUSE", 0.001)
     emulator, there = cluster

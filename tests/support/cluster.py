@@ -49,6 +49,8 @@ class Emulator(kmock.KubernetesEmulator):
         """(status, message) by method and plural."""
         self.asking: dict[tuple[str, str], Callable[[Any], None]] = {}
         """What others do when a method of a plural is asked."""
+        self.unrehearsed: set[str] = set()
+        """Plurals with an admission webhook that cannot be asked with `dryRun`."""
         self.meanwhile: list[Callable[[], None]] = []
         """What others do just before our next write arrives, one after the other."""
         self.writes: list[tuple[str, str, str]] = []
@@ -113,6 +115,8 @@ class Emulator(kmock.KubernetesEmulator):
             return await super()._handle(request)
         body = copy.deepcopy(request.data) if isinstance(request.data, dict) else {}
         dry_run = request.params.get("dryRun") == "All" or body.get("dryRun") == ["All"]
+        if dry_run and plural in self.unrehearsed:
+            return _status(400, 'admission webhook "old.example.com" does not support dry run')
         if self.meanwhile and not dry_run:
             self.meanwhile.pop(0)()
         manager = request.params.get("fieldManager") or request.headers["User-Agent"].partition("/")[0]

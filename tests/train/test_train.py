@@ -155,6 +155,19 @@ def test_new_known_incidents_call_for_a_training_however_late_they_are_labelled(
     assert train(f"--to={past.end}").only["outcome"] == "skipped"
 
 
+def test_a_job_that_is_too_young_is_skipped_and_a_window_that_is_too_short_fails(trainer, past):
+    """On the first night after an installation no Job fails; a wrong `train.window` is told for ever."""
+    soon = f"--to={past.begin + 1.5 * STEP}"
+    young = trainer()(f"--from={past.begin - 5 * DAY}", soon)
+    assert (young.code, young.only["outcome"]) == (0, "skipped"), young
+    assert "too few samples to hold some back" in young.only["reason"]
+    assert "its samples begin within the training window" in young.only["reason"]
+    short = trainer()(f"--from={past.begin - 1}", f"--to={past.begin + 2.5 * STEP}")
+    assert (short.code, short.only["outcome"]) == (1, "failed"), short
+    none = trainer()(f"--from={past.begin - 5 * DAY}", f"--to={past.begin - DAY}")
+    assert (none.code, none.only["outcome"]) == (1, "failed"), none
+
+
 def test_drift_is_answered_by_a_training_and_asked_again_only_if_that_was_rejected(trainer, past):
     train = trainer("broken", "seasonal")
     train(f"--from={past.begin}", f"--to={past.at(GARBAGE[0])}")
