@@ -35,7 +35,8 @@ def vanished(job: AlertedJob, share: float) -> Alert:
         ),
         labels=job.labels,
         summary=literal(f"Series of {job.name} have vanished"),
-        description=Text("{{ range query " + quote(f"sum({ready})") + " }}{{ .Value }}{{ end }}", "0") + rest,
+        description=Text("{{ range query " + quote(f"sum({ready})") + " }}{{ .Value }}{{ else }}Few{{ end }}", "0")
+        + rest,
         graph=graph(job.selector("anomaly_exporter_series")),
         series=known,
         meaning="The query of the job returns far fewer series than the median of the last day, although the source "
@@ -58,7 +59,7 @@ def vanished(job: AlertedJob, share: float) -> Alert:
                 {here: "9x15 0x9 stale", clock: "0+60x24 stale"},
                 60,
                 fires=True,
-                description=rest.example,
+                description="Few" + rest.example,
             ),
             Case(
                 "stays while the job fails",

@@ -171,7 +171,9 @@ def test_ten_thousand_entities_at_once_are_one_short_message(
     [message] = slack.body["attachments"]
     assert message["title"].endswith("AnomalyApi")
     assert len(message["text"]) < 10_000
-    assert "alerts in all, at most 10 of each kind are listed." in message["text"]
+    told = len(webhook.body["alerts"]) + webhook.body["truncatedAlerts"]
+    assert message["text"].endswith(f"and {told - 10} more that fire\n")
+    assert message["text"].count("S, since ") == 10
     assert len(webhook.body["alerts"]) == 100
     assert webhook.body["truncatedAlerts"] >= 900
 

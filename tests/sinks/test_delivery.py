@@ -1,10 +1,13 @@
 """What is told once, and what is not over until somebody knows it is."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from exporter.pipeline.worst_readings import ENDINGS, Readings
 from exporter.sinks.notify import delivery as ledger_module
 from exporter.sinks.notify.delivery import DeliveryState
 from tests.support.verdicts import key, verdict
@@ -73,6 +76,24 @@ def test_what_was_adopted_is_told_as_that():
     told(ledger)
     ledger.take(judged([False, False], [3.0, 0.1], at=1), "alert")
     assert told(ledger) == ([], [("a", "adopted")], 0)
+
+
+def test_what_an_operator_accepted_is_told_as_that_with_the_time_of_its_end():
+    """Not as max_hold, although the score is above 1 in both cases; a later verdict knows it as well."""
+    ledger = DeliveryState()
+    ledger.take(judged([True, False]), "alert")
+    told(ledger)
+    one, nothing = np.array([60.0]), np.full((1, 1), N)
+    readings = Readings(
+        np.array([0]), one, 3 * one, one, one, np.array([ENDINGS.index("accepted")], np.int8), *[nothing] * 5
+    )
+    later = replace(judged([False, False], [3.0, 0.1], at=5), readings=readings)
+    ledger.take(later, "alert")
+    [over] = ledger.pending().over["cpu"]
+    assert (over.ending, over.over) == ("accepted", 180.0)
+    assert told(ledger) == ([], [("a", "accepted")], 0)
+    ledger.take(later, "alert")
+    assert told(ledger) == NOTHING
 
 
 def test_what_comes_back_before_its_end_was_told_is_the_same_incident():
