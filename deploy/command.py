@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 from deploy.helm.chart import overrides
 from deploy.kubernetes.apply import apply, changes, delete
 from deploy.kubernetes.cluster import Cluster
+from deploy.kubernetes.errors import deleting
 from deploy.kubernetes.manifests import documents
-from deploy.kubernetes.objects import objects
+from deploy.kubernetes.objects import Object, objects
 from deploy.kubernetes.plan import LOOPBACK, settings_of
 from deploy.kubernetes.rbac import rbac
 from deploy.kubernetes.settings import Settings
@@ -76,6 +77,9 @@ def apply_objects(deployment: Deployment, cluster: Cluster, secret_folder: Path 
     """Create and update the objects; print each that changes. Raises DeployError."""
     settings, done = deployment.settings, []
     for outcome, made in apply(settings, cluster, secret_folder):
+        if outcome == "unused":
+            _note_unused(settings, made)
+            continue
         done.append((outcome, made["kind"]))
         if outcome != "unchanged":
             sys.stdout.write(f"{outcome} {made['kind']} {made['metadata']['name']}\n")
@@ -90,14 +94,25 @@ def apply_objects(deployment: Deployment, cluster: Cluster, secret_folder: Path 
 
 def delete_objects(deployment: Deployment, cluster: Cluster) -> None:
     """Delete the objects except volume claims and namespace. Raises DeployError."""
-    settings, kept = deployment.settings, []
+    settings, kept, key_gone = deployment.settings, [], False
     for outcome, made in delete(settings, cluster):
         sys.stdout.write(f"{outcome} {made['kind']} {made['metadata']['name']}\n")
         kept += [made["metadata"]["name"]] if outcome == "kept" else []
+        if outcome == "deleting":
+            _note(f"{deleting(made)}; it goes when they are done")
+        key_gone |= made["kind"] == "Secret" and settings.models_path != ""
     if kept:
         command = f"kubectl -n {settings.namespace} delete pvc {' '.join(kept)}"
         _note(f"volume claims hold models and history, and are kept: {command}")
+        if key_gone:
+            _note("the Secret is deleted: the models that are kept can be loaded only with the same key")
     _note(f"the Namespace is kept: kubectl delete namespace {settings.namespace}")
+
+
+def _note_unused(settings: Settings, made: Object) -> None:
+    kind, name = made["kind"], made["metadata"]["name"]
+    command = f"kubectl -n {settings.namespace} delete {kind.lower()}/{name}"
+    _note(f"{kind} {name} is not used any more, and is kept, since what it holds cannot be made again: {command}")
 
 
 def _note(text: str) -> None:

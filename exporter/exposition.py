@@ -19,6 +19,8 @@ from detectors.types import Flags, Floats, Key
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 MAX_LABEL_BYTES: Final = 64 * 1024
 """A series with more label text than this is left out: 10,000 of them would fill the memory, ours and Prometheus'."""
+TARGET_LABELS: Final = ("job", "instance", "namespace", "pod", "service", "container", "endpoint", "node")
+"""Labels that Prometheus, its operator and the usual scrape jobs give to all samples of a target."""
 
 _NAME: Final = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")  # what begins with __ belongs to Prometheus
 _NOT_IN_NAME: Final = re.compile(r"[^a-zA-Z0-9_]|^[0-9]")
@@ -57,6 +59,17 @@ def published_names(names: tuple[str, ...], reserved: frozenset[str]) -> tuple[s
     return tuple(published)
 
 
+@lru_cache(maxsize=256)
+def blanks(names: tuple[str, ...]) -> str:
+    """Return the target labels that are not among `names`, each with an empty value.
+
+    With `honor_labels` an empty label keeps Prometheus from adding its own of that name (Pushgateway does the same).
+    Without it, a judged series would have the address, pod and namespace of the exporter, and become another series,
+    with another alert, when the exporter's pod is replaced.
+    """
+    return "".join(f',{name}=""' for name in TARGET_LABELS if name not in names)
+
+
 def label_text(key: Key, own: str, reserved: frozenset[str]) -> bytes | None:
     """Return the labels of a series up to and including the blank before the number; None when they are too long.
 
@@ -74,7 +87,7 @@ def label_text(key: Key, own: str, reserved: frozenset[str]) -> bytes | None:
         return None
     names = published_names(tuple(name for name, _ in present), reserved)
     pairs = [f'{name}="{escape(value)}",' for name, (_, value) in zip(names, present, strict=True)]
-    return encode(f"{''.join(pairs)}{own}}} ")
+    return encode(f"{''.join(pairs)}{own}{blanks(names)}}} ")
 
 
 def numbers(values: Floats) -> list[bytes]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Kind = Literal["number", "bit", "present", "true", "shares", "groups"]
+Kind = Literal["number", "bit", "present", "true", "shares", "groups", "incident"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,11 +17,11 @@ class Family:
     help : str
         The help text on the page.
     array : str
-        Field of `Verdict` that holds the values.
+        Field of `Verdict` that holds the values, of `Readings` where the kind is incident.
     kind : str
         Which lines there are. number: one per entity, NaN too; bit: one per entity, 0 or 1; present: where there is a
         value; true: 1 where it is true; shares: of open incidents, channels with an equal share or more; groups: one
-        per group.
+        per group; incident: where there is a value, for incidents that are open or have just ended.
     meaning : str
         What docs/metrics.md says of it.
     when_wrong : str
@@ -49,6 +49,77 @@ class Family:
         """Name of the metric."""
         return f"anomaly_{self.name}"
 
+
+def _of_incidents(name: str, help_text: str, array: str, meaning: str, per_channel: bool = False) -> Family:
+    return Family(
+        f"incident_{name}",
+        help_text,
+        array=array,
+        kind="incident",
+        optional=False,
+        per_channel=per_channel,
+        meaning=meaning,
+        when_wrong="There only while an incident is open and 5 minutes after it, for at most 1000 incidents of a job.",
+    )
+
+
+_INCIDENT: Final = (
+    _of_incidents(
+        "start_timestamp_seconds",
+        "When the incident began",
+        "start",
+        "When the incident began. The texts of alerts are made of this and the families below.",
+    ),
+    _of_incidents(
+        "end_timestamp_seconds",
+        "When the incident ended, absent while it is open",
+        "end",
+        "When the incident ended. Absent while it is open.",
+    ),
+    _of_incidents(
+        "worst_timestamp_seconds",
+        "When the worst reading of the incident was",
+        "at",
+        "When the worst reading of the incident was: the sample with the highest score, outside its band if one was.",
+    ),
+    _of_incidents("score", "Score of the incident's worst reading", "score", "`anomaly_score` of the worst reading."),
+    _of_incidents(
+        "value",
+        "Worst reading of the incident",
+        "value",
+        "The sample at that time. With several channels only those that were outside their band, or else the one that "
+        "contributes most; so too the families below.",
+        per_channel=True,
+    ),
+    _of_incidents(
+        "expected",
+        "What was expected at the worst reading",
+        "expected",
+        "`anomaly_expected` at that time.",
+        per_channel=True,
+    ),
+    _of_incidents(
+        "lower",
+        "Lower end of the band at the worst reading",
+        "lower",
+        "`anomaly_lower` at that time, not below 0 where the query says that the values cannot be.",
+        per_channel=True,
+    ),
+    _of_incidents(
+        "upper",
+        "Upper end of the band at the worst reading",
+        "upper",
+        "`anomaly_upper` at that time.",
+        per_channel=True,
+    ),
+    _of_incidents(
+        "contribution",
+        "Share of the deviation by channel at the worst reading",
+        "contribution",
+        "Share of the deviation at that time, 0 to 1, in jobs with several channels.",
+        per_channel=True,
+    ),
+)
 
 FAMILIES: Final = (
     Family(
@@ -117,8 +188,8 @@ FAMILIES: Final = (
         kind="present",
         per_channel=True,
         json="lower",
-        meaning="Lower end of the band that counts as normal.",
-        when_wrong="As for `anomaly_expected`.",
+        meaning="Lower end of the band that counts as normal, by `direction`, `least_deviation` and `valid_range` too.",
+        when_wrong="As for `anomaly_expected`. Absent with `direction: above` alone: too low does not count.",
     ),
     Family(
         "upper",
@@ -127,8 +198,8 @@ FAMILIES: Final = (
         kind="present",
         per_channel=True,
         json="upper",
-        meaning="Upper end of the band that counts as normal.",
-        when_wrong="As for `anomaly_expected`.",
+        meaning="Upper end of the band that counts as normal, by `direction`, `least_deviation` and `valid_range` too.",
+        when_wrong="As for `anomaly_expected`. Absent with `direction: below` alone: too high does not count.",
     ),
     Family(
         "flapping",
@@ -161,6 +232,7 @@ FAMILIES: Final = (
         meaning="How unusual a group of entities is as a whole.",
         when_wrong="Only jobs with `group` have it.",
     ),
+    *_INCIDENT,
 )
 """In the order of the page."""
 

@@ -12,6 +12,19 @@ _SELECTOR: Final = re.compile(
     rf"\s*(?P<name>{_NAME})?\s*(?:\{{\s*(?P<matchers>(?:{_ANONYMOUS}\s*(?:,\s*|(?=\}})))*)\}}\s*)?", re.DOTALL
 )
 _EACH: Final = re.compile(_MATCHER, re.DOTALL)
+_WORD: Final = re.compile(
+    r"#[^\n]*"
+    r"|\b(?:by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)"
+    r"|\[[^\]]*\]"
+    r"|\b\d[\w.]*"
+    rf"|(?P<name>{_NAME})(?![\w:]|\s*\(|\s+(?:by|without)\b)\s*(?:\{{(?P<matchers>(?:{_ANONYMOUS}|[\s,])*)\}})?"
+    rf"|{_NAME}"
+    rf"|\{{(?P<unnamed>(?:{_ANONYMOUS}|[\s,])*)\}}"
+    rf"|{_STRING}",
+    re.IGNORECASE,
+)
+"""A part of an expression: only selectors of metrics have the group `name` or `unnamed`."""
+_KEYWORDS: Final = frozenset({"and", "or", "unless", "offset", "bool", "atan2", "inf", "nan", "start", "end"})
 _RESERVED: Final = frozenset({"atan2", "bool", "group_left", "group_right", "ignoring", "inf", "nan", "on"})
 _UNITS: Final = {"w": 604_800_000, "d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}  # in milliseconds
 _SHORT: Final = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
@@ -70,6 +83,35 @@ def bare_selector(expr: str) -> str | None:
         elif each["label"] == "__name__":
             names.append(each["value"][1:-1] if each["op"] == "=" else "")
     return names[0] if len(names) == 1 and names[0] and "\\" not in names[0] else None
+
+
+def metrics(expr: str) -> dict[str, dict[str, str]]:
+    """Return the labels that every selector of a metric asks for with `=`, by the names of the metrics in `expr`.
+
+    Metrics that are chosen by a pattern of their name are left out.
+
+    >>> metrics('sum by (job) (rate(a_total{code="5",env="x"}[5m])) / sum(rate(a_total{env="x"}[5m])) > on (job) b')
+    {'a_total': {'env': 'x'}, 'b': {}}
+    """
+    found: dict[str, dict[str, str]] = {}
+    for word in _WORD.finditer(expr):
+        name, asked = word["name"], {}
+        for each in _EACH.finditer(word["matchers"] or word["unnamed"] or ""):
+            if each["quoted"]:
+                name = _unquoted(each["quoted"])
+            elif each["label"] == "__name__":
+                name = _unquoted(each["value"]) if each["op"] == "=" else None
+            elif each["op"] == "=":
+                asked[each["label"]] = _unquoted(each["value"])
+        if name and name.lower() not in _KEYWORDS:
+            before = found.get(name, asked)
+            found[name] = {label: value for label, value in asked.items() if before.get(label) == value}
+    return found
+
+
+def _unquoted(literal: str) -> str:
+    """Return what a PromQL string literal means; other escapes than those of quotes and backslashes stay."""
+    return literal[1:-1] if literal[0] == "`" else re.sub(r"\\([\\'\"])", r"\1", literal[1:-1])
 
 
 def as_rate(expr: str, span_seconds: float) -> str:

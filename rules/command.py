@@ -60,7 +60,3 @@ def notes(config: Config) -> Iterator[str]:
             yield f"{dotted(place)}: {error}; Alertmanager will need it"
     if not config.alerting.receivers:
         yield "alerting.receivers: there are none, so alertmanager.yml sends nothing to anybody"
-    silent = [name for name, job in config.jobs.items() if "value" not in job.publish]
-    if silent:
-        jobs = ", ".join(silent[:5]) + (f" and {len(silent) - 5} more" if len(silent) > 5 else "")
-        yield f"jobs.{jobs}: publish has no 'value', so their alerts cannot say what was observed"

@@ -4,6 +4,7 @@ import json
 from typing import Final
 
 from deploy.helm.values import VALUES, Tree, schema, values
+from deploy.kubernetes.errors import OLDEST
 from deploy.kubernetes.manifests import default
 from deploy.kubernetes.settings import Settings
 from exporter import __version__
@@ -40,7 +41,7 @@ def _chart() -> str:
             "type": "application",
             "version": __version__,
             "appVersion": __version__,
-            "kubeVersion": ">=1.27.0-0",
+            "kubeVersion": f">={OLDEST}.0-0",
             "keywords": ["prometheus", "anomaly-detection", "monitoring", "alerting"],
         }
     )

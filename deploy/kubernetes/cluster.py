@@ -1,16 +1,32 @@
 """A connection to a cluster: reads and writes objects as dicts; every error is one sentence."""
 
 import json
+import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, TypeVar
 
 import yaml
 
-from deploy.kubernetes.errors import Conflict, DeployError, Forbidden, invalid, message_of, unknown_kind
+from deploy.kubernetes.errors import (
+    Conflict,
+    DeployError,
+    forbidden,
+    invalid,
+    login,
+    message_of,
+    no_kubernetes,
+    not_found,
+    of_kubernetes,
+    refused,
+    unreachable,
+)
 from deploy.kubernetes.parts import KINDS, Object
+from deploy.kubernetes.settings import MANAGER
+from exporter import __version__
 from exporter.redact import masked
 
 T = TypeVar("T")
@@ -35,6 +51,7 @@ class Cluster:
         # No discovery: it requests every API group and caches the answer in a file that others may write.
         self._client = kubernetes.dynamic.DynamicClient(api, discoverer=lambda *_: None)
         self._host: str = api.configuration.host
+        api.user_agent = f"{MANAGER}/{__version__}"
 
     @classmethod
     def connect(cls, context: str | None = None) -> "Cluster":
@@ -45,7 +62,8 @@ class Cluster:
         known = any(Path(file).exists() for file in files.split(os.pathsep) if file)
         try:
             if known:
-                kubernetes.config.load_kube_config(files, context, client_configuration=configuration)
+                with _login_errors(files):
+                    kubernetes.config.load_kube_config(files, context, client_configuration=configuration)
             elif "KUBERNETES_SERVICE_HOST" in os.environ and context is None:
                 kubernetes.config.load_incluster_config(client_configuration=configuration)
             else:
@@ -67,9 +85,11 @@ class Cluster:
         def ask() -> Object | None:
             try:
                 found = self._client.get(self._resource(kind), name, self._scope(kind, namespace), **_LIMITS)
-            except self._errors.NotFoundError:
-                return None
-            return _plain(found)
+            except self._errors.NotFoundError as error:
+                if of_kubernetes(error):
+                    return None
+                raise
+            return self._plain(found)
 
         return self._answer(kind, name, namespace, ask)
 
@@ -77,45 +97,57 @@ class Cluster:
         """Return the objects with the labels of `selector`. Raises DeployError."""
 
         def ask() -> list[Object]:
-            try:
-                found = self._client.get(
-                    self._resource(kind), namespace=self._scope(kind, namespace), label_selector=selector, **_LIMITS
-                )
-            except self._errors.NotFoundError:
-                raise DeployError(unknown_kind(kind)) from None
+            found = self._client.get(
+                self._resource(kind), namespace=self._scope(kind, namespace), label_selector=selector, **_LIMITS
+            )
             # Items of a list have no kind.
             identity = {"apiVersion": KINDS[kind].api_version, "kind": kind}
-            return [{**identity, **item} for item in _plain(found).get("items") or ()]
+            return [{**identity, **item} for item in self._plain(found).get("items") or ()]
 
         return self._answer(kind, "", namespace, ask)
 
-    def create(self, made: Object) -> None:
-        """Create an object. Raises Conflict if it exists, DeployError."""
-        self._write(made, lambda resource, scope: self._client.create(resource, made, scope, **_LIMITS))
+    def create(self, made: Object, *, dry_run: bool = False) -> Object:
+        """Create an object and return it as the cluster has it. Raises Conflict if it exists, DeployError.
 
-    def replace(self, made: Object) -> None:
-        """Replace an object, unless it has changed since it was read. Raises Conflict, DeployError."""
-        self._write(made, lambda resource, scope: self._client.replace(resource, made, None, scope, **_LIMITS))
+        With `dry_run`, here and below, everything is checked and answered as if it were done, and nothing is changed.
+        """
+        options = _writing(dry_run)
+        return self._write(made, lambda resource, scope: self._client.create(resource, made, scope, **options))
 
-    def delete(self, found: Object) -> None:
-        """Delete the object that was read, with its dependents. Raises Conflict, DeployError."""
+    def replace(self, made: Object, *, dry_run: bool = False) -> Object:
+        """Replace an object, unless it has changed since it was read; return it. Raises Conflict, DeployError."""
+        options = _writing(dry_run)
+        return self._write(made, lambda resource, scope: self._client.replace(resource, made, None, scope, **options))
+
+    def delete(self, found: Object, *, dry_run: bool = False) -> Object:
+        """Delete the object that was read, with its dependents. Raises Conflict, DeployError.
+
+        Returns the object if finalizers keep it for now, else a Status.
+        """
         metadata = found["metadata"]
         # The uid, not the version: the status may change at any time, but a new object of that name must stay.
-        body = {"propagationPolicy": "Background", "preconditions": {"uid": metadata["uid"]}}
+        body: Object = {"propagationPolicy": "Background", "preconditions": {"uid": metadata["uid"]}}
+        if dry_run:
+            body["dryRun"] = ["All"]
 
-        def ask(resource: Any, scope: str | None) -> None:
+        def ask(resource: Any, scope: str | None) -> Any:
             try:
-                self._client.delete(resource, metadata["name"], scope, body, **_LIMITS)
+                return self._client.delete(resource, metadata["name"], scope, body, **_LIMITS)
             except self._errors.NotFoundError:
-                return
+                return None
 
-        self._write(found, ask)
+        return self._write(found, ask)
 
-    def _write(self, made: Object, ask: Callable[[Any, str | None], object]) -> None:
+    def _write(self, made: Object, ask: Callable[[Any, str | None], Any]) -> Object:
         kind, metadata = made["kind"], made["metadata"]
         namespace = metadata.get("namespace", "")
         scope = self._scope(kind, namespace)
-        self._answer(kind, metadata["name"], namespace, lambda: ask(self._resource(kind), scope))
+
+        def plain() -> Object:
+            answer = ask(self._resource(kind), scope)
+            return {} if answer is None else self._plain(answer)
+
+        return self._answer(kind, metadata["name"], namespace, plain)
 
     def _resource(self, kind: str) -> Any:
         known = KINDS[kind]
@@ -144,28 +176,59 @@ class Cluster:
         except errors.ConflictError:
             raise Conflict(what) from None
         except errors.UnauthorizedError:
-            raise DeployError(
-                f"{self._host} does not accept the login (401): log in to the cluster; does kubectl get pods work?"
-            ) from None
+            raise DeployError(login(self._host, "401")) from None
         except errors.ForbiddenError as error:
-            rights = "anomaly-exporter deploy --rbac prints the privileges it needs"
-            if kind == "Namespace":
-                rights = f"an administrator must create it first: kubectl create namespace {name}"
-            raise Forbidden(f"{what}: the cluster refuses it (403): {message_of(error)}; {rights}") from None
+            raise forbidden(self._host, kind, name, what, message_of(error)) from None
         except errors.UnprocessibleEntityError as error:
             raise DeployError(invalid(kind, name, namespace, message_of(error))) from None
         except errors.NotFoundError as error:
-            raise DeployError(f"{what}: {message_of(error)}; is there such a namespace?") from None
+            raise DeployError(not_found(self._host, kind, what, error)) from None
         except errors.DynamicApiError as error:
-            raise DeployError(f"{what}: the cluster answered {error.status}: {message_of(error)}") from None
+            raise refused(what, error) from None
         except (HTTPError, OSError) as error:
-            reason = getattr(error, "reason", None) or error
-            raise DeployError(
-                masked(f"{self._host} cannot be reached: {type(reason).__name__}; does kubectl get pods work?")
-            ) from None
+            raise DeployError(unreachable(self._host, error)) from None
+
+    def _plain(self, answer: Any) -> Object:
+        try:
+            made = json.loads(answer.data)
+        except ValueError:
+            raise DeployError(no_kubernetes(self._host, "the answer is not JSON")) from None
+        if not isinstance(made, dict) or not made.keys() & {"kind", "metadata", "items"}:
+            raise DeployError(no_kubernetes(self._host, "the answer is no object"))
+        return made
 
 
 _LIMITS: Final[dict[str, Any]] = {"_request_timeout": _WITHIN, "serialize": False}
+
+
+def _writing(dry_run: bool) -> dict[str, Any]:
+    """Return the options of a write; the cluster notes us as the manager of the fields."""
+    return {**_LIMITS, "field_manager": MANAGER, **({"dry_run": "All"} if dry_run else {})}
+
+
+@contextmanager
+def _login_errors(files: str) -> Iterator[None]:
+    """Raise DeployError where the package only logs that the login of a kubeconfig has failed, and goes on without."""
+    root, heard = logging.getLogger(), _Heard()
+    before, root.handlers = root.handlers, [heard]
+    try:
+        yield
+    finally:
+        root.handlers = before
+    if heard.lines:
+        said = masked(" ".join(" ".join(heard.lines).split()))[:300]
+        raise DeployError(login(files, said))
+
+
+class _Heard(logging.Handler):
+    """Keeps the errors that are logged."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
 
 
 def _package() -> Any:
@@ -180,15 +243,3 @@ def _package() -> Any:
             "pip install 'anomaly-exporter[kubernetes]', or use --dry-run and kubectl apply"
         ) from None
     return kubernetes
-
-
-def _plain(answer: Any) -> Object:
-    try:
-        made = json.loads(answer.data)
-    except ValueError:
-        made = None
-    if not isinstance(made, dict):
-        raise DeployError(
-            "the answer is not JSON, so this is not a Kubernetes API server; is there a proxy or login in between?"
-        )
-    return made

@@ -1,7 +1,6 @@
-"""Comparison of a wanted object with the one in the cluster, which has many more fields."""
+"""Comparison of objects as they are in the cluster with those that would replace them."""
 
-import hashlib
-import json
+import copy
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from difflib import unified_diff
@@ -14,10 +13,18 @@ from exporter.redact import masked
 from rules.render.yaml_text import text
 
 APPLIED: Final = "anomaly-exporter/applied"
-"""Annotation with a digest of the wanted object: it changes when a field is removed."""
+"""Annotation of every object that `--apply` has made; those made by hand or with --rbac are never removed as stale."""
 _ALLOCATED: Final = frozenset({"Service", "PersistentVolumeClaim"})
 """Kinds whose spec the cluster completes with fields that must be kept."""
-_QUANTITIES: Final = frozenset({"cpu", "memory", "storage", "sizeLimit"})
+_WORKLOADS: Final = frozenset({"Deployment", "StatefulSet"})
+_BOOKKEEPING: Final = frozenset(
+    {
+        *("creationTimestamp", "generation", "managedFields", "resourceVersion", "uid"),
+        *("deployment.kubernetes.io/revision", "kubectl.kubernetes.io/last-applied-configuration"),
+    }
+)
+_OURS: Final = "anomaly-exporter/"
+"""Beginning of our own annotations."""
 
 
 def ours(found: Object) -> bool:
@@ -39,59 +46,55 @@ def require_ours(found: Object) -> None:
 
 
 def marked(wanted: Object) -> Object:
-    """Return an object as it is sent: values of a Secret encoded, the digest in an annotation."""
+    """Return an object as it is sent: values of a Secret encoded, and with our annotation."""
     made = {key: value for key, value in wanted.items() if key != "stringData"}
     if "stringData" in wanted:
         made["data"] = {key: b64encode(value.encode()).decode() for key, value in wanted["stringData"].items()}
-    # Secrets could be guessed from a digest of them.
-    public = {key: value for key, value in wanted.items() if key != "stringData"}
-    digest = hashlib.sha256(json.dumps(public, sort_keys=True).encode()).hexdigest()[:16]
     metadata = wanted["metadata"]
-    made["metadata"] = {**metadata, "annotations": {**metadata.get("annotations", {}), APPLIED: digest}}
+    made["metadata"] = {**metadata, "annotations": {**metadata.get("annotations", {}), APPLIED: "true"}}
     return made
 
 
-def same(wanted: Object, found: Object) -> bool:
-    """Return whether the object in the cluster is as wanted (`marked`), without fields of an earlier version."""
-    return _within(wanted, found) and (
-        "data" not in wanted or wanted["data"].keys() == (found.get("data") or {}).keys()
-    )
-
-
-def _within(wanted: Any, found: Any, key: str = "") -> bool:
-    if wanted in ([], {}, "") and found is None:  # the cluster omits empty fields
-        return True
-    if isinstance(wanted, Mapping):
-        return isinstance(found, Mapping) and all(_within(value, found.get(key), key) for key, value in wanted.items())
-    if isinstance(wanted, list):
-        return (
-            isinstance(found, list)
-            and len(wanted) == len(found)
-            and all(_within(one, other) for one, other in zip(wanted, found, strict=True))
-        )
-    return bool(wanted == found) or (key in _QUANTITIES and _quantity(wanted) == _quantity(found))
-
-
-def _quantity(written: Any) -> Any:
-    from kubernetes.utils.quantity import parse_quantity
-
-    try:
-        return parse_quantity(written)  # type: ignore[no-untyped-call]  # the package has no types
-    except ValueError:
-        return written
+def alike(before: Object, after: Object) -> bool:
+    """Return whether a replacement changes nothing: the object as it is, and as the cluster says it will be."""
+    return _visible(before) == _visible(after)
 
 
 def successor(wanted: Object, found: Object) -> Object:
-    """Return the replacement of `found`: the wanted object (`marked`) with the metadata that others have added."""
+    """Return the replacement of `found`: the wanted object (`marked`) with the labels and annotations of others.
+
+    Those of the pods stay too: without the time of a `kubectl rollout restart` they would restart once more.
+    """
     made = {**found, **wanted}
     if wanted["kind"] in _ALLOCATED:
         made["spec"] = _over(found["spec"], wanted["spec"])
     there = {key: value for key, value in found["metadata"].items() if key != "managedFields"}
     made["metadata"] = {**there, **wanted["metadata"]}
     for what in ("labels", "annotations"):
-        made["metadata"][what] = {**(there.get(what) or {}), **wanted["metadata"].get(what, {})}
+        theirs = _of_others(found, "metadata", what)
+        made["metadata"][what] = {**theirs, **wanted["metadata"].get(what, {})}
+    if wanted["kind"] in _WORKLOADS:
+        made["spec"] = copy.deepcopy(wanted["spec"])
+        pod = made["spec"]["template"]["metadata"]
+        theirs = _of_others(found, "spec", "template", "metadata", "annotations")
+        if annotations := {**theirs, **pod.get("annotations", {})}:
+            pod["annotations"] = annotations
     made.pop("status", None)
     return made
+
+
+def _of_others(found: Object, *path: str) -> dict[str, str]:
+    """Return the labels or annotations at a path that we have not set: the cluster notes who did."""
+    managers = found["metadata"].get("managedFields") or ()
+    there, fields = found, [each.get("fieldsV1") or {} for each in managers if each.get("manager") == MANAGER]
+    for name in path:
+        there = there.get(name) or {}
+        fields = [each.get(f"f:{name}") or {} for each in fields]
+    return {
+        key: value
+        for key, value in there.items()
+        if not key.startswith(_OURS) and not any(f"f:{key}" in each for each in fields)
+    }
 
 
 def _over(base: Any, top: Any) -> Any:
@@ -100,31 +103,31 @@ def _over(base: Any, top: Any) -> Any:
     return {**base, **{key: _over(base.get(key), value) for key, value in top.items()}}
 
 
-def difference(wanted: Object, found: Object | None) -> Iterator[str]:
-    """Yield the lines of a unified diff from `found` to `wanted` (`marked`); of a Secret only the keys."""
-    kind, name = wanted["kind"], wanted["metadata"]["name"]
-    if found is None:
-        before = ""
-    else:
-        seen = _as_seen(wanted, found)
-        before = text(_hidden(seen, wanted) if kind == "Secret" else seen)
-    after = text(_hidden(wanted, wanted) if kind == "Secret" else wanted)
-    yield from (
-        masked(line)
-        for line in unified_diff(
-            before.splitlines(), after.splitlines(), f"cluster {kind} {name}", f"wanted {kind} {name}", lineterm=""
-        )
-    )
+def difference(before: Object | None, after: Object) -> Iterator[str]:
+    """Yield the lines of a unified diff between two states of an object in the cluster; of a Secret only the keys."""
+    kind, name = after["kind"], after["metadata"]["name"]
+    old, new = ([] if each is None else _lines(each, after) for each in (before, after))
+    yield from map(masked, unified_diff(old, new, f"cluster {kind} {name}", f"wanted {kind} {name}", lineterm=""))
 
 
-def _as_seen(wanted: Any, found: Any, key: str = "") -> Any:
-    """Return the comparable part of the object in the cluster: the wanted fields, and all of its data."""
-    if isinstance(wanted, Mapping) and isinstance(found, Mapping):
-        keys = found if key == "data" else [name for name in wanted if name in found]
-        return {name: _as_seen(wanted.get(name), found[name], name) for name in keys}
-    if isinstance(wanted, list) and isinstance(found, list) and len(wanted) == len(found):
-        return [_as_seen(one, other) for one, other in zip(wanted, found, strict=True)]
-    return wanted if key in _QUANTITIES and _quantity(wanted) == _quantity(found) else found
+def _lines(found: Object, after: Object) -> list[str]:
+    return text(_visible(_hidden(found, after) if found["kind"] == "Secret" else found)).splitlines()
+
+
+def _visible(found: Object) -> Object:
+    """Return what people and we write of an object, in the order of its keys; the rest is the cluster's bookkeeping."""
+    metadata = {key: value for key, value in found["metadata"].items() if key not in _BOOKKEEPING}
+    if "annotations" in metadata:
+        metadata["annotations"] = {k: v for k, v in metadata["annotations"].items() if k not in _BOOKKEEPING}
+    made: Object = _sorted({**found, "metadata": metadata})
+    made.pop("status", None)
+    return made
+
+
+def _sorted(made: Any) -> Any:
+    if isinstance(made, Mapping):
+        return {key: _sorted(made[key]) for key in sorted(made)}
+    return [_sorted(each) for each in made] if isinstance(made, list) else made
 
 
 def _hidden(secret: Object, wanted: Object) -> Object:
@@ -134,4 +137,7 @@ def _hidden(secret: Object, wanted: Object) -> Object:
         key: "(not shown)" if value == right.get(key) else "(not shown, another value)"
         for key, value in (secret.get("data") or {}).items()
     }
-    return {**secret, "data": data}
+    metadata = {**secret["metadata"]}
+    # Somebody may have noted the whole Secret there.
+    metadata["annotations"] = {k: v for k, v in (metadata.get("annotations") or {}).items() if k.startswith(_OURS)}
+    return {**secret, "metadata": metadata, "data": data}

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from deploy.kubernetes.monitoring import prometheus_rules, service_monitor
-from deploy.kubernetes.parts import Object, claim_spec, labels, named, selector
+from deploy.kubernetes.parts import Object, claim_spec, labels, lasting, named, selector
 from deploy.kubernetes.settings import Settings
 from deploy.kubernetes.workloads import cron_job, deployment, stateful_set
 
@@ -68,7 +68,7 @@ def secret(settings: Settings, values: Mapping[str, str] | None = None) -> Objec
     made: dict[str, Any] = {
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": {**named(settings, "config"), "name": settings.secret},
+        "metadata": lasting(settings, {**named(settings, "config"), "name": settings.secret}),
         "type": "Opaque",
     }
     return made if values is None else {**made, "stringData": dict(values)}
@@ -87,7 +87,7 @@ def claim(settings: Settings, suffix: str, size: str, access: str) -> Object:
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
-        "metadata": named(settings, "exporter", f"-{suffix}"),
+        "metadata": lasting(settings, named(settings, "exporter", f"-{suffix}")),
         "spec": claim_spec(settings, size, access),
     }
 
@@ -101,11 +101,12 @@ def network_policies(settings: Settings) -> list[Object]:
     if settings.scrape_namespace:
         namespace = {"kubernetes.io/metadata.name": settings.scrape_namespace}
         page = {"from": [{"namespaceSelector": {"matchLabels": namespace}}], **page}
-    made = [_policy(settings, "exporter", "", [page])]
-    return [*made, _policy(settings, "train", "-train", [])] if settings.train else made
+    made = [_policy(settings, "exporter", "", {"ingress": [page]})]
+    # Nobody connects to a training. No list at all says so; the cluster drops an empty one, and kubectl writes it anew.
+    return [*made, _policy(settings, "train", "-train", {})] if settings.train else made
 
 
-def _policy(settings: Settings, component: str, suffix: str, ingress: list[Object]) -> Object:
+def _policy(settings: Settings, component: str, suffix: str, ingress: Object) -> Object:
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
@@ -113,7 +114,7 @@ def _policy(settings: Settings, component: str, suffix: str, ingress: list[Objec
         "spec": {
             "podSelector": {"matchLabels": selector(settings, component)},
             "policyTypes": ["Ingress", "Egress"],
-            "ingress": ingress,
+            **ingress,
             "egress": [_DNS, *map(dict, settings.egress)],
         },
     }

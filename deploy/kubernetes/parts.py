@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any, Final, NamedTuple
 
-from deploy.kubernetes.settings import CONFIG, DATA, UID, Resources, Settings
+from deploy.kubernetes.settings import CONFIG, DATA, HELM, UID, Resources, Settings
 
 Object = dict[str, Any]
 
@@ -42,6 +42,10 @@ OPERATOR: Final = frozenset({"ServiceMonitor", "PrometheusRule"})
 """Kinds that exist only with the Prometheus operator."""
 KEPT: Final = frozenset({"Namespace", "PersistentVolumeClaim"})
 """Kinds that are never deleted: their content cannot be restored."""
+PRECIOUS: Final = KEPT | {"Secret"}
+"""Kinds that are not deleted because they are wanted no more: a Secret may hold the only copy of the models' key."""
+DEPLOYER: Final = "deploy"
+"""Component of the account to deploy with, which an administrator makes."""
 
 
 def selector(settings: Settings, component: str) -> dict[str, str]:
@@ -65,6 +69,11 @@ def named(settings: Settings, component: str, suffix: str = "") -> Object:
         "namespace": settings.namespace,
         "labels": labels(settings, component),
     }
+
+
+def lasting(settings: Settings, metadata: Object) -> Object:
+    """Return the metadata of an object of a `PRECIOUS` kind: Helm, too, leaves it in the cluster."""
+    return {**metadata, "annotations": {"helm.sh/resource-policy": "keep"}} if settings.managed_by == HELM else metadata
 
 
 def resources(wanted: Resources) -> Object:

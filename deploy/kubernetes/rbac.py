@@ -1,15 +1,18 @@
 """The least privileges needed to deploy. The pods themselves need none."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from deploy.kubernetes.objects import objects
-from deploy.kubernetes.parts import KEPT, KINDS, OPERATOR, Object, named
+from deploy.kubernetes.parts import DEPLOYER, KEPT, KINDS, OPERATOR, Object, named, selector
 from deploy.kubernetes.settings import Settings
 
 
 def rbac(settings: Settings) -> Iterator[Object]:
     """Yield an account to deploy with, its Role in the namespace, and the RoleBinding between them."""
-    metadata = named(settings, "deploy", "-deploy")
+    metadata = named(settings, DEPLOYER, f"-{DEPLOYER}")
+    # An administrator's, not ours: --apply and --delete must not touch the account that they run with.
+    metadata["labels"] = selector(settings, DEPLOYER)
     yield {
         "apiVersion": "v1",
         "kind": "ServiceAccount",
@@ -34,7 +37,8 @@ def rbac(settings: Settings) -> Iterator[Object]:
 def _rules(settings: Settings) -> Iterator[Object]:
     """Yield the rules per kind. Verbs list and create cannot be restricted by name; all others can."""
     names: dict[str, list[str]] = {kind: [] for kind in KINDS if settings.operator or kind not in OPERATOR}
-    for each in objects(settings):
+    # Also what an earlier configuration may have left: all of ours that --apply may have to delete.
+    for each in objects(replace(settings, train=True, make_secret=True, secret=settings.name, secret_env=("any",))):
         names[each["kind"]].append(each["metadata"]["name"])
     for kind in ("Deployment", "StatefulSet"):  # when one replaces the other, the other is deleted
         names[kind] = [settings.name]

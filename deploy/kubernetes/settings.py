@@ -8,6 +8,8 @@ from exporter import __version__
 
 MANAGER: Final = "anomaly-exporter"
 """Value of app.kubernetes.io/managed-by on our objects; objects without it are never changed or deleted."""
+HELM: Final = "Helm"
+"""Value of that label on the objects of the chart."""
 DATA: Final = "/var/lib/anomaly-exporter"
 """Working directory of the pod; only this folder and /tmp are writable."""
 CONFIG: Final = "/etc/anomaly-exporter"

@@ -76,13 +76,12 @@ def cron_job(settings: Settings) -> Object:
         "backoffLimit": 2,
         "activeDeadlineSeconds": settings.train_deadline,
         "ttlSecondsAfterFinished": 7 * 86400,
-        # A wrong configuration (2) or a rejected candidate (3) would not change on a retry.
+        # A wrong configuration (2) would not change on a retry.
         "podFailurePolicy": {
             "rules": [
                 {
                     "action": "FailJob",
-                    "onExitCodes": {"containerName": "train", "operator": "In", "values": [2, 3]},
-                    "onPodConditions": [],  # Kubernetes before 1.29 requires the field
+                    "onExitCodes": {"containerName": "train", "operator": "In", "values": [2]},
                 },
                 {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
             ]

@@ -1,5 +1,6 @@
 """The live cycle over samples of the past: `cycle.evaluate`, asked at one moment after the other."""
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from typing import Final
@@ -217,6 +218,7 @@ def replay(
     cycle for every sample.
     """
     step, at, done = job.config.step, first, first - 1
+    job.newest = max(last * step, time.time())  # a time at which a source refuses samples is a gap, the last one too
 
     def told() -> bool:
         if job.warming:

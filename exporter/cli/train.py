@@ -31,7 +31,10 @@ def train(
     end: To = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON lines even on a terminal.")] = False,
 ) -> None:
-    """Train the models that are due and activate those that pass the gate. Exit 3 when one is rejected."""
+    """Train the models that are due and activate those that pass the gate.
+
+    Exit 0 also if the gate rejects one: the old model stays, and output and metrics say so. Exit 1 if one fails.
+    """
     from exporter.config.load import ConfigError, load
     from exporter.train import command
 

@@ -9,8 +9,10 @@ from detectors import Batch
 from exporter.observe.stages import Measure, unmeasured
 from exporter.pipeline.initial_fit import fit_on_history
 from exporter.pipeline.job import Job
+from exporter.pipeline.normal_band import normal_band
 from exporter.pipeline.verdict import Verdict, count_states
 from exporter.pipeline.window import fill_gaps
+from exporter.pipeline.worst_readings import Sample
 from exporter.source.chunks import Chunk
 
 
@@ -83,16 +85,23 @@ def judge(job: Job, window: Batch, measure: Measure) -> Verdict:
     with measure("score"):
         judgement = detector.score(batch)
         score = learnt.policy.apply(judgement, batch)
+        lower, upper = normal_band(learnt.policy, judgement)
     with measure("decide"):
-        now = float(batch.times[-1])
+        now, accepted = float(batch.times[-1]), learnt.take_accepted(batch.keys)
+        moving, inside = learnt.hold.moving(batch, judgement, step), learnt.policy.inside(batch)
         decision = learnt.incidents.decide(
-            batch.keys, score, now, step, judgement.contribution, learnt.take_accepted(batch.keys)
+            batch.keys, score, now, step, judgement.contribution, accepted, moving, inside
         )
         alert = learnt.budget.decide(batch.keys, decision.flag, decision.severity, decision.closed_severity, step)
         groups = learnt.groups.score(batch.keys, decision.flag, now, step)
-        detector.update(batch.last(1), frozen=decision.flag, rebaselined=decision.adopted)
+        unusual = learnt.policy.unusual(judgement, batch)
+        hold = learnt.hold.decide(batch, unusual, decision, step, accepted, moving, inside)
+        detector.update(batch.last(1), frozen=hold.frozen, rebaselined=hold.adopted)
         watch = learnt.drift  # a reload may exchange it
         drift = None if watch is None else watch.see(score, now)
+        contribution = np.where(np.isnan(decision.contribution), judgement.contribution, decision.contribution)
+        sample = Sample(batch.values[:, :, -1].copy(), judgement.expected, lower, upper, contribution)
+        readings = learnt.readings.take(batch.keys, now, score, sample, decision, accepted)
         learnt.judged = now
     return Verdict(
         job=job.name,
@@ -100,11 +109,11 @@ def judge(job: Job, window: Batch, measure: Measure) -> Verdict:
         time=now,
         keys=batch.keys,
         channels=batch.channels,
-        values=batch.values[:, :, -1].copy(),
-        expected=judgement.expected,
-        lower=judgement.lower,
-        upper=judgement.upper,
-        contribution=np.where(np.isnan(decision.contribution), judgement.contribution, decision.contribution),
+        values=sample.value,
+        expected=sample.expected,
+        lower=sample.lower,
+        upper=sample.upper,
+        contribution=sample.contribution,
         score=score,
         severity=decision.severity,
         flag=decision.flag,
@@ -112,9 +121,11 @@ def judge(job: Job, window: Batch, measure: Measure) -> Verdict:
         flapping=decision.flapping,
         alert=alert,
         since=decision.since,
-        states=count_states(batch.values[:, :, -1], score),
+        states=count_states(sample.value, score) | ({"empty": 1} if job.is_empty else {}),
         groups=groups,
         model_version=job.model.version,
         config_hash=job.settings.digests.combined,
         drift=drift,
+        readings=readings,
+        direction=judgement.direction,
     )

@@ -3,6 +3,7 @@
 import math
 import threading
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -15,7 +16,9 @@ from exporter.pipeline.drift import DriftWatch
 from exporter.pipeline.group_score import GroupScorer
 from exporter.pipeline.incidents import IncidentTracker, Policy
 from exporter.pipeline.job_settings import JobSettings
+from exporter.pipeline.learning_hold import LearningHold
 from exporter.pipeline.verdict import Verdict, restored_verdict, verdict_state
+from exporter.pipeline.worst_readings import WorstReadings
 
 
 class Stateful(Protocol):
@@ -38,6 +41,8 @@ class LearnedState:
         self._settings = settings
         self.policy = Policy.of(config)
         self.incidents = IncidentTracker.of(config)
+        self.readings = WorstReadings.of(config)
+        self.hold = LearningHold(config)
         self.budget = AlertBudget.of(config, settings.shard.count)
         self.groups = GroupScorer.of(config)
         self.drift: DriftWatch | None = None
@@ -60,6 +65,7 @@ class LearnedState:
         policy, self.policy = self.policy, Policy.of(settings.config)
         self._settings = settings
         self.incidents = self.incidents.reconfigured(settings.config)
+        self.hold = self.hold.reconfigured(settings.config)
         self.budget.reconfigure(settings.config, settings.shard.count)
         self.groups.reconfigure(settings.config)
         if self.policy != policy:  # the scores are others from now on
@@ -118,8 +124,16 @@ class LearnedState:
                 channels=tuple(self._settings.config.queries),
                 model_version=decode_text(state["model_version"]),
             )
+            if self.readings.keys == self.last.keys:
+                self.last = replace(self.last, readings=self.readings.current())
 
     @property
     def _parts(self) -> dict[str, Stateful]:
-        parts: dict[str, Stateful] = {"incidents": self.incidents, "budget": self.budget, "groups": self.groups}
+        parts: dict[str, Stateful] = {
+            "incidents": self.incidents,
+            "hold": self.hold,
+            "readings": self.readings,
+            "budget": self.budget,
+            "groups": self.groups,
+        }
         return parts if self.drift is None else {**parts, "drift": self.drift}

@@ -9,6 +9,7 @@ import numpy as np
 from detectors.entity_state import decode_keys, decode_text, encode_keys, encode_text
 from detectors.types import Flags, Floats, Key, State
 from exporter.pipeline.drift import Drift
+from exporter.pipeline.worst_readings import Readings, no_readings
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,7 +26,7 @@ class Verdict:
         The same object again while the entities stay the same.
     channels : tuple of str, length C
     values, expected, lower, upper : Floats, shape (E, C)
-        NaN where there is none.
+        NaN where there is none. The band agrees with the job's policy; see `normal_band`.
     contribution : Floats, shape (E, C)
         Share by channel of the severity of an incident that is open or just ended, of the score elsewhere; NaN where
         there is none.
@@ -37,13 +38,17 @@ class Verdict:
     since : Floats, shape (E,)
         Unix seconds at which the open incident began, NaN where none is open.
     states : mapping of str to int
-        Entities by state: ready, warming, stale, error.
+        Entities by state: ready, warming, stale, error; `empty` is 1 for a job that never had a series.
     groups : mapping of Key to float
         anomaly_group_score by group labels; empty where the job has no groups.
     model_version, config_hash : str
         What judged: "" where the detector has no fitted model.
     drift : Drift or None
         A lasting change of the scores that has just become clear.
+    readings : Readings
+        The worst reading of every incident that is open or has just ended.
+    direction : Floats, shape (E, C), or None
+        As in the judgement.
     """
 
     job: str
@@ -68,6 +73,8 @@ class Verdict:
     model_version: str = ""
     config_hash: str = ""
     drift: Drift | None = None
+    readings: Readings = field(default_factory=no_readings)
+    direction: Floats | None = None
 
 
 def entity_states(values: Floats, score: Floats) -> dict[str, Flags]:

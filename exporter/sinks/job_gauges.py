@@ -49,7 +49,7 @@ class JobGauges(NewestVerdict):
 
 
 def coverage(verdict: Verdict) -> float:
-    """Return the share of samples within their band, of those that have both; NaN where none has."""
-    banded = ~np.isnan(verdict.values) & ~np.isnan(verdict.lower) & ~np.isnan(verdict.upper)
-    within = (verdict.values >= verdict.lower) & (verdict.values <= verdict.upper)
-    return float(within[banded].mean()) if banded.any() else float("nan")
+    """Return the share of samples within their band, of those that have one; NaN where none has."""
+    banded = ~np.isnan(verdict.values) & ~(np.isnan(verdict.lower) & np.isnan(verdict.upper))
+    beyond = (verdict.values < verdict.lower) | (verdict.values > verdict.upper)  # NaN is no limit
+    return float(1.0 - beyond[banded].mean()) if banded.any() else float("nan")

@@ -15,6 +15,21 @@ class Unneeded(TrainError):
     """There is nothing to train or to promote, and nothing is wrong. The message says why."""
 
 
+class TooFew(TrainError):
+    """There are too few samples to learn from, or to evaluate by."""
+
+
+@contextmanager
+def excused(*, young: bool) -> Iterator[None]:
+    """Turn TooFew into Unneeded where the samples are only young: time will help, and nothing else has to."""
+    try:
+        yield
+    except TooFew as error:
+        if not young:
+            raise
+        raise Unneeded(f"{error}; its samples begin within the training window, so this comes by itself") from None
+
+
 @contextmanager
 def explained() -> Iterator[None]:
     """Turn errors of reading and replaying samples into a TrainError."""

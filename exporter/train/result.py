@@ -8,8 +8,6 @@ import msgspec
 Kind = Literal["promoted", "rejected", "failed", "skipped", "candidate", "passed"]
 ENDS: Final = ("promoted", "rejected", "failed", "skipped")
 """How a whole training may end; the other kinds are those of a single stage."""
-CODES: Final = {"failed": 1, "rejected": 3}
-"""Exit codes, the gravest first; everything else is 0."""
 
 
 class TrainOutcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +59,5 @@ class TrainOutcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def exit_code(outcomes: Iterable[TrainOutcome]) -> int:
-    """Return 1 if any failed, 3 if any was rejected, else 0."""
-    kinds = {outcome.outcome for outcome in outcomes}
-    return next((code for kind, code in CODES.items() if kind in kinds), 0)
+    """Return 1 if any failed, else 0: a rejected model is what the gate is for, and no failed Job."""
+    return int(any(outcome.outcome == "failed" for outcome in outcomes))

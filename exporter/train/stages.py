@@ -18,7 +18,7 @@ from exporter.pipeline.shard import Shard
 from exporter.pipeline.window import Edit
 from exporter.promql import format_duration
 from exporter.source.prometheus import Prometheus
-from exporter.train.errors import TrainError, Unneeded, explained
+from exporter.train.errors import TooFew, TrainError, Unneeded, excused, explained
 from exporter.train.exclusions import LabelledIncidents, labelled_incidents_of
 from exporter.train.gate import GateDecision, rule
 from exporter.train.holdout import HoldoutReplay, HoldoutResult, beginning, counted
@@ -79,10 +79,14 @@ class Training:
         return labelled_incidents_of(self.config, self.name, self.job, self.start, self.end)
 
     def fit(self) -> Manifest:
-        """Train on all but the held-out time and store a candidate. Raises TrainError, StoreError."""
+        """Train on all but the held-out time and store a candidate.
+
+        Raises TrainError, StoreError; Unneeded where the job is too young to be trained.
+        """
         with explained():
             step = self.job.step
             first = beginning(self._make(unedited), self.first, self.last)
+        with explained(), excused(young=first > self.first):
             split = split_at(first, self.last, step, self.labelled.events, self.config.train)
             left_out = Exclusions([*self.labelled.events, *self.labelled.silences])
             job = self._make(left_out, history=(split - first + 1) * step)
@@ -194,7 +198,7 @@ class Training:
                 raise Unneeded("no entity belongs to this replica")
             raise TrainError("no sample is left to learn from in the training window")
         if not job.model.fitted or not job.model.detector.state():
-            raise TrainError("the detector has learnt nothing: the training window is too short for it")
+            raise TooFew("the detector has learnt nothing: the training window is too short for it")
 
     def _load(self, version: str | None) -> tuple[State, Manifest]:
         job = self._make(unedited)

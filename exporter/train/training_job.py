@@ -14,7 +14,7 @@ from exporter.pipeline.job_settings import JobSettings
 from exporter.pipeline.shard import Shard
 from exporter.pipeline.window import Edit
 from exporter.source.samples import RangeResult, Source
-from exporter.train.errors import TrainError
+from exporter.train.errors import TooFew, TrainError
 
 _NOTHING: Final = np.zeros((0, 0), np.bool_)
 
@@ -57,7 +57,7 @@ def resume(job: Job, state: State, judged: float) -> None:
 
 
 def _refuse(error: ValueError) -> None:
-    raise TrainError(f"too little to learn from: {error}") from None
+    raise TooFew(f"too little to learn from: {error}") from None
 
 
 class Exclusions:

@@ -7,7 +7,7 @@ from urllib.parse import quote_plus
 
 from exporter.config.sections.alerting import AlertConfig, AlertingConfig, HealthConfig, LinksConfig
 from exporter.promql import quote
-from rules.alerts.templates import Text, graph_link, literal, plain
+from rules.alerts.templates import Text, graph_path, literal, plain
 
 EXTERNAL_URL: Final = "http://prometheus.test"
 """Address of Prometheus in the generated tests."""
@@ -142,4 +142,4 @@ def series(metric: str, /, **labels: str) -> str:
 
 def graph(expr: str) -> Text:
     """Return the path of a graph of an expression without labels of the alert."""
-    return graph_link(expr, None)
+    return literal(graph_path(expr))

@@ -1,22 +1,25 @@
-"""The alert on the anomalies of a job: observed and expected values, start, channels."""
+"""The alert on the anomalies of a job; its text tells the worst reading of the incident, and since when."""
 
 import math
 from typing import Final
 
-from exporter.promql import format_duration, quote
+from exporter import incident_wording as wording
+from exporter.promql import format_duration
+from exporter.query_units import quantity_of
 from rules.alerts import names
 from rules.alerts.alert import Alert, Case, series
+from rules.alerts.incident_text import OLD, description
 from rules.alerts.job_context import AlertedJob
-from rules.alerts.templates import SELECTOR, Text, entity, found, graph_link, joined, literal, picked
+from rules.alerts.templates import Text, entity, graph_link, literal
 
 DETAILED: Final = 100
-"""Most open incidents of a job for which alerts show values: each costs three queries per evaluation."""
-_READINGS: Final = '{__name__=~"anomaly_(expected|flapping|lower|score|upper|value)",%s}'
-_NUMBERS: Final = {"value": 5.0, "expected": 1.0, "lower": 0.5, "upper": 1.5}
-_WORDS: Final = {"value": "observed", "expected": "expected", "lower": "normal from", "upper": "to"}
-_SINCE: Final = "max_over_time(timestamp(anomaly_flag{%s} == 0)[6h:1m])"
-"""Last time without an incident within six hours, which costs 360 steps per alert."""
-_LOOKED_BACK: Final = 6 * 60
+"""Most open incidents of a job for which alerts show readings: each costs three queries per evaluation."""
+TOLD: Final = 180.0
+"""Seconds for which the rule returns an incident that is over, so that the text gets its end: three evaluations."""
+_GRAPH: Final = '{__name__=~"anomaly_(expected|flapping|lower|score|upper|value)",%s}'
+_START: Final = 60.0
+_SCORE: Final = 9.0
+_READING: Final = {"value": 5.0, "expected": 1.0, "lower": 0.5, "upper": 1.5}
 
 
 def anomaly(job: AlertedJob) -> Alert:
@@ -25,56 +28,68 @@ def anomaly(job: AlertedJob) -> Alert:
     metric = f"anomaly_{config.alerting_metric}"
     verdict = job.newest(metric)
     known = job.known(job.entity("a"))
+    told = min(TOLD, wanted.keep_firing_for)
+    expr = f"{verdict} == 1\nor {job.held(job.alert_name, verdict, job.reachable)}"
+    if told:
+        expr += f"\nor {job.just_ended(job.alert_name, 'anomaly_incident_end_timestamp_seconds', told)}"
     fired = 2 + math.ceil(wanted.for_ / 60)
     over = fired + math.ceil(wanted.keep_firing_for / 60) + 3
     silent = over + 30
+    end = 60.0 * (fired + 1)
+    cases = [
+        Case("fires", _series(job, metric, f"0 1x{over}", f"x{over}"), fired, fires=True),
+        Case("stays silent", _series(job, metric, f"0x{over}", f"x{over}"), fired, fires=False),
+        Case(
+            "fires even if every second scrape fails",
+            _series(job, metric, "0" + " 1 stale" * over, f"x{over}"),
+            fired,
+            fires=True,
+        ),
+        Case(
+            "stays without new results",
+            _series(job, metric, f"0 1x{over} stale", f"x{over} stale"),
+            silent,
+            fires=True,
+            description=_text(job, silent, old=True),
+        ),
+        Case(
+            "is over when it is over",
+            _series(job, metric, f"0 1x{fired} 0x{2 * over}", f"x{3 * over}", end),
+            fired + over,
+            fires=False,
+        ),
+    ]
+    if wanted.keep_firing_for >= 120:
+        ended = _series(job, metric, f"0 1x{fired} 0x{2 * over}", f"x{3 * over}", end)
+        text = _text(job, fired + 2, end)
+        cases.append(Case("says when it was", ended, fired + 2, fires=True, description=text))
     return Alert(
         name=job.alert_name,
-        expr=f"{verdict} == 1\nor {job.held(job.alert_name, verdict, job.reachable)}",
+        expr=expr,
         labels=job.labels,
-        summary=literal(f"Anomaly in {job.name}") + entity(known),
-        description=_description(job, fired, reachable=True),
-        graph=graph_link(_READINGS, known),
+        summary=literal(f"Anomaly in {job.name}") + entity(known, job.labels),
+        description=Text(description(job, DETAILED), _text(job, fired)),
+        graph=graph_link(_GRAPH, known, job.labels),
         series=known,
         meaning=_meaning(job, metric),
         action="Open the graph: `anomaly_value` against `anomaly_lower` and `anomaly_upper`, and what else changed at "
-        "that time. While the exporter or its source does not answer, the last result stays: then see "
+        "that time. The text tells the worst reading of the incident; the newest may be normal again. While the "
+        "exporter or its source does not answer, the last result stays: then see "
         f"`{names.STALE}` and `{names.DOWN}` first. Too many of these alerts: lower `budget`, or raise "
         f"`least_deviation`; a reload keeps what the job has learnt. A lasting level is accepted as normal after "
         f"{format_duration(config.max_hold)}.",
-        cases=(
-            Case("fires", _readings(job, metric, f"0 1x{over}", f"x{over}"), fired, fires=True),
-            Case("stays silent", _readings(job, metric, f"0x{over}", f"x{over}"), fired, fires=False),
-            Case(
-                "fires even if every second scrape fails",
-                _readings(job, metric, "0" + " 1 stale" * over, f"x{over}"),
-                fired,
-                fires=True,
-            ),
-            Case(
-                "stays without new results",
-                _readings(job, metric, f"0 1x{over} stale", f"x{over} stale"),
-                silent,
-                fires=True,
-                description=_description(job, silent, reachable=False).example,
-            ),
-            Case(
-                "is over when it is over",
-                _readings(job, metric, f"0 1x{fired} 0x{2 * over}", f"x{3 * over}"),
-                fired + over,
-                fires=False,
-            ),
-        ),
+        cases=tuple(cases),
         for_=wanted.for_,
-        keep_firing_for=wanted.keep_firing_for,
+        keep_firing_for=wanted.keep_firing_for - told,
         annotations=job.annotations,
     )
 
 
-def _readings(job: AlertedJob, metric: str, verdict: str, steady: str) -> dict[str, str]:
+def _series(job: AlertedJob, metric: str, verdict: str, steady: str, end: float | None = None) -> dict[str, str]:
     """Return the series of a case: those of the anomalous entity, and of a normal one.
 
-    `verdict` holds the values of alert and flag, `steady` the number of repetitions of all others.
+    `verdict` holds the values of alert and flag, `steady` the number of repetitions of all others. `end` is when the
+    incident ended, in seconds: its readings are there until four minutes later.
     """
     source, neighbour = job.entity("a"), job.entity("b")
     given = {series(metric, **source): verdict}
@@ -82,52 +97,32 @@ def _readings(job: AlertedJob, metric: str, verdict: str, steady: str) -> dict[s
         given[series(metric, **neighbour)] = f"0{steady}"
     if metric != "anomaly_flag":
         given[series("anomaly_flag", **source)] = verdict
-    given[series("anomaly_score", **source)] = f"9{steady}"
+    shown = steady
+    if end is not None:
+        minute = round(end / 60)
+        shown = f"x{minute + 4} stale"
+        name = "anomaly_incident_end_timestamp_seconds"
+        given[series(name, **source)] = f"_x{minute} {end:g}x4 stale"
+    for name, number in (("start_timestamp_seconds", _START), ("worst_timestamp_seconds", _START), ("score", _SCORE)):
+        given[series(f"anomaly_incident_{name}", **source)] = f"{number:g}{shown}"
     for channel in job.channels:
         named = {"channel": channel} if len(job.channels) > 1 else {}
-        for field, number in _NUMBERS.items():
-            if field in job.config.publish:
-                given[series(f"anomaly_{field}", **named, **source)] = f"{number:g}{steady}"
+        for field, number in _READING.items():
+            given[series(f"anomaly_incident_{field}", **named, **source)] = f"{number:g}{shown}"
     return given
 
 
-def _description(job: AlertedJob, at: int, *, reachable: bool) -> Text:
-    """Return the text; its example is for minute `at`."""
-    published = job.config.publish
+def _text(job: AlertedJob, minute: int, end: float | None = None, *, old: bool = False) -> str:
+    """Return what the description of the cases is in a minute."""
     several = len(job.channels) > 1
-    parts = []
-    for channel in job.channels:
-        if several:
-            parts.append(Text("{{ if $r }}" + f"{channel}: " + "{{ end }}", f"{channel}: " if reachable else ""))
-        for field, word in _WORDS.items():
-            if field in published:
-                after = " " if field == "lower" else ", "
-                number = _NUMBERS[field] if reachable else None
-                parts.append(picked(word, f"anomaly_{field}", channel if several else None, number, after))
-    if several and "contribution" in published:
-        contribution = "{{ .Labels.channel }} has {{ .Value | humanizePercentage }} of the deviation, "
-        parts.append(found("sort_desc(anomaly_contribution{%s})", contribution, ""))
-    if "flapping" in published:
-        flapping = '{{ if eq .Labels.__name__ "anomaly_flapping" }}comes and goes, {{ end }}'
-        parts.append(Text("{{ range $r }}" + flapping + "{{ end }}", ""))
-    since = "since 1970-01-01 00:00:00 +0000 UTC, " if at < _LOOKED_BACK else ""
-    parts.append(found(_SINCE, "since {{ .Value | humanizeTimestamp }}, ", since))
-    shown = "score {{ .Value | printf `%.3g` }} (above 1 is anomalous)"
-    score = '{{ if eq .Labels.__name__ "anomaly_score" }}' + shown + "{{ end }}"
-    old = "no new result: this is the last one"
-    last = Text("{{ range $r }}" + score + "{{ else }}" + old + "{{ end }}.", "")
-    whole = joined([*parts, last])
-    ended = "score 9 (above 1 is anomalous)." if reachable else f"{old}."
-    return Text(_unless_many(job, whole.template), whole.example + ended)
-
-
-def _unless_many(job: AlertedJob, text: str) -> str:
-    """Return a template that queries no values when very many alerts fire at once."""
-    flagged = f"sum({job.selector('anomaly_exporter_flagged_ratio')})"
-    many = f"{flagged} * sum({job.selector('anomaly_exporter_series')}) > {DETAILED}"
-    crowd = f"One of more than {DETAILED} series of this job with an incident; see the graph or the dashboard."
-    queried = "{{ $r := query (printf " + quote(_READINGS) + " $s) }}"
-    return "{{ if query " + quote(many) + " }}" + crowd + "{{ else }}" + SELECTOR + queried + text + "{{ end }}"
+    now = 60.0 * minute
+    readings = wording.BETWEEN.join(
+        (f"{name}: " if several else "") + wording.reading(**_READING, unit=quantity_of(expr, job.config.rate).unit)
+        for name, expr in job.config.queries.items()
+    )
+    dated = wording.is_dated(_START, now if end is None else end)
+    worst = wording.WORST.format(at=wording.moment(_START, dated), readings=readings, score=wording.number(_SCORE))
+    return f"{worst}{wording.BETWEEN}{wording.lasting(_START, end, now)}{OLD if old else ''}."
 
 
 def _meaning(job: AlertedJob, metric: str) -> str:

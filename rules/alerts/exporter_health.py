@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from detectors.units import DAY
 from exporter.config.sections.alerting import AlertingConfig
 from exporter.config.sections.train import TrainConfig
 from exporter.promql import format_duration, selector
@@ -12,6 +13,8 @@ from rules.alerts.templates import Text, label, literal
 
 _JOB: Final = {"query": "j"}
 _JUDGED: Final = {"query": "j", "detector": "d"}
+_DAY_OF_POINTS: Final = 96
+"""Points a quarter of an hour apart, so many that they are more than the hours after a start."""
 _OF_JOB: Final = literal(" of ") + label("query", _JOB)
 
 
@@ -22,6 +25,7 @@ def self_alerts(alerting: AlertingConfig, train: TrainConfig) -> tuple[Alert, ..
         _down(alerting.health.scrape_job, common),
         _failing(common),
         _limited(common),
+        _empty(common),
         _old_model(alerting.health.model_max_age, common),
         *model_alerts(train, common),
         _coverage(alerting.health.least_coverage, common),
@@ -112,6 +116,35 @@ def _limited(common: dict[str, str]) -> Alert:
     )
 
 
+def _empty(common: dict[str, str]) -> Alert:
+    empty = selector("anomaly_exporter_series", state="empty")
+    state = series("anomaly_exporter_series", **_JUDGED, state="empty")
+    minutes = round(DAY / 60) + 30
+    return Alert(
+        name=names.EMPTY,
+        expr=f"max by (query) (last_over_time({empty}[10m])) > 0",
+        labels=common,
+        summary=literal("The queries") + _OF_JOB + " never gave a series",
+        description=literal(
+            "The source answers them with nothing, now and for as far back as the job has looked, so nothing of it is "
+            "evaluated and it cannot alert."
+        ),
+        graph=graph("max by (query) (" + empty + ")"),
+        series=_JOB,
+        meaning="Every query of the job is answered, and no answer ever held a series: a metric that is not scraped, "
+        "or a name or label that is not right.",
+        detail=f"after {format_duration(DAY)}",
+        action="Try the expression of the job in Prometheus, and look for the metric there. A job for something that "
+        "you do not run: remove it.",
+        cases=(
+            Case("fires, also after lost scrapes", {state: f"1x600 _x8 1x{minutes - 609}"}, minutes, fires=True),
+            Case("stays silent on the first day", {state: "1x300"}, 300, fires=False),
+            Case("stays silent once there was a series", {state: "1x60 0x120"}, 180, fires=False),
+        ),
+        for_=DAY,
+    )
+
+
 def _old_model(oldest: float, common: dict[str, str]) -> Alert:
     trained = series("anomaly_exporter_model_trained_timestamp_seconds", **_JUDGED)
     return Alert(
@@ -136,9 +169,14 @@ def _old_model(oldest: float, common: dict[str, str]) -> Alert:
 def _coverage(least: float, common: dict[str, str]) -> Alert:
     covered = series("anomaly_exporter_band_coverage_ratio", **_JUDGED)
     low = least / 2
+    # NaN says nothing, and would make the whole week say nothing.
+    known = "(anomaly_exporter_band_coverage_ratio >= 0)[7d:15m]"
     return Alert(
         name=names.COVERAGE,
-        expr=f"min by (query, detector) (avg_over_time(anomaly_exporter_band_coverage_ratio[7d])) < {least:g}",
+        expr=(
+            f"min by (query, detector) (avg_over_time({known})) < {least:g}\n"
+            f"and max by (query, detector) (count_over_time({known})) >= {_DAY_OF_POINTS}"
+        ),
         labels=common,
         summary=literal("The bands") + _OF_JOB + " do not contain normal samples",
         description=Text("{{ humanizePercentage $value }}", f"{100 * low:.4g}%")
@@ -146,12 +184,14 @@ def _coverage(least: float, common: dict[str, str]) -> Alert:
         graph=graph("anomaly_exporter_band_coverage_ratio"),
         series=_JUDGED,
         meaning="Normal samples are nearly always within the band. When they are not, the detector no longer fits the "
-        "data and its scores are unreliable.",
+        "data and its scores are unreliable. It takes a day of samples to tell.",
         action="Did the data change permanently (`AnomalyDrift`)? Then retrain, or give the detector more `history`. "
         "Does another detector do better in `anomaly-exporter backtest`?",
         cases=(
-            Case("fires", {covered: f"{low:g}x70"}, 61, fires=True),
+            Case("fires, whatever is unknown", {covered: "NaN " * 9 + f"{low:g}x1550"}, 1509, fires=True),
             Case("stays silent", {covered: "1x70"}, 61, fires=False),
+            Case("stays silent in the first hours", {covered: f"{low:g}x300"}, 290, fires=False),
+            Case("stays silent without bands", {covered: "NaN " * 90}, 80, fires=False),
         ),
         for_=3600.0,
     )
@@ -163,7 +203,7 @@ def _drift(common: dict[str, str]) -> Alert:
     events = series(metric, **known)
     return Alert(
         name=names.DRIFT,
-        expr=f"{by} (increase({metric}[1h])) > 0\nor {by} ({metric} unless {metric} offset 1h) > 0",
+        expr=f"{by} (increase({metric}[1h])) > 0\nor {by} ({metric} unless last_over_time({metric}[1d] offset 1h)) > 0",
         labels=common,
         summary=literal("The data") + _OF_JOB + " drift",
         description=Text("{{ with $labels.method }}{{ . }} found{{ else }}Found{{ end }}", "m found")
@@ -177,6 +217,7 @@ def _drift(common: dict[str, str]) -> Alert:
             Case("fires at a first event", {events: "_x5 1x60"}, 10, fires=True),
             Case("stays silent", {events: "0x60"}, 10, fires=False),
             Case("stays silent long after", {events: "1x100"}, 70, fires=False),
+            Case("stays silent an hour after a gap", {events: "1x30 stale _x20 1x90"}, 105, fires=False),
         ),
     )
 

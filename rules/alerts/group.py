@@ -35,9 +35,9 @@ def storm(job: AlertedJob) -> Alert:
             f"or {job.held(names.STORM, score, job.reachable)}"
         ),
         labels=job.labels,
-        summary=literal(f"Many anomalies at once in {job.name}") + entity(known),
+        summary=literal(f"Many anomalies at once in {job.name}") + entity(known, job.labels),
         description=_count(job, group, len(members)) + rest,
-        graph=graph_link('{__name__=~"anomaly_(flag|group_score)",%s}', known),
+        graph=graph_link('{__name__=~"anomaly_(flag|group_score)",%s}', known, job.labels),
         series=known,
         meaning="More series of one group have an incident at once than chance and the group's history explain. It "
         "mutes the alerts of its members, and lasts while two of them have an incident.",
@@ -51,7 +51,7 @@ def storm(job: AlertedJob) -> Alert:
                 {own: "0.5 3x9 stale", **troubled},
                 60,
                 fires=True,
-                description=rest.example,
+                description="Several" + rest.example,
             ),
             Case(
                 "is over when it is over",
@@ -66,10 +66,13 @@ def storm(job: AlertedJob) -> Alert:
 
 
 def _count(job: AlertedJob, group: tuple[str, ...], example: int) -> Text:
-    """Return how many members have an incident; printf completes the query with the group's labels."""
+    """Return how many members have an incident; printf completes the query with the group's labels.
+
+    It is "Several" while there are no new results.
+    """
     where = "".join(f",{name}=%q" for name in group)
     flags = job.selector("anomaly_flag")[:-1].replace("%", "%%")
     values = "".join(f" $labels.{name}" for name in group)
     query = quote(f"count({flags}{where}}} == 1)")
     asked = f"(printf {query}{values})" if group else query.replace("%%", "%")
-    return Text("{{ range query " + asked + " }}{{ .Value }}{{ end }}", str(example))
+    return Text("{{ range query " + asked + " }}{{ .Value }}{{ else }}Several{{ end }}", str(example))

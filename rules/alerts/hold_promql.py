@@ -35,6 +35,15 @@ def held(alert: str, job: str, labels: Collection[str], own: str, reachable: str
     return f"(\n  {firing(alert, job, labels)}\n  unless {own}\n  unless on (query) ({reachable})\n)"
 
 
+def just_ended(alert: str, job: str, labels: Collection[str], end: str, span: str) -> str:
+    """Return the firing series whose incident ended within `span`, so that their text is written once more.
+
+    What counts is since when the end is known: samples may be judged late. `end` selects the times of ends.
+    """
+    known = f"max without ({', '.join(sorted(labels))}) ({end} unless {end} offset {span})"
+    return f"(\n  {firing(alert, job, labels)}\n  and {known}\n)"
+
+
 def all_reachable(job: str, scrape_job: str) -> str:
     """Return an expression that is true while the job has results and no replica of the exporter is down."""
     return f"{selector('anomaly_flag', query=job)} unless on () ({selector('up', job=scrape_job)} == 0)"

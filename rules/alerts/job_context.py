@@ -11,7 +11,7 @@ from exporter.exposition import published_names
 from exporter.promql import selector
 from rules.alerts import hold_promql
 from rules.alerts.alert import labels, milliseconds
-from rules.alerts.templates import Text, literal
+from rules.alerts.templates import ADDED, Text, literal
 
 RECENT: Final = 300.0
 """Seconds for which the newest result counts while scrapes fail."""
@@ -34,8 +34,8 @@ class AlertedJob:
         self.name, self.config, self.alert_name, self.alerting = name, config, alert_name, alerting
         self.labels = {**config.alert.labels, **labels(config.alert, alerting)}
         """Labels that the alerts of the job set."""
-        self.ours = frozenset({"alertname", "alertstate", *self.labels})
-        """Labels that an alert cannot take from a series, because the alert or Prometheus sets them."""
+        self.ours = ADDED.union(self.labels)
+        """Labels that an alert cannot take from a series, because the rule, Prometheus or vmalert sets them."""
         self.recent = milliseconds(max(RECENT, config.alert.keep_firing_for))
         self.detector = config.detector_name
         self.channels = tuple(config.queries)
@@ -56,6 +56,10 @@ class AlertedJob:
     def held(self, alert: str, own: str, reachable: str) -> str:
         """Return the firing series of an alert that have no new results."""
         return hold_promql.held(alert, self.name, self.ours, own, reachable)
+
+    def just_ended(self, alert: str, end: str, seconds: float) -> str:
+        """Return the firing series of an alert whose incident ended within so many seconds; `end` is a metric."""
+        return hold_promql.just_ended(alert, self.name, self.ours, self.selector(end), milliseconds(seconds))
 
     def entity(self, value: str) -> dict[str, str]:
         """Return the labels of a series of the job for a test; its entity labels have the given value."""

@@ -1,29 +1,36 @@
 """The alerts on missing data of a job: series that have vanished, results that are stale."""
 
 import math
+from typing import Final
 
-from exporter.promql import format_duration, quote
+from exporter.promql import format_duration, quote, selector
 from rules.alerts import names
 from rules.alerts.alert import Alert, Case, graph, labels, milliseconds, series
 from rules.alerts.job_context import RECENT, AlertedJob
 from rules.alerts.templates import Text, literal
 
-_SUCCESS = "anomaly_exporter_last_success_timestamp_seconds"
+_SUCCESS: Final = "anomaly_exporter_last_success_timestamp_seconds"
+_WARM_UP: Final = "anomaly_exporter_warm_up_ratio"
+_LOADED: Final = "anomaly_exporter_config_last_reload_success_timestamp_seconds"
+_PATIENCE: Final = 900.0
+"""Seconds that a first cycle may take, and that a warm-up may stand still."""
 
 
 def vanished(job: AlertedJob, share: float) -> Alert:
     """Return the alert that fires when a `share` of the series has vanished while the job itself works."""
     ready = job.selector("anomaly_exporter_series")[:-1] + ',state=~"ready|warming"}'
-    present = f"sum without (state, detector) ({ready})"
+    # A warm-up counts every series of the past, also those that ended long ago.
+    present = f"sum without (state, detector) ({ready}) unless on (query) {job.selector(_WARM_UP)} < 1"
     fresh = f"time() - {job.selector(_SUCCESS)} <= {job.config.withdraw_after:g}"
     rest = literal(f" series are left, at least {share:.0%} fewer than the median of the last day.")
     known = {"query": job.name}
     here, clock = series("anomaly_exporter_series", **job.judged, state="ready"), series(_SUCCESS, **known)
+    warm_up = series(_WARM_UP, **known)
     late = 40 + math.ceil(job.config.withdraw_after / 60)
     return Alert(
         name=names.VANISHED,
         expr=(
-            f"1 - {present}\n  / quantile_over_time(0.5, ({present})[1d:5m]) >= {share:g}\n  and {fresh}\n"
+            f"1 - ({present})\n  / (quantile_over_time(0.5, ({present})[1d:5m]) > 0) >= {share:g}\n  and {fresh}\n"
             f"or {job.held(names.VANISHED, f'({fresh})', fresh)}"
         ),
         labels=job.labels,
@@ -39,6 +46,13 @@ def vanished(job: AlertedJob, share: float) -> Alert:
         cases=(
             Case("fires", {here: "9x15 0x15", clock: "0+60x30"}, 23, fires=True),
             Case("stays silent", {here: "9x30", clock: "0+60x30"}, 23, fires=False),
+            Case("stays silent for a job that never had series", {here: "0x30", clock: "0+60x30"}, 23, fires=False),
+            Case(
+                "stays silent when a warm-up has counted series of the past",
+                {here: "99x15 9x15", clock: "_x15 0+60x15", warm_up: "0+0.06x15 1x15"},
+                28,
+                fires=False,
+            ),
             Case(
                 "stays without new results",
                 {here: "9x15 0x9 stale", clock: "0+60x24 stale"},
@@ -65,14 +79,20 @@ def stale(job: AlertedJob) -> Alert:
     """Return the alert on a job whose scores are withdrawn; it is routed like the alerts on the exporter."""
     stamp, limit = job.selector(_SUCCESS), job.config.withdraw_after
     known = {"query": job.name}
-    clock = series(_SUCCESS, **known)
+    clock, warm_up, loaded = series(_SUCCESS, **known), series(_WARM_UP, **known), series(_LOADED)
+    failed = series("anomaly_exporter_cycles_total", **known, outcome="error")
+    ratio, wait = job.selector(_WARM_UP), milliseconds(_PATIENCE)
+    failing = selector("anomaly_exporter_cycles_total", query=job.name, outcome="error")
+    none = f"absent_over_time({stamp}[{milliseconds(max(limit, RECENT))}])"
     late = math.ceil(limit / 60) + 10
+    begun = math.ceil(_PATIENCE / 60) + 3
     every_second = " ".join("stale" if minute % 2 else f"{60 * minute}" for minute in range(late + 10))
     return Alert(
         name=names.STALE,
         expr=(
-            f"time() - min by (query) (last_over_time({stamp}[5m])) > {limit:g}\n"
-            f"or absent_over_time({stamp}[{milliseconds(max(limit, RECENT))}])"
+            f"(\n  time() - min by (query) (last_over_time({stamp}[5m])) > {limit:g}\n"
+            f"  or {none} unless on () (time() - max({_LOADED}) < {_PATIENCE:g} unless on () {failing} > 0)\n)\n"
+            f"unless on (query) ({ratio} < 1 and changes({ratio}[{wait}]) > 0)"
         ),
         labels={**job.config.alert.labels, **labels(job.alerting.health, job.alerting)},
         summary=literal(f"No results from {job.name}"),
@@ -82,7 +102,8 @@ def stale(job: AlertedJob) -> Alert:
         ),
         graph=graph(job.selector("anomaly_exporter_cycles_total")),
         series=known,
-        meaning="No cycle of the job has succeeded for its `max_age`, or the exporter does not know the job.",
+        meaning="No cycle of the job has succeeded for its `max_age`, or the exporter does not know the job. While it "
+        f"replays its history, and for {format_duration(_PATIENCE)} after a start without errors, this is no fault.",
         detail=f"after {format_duration(limit)}",
         action="The exporter's log has a line `cycle_failed` with the reason; `anomaly_exporter_query_errors_total` "
         "counts them. Does the source answer, is its token valid, and has the exporter loaded the configuration that "
@@ -91,6 +112,13 @@ def stale(job: AlertedJob) -> Alert:
             Case("fires", {clock: f"0x{late}"}, late, fires=True),
             Case("fires for a job without any results", {}, late, fires=True),
             Case("stays silent", {clock: f"0+60x{late}"}, late, fires=False),
+            Case("fires for a job that fails from the beginning", {loaded: "0x99", failed: "1+1x99"}, 9, fires=True),
+            Case("fires when the first cycle never ends", {loaded: "0x99"}, begun, fires=True),
+            Case("stays silent during the first cycle", {loaded: "0x99"}, begun - 5, fires=False),
+            Case("fires when the warm-up stands still", {loaded: "0x99", warm_up: "0.3x99"}, begun, fires=True),
+            Case(
+                "stays silent during a warm-up", {loaded: "0x99", warm_up: "0+0.01x99", failed: "9x99"}, 60, fires=False
+            ),
             Case("stays silent even if every second scrape fails", {clock: every_second}, late, fires=False),
         ),
         for_=120.0,

@@ -9,8 +9,10 @@ STORM: Final = "AnomalyStorm"
 VANISHED: Final = "AnomalySeriesVanished"
 STALE: Final = "AnomalyScoresStale"
 DOWN: Final = "AnomalyExporterDown"
+TARGET_DOWN: Final = "AnomalyTargetDown"
 FAILING: Final = "AnomalyCycleFailing"
 LIMITED: Final = "AnomalyQueryLimited"
+EMPTY: Final = "AnomalyJobEmpty"
 OLD_MODEL: Final = "AnomalyModelTooOld"
 NOT_TAKEN: Final = "AnomalyModelNotTaken"
 TRAINING: Final = "AnomalyTrainingFailed"
@@ -19,7 +21,22 @@ DRIFT: Final = "AnomalyDrift"
 RELOAD: Final = "AnomalyConfigReloadFailed"
 WATCHDOG: Final = "Watchdog"
 RESERVED: Final = frozenset(
-    {STORM, VANISHED, STALE, DOWN, FAILING, LIMITED, OLD_MODEL, NOT_TAKEN, TRAINING, COVERAGE, DRIFT, RELOAD}
+    {
+        STORM,
+        VANISHED,
+        STALE,
+        DOWN,
+        TARGET_DOWN,
+        FAILING,
+        LIMITED,
+        EMPTY,
+        OLD_MODEL,
+        NOT_TAKEN,
+        TRAINING,
+        COVERAGE,
+        DRIFT,
+        RELOAD,
+    }
 )
 
 _USUAL: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z][a-z0-9]*)*")

@@ -6,6 +6,7 @@ from typing import Final
 from exporter.config.sections.root import Config
 from rules.alerts.alert import Alert, Group, with_links
 from rules.alerts.anomaly import anomaly
+from rules.alerts.dead_target import target_down
 from rules.alerts.exporter_health import self_alerts
 from rules.alerts.group import storm
 from rules.alerts.job_context import AlertedJob
@@ -13,11 +14,14 @@ from rules.alerts.missing_data import stale, vanished
 from rules.alerts.names import alert_names, slug
 
 SELF: Final = "exporter"
+TARGETS: Final = "targets"
 
 
 def groups(config: Config) -> tuple[Group, ...]:
-    """Return the group on the exporter itself, then one per job; each is written to its own rule file."""
+    """Return the groups on the exporter and on the targets, then one per job; each is written to its own rule file."""
     made = [Group("anomaly-exporter", SELF, None, self_alerts(config.alerting, config.train))]
+    if dead := target_down(config.jobs.values(), config.alerting):
+        made.append(Group("anomaly-exporter targets", TARGETS, None, dead))
     for job, name in alert_names(config.jobs).items():
         alerts = job_alerts(AlertedJob(job, config.jobs[job], name, config.alerting))
         made.append(Group(f"anomaly-exporter {job}", f"job-{slug(job)}", job, alerts))

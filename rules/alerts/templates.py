@@ -1,17 +1,31 @@
 """Templates of Prometheus rules, in which `{{` begins an action, each with its result in a test."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote_plus
 
 from exporter.promql import quote
 
-SELECTOR: Final = (
-    '{{ $s := "" }}{{ range $k, $v := $labels }}'
-    '{{ if ne $k "__name__" }}{{ $s = printf "%s%s=%q," $s $k $v }}{{ end }}{{ end }}'
-)
-"""Sets `$s` to the matchers that select the series of the alert under another metric name."""
+ADDED: Final = frozenset({"alertgroup", "alertname", "alertstate"})
+"""Labels that Prometheus or vmalert sets on an alert. vmalert has them in `$labels` too, and in its `ALERTS`."""
+
+
+def selector_of(ours: Collection[str]) -> str:
+    """Return a template that sets `$s` to the matchers that select the series of the alert under another metric name.
+
+    `ours` are the labels that the rule itself sets: in vmalert, `$labels` holds them too, and no series has them.
+    """
+    named = _is_of_series({"__name__", *ours})
+    return (
+        '{{ $s := "" }}{{ range $k, $v := $labels }}'
+        "{{ if " + named + ' }}{{ $s = printf "%s%s=%q," $s $k $v }}{{ end }}{{ end }}'
+    )
+
+
+def _is_of_series(others: Collection[str]) -> str:
+    """Return the condition that the label `$k` is none of `others`, nor set by Prometheus or vmalert."""
+    return "and " + " ".join(f'(ne $k "{name}")' for name in sorted(ADDED.union(others)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,31 +63,31 @@ def label(name: str, series: Mapping[str, str]) -> Text:
     return Text("{{ $labels." + name + " }}", series.get(name, ""))
 
 
-def entity(series: Mapping[str, str]) -> Text:
-    """Return ` name=value` for each label of the series, without those that the exporter adds."""
-    added = ("__name__", "query", "detector")
-    ours = " ".join(f'(ne $k "{name}")' for name in added)
+def entity(series: Mapping[str, str], ours: Collection[str]) -> Text:
+    """Return ` name=value` for each label of the series, without those that the exporter or the rule (`ours`) adds."""
+    added = {"__name__", "query", "detector", *ours}
     shown = "".join(f" {name}={series[name]}" for name in sorted(series) if name not in added)
-    return Text("{{ range $k, $v := $labels }}{{ if and " + ours + " }} {{ $k }}={{ $v }}{{ end }}{{ end }}", shown)
+    named = _is_of_series(added)
+    return Text("{{ range $k, $v := $labels }}{{ if " + named + " }} {{ $k }}={{ $v }}{{ end }}{{ end }}", shown)
 
 
-def found(expr: str, then: str, example: str) -> Text:
-    """Return the template `then` for each sample of a query; `.` is the sample.
+def picked(metrics: Mapping[str, str], channel: str | None = None, *, there: bool = False) -> str:
+    """Return a template that sets variables, by name, to the values of metrics in the query result `$r`, or else to 0.
 
-    In `expr`, `%s` is replaced by the matchers `$s`.
+    With `there`, `$NAME_there` tells whether there is a value.
     """
-    return Text("{{ range query (printf " + quote(expr) + " $s) }}" + then + "{{ end }}", example)
-
-
-def picked(word: str, metric: str, channel: str | None, example: float | None, after: str = ", ") -> Text:
-    """Return `word number` for a metric in the query result `$r`; nothing if it is missing."""
-    is_it = f'(eq .Labels.__name__ "{metric}")'
-    if channel is not None:
-        is_it = f"(and {is_it} (eq .Labels.channel {quote(channel)}))"
-    return Text(
-        "{{ range $r }}{{ if " + is_it + " }}" + word + " {{ .Value | printf `%.4g` }}" + after + "{{ end }}{{ end }}",
-        "" if example is None else f"{word} {example:.4g}{after}",
+    before = "".join(
+        "{{ $" + name + " := 0.0 }}" + ("{{ $" + name + "_there := false }}" if there else "") for name in metrics
     )
+    chosen = "{{ else if ".join(
+        f'eq .Labels.__name__ "{metric}"'
+        + " }}{{ $" + name + " = .Value }}" + ("{{ $" + name + "_there = true }}" if there else "")
+        for name, metric in metrics.items()
+    )  # fmt: skip
+    each = "{{ if " + chosen + "{{ end }}"
+    if channel is not None:
+        each = "{{ if eq .Labels.channel " + quote(channel) + " }}" + each + "{{ end }}"
+    return before + "{{ range $r }}" + each + "{{ end }}"
 
 
 def matchers(series: Mapping[str, str]) -> str:
@@ -81,22 +95,15 @@ def matchers(series: Mapping[str, str]) -> str:
     return "".join(f"{name}={quote(series[name])}," for name in sorted(series) if name != "__name__")
 
 
-def graph_link(expr: str, series: Mapping[str, str] | None) -> Text:
-    """Return the path of a graph of `expr`; with a series, `%s` in `expr` is replaced by its matchers."""
-    if series is None:
-        return Text("{{ graphLink " + quote(expr) + " }}", _graph_path(expr))
-    return Text(
-        SELECTOR + "{{ graphLink (printf " + quote(expr) + " $s) }}", _graph_path(expr.replace("%s", matchers(series)))
-    )
+def graph_link(expr: str, series: Mapping[str, str], ours: Collection[str]) -> Text:
+    """Return the path of a graph of `expr`, in which `%s` is replaced by the matchers of a series.
+
+    Prometheus has `graphLink` for it; vmalert loads no rule that calls it.
+    """
+    link = "/graph?g0.expr={{ printf " + quote(expr) + " $s | urlquery }}&g0.tab=0"
+    return Text(selector_of(ours) + link, graph_path(expr.replace("%s", matchers(series))))
 
 
-def joined(texts: Iterable[Text]) -> Text:
-    """Return the concatenated texts."""
-    whole = Text("", "")
-    for text in texts:
-        whole += text
-    return whole
-
-
-def _graph_path(expr: str) -> str:
+def graph_path(expr: str) -> str:
+    """Return the path of a graph of an expression."""
     return f"/graph?g0.expr={quote_plus(expr)}&g0.tab=0"

@@ -36,7 +36,7 @@ def variables() -> list[QueryVariable]:
     return [
         choice("label", "Label", f"label_names(anomaly_score{_OF_JOBS})", several=False, regex="/^(?!__name__$)(.+)$/"),
         choice("value", "Value", f"label_values(anomaly_score{_OF_JOBS}, $label)"),
-        choice("entity", "Entity, most unusual first", found, several=False, regex=r"/\{(.*)\} /"),
+        choice("entity", "Entity, most anomalous first", found, several=False, regex=r"/\{(.*)\} /"),
         choice("channel", "Channel", f"label_values({channels}, channel)", several=False),
     ]
 
@@ -58,51 +58,55 @@ def _fleet() -> list[Panel]:
     severity = f"0 + anomaly_severity{_CHOSEN} and {_TOP}"
     return [
         number("Alerts", "Incidents rare enough for the budget.", (f"sum(anomaly_alert{_CHOSEN})", ""), bad=1),
-        number("Open incidents", "With an alert or without.", (f"sum(anomaly_flag{_CHOSEN})", "")),
-        number("Flapping", "Held open, because they come and go.", (_sum_or_none("anomaly_flapping"), "")),
-        number("Groups in trouble", "Groups that score above 1.", (f"sum(anomaly_group_score{_OF_JOBS} > bool 1)", "")),
-        number("Judged", "Entities with a verdict.", (f"count(anomaly_score{_CHOSEN} >= 0)", "")),
-        number("No verdict", "NaN: not the same as healthy.", (_without_verdict(), "")),
+        number("Open incidents", "All open incidents, whether they are alerts or not.",
+               (f"sum(anomaly_flag{_CHOSEN})", "")),
+        number("Flapping", "Incidents held open because they come and go.", (_sum_or_none("anomaly_flapping"), "")),
+        number("Anomalous groups", "Groups whose score is above 1.",
+               (f"sum(anomaly_group_score{_OF_JOBS} > bool 1)", "")),
+        number("Evaluated", "Entities that have a score.", (f"count(anomaly_score{_CHOSEN} >= 0)", "")),
+        number("Not evaluated", "Entities without a score (NaN). They may be unhealthy.", (_without_verdict(), "")),
         heat("Scores of the fleet", "Number of entities by score; above 1 is anomalous.", (_counts(), "{{le}}"),
              buckets=True),
-        heat("Most unusual entities", "Red is anomalous.", (f"anomaly_score{_CHOSEN} and {_TOP}", AUTO), buckets=False),
-        rows("Top entities", "By the highest score of the time shown. Severity is that of an open incident.",
+        heat("Most anomalous entities", "Red is a score above 1.",
+             (f"anomaly_score{_CHOSEN} and {_TOP}", AUTO), buckets=False),
+        rows("Top entities", "Highest scores in the time range. Severity is that of the open incident.",
              (_TOP, "Highest score"), (now, "Score now"), (severity, "Severity"), sort="Highest score"),
-        timeline("Incidents of the most unusual entities", "Red while an incident is open.",
+        timeline("Incidents of the most anomalous entities", "Red means that an incident is open.",
                  (f"anomaly_flag{_CHOSEN} and {_TOP}", AUTO), width=FULL),
     ]  # fmt: skip
 
 
 def _entity() -> list[Panel]:
     band = graph(
-        "Value and what is normal", "Shaded times are incidents. Observed values are there if `publish` has `value`.",
+        "Value and expected band", "Shaded times are incidents. The observed value is shown if `publish` has `value`.",
         *((f"anomaly_{name}{_CHANNEL}", name) for name in ("value", "expected", "lower", "upper")), width=FULL,
     )  # fmt: skip
     states = ((f"anomaly_{name}{_ENTITY}", name) for name in ("flag", "alert", "flapping"))
     return [
         banded(band, "lower", "upper"),
-        above(graph("Score", "Above 1 is anomalous.", (f"anomaly_score{_ENTITY}", "score")), 1),
-        graph("Severity", "Accumulated while the incident is open.", (f"anomaly_severity{_ENTITY}", "severity")),
-        graph("Contribution", "Share of the open incident by channel.",
+        above(graph("Score", "A score above 1 is anomalous.", (f"anomaly_score{_ENTITY}", "score")), 1),
+        graph("Severity", "Severity grows while the incident is open.", (f"anomaly_severity{_ENTITY}", "severity")),
+        graph("Contribution", "Share of each channel in the open incident.",
               (f"anomaly_contribution{_ENTITY}", "{{channel}}"),
               stacked=True, unit="percentunit"),
-        timeline("Incident, alert, flapping", "Red while it holds.", *states, width=FULL),
+        timeline("Incident, alert, flapping", "Red means yes.", *states, width=FULL),
     ]  # fmt: skip
 
 
 def _jobs() -> list[Panel]:
     opened = 'increase(anomaly_exporter_flag_changes_total{query=~"$query", to="open"}[1h])'
     return [
-        above(graph("Group scores", "Above 1: more members are in trouble at once than chance explains.",
+        above(graph("Group scores", "Above 1, more members have an incident at once than chance explains.",
                     (f"topk(20, anomaly_group_score{_OF_JOBS})", AUTO), width=12), 1),
-        graph("Share of entities with an incident", "Near 1: a common cause, or a job that does not suit its data.",
+        graph("Share of entities with an incident",
+              "Near 1, the incidents have a common cause, or the job does not suit its data.",
               (f"max by (query) (anomaly_exporter_flagged_ratio{_OF_JOBS})", "{{query}}"), width=12,
               unit="percentunit"),
-        graph("Incidents opened within an hour", "Many short ones: raise least_deviation or open_after.",
+        graph("Incidents opened within an hour", "If there are many short ones, raise least_deviation or open_after.",
               (f"sum by (query) ({opened})", "{{query}}")),
-        graph("Flapping by job", "Often there: the job is too nervous.",
+        graph("Flapping by job", "If there are often some, raise clear_after or least_deviation.",
               (f"count by (query) (anomaly_flapping{_CHOSEN})", "{{query}}")),
-        graph("Contribution by channel", "Open incidents by the channel that opened them; 1 is one whole incident.",
+        graph("Contribution by channel", "Open incidents by the channel that deviates; 1 is one whole incident.",
               (f"sum by (query, channel) (anomaly_contribution{_CHOSEN})", "{{query}} {{channel}}"), stacked=True),
     ]  # fmt: skip
 

@@ -87,8 +87,8 @@ def timeline(title: str, text: str, *queries: Query, width: int = 12) -> state_t
 
 
 def banded(panel: timeseries.Panel, lower: str, upper: str) -> timeseries.Panel:
-    """Fill the area between two series and hide their lines."""
-    line = model.DynamicConfigValue(id_val="custom.lineWidth", value=0)
+    """Fill the area between two series; where there is only one, as with one `direction`, its line shows it."""
+    line = model.DynamicConfigValue(id_val="custom.lineWidth", value=1)
     fill = [("custom.fillBelowTo", lower), ("custom.fillOpacity", 25)]
     panel.override_by_name(lower, [line])
     return panel.override_by_name(upper, [line, *(model.DynamicConfigValue(name, value) for name, value in fill)])

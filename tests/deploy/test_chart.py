@@ -148,6 +148,24 @@ def test_every_pod_is_restricted_whatever_the_values(loaded: Chart) -> None:
             assert {"requests", "limits"} == set(container["resources"])
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_helm_leaves_what_cannot_be_made_again(loaded: Chart, name: str) -> None:
+    """State, models and their key outlive `helm uninstall` and any change of the values; nothing else does."""
+    kept = {
+        (one["kind"], one["metadata"]["name"])
+        for one in rendered(loaded, values(CASES[name]))
+        if one["metadata"].get("annotations", {}).get("helm.sh/resource-policy") == "keep"
+    }
+    all_of_them = {
+        (one["kind"], one["metadata"]["name"])
+        for one in rendered(loaded, values(CASES[name]))
+        if one["kind"] in {"PersistentVolumeClaim", "Secret"}
+    }
+    assert kept == all_of_them
+    plain = [one for one in objects(CASES[name]) if "annotations" in one["metadata"]]
+    assert plain == [], "only Helm reads it"
+
+
 def pod_of(made: dict) -> dict | None:
     spec = made.get("spec", {})
     spec = spec.get("jobTemplate", {}).get("spec", spec)
@@ -167,6 +185,7 @@ def test_a_configuration_becomes_values_that_helm_merges_over_its_own(loaded: Ch
     assert {one["metadata"]["name"] for one in made if one["kind"] == "PrometheusRule"} == {
         "anomaly-exporter-exporter",
         "anomaly-exporter-job-mine",
+        "anomaly-exporter-targets",
     }
 
 
@@ -264,6 +283,7 @@ def test_the_notes_say_what_is_still_to_do(loaded: Chart) -> None:
     assert "MODEL_STORE_KEY" not in ready
     assert "operator" not in ready
     assert "ReadWriteMany" in notes({"shards": 3})
+    assert "delete pvc,secret --selector app.kubernetes.io/instance=r-anomaly-exporter" in ready
 
 
 def test_the_chart_has_the_version_of_the_program(loaded: Chart) -> None:

@@ -4,49 +4,18 @@ import os
 import subprocess
 import sys
 from base64 import b64decode
+from types import SimpleNamespace
 
 import pytest
 import yaml
-from typer.testing import CliRunner
 
-from exporter.cli.main import cli
+from tests.deploy.conftest import CANARY
 from tests.support.cluster import CONFIG, KINDS, emulated, kubeconfig, resource
 
-CANARY = "canary-5uP3r-s3cr3t"
-
 
 @pytest.fixture
-def deploy(tmp_path, monkeypatch):
-    """Run the command: `deploy(text, *arguments)` returns exit code, output, error output."""
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-    monkeypatch.setenv("MODEL_STORE_KEY", f"{CANARY}-key")
-    secret = tmp_path / "secrets" / "token"
-    secret.parent.mkdir()
-    secret.write_text(f"{CANARY}-token\n")
-    outputs = []
-
-    def run(text, *arguments):
-        config = tmp_path / "anomaly.yml"
-        config.write_text(text.replace("/run/secrets/prometheus/token", str(secret)))
-        result = CliRunner().invoke(cli, ["deploy", "--config", str(config), *arguments])
-        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-        outputs.append(result.output)
-        return result.exit_code, result.stdout, result.stderr
-
-    yield run
-    for output in outputs:
-        assert CANARY not in output, "row 53: a secret was written"
-        assert "Y2FuYXJ5" not in output, "row 53: a secret was written in base64"
-        assert "Traceback" not in output
-
-
-@pytest.fixture
-def cluster(tmp_path, monkeypatch):
-    with emulated() as (emulator, url):
-        (tmp_path / "kubeconfig").write_text(kubeconfig(url, f"{CANARY}-login"))
-        monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
-        yield emulator
+def cluster(emulator):
+    return emulator
 
 
 def test_a_dry_run_prints_what_apply_makes_and_needs_no_cluster(deploy, cluster):
@@ -73,6 +42,7 @@ def test_applying_twice_changes_nothing_the_second_time(deploy, cluster):
 
 
 def test_secrets_reach_the_secret_and_nothing_else__row_53(deploy, cluster):
+    """Row 53; the fixture looks for secrets in every output."""
     deploy(CONFIG, "--apply")
     assert cluster.found("Secret", "anomaly-exporter")["data"].keys() == {"token", "MODEL_STORE_KEY"}
     for key, found in cluster.objects.items():
@@ -200,6 +170,7 @@ def test_a_namespace_that_others_have_made_is_used_and_left_as_it_is(deploy, clu
 
 
 def test_who_may_work_in_one_namespace_only_can_deploy_there(deploy, cluster):
+    cluster.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "anomaly-exporter"}})
     cluster.refused["GET", "cluster-namespaces"] = 403, "no"
     assert deploy(CONFIG, "--apply")[0] == 0
 
@@ -211,15 +182,17 @@ def test_who_may_not_make_the_namespace_is_told_what_to_ask_for(deploy, cluster)
     assert "an administrator must create it first: kubectl create namespace anomaly-exporter" in error
 
 
-def test_the_printed_rights_are_those_that_are_used_and_no_more(deploy, cluster):
-    """Every request of an apply, a change and a delete is allowed by the printed Role, and nothing is for no use."""
-    _, printed, _ = deploy(CONFIG, "--rbac")
-    role = next(each for each in yaml.safe_load_all(printed) if each["kind"] == "Role")
+def administrator_makes(cluster, printed):
+    """Put what --rbac has printed into the cluster, as kubectl would; return the rules of its Role."""
     cluster.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "anomaly-exporter"}})
-    deploy(CONFIG, "--apply")
-    deploy(CONFIG.replace("node_load1", "node_load5"), "--apply", "--image", "ours:2")
-    deploy(CONFIG, "--delete")
-    used = set()
+    made = list(yaml.safe_load_all(printed))
+    cluster.put(next(each for each in made if each["kind"] == "ServiceAccount"))
+    return next(each for each in made if each["kind"] == "Role")["rules"]
+
+
+def used(cluster, rules):
+    """Return plural and verb of every request; each must be allowed by one of the rules."""
+    found = set()
     for request in cluster.asked:
         verb = {"POST": "create", "PUT": "update", "DELETE": "delete"}.get(request.method.value)
         verb = verb or ("get" if request.name else "list")
@@ -229,12 +202,35 @@ def test_the_printed_rights_are_those_that_are_used_and_no_more(deploy, cluster)
             and request.resource.group in rule["apiGroups"]
             and verb in rule["verbs"]
             and (request.name is None or request.name in rule.get("resourceNames", [request.name]))
-            for rule in role["rules"]
+            for rule in rules
         ), (verb, plural, request.name)
-        used.add((plural, verb))
-    granted = {(plural, verb) for rule in role["rules"] for plural in rule["resources"] for verb in rule["verbs"]}
+        found.add((plural, verb))
+    return found
+
+
+def test_the_printed_rights_are_those_that_are_used_and_no_more(deploy, cluster):
+    """Every request of an apply, a change and a delete is allowed by the printed Role, and nothing is for no use."""
+    rules = administrator_makes(cluster, deploy(CONFIG, "--rbac")[1])
+    for arguments in (
+        (CONFIG, "--apply"),
+        (CONFIG.replace("node_load1", "node_load5"), "--apply", "--image", "ours:2"),
+        (CONFIG, "--delete"),
+    ):
+        assert deploy(*arguments)[0] == 0
+    granted = {(plural, verb) for rule in rules for plural in rule["resources"] for verb in rule["verbs"]}
     assert {verb for _, verb in granted} == {"get", "list", "create", "update", "delete"}
-    assert not {pair for pair in granted - used if pair[1] == "list"}
+    assert not {pair for pair in granted - used(cluster, rules) if pair[1] == "list"}
+
+
+def test_the_rights_of_a_smaller_configuration_suffice_to_take_the_larger_one_back(deploy, cluster):
+    smaller = "prometheus: {url: 'http://prometheus.monitoring.svc:9090'}\njobs: {load: {expr: node_load1}}\n"
+    rules = administrator_makes(cluster, deploy(smaller, "--rbac")[1])
+    deploy(CONFIG, "--apply")
+    before = len(cluster.asked)
+    assert "deleted CronJob anomaly-exporter-train" in deploy(smaller, "--apply")[1]
+    assert deploy(smaller, "--delete")[0] == 0
+    asked = cluster.asked[before:]
+    assert used(SimpleNamespace(asked=asked), rules)
 
 
 @pytest.mark.parametrize("mode", ["--apply", "--diff", "--delete"])

@@ -1,5 +1,6 @@
 """What is made of a configuration: valid, locked down, and true to what the exporter really offers."""
 
+import copy
 import json
 import subprocess
 
@@ -51,11 +52,28 @@ def variant(request, planned):
 def test_every_object_keeps_strictly_to_the_schema(variant, version):
     custom = []
     for each in [*objects(variant), secret(variant, {"key": "value"}), *rbac(variant)]:
+        if version == "1.28" and each["kind"] == "CronJob":
+            # The schema of 1.28 demands a field that the server has never demanded, and drops when it is empty.
+            each = copy.deepcopy(each)  # noqa: PLW2901 - the same object
+            each["spec"]["jobTemplate"]["spec"]["podFailurePolicy"]["rules"][0]["onPodConditions"] = []
         try:
             kubernetes_validate.validate(each, version, strict=True)
         except kubernetes_validate.SchemaNotFoundError:
             custom.append(each["kind"])
     assert set(custom) == ({"ServiceMonitor", "PrometheusRule"} if variant.operator else set())
+
+
+def empty_parts(made, path=""):
+    """Yield the paths of what a real server leaves out of its answer: `kubectl diff` would show it for ever."""
+    if made in ([], None) or (made == {} and not path.endswith(".emptyDir")):
+        yield path
+    for key, value in made.items() if isinstance(made, dict) else enumerate(made) if isinstance(made, list) else ():
+        yield from empty_parts(value, f"{path}.{key}")
+
+
+def test_no_object_has_a_part_that_the_cluster_leaves_out(variant):
+    for each in objects(variant):
+        assert list(empty_parts(each)) == [], each["kind"]
 
 
 def test_every_object_is_labelled_as_ours_and_lives_in_the_namespace(variant):
@@ -151,7 +169,7 @@ def test_one_training_runs_at_a_time_and_ends__row_50(planned):
     assert job["successfulJobsHistoryLimit"] > 0
     assert job["failedJobsHistoryLimit"] > 0
     (refused, moved) = job["jobTemplate"]["spec"]["podFailurePolicy"]["rules"]
-    assert refused["onExitCodes"]["values"] == [2, 3]
+    assert refused["onExitCodes"]["values"] == [2]
     assert moved["action"] == "Ignore"
 
 

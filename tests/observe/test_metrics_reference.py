@@ -55,9 +55,8 @@ def test_every_judged_family_is_documented_and_nothing_else_is() -> None:
     for name, (kind, labels) in judged.items():
         assert kind == "gauge"
         assert {"query", "detector"} <= labels
-        assert ("channel" in labels) == (
-            name in {"anomaly_value", "anomaly_expected", "anomaly_lower", "anomaly_upper", "anomaly_contribution"}
-        )
+        figure = name.removeprefix("anomaly_").removeprefix("incident_")
+        assert ("channel" in labels) == (figure in {"value", "expected", "lower", "upper", "contribution"})
 
 
 def test_the_table_of_judged_families_is_up_to_date() -> None:

@@ -18,6 +18,14 @@ from tests.support.waiting import PATIENCE, eventually
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 
+READING = {
+    "start_timestamp_seconds": time.time() - 60,
+    "worst_timestamp_seconds": time.time() - 30,
+    "score": 9,
+    "value": 5,
+    "expected": 1,
+    "upper": 2,
+}
 COUNTS = 12
 """Seconds for which the newest verdict counts: more than a busy machine delays a scrape."""
 SPANS = {"[5m]": f"[{COUNTS}s]", "for: 2m": "for: 3s", "[30m]": "[30s]"}
@@ -47,7 +55,8 @@ class Page(LocalServer):
             for pod, alert in self.pods.items():
                 labels = f'{{query="api",detector="robust",pod="{pod}"}}'
                 lines += [f"anomaly_{name}{labels} {alert}" for name in ("alert", "flag")]
-                lines += [f"anomaly_score{labels} {1 + 8 * alert}", f"anomaly_value{labels} 5"]
+                if alert:
+                    lines += [f"anomaly_incident_{name}{labels} {value}" for name, value in READING.items()]
         return "\n".join(lines) + "\n"
 
 
@@ -114,7 +123,7 @@ def test_no_false_end_and_no_second_page_when_we_die_or_prometheus_restarts(chai
     run = chain()
     run.page.pods = {"a": 1, "b": 0}
     eventually(lambda: run.told("firing"))
-    assert "observed 5, " in run.told("firing")[0]["annotations"]["description"]
+    assert "observed 5, expected 1 (normal: at most 2), score 9 " in run.told("firing")[0]["annotations"]["description"]
     run.page.broken = True
     eventually(lambda: run.told("firing", "AnomalyExporterDown"))
     time.sleep(COUNTS + 2)  # and longer than keep_firing_for

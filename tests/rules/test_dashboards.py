@@ -146,7 +146,7 @@ def test_the_choices_lead_from_the_fleet_to_one_channel_of_one_entity(filled: Pr
     assert choices(filled, "channel", **{"entity:raw": found[0]}) == ["p99", "rps"]
     single = choices(filled, "entity", query="cpu")[0]
     assert choices(filled, "channel", **{"entity:raw": single}) == [], "Grafana then takes the empty one"
-    band = [target["expr"] for title, target in targets(dashboard("anomalies")) if title == "Value and what is normal"]
+    band = [target["expr"] for title, target in targets(dashboard("anomalies")) if title == "Value and expected band"]
     for entity, channel in ((found[0], "rps"), (single, "")):
         got = [
             numbers(filled, asked(expr, **{"entity:raw": entity, "channel": channel}), instant=True) for expr in band
@@ -211,7 +211,7 @@ def test_the_incidents_are_shaded_in_the_panels_of_their_entity_only() -> None:
     shown = dashboard("anomalies")
     [annotation] = shown["annotations"]["list"]
     titles = {panel["id"]: panel["title"] for panel in shown["panels"] if panel["type"] != "row"}
-    assert [titles[number] for number in annotation["filter"]["ids"]][:2] == ["Value and what is normal", "Score"]
+    assert [titles[number] for number in annotation["filter"]["ids"]][:2] == ["Value and expected band", "Score"]
 
 
 def test_the_links_of_alerts_lead_to_the_dashboard_and_to_a_choice_that_it_has() -> None:

@@ -70,7 +70,14 @@ def test_odd_label_values_are_shown_as_they_are_and_find_their_readings(tmp_path
                 "interval": "1m",
                 "input_series": [
                     {"series": f"anomaly_{metric}{series}", "values": values}
-                    for metric, values in (("alert", "0 1x9"), ("flag", "0 1x9"), ("value", "7x9"), ("score", "9x9"))
+                    for metric, values in (
+                        ("alert", "0 1x9"),
+                        ("flag", "0 1x9"),
+                        ("incident_start_timestamp_seconds", "60x9"),
+                        ("incident_worst_timestamp_seconds", "120x9"),
+                        ("incident_value", "7x9"),
+                        ("incident_score", "9x9"),
+                    )
                 ],
                 "alert_rule_test": [
                     {
@@ -87,7 +94,8 @@ def test_odd_label_values_are_shown_as_they_are_and_find_their_readings(tmp_path
     assert done.returncode != 0  # we gave no texts: promtool shows those it found
     shown = done.stdout + done.stderr
     assert "error" not in shown
-    assert "observed 7, since 1970-01-01 00:00:00 +0000 UTC, score 9 (above 1 is anomalous)." in shown
+    text = "worst at 00:02 UTC: observed 7, score 9 (above 1 is anomalous); since 00:01 UTC (2 min)."
+    assert text in shown
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from detectors.types import Key
 from exporter.config.sections.job import JobConfig
-from exporter.exposition import MAX_LABEL_BYTES
+from exporter.exposition import MAX_LABEL_BYTES, blanks
 from exporter.families import FAMILIES
 from exporter.observe.metrics import STATES, SelfMetrics
 from exporter.sinks import metrics_page as page_module
@@ -58,7 +58,7 @@ def samples(page: Page) -> dict[tuple[str, Key], float]:
     found: dict[tuple[str, Key], float] = {}
     for family in text_string_to_metric_families(page.current.body.decode()):
         for sample in family.samples:
-            identity = (sample.name, tuple(sorted(sample.labels.items())))
+            identity = (sample.name, tuple(sorted((name, value) for name, value in sample.labels.items() if value)))
             assert identity not in found
             found[identity] = sample.value
     return found
@@ -104,8 +104,9 @@ def test_no_verdict_says_nan_and_never_zero(page: Page) -> None:
         ALL_FIELDS,
     )
     text = judged(page)
-    assert 'anomaly_score{instance="a",job="node",query="cpu",detector="robust"} NaN\n' in text
-    assert 'anomaly_flag{instance="a",job="node",query="cpu",detector="robust"} 0\n' in text
+    blank = blanks(("instance", "job"))
+    assert f'anomaly_score{{instance="a",job="node",query="cpu",detector="robust"{blank}}} NaN\n' in text
+    assert f'anomaly_flag{{instance="a",job="node",query="cpu",detector="robust"{blank}}} 0\n' in text
     for name in ("value", "expected", "lower", "upper", "severity"):
         assert f"anomaly_{name}{{" not in text
 
@@ -116,7 +117,7 @@ def test_several_channels_are_told_apart_and_an_entity_keeps_its_labels_in_all_f
     page.publish(
         verdict((entity,), channels=("p99", "rps"), values=[[1.0, 2.0]], lower=[[np.nan, 3.0]]), ("value", "lower")
     )
-    rest = 'exported_channel="tv",query="cpu",detector="robust"}'
+    rest = f'exported_channel="tv",query="cpu",detector="robust"{blanks(())}}}'
     text = judged(page)
     assert f"anomaly_score{{{rest} 1.5\n" in text
     assert f'anomaly_value{{channel="p99",{rest} 1.0\nanomaly_value{{channel="rps",{rest} 2.0\n' in text
@@ -145,7 +146,7 @@ def test_two_channels_that_share_alike_are_both_listed_and_one_alone_never_is(pa
 
 def test_a_job_with_one_channel_leaves_a_source_label_of_that_name_alone(page: Page) -> None:
     page.publish(verdict((key(channel="tv"),)), ("value",))
-    assert 'anomaly_value{channel="tv",query="cpu",detector="robust"} 1.5\n' in judged(page)
+    assert f'anomaly_value{{channel="tv",query="cpu",detector="robust"{blanks(())}}} 1.5\n' in judged(page)
 
 
 def test_two_jobs_share_one_header_per_family(page: Page) -> None:
@@ -213,7 +214,7 @@ def test_label_texts_are_made_once_per_entity(page: Page, monkeypatch: pytest.Mo
 def test_all_states_are_shown_zero_included(page: Page, sinks: Sinks, metrics: SelfMetrics) -> None:
     sinks.show(verdict((A, B), states={"ready": 1, "warming": 1}, flag=[True, False]), publishing(()))
     states = {state: own(metrics, "series", query="cpu", detector="robust", state=state) for state in STATES}
-    assert states == {"ready": 1, "warming": 1, "stale": 0, "error": 0}
+    assert states == {"ready": 1, "warming": 1, "stale": 0, "error": 0, "empty": 0}
     assert own(metrics, "flagged_ratio", query="cpu", detector="robust") == 0.5
 
 
@@ -234,7 +235,7 @@ def test_band_coverage_is_the_share_of_samples_in_their_band_and_unknown_without
     values, lower = [[1.0], [9.0], [nan], [2.0]], [[0.0], [0.0], [0.0], [-np.inf]]
     sinks.show(verdict(keys, values=values, lower=lower, upper=[[3.0]] * 4), publishing(()))
     assert own(metrics, "band_coverage_ratio", query="cpu", detector="robust") == pytest.approx(2 / 3)
-    sinks.show(verdict(keys, lower=[[nan]] * 4), publishing(()))
+    sinks.show(verdict(keys, lower=[[nan]] * 4, upper=[[nan]] * 4), publishing(()))
     assert np.isnan(own(metrics, "band_coverage_ratio", query="cpu", detector="robust") or 0)
     sinks.withdraw("cpu")
     assert own(metrics, "band_coverage_ratio", query="cpu", detector="robust") is None
@@ -252,7 +253,7 @@ def test_a_withdrawn_job_loses_its_series_and_nothing_of_it_looks_healthy(
     assert 'query="gone"' not in text
     assert 'query="stays"' in text
     states = {state: own(metrics, "series", query="gone", detector="robust", state=state) for state in STATES}
-    assert states == {"ready": 0, "warming": 0, "stale": 2, "error": 0}
+    assert states == {"ready": 0, "warming": 0, "stale": 2, "error": 0, "empty": 0}
     assert own(metrics, "flagged_ratio", query="gone", detector="robust") is None
     sinks.show(verdict((A, B), job="gone"), publishing(()))
     assert own(metrics, "series", query="gone", detector="robust", state="ready") == 2

@@ -36,7 +36,9 @@ def test_one_message_when_it_opens_and_one_when_it_is_over(desk):
         notifier.show(ON, JOB)
     assert arrived(slack, 1)[0].startswith("ANOMALY in cpu: instance=a\n")
     notifier.show(OFF, JOB)
-    assert arrived(slack, 2)[1] == "OVER in cpu: instance=a: back to normal, after 30m\nhttp://wiki/anomalies"
+    over = arrived(slack, 2)[1].splitlines()
+    assert (over[0], over[-1]) == ("OVER in cpu: instance=a: back to normal", "http://wiki/anomalies")
+    assert over[1].endswith("from 00:00 to 00:30 UTC (29 min)")
     assert slack.requests[0].path == HOOK
     assert slack.requests[0].headers["content-type"] == "application/json"
     assert desk.count("sent") == 2

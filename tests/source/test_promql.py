@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.promql import as_rate, bare_selector, quote, selector
+from exporter.promql import as_rate, bare_selector, metrics, quote, selector
 from tests.source.conftest import BEGIN, ODD_VALUES
 
 LAST = BEGIN + 59 * 60.0
@@ -162,3 +162,25 @@ def test_every_selector_and_every_rate_is_accepted_by_prometheus(connect, filled
         rated = as_rate(expr, 90.0)
         assert rated.startswith("rate(")
         assert source.range(rated, LAST, LAST, 60.0).labels == []
+
+
+@pytest.mark.parametrize(
+    ("expr", "expected"),
+    [
+        ("up", {"up": {}}),
+        ("sum by (job, le) (rate(a_bucket[5m:1m] offset 5m))", {"a_bucket": {}}),
+        ("count without (x) (a) / on (y) group_left (z) b", {"a": {}, "b": {}}),
+        ("sum (a) by (b) unless c and bool", {"a": {}, "c": {}}),
+        ('a{b="c",d!="e",f=~"g"} or a{b="c",f="h"}', {"a": {"b": "c"}}),
+        ('{__name__="a:b",c="d"} + {"e.f",g="h"}', {"a:b": {"c": "d"}, "e.f": {"g": "h"}}),
+        ('{__name__=~"a.*"} or {job="b"}', {}),
+        ("a{b='\\'}', c=`\\`} > 1e6 # d or e", {"a": {"b": "'}", "c": "\\"}}),
+        ('label_replace(a, "b", "$1", "c", "d(.+)") == bool NaN', {"a": {}}),
+        ("time() - a @ end() > inf", {"a": {}}),
+        ("rate(rate_total[5m]) * sum_total", {"rate_total": {}, "sum_total": {}}),
+    ],
+)
+def test_the_metrics_of_an_expression_are_found_with_what_all_their_selectors_ask_for(
+    expr: str, expected: dict[str, dict[str, str]]
+) -> None:
+    assert metrics(expr) == expected

@@ -47,15 +47,24 @@ class Emulator(kmock.KubernetesEmulator):
             self.resources[resource(kind)] = {"namespaced": KINDS[kind].namespaced}
         self.refused: dict[tuple[str, str], tuple[int, str]] = {}
         """(status, message) by method and plural."""
+        self.asking: dict[tuple[str, str], Callable[[Any], None]] = {}
+        """What others do when a method of a plural is asked."""
+        self.unrehearsed: set[str] = set()
+        """Plurals with an admission webhook that cannot be asked with `dryRun`."""
         self.meanwhile: list[Callable[[], None]] = []
         """What others do just before our next write arrives, one after the other."""
         self.writes: list[tuple[str, str, str]] = []
-        """Method, plural and name of all that was written."""
+        """Method, plural and name of all that was written; what was only tried (`dryRun`) is not among them."""
         self._versions = itertools.count(100)
 
-    def put(self, made: dict[str, Any]) -> None:
+    def put(self, made: dict[str, Any], manager: str = "kubectl-edit") -> None:
         """Make or change an object as somebody else would."""
-        self._store(made["kind"], copy.deepcopy(made))
+        key = self._key(made["kind"], made["metadata"].get("namespace"), made["metadata"]["name"])
+        self.objects[key] = self._completed(made["kind"], copy.deepcopy(made), manager)
+
+    def finalize(self, kind: str, name: str, namespace: str = NAMESPACE) -> None:
+        """Let what an object that is being deleted has waited for be done: now it is gone."""
+        self.objects[self._key(kind, namespace, name)].delete()
 
     def found(self, kind: str, name: str, namespace: str = NAMESPACE) -> dict[str, Any] | None:
         """Return an object as it is in the cluster."""
@@ -74,44 +83,95 @@ class Emulator(kmock.KubernetesEmulator):
     def _there(self, key: Any) -> dict[str, Any] | None:
         return None if key not in self.objects or self.objects[key].deleted else self.objects[key].raw
 
-    def _store(self, kind: str, made: dict[str, Any]) -> dict[str, Any]:
+    @staticmethod
+    def _key(kind: str, namespace: str | None, name: str) -> Any:
+        return resource(kind), namespace if KINDS[kind].namespaced else None, name
+
+    def _completed(self, kind: str, made: dict[str, Any], manager: str) -> dict[str, Any]:
+        """Return an object as a real server would keep it."""
         metadata = made["metadata"]
-        key = (resource(kind), metadata.get("namespace"), metadata["name"])
-        before = self._there(key)
+        before = self._there(self._key(kind, metadata.get("namespace"), metadata["name"]))
         metadata["resourceVersion"] = str(next(self._versions))
         metadata["uid"] = before["metadata"]["uid"] if before else f"uid-{metadata['resourceVersion']}"
-        metadata["managedFields"] = [{"manager": "somebody", "operation": "Update"}]
-        self.objects[key] = _without_empty({**made, **_defaults(kind, made)})
-        return self.objects[key].raw
+        metadata["managedFields"] = _managed(made, before, manager)
+        return _canonical({**made, **_defaults(kind, made)})
 
     async def __call__(self, raw_request: web.BaseRequest) -> web.StreamResponse:
         # kmock takes what follows /namespaces for a kind, and has none of its own for namespaces.
         if found := re.fullmatch(r"/api/v1/namespaces(/[^/]+)?", raw_request.path):
-            raw_request = raw_request.clone(rel_url=f"/api/v1/cluster-namespaces{found[1] or ''}")
+            raw_request = raw_request.clone(
+                rel_url=raw_request.rel_url.with_path(f"/api/v1/cluster-namespaces{found[1] or ''}", keep_query=True)
+            )
         return await super().__call__(raw_request)
 
     async def _handle(self, request: Any) -> web.StreamResponse:
         kinds = [kind for kind in KINDS if resource(kind) == request.resource]
         method, plural = request.method.value, request.resource.plural if request.resource else ""
+        if asking := self.asking.get((method, plural)):
+            asking(request)
         if refused := self.refused.get((method, plural)):
             return _status(*refused)
         if method == "GET" or not kinds or request.resource not in self.resources:
             return await super()._handle(request)
-        if self.meanwhile:
-            self.meanwhile.pop(0)()
         body = copy.deepcopy(request.data) if isinstance(request.data, dict) else {}
-        return self._write(method, kinds[0], request.name or body["metadata"]["name"], request.namespace, body)
+        dry_run = request.params.get("dryRun") == "All" or body.get("dryRun") == ["All"]
+        if dry_run and plural in self.unrehearsed:
+            return _status(400, 'admission webhook "old.example.com" does not support dry run')
+        if self.meanwhile and not dry_run:
+            self.meanwhile.pop(0)()
+        manager = request.params.get("fieldManager") or request.headers["User-Agent"].partition("/")[0]
+        key = self._key(kinds[0], request.namespace, request.name or body["metadata"]["name"])
+        return self._write(method, kinds[0], key, body, manager, dry_run=dry_run)
 
-    def _write(self, method: str, kind: str, name: str, namespace: str | None, body: dict[str, Any]) -> web.Response:
-        key = (resource(kind), namespace, name)
-        found = self._there(key)
-        self.writes.append((method, KINDS[kind].plural, name))
+    def _write(
+        self, method: str, kind: str, key: Any, body: dict[str, Any], manager: str, *, dry_run: bool
+    ) -> web.Response:
+        found, (_, namespace, name) = self._there(key), key
+        if not dry_run:
+            self.writes.append((method, KINDS[kind].plural, name))
+        if method == "POST" and namespace and self._there(self._key("Namespace", None, namespace)) is None:
+            return _status(404, f'namespaces "{namespace}" not found')
         if (refusal := _refusal(method, kind, body, found)) is not None:
             return _status(*refusal)
-        if method == "DELETE":
+        if method != "DELETE":
+            made = self._completed(kind, body, manager)
+            if not dry_run:
+                self.objects[key] = made
+            return web.json_response(made, status=201 if method == "POST" else 200)
+        if found is not None and found["metadata"].get("finalizers"):
+            waiting = copy.deepcopy(found)
+            waiting["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+            if not dry_run:
+                self.objects[key] = waiting
+            return web.json_response(waiting)
+        if not dry_run:
             self.objects[key].delete()
-            return web.json_response({"kind": "Status", "status": "Success"})
-        return web.json_response(self._store(kind, body), status=201 if method == "POST" else 200)
+        return web.json_response({"kind": "Status", "status": "Success"})
+
+
+def _managed(made: dict[str, Any], before: dict[str, Any] | None, manager: str) -> list[dict[str, Any]]:
+    """Return who has set which label and annotation: who changes or adds one has it."""
+    owners = {
+        each["manager"]: copy.deepcopy(each["fieldsV1"])
+        for each in ((before or {}).get("metadata") or {}).get("managedFields") or ()
+    }
+    for path in (("metadata", "labels"), ("metadata", "annotations"), ("spec", "template", "metadata", "annotations")):
+        new, old = _at(made, path), _at(before or {}, path)
+        for name in {*new, *old}:
+            if new.get(name) == old.get(name):
+                continue
+            for fields in owners.values():
+                _fields(fields, path).pop(f"f:{name}", None)
+            if name in new:
+                _fields(owners.setdefault(manager, {}), path)[f"f:{name}"] = {}
+    owners.setdefault(manager, {})
+    return [{"manager": name, "operation": "Update", "fieldsV1": fields} for name, fields in owners.items()]
+
+
+def _fields(fields: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
+    for name in path:
+        fields = fields.setdefault(f"f:{name}", {})
+    return fields
 
 
 def _refusal(method: str, kind: str, body: dict[str, Any], found: dict[str, Any] | None) -> tuple[int, str] | None:
@@ -161,16 +221,24 @@ def _with_defaults(spec: dict[str, Any]) -> dict[str, Any]:
     return spec
 
 
-def _without_empty(made: Any) -> Any:
+def _canonical(made: Any, key: str = "") -> Any:
+    """Return a part of an object as a real server writes it: without empty lists, and quantities in one form."""
     if isinstance(made, dict):
         # An empty ingress list is left out of what the server answers; an emptyDir is not.
-        return {key: _without_empty(value) for key, value in made.items() if value != []}
-    return [_without_empty(each) for each in made] if isinstance(made, list) else made
+        return {name: _canonical(value, name) for name, value in made.items() if value != []}
+    if isinstance(made, list):
+        return [_canonical(each) for each in made]
+    if key in {"memory", "storage", "sizeLimit"} and (found := re.fullmatch(r"(\d+)([KMGT])i", made)):
+        number, unit = int(found[1]), "KMGT".index(found[2])
+        while number % 1024 == 0 and unit < 3:
+            number, unit = number // 1024, unit + 1
+        return f"{number}{'KMGT'[unit]}i"
+    return made
 
 
 def _at(made: Any, path: tuple[str, ...]) -> Any:
     for key in path:
-        made = made.get(key, {})
+        made = made.get(key) or {}
     return made
 
 

@@ -9,6 +9,9 @@ from typing import Final
 LISTED: Final = 10
 """Alerts that a message lists; a storm of thousands would be refused for its length."""
 ESCAPED: Final = ' | reReplaceAll "&" "&amp;" | reReplaceAll "<" "&lt;" | reReplaceAll ">" "&gt;"'
+_TOLD: Final = "(since|from) [-0-9 :]+[0-9]( to | UTC)"
+_ENDED: Final = "from [-0-9 :]+ to [-0-9 :]+ UTC"
+"""What the texts of incidents say of time; see `exporter.incident_wording`."""
 _STATE: Final = (
     '{{ if eq .Status "firing" }}[FIRING:{{ len .Alerts.Firing }}]'
     "{{ else }}[RESOLVED:{{ len .Alerts.Resolved }}]{{ end }}"
@@ -23,18 +26,26 @@ def title(escaped: str) -> str:
 
 
 def alert_list(alert: str, escaped: str) -> str:
-    """Return a template that lists the first alerts: those that fire, then those that are over."""
+    """Return a template that lists the first alerts: those that fire, then those that are over.
+
+    The description of an incident says since when it is open, or from when to when it was; only of other alerts the
+    times are added.
+    """
+    told = f'match "{_TOLD}" .Annotations.description'
+    ended = f'match "{_ENDED}" .Annotations.description'
     said = (
-        "{{ .Annotations.summary" + escaped + " }}, since {{ .StartsAt.UTC.Format \"2006-01-02 15:04:05 MST\" }}"
-        '{{ if eq .Status "resolved" }}, over at {{ .EndsAt.UTC.Format "15:04:05 MST" }}{{ end }}'
+        "{{ .Annotations.summary" + escaped + " }}"
+        "{{ if not (" + told + ") }}, since {{ .StartsAt.UTC.Format \"2006-01-02 15:04\" }} UTC{{ end }}"
+        '{{ if and (eq .Status "resolved") (not (' + ended + ")) }}"
+        ', over at {{ .EndsAt.UTC.Format "15:04" }} UTC{{ end }}'
         "\n{{ .Annotations.description" + escaped + " }}\n" + alert
     )  # fmt: skip
     each = (
         "{{ range $n, $a := %s }}{{ if lt $n " + str(LISTED) + " }}{{ with $a }}" + said + "{{ end }}{{ end }}{{ end }}"
+        "{{ if gt (len %s) " + str(LISTED) + " }}and {{ len (slice %s " + str(LISTED) + ") }} more REST\n{{ end }}"
     )
-    more = "{{ if gt (len .Alerts) " + str(LISTED) + " }}{{ len .Alerts }} alerts in all, at most "
-    rest = f"{LISTED} of each kind are listed.\n" + "{{ end }}"
-    return each.replace("%s", ".Alerts.Firing") + each.replace("%s", ".Alerts.Resolved") + more + rest
+    firing = each.replace("%s", ".Alerts.Firing").replace("REST", "that fire")
+    return firing + each.replace("%s", ".Alerts.Resolved").replace("REST", "that are over")
 
 
 def links(written: str, between: str, end: str) -> str:

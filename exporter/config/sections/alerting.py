@@ -16,8 +16,8 @@ from exporter.config.section_base import Conflict, LabelName, PositiveDuration, 
 from exporter.config.values import Days, Duration, Months, Times, Weekdays, Years
 from exporter.promql import format_duration
 
-OURS: Final = frozenset({"alertname", "alertstate", "severity", "query", "detector", "receivers"})
-"""Labels of an alert that the rules set themselves."""
+OURS: Final = frozenset({"alertgroup", "alertname", "alertstate", "severity", "query", "detector", "receivers"})
+"""Labels of an alert that the rules, Prometheus or vmalert set themselves."""
 RETENTION: Final = 5 * DAY
 """Seconds for which Alertmanager remembers what it has sent, by default."""
 

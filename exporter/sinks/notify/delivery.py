@@ -3,9 +3,10 @@
 import hashlib
 import json
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, Literal
 
 import msgspec
@@ -16,7 +17,8 @@ from detectors.types import Key
 from exporter.atomic_files import TooLarge, read_once, write_atomically
 from exporter.pipeline.incidents import NO_DATA_CLOSES
 from exporter.pipeline.verdict import Verdict
-from exporter.sinks.notify.notification import Ending, Incident, PendingNotifications, incident_of
+from exporter.query_units import Unit
+from exporter.sinks.notify.notification import Ending, Incident, PendingNotifications, ending_of, incident_of
 
 MOST: Final = 10_000
 """Incidents one receiver keeps track of; those beyond it are only counted."""
@@ -49,8 +51,13 @@ class DeliveryState:
         self.sent: list[float] = []
         """When the newest messages were sent (Unix seconds), as many as the rate limit needs."""
 
-    def take(self, verdict: Verdict, metric: Literal["alert", "flag"]) -> int:
-        """Take a verdict; return how many incidents will never have a notification of their own."""
+    def take(
+        self, verdict: Verdict, metric: Literal["alert", "flag"], units: Mapping[str, Unit] = MappingProxyType({})
+    ) -> int:
+        """Take a verdict; return how many incidents will never have a notification of their own.
+
+        `units` are those of the job's channels.
+        """
         mine = self._jobs.setdefault(verdict.job, _OfJob())
         mine.entities = len(verdict.keys)
         room, beyond = MOST - self.size, 0
@@ -60,8 +67,9 @@ class DeliveryState:
             calm.discard(key)
             if (incident := mine.incidents.get(key)) is not None:
                 incident.over = None
+                incident.take(verdict, row, units)
             elif room > 0:
-                mine.incidents[key] = incident_of(verdict, row)
+                mine.incidents[key] = incident_of(verdict, row, units)
                 room -= 1
             else:
                 beyond += 1
@@ -77,11 +85,12 @@ class DeliveryState:
         passed = 0
         for key in calm:
             incident, row = mine.incidents[key], row_of.get(key)
-            if row is not None and math.isfinite(score := float(verdict.score[row])):
+            if row is not None and math.isfinite(float(verdict.score[row])):
                 mine.known[key] = verdict.time
                 if verdict.flag[row]:  # its alert is gone, as after a restart without saved state, but it is not over
                     continue
-                passed += self._end(mine, key, incident, verdict.time, "adopted" if score > 1 else "recovered")
+                incident.take(verdict, row, {channel.name: channel.unit for channel in incident.channels})
+                passed += self._end(mine, key, incident, *ending_of(verdict, row))
             elif verdict.time - mine.known.setdefault(key, verdict.time) >= NO_DATA_CLOSES:
                 passed += self._end(mine, key, incident, verdict.time, "no data")
         return passed
@@ -94,8 +103,7 @@ class DeliveryState:
 
     def _end(self, mine: _OfJob, key: Key, incident: Incident, now: float, ending: Ending) -> bool:
         if incident.notified:
-            if incident.over is None:
-                incident.over, incident.ending = now, ending
+            incident.end(now, ending)
             return False
         del mine.incidents[key]
         mine.known.pop(key, None)

@@ -1,10 +1,9 @@
 """The text of a notification: what happened, where, since when, and what is normal, readable at three at night."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Final
 
-from exporter.promql import format_duration
+from exporter import incident_wording as wording
 from exporter.redact import printable
 from exporter.sinks.notify.notification import Channel, Incident, PendingNotifications
 
@@ -13,78 +12,83 @@ LISTED: Final = 5
 _WORST: Final = 3
 _MOST_LINES: Final = 40
 _LONGEST: Final = 300
-_RECENT: Final = 43_200.0
 _ENDINGS: Final = {
     "recovered": "back to normal",
     "adopted": "not back to normal, but it has lasted so long (max_hold) that it counts as normal from now on",
+    "accepted": "accepted: its level counts as normal from now on",
     "no data": "no data for an hour: it is unknown whether it is over",
     "removed": "no longer evaluated: its job has left the configuration",
 }
+_Part = tuple[list[str], int]
+"""Lines, and how many incidents they are about."""
 
 
 def compose(pending: PendingNotifications, link: str, now: float) -> str:
     """Return the text of a message on what is pending; `now` in Unix seconds, `link` an address to look at."""
-    lines: list[str] = []
+    parts: list[_Part] = []
     for job, incidents in pending.opened.items():
-        lines += _opened(job, incidents, pending, now)
+        parts += _opened(job, incidents, pending, now)
     for job, incidents in pending.over.items():
-        lines += _over(job, incidents, now)
+        parts += _over(job, incidents, now)
     for job, count in pending.passed.items():
-        lines.append(f"{job}: {_count(count)} opened and ended before a message could be sent (see the log)")
-    if len(lines) > _MOST_LINES:
-        lines[_MOST_LINES:] = [f"… and {len(lines) - _MOST_LINES} lines more (see the log)"]
+        line = f"{job}: {_count(count)} opened and ended before a message could be sent (see the log)"
+        parts.append(([line], count))
+    lines: list[str] = []
+    left_out = 0
+    for part, incidents_of_it in parts:
+        if left_out or len(lines) + len(part) > _MOST_LINES:
+            left_out += incidents_of_it
+        else:
+            lines += part
+    if left_out:
+        lines.append(f"… and {left_out} more {'incident' if left_out == 1 else 'incidents'} (see the log)")
     return "\n".join([*lines, link] if link else lines)
 
 
-def _opened(job: str, incidents: list[Incident], pending: PendingNotifications, now: float) -> Iterator[str]:
+def _opened(job: str, incidents: list[Incident], pending: PendingNotifications, now: float) -> Iterator[_Part]:
     if len(incidents) <= LISTED:
         for incident in incidents:
-            yield f"ANOMALY in {job}: {_labels(incident)}"
-            yield _figures(incident, now)
+            yield [f"ANOMALY in {job}: {_labels(incident)}", _told(incident, now)], 1
         return
-    first = min(incident.since for incident in incidents)
-    count, entities = pending.open_now[job], pending.entities.get(job, 0)
-    yield f"ANOMALY in {job}: {count} of {max(entities, count)} entities, since {_time(first, now)}. The worst:"
-    for incident in incidents[:_WORST]:
-        yield f"- {_labels(incident)}: {_figures(incident, now)}"
+    count, new = pending.open_now[job], len(incidents)
+    entities = max(pending.entities.get(job, 0), count)
+    since = wording.lasting(min(incident.since for incident in incidents), None, now)
+    among = "" if count == new else f", {new} of them new"
+    head = f"ANOMALY in {job}: {count} of {entities} entities{among}, {since}. The worst:"
+    worst = [f"- {_labels(incident)}: {_told(incident, now)}" for incident in incidents[:_WORST]]
+    yield [head, *worst, f"and {new - _WORST} more"], new
 
 
-def _over(job: str, incidents: list[Incident], now: float) -> Iterator[str]:
+def _over(job: str, incidents: list[Incident], now: float) -> Iterator[_Part]:
     if len(incidents) <= LISTED:
         for incident in incidents:
-            lasted = format_duration(60 * max(round(((incident.over or now) - incident.since) / 60), 1))
-            yield f"OVER in {job}: {_labels(incident)}: {_ENDINGS[incident.ending]}, after {lasted}"
+            yield [f"OVER in {job}: {_labels(incident)}: {_ENDINGS[incident.ending]}", _told(incident, now)], 1
         return
     endings = [incident.ending for incident in incidents]
     for ending in dict.fromkeys(endings):
-        yield f"OVER in {job}: {_count(endings.count(ending))} {_ENDINGS[ending]}"
+        count = endings.count(ending)
+        yield [f"OVER in {job}: {_count(count)} {_ENDINGS[ending]}"], count
 
 
-def _figures(incident: Incident, now: float) -> str:
-    parts = [_channel(channel, len(incident.channels) > 1) for channel in incident.channels[:_WORST]]
-    weight = [
-        f"{name} {number:.3g}"
-        for name, number in (("score", incident.score), ("severity", incident.severity))
-        if number is not None
-    ]
-    return ", ".join([f"{'; '.join(parts)}; since {_time(incident.since, now)}", *weight])
+def _told(incident: Incident, now: float) -> str:
+    """Return the worst reading, and since when or from when to when it was."""
+    until = now if incident.over is None else incident.over
+    lasting = wording.lasting(incident.since, incident.over, now)
+    if incident.at is None or incident.score is None:
+        return lasting
+    several = incident.of_channels > 1
+    worst = wording.WORST.format(
+        at=wording.moment(incident.at, wording.is_dated(incident.since, until)),
+        readings=wording.BETWEEN.join(_channel(channel, several) for channel in incident.channels[:_WORST]),
+        score=wording.number(incident.score),
+    )
+    return f"{worst}{wording.BETWEEN}{lasting}"
 
 
 def _channel(channel: Channel, several: bool) -> str:
-    text = f"{_clipped(channel.name)} " if several else ""
-    text += f"is {_number(channel.observed)}"
-    if channel.expected is not None:
-        text += f", expected {_number(channel.expected)}"
-    if channel.lower is not None or channel.upper is not None:
-        low, high = (
-            _number(channel.lower) if channel.lower is not None else "",
-            (_number(channel.upper) if channel.upper is not None else ""),
-        )
-        band = f"{low} to {high}" if low and high else f"at least {low}" if low else f"at most {high}"
-        text += f" (normal: {band})"
-    if several and channel.contribution is not None:
-        text += f", {channel.contribution:.0%} of the deviation"
-    return text
+    share = channel.contribution if several else None
+    told = wording.reading(channel.observed, channel.expected, channel.lower, channel.upper, share, channel.unit)
+    return f"{_clipped(channel.name)}: {told}" if several else told
 
 
 def _labels(incident: Incident) -> str:
@@ -96,14 +100,5 @@ def _clipped(text: str) -> str:
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
-def _number(number: float | None) -> str:
-    return "without a value" if number is None else f"{number:.6g}"
-
-
 def _count(count: int) -> str:
     return "1 incident" if count == 1 else f"{count} incidents"
-
-
-def _time(seconds: float, now: float) -> str:
-    day = "" if 0 <= now - seconds < _RECENT else "%Y-%m-%d "
-    return datetime.fromtimestamp(seconds, UTC).strftime(f"{day}%H:%M UTC")

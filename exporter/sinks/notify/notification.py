@@ -1,19 +1,24 @@
-"""What notifications are about: incidents, as they were when they were first seen."""
+"""What notifications are about: incidents, each with its worst reading."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
+import numpy as np
 
-from detectors.types import Key
+from detectors.types import Floats, Key
 from exporter.json_values import finite
+from exporter.pipeline import worst_readings
 from exporter.pipeline.verdict import Verdict
+from exporter.pipeline.worst_readings import Readings
+from exporter.query_units import Unit
 
-Ending = Literal["recovered", "adopted", "no data", "removed"]
+Ending = worst_readings.Ending | Literal["removed"]
 
 
 class Channel(msgspec.Struct, frozen=True):
-    """What one channel showed when the incident was first seen; None where there is no such number."""
+    """What one channel showed at the worst reading; None where there is no such number."""
 
     name: str
     observed: float | None
@@ -21,6 +26,7 @@ class Channel(msgspec.Struct, frozen=True):
     lower: float | None
     upper: float | None
     contribution: float | None
+    unit: Unit = ""
 
 
 class Incident(msgspec.Struct):
@@ -30,18 +36,44 @@ class Incident(msgspec.Struct):
     labels: dict[str, str]
     since: float
     score: float | None
+    """Of the worst reading; None where none above 1 is known."""
     severity: float | None
     channels: list[Channel]
-    """The one that contributes most comes first."""
+    """Those that were not normal; the one that contributes most comes first."""
     notified: bool = msgspec.field(default=False, name="told")
     """Whether a notification of its opening was sent; files and messages keep the name from before."""
     over: float | None = None
     ending: Ending = "recovered"
+    at: float | None = None
+    """When the worst reading was."""
+    of_channels: int = 1
+    """How many channels the job has."""
 
     @property
     def key(self) -> Key:
         """The identity of the entity."""
         return tuple(sorted(self.labels.items()))
+
+    def take(self, verdict: Verdict, row: int, units: Mapping[str, Unit]) -> None:
+        """Take over the worst reading from a verdict, unless that of an earlier incident of the entity is worse."""
+        readings = verdict.readings
+        position = readings.of(row)
+        if position is None:
+            if self.at is None and verdict.score[row] > 1:
+                self.at, self.score = verdict.time, float(verdict.score[row])
+                self.channels = _channels(verdict.channels, row, verdict, verdict.values, units)
+            return
+        score, earlier = finite(readings.score[position]), readings.start[position] != self.since
+        if score is None or (earlier and self.score is not None and self.score >= score):
+            return
+        if readings.at[position] != self.at:
+            self.at, self.score = float(readings.at[position]), score
+            self.channels = _channels(verdict.channels, position, readings, readings.value, units)
+
+    def end(self, now: float, ending: Ending) -> None:
+        """Note that the incident is over since `now`; only the first end counts."""
+        if self.over is None:
+            self.over, self.ending = now, ending
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +89,40 @@ class PendingNotifications:
     """Entities by job."""
 
 
-def incident_of(verdict: Verdict, row: int) -> Incident:
-    """Return the incident of one entity of a verdict."""
-    figures = (verdict.values, verdict.expected, verdict.lower, verdict.upper, verdict.contribution)
-    channels = [Channel(name, *(finite(each[row, at]) for each in figures)) for at, name in enumerate(verdict.channels)]
-    channels.sort(key=lambda channel: -(channel.contribution or 0.0))
-    return Incident(
-        verdict.job,
-        dict(verdict.keys[row]),
-        float(verdict.since[row]),
-        finite(verdict.score[row]),
-        finite(verdict.severity[row]),
-        channels,
+def _channels(
+    names: Sequence[str], row: int, of: Verdict | Readings, values: Floats, units: Mapping[str, Unit]
+) -> list[Channel]:
+    """Return what is known of each channel in a row, without those of which nothing is."""
+    channels = [
+        Channel(
+            name,
+            finite(values[row, at]),
+            finite(of.expected[row, at]),
+            finite(of.lower[row, at]),
+            finite(of.upper[row, at]),
+            finite(of.contribution[row, at]),
+            units.get(name, ""),
+        )
+        for at, name in enumerate(names)
+    ]
+    channels = [each for each in channels if each.observed is not None or each.expected is not None]
+    return sorted(channels, key=lambda channel: -(channel.contribution or 0.0))
+
+
+def incident_of(verdict: Verdict, row: int, units: Mapping[str, Unit]) -> Incident:
+    """Return the incident of one entity of a verdict; `units` are those of the channels."""
+    since, severity = float(verdict.since[row]), finite(verdict.severity[row])
+    incident = Incident(
+        verdict.job, dict(verdict.keys[row]), since, None, severity, [], of_channels=len(verdict.channels)
     )
+    incident.take(verdict, row, units)
+    return incident
+
+
+def ending_of(verdict: Verdict, row: int) -> tuple[float, Ending]:
+    """Return when the incident of an entity ended that is not flagged any more, and how."""
+    readings = verdict.readings
+    position = readings.of(row)
+    if position is not None and np.isfinite(readings.end[position]):
+        return float(readings.end[position]), worst_readings.ENDINGS[int(readings.ending[position])]
+    return verdict.time, "adopted" if verdict.score[row] > 1 else "recovered"

@@ -70,7 +70,7 @@ class Notifier(NewestVerdict):
         """Hand the newest verdict of a job to the receivers; never waits for any of them."""
         if self._config is not None and verdict.job in self._config.jobs:
             for receiver in list(self._receivers.values()):
-                receiver.take(verdict, config.alert.metric)
+                receiver.take(verdict, config)
 
     def show_again(self, verdict: Verdict, config: JobConfig) -> None:
         """Notify nobody: nothing in a verdict from before a restart is new."""

@@ -12,8 +12,10 @@ from typing import Final, Literal
 import structlog
 
 from detectors.units import HOUR
+from exporter.config.sections.job import JobConfig
 from exporter.observe.metrics import SelfMetrics
 from exporter.pipeline.verdict import Verdict
+from exporter.query_units import quantity_of
 from exporter.sinks.notify import delivery
 from exporter.sinks.notify.delivery import DeliveryState
 from exporter.sinks.notify.http_post import PostFailed
@@ -72,7 +74,7 @@ class Receiver:
         self.settings = settings
         self._name, self._link, self._metrics = name, link, metrics
         self._state = delivery.load(settings.file, name) if settings.file else DeliveryState()
-        self._inbox: dict[str, tuple[Verdict, Literal["alert", "flag"]]] = {}
+        self._inbox: dict[str, tuple[Verdict, JobConfig]] = {}
         self._jobs: Collection[str] | None = None
         self._guard = threading.Lock()  # of the inbox; never held for long
         self._wake = threading.Event()
@@ -85,10 +87,10 @@ class Receiver:
         """Begin to notify."""
         self._thread.start()
 
-    def take(self, verdict: Verdict, metric: Literal["alert", "flag"]) -> None:
-        """Take the newest verdict of a job, whose `metric` is notified; never waits."""
+    def take(self, verdict: Verdict, config: JobConfig) -> None:
+        """Take the newest verdict of a job, which is configured so; never waits."""
         with self._guard:
-            self._inbox[verdict.job] = verdict, metric
+            self._inbox[verdict.job] = verdict, config
         self._wake.set()
 
     def keep(self, jobs: Collection[str]) -> None:
@@ -141,8 +143,9 @@ class Receiver:
             inbox, self._inbox = self._inbox, {}
             jobs, self._jobs = self._jobs, None
         state, before, lost = self._state, self._state.pending_count(), 0
-        for verdict, metric in inbox.values():
-            lost += state.take(verdict, metric)
+        for verdict, config in inbox.values():
+            units = {name: quantity_of(expr, config.rate).unit for name, expr in config.queries.items()}
+            lost += state.take(verdict, config.alert.metric, units)
         if jobs is not None:
             lost += state.keep(jobs, time.time())
         if not self.settings.resolved:

@@ -1,0 +1,166 @@
+"""How a text tells an incident: one wording for alerts, which are Go templates, and for notifications, written here.
+
+Each phrase is a pattern with blanks. `rules.alerts.incident_text` fills them with actions of a template, the functions
+below with text; a test has promtool render the one and compares it with the other.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+from exporter.query_units import Unit
+
+WORST: Final = "worst at {at} UTC: {readings}, score {score} (above 1 is anomalous)"
+OBSERVED: Final = "observed {value}"
+MISSING: Final = "no value"
+EXPECTED: Final = ", expected {expected}"
+BAND: Final = " (normal: {lower} to {upper})"
+AT_LEAST: Final = " (normal: at least {lower})"
+AT_MOST: Final = " (normal: at most {upper})"
+TOGETHER: Final = " (each value alone is within the band, together they are not)"
+SHARE: Final = ", {contribution} of the deviation"
+SINCE: Final = "since {start} UTC ({length})"
+FROM: Final = "from {start} to {end} UTC ({length})"
+BETWEEN: Final = "; "
+"""Between the channels, and before the time."""
+DATED: Final = 43_200.0
+"""Seconds that an incident lasts from which on its times are written with their date."""
+LARGE: Final = 9999.5
+"""From here on a number without a unit has a prefix: 12.35k."""
+
+_SI: Final = ("", "k", "M", "G", "T", "P", "E", "Z", "Y")
+_SMALL: Final = ("", "m", "u", "n", "p", "f", "a", "z", "y")
+LENGTH: Final = (
+    (r"(d [0-9]+h) .*", "${1}"),
+    (r"(h [0-9]+m) .*", "${1}"),
+    (r"([0-9])m( |$)", "${1}min${2}"),
+    (r"([0-9])([a-z])", "${1} ${2}"),
+)
+"""Replacements in what Prometheus' humanizeDuration writes: 2d 3h 4m 5s becomes 2 d 3 h, and 1m 30s 1 min 30 s."""
+WHOLE_MINUTES: Final = (r"(m) [0-9]+s$", "${1}")
+
+
+def number(value: float, unit: Unit = "") -> str:
+    """Write a number with at most four digits, and its unit.
+
+    >>> number(5_368_709_120.0, "bytes"), number(0.0421, "seconds"), number(0.973, "ratio"), number(123_456.0)
+    ('5 GiB', '42.1 ms', '97.3%', '123.5k')
+    """
+    if unit in {"bytes", "bytes per second"}:
+        return _bytes(value) + ("/s" if unit == "bytes per second" else "")
+    if unit == "seconds":
+        return _replaced(_duration(value), LENGTH)
+    if unit == "ratio":
+        return f"{value * 100:.4g}%"
+    return _prefixed(value) if abs(value) >= LARGE else f"{value:.4g}"
+
+
+def length(seconds: float) -> str:
+    """Write how long an incident lasts.
+
+    >>> length(37 * 60 + 12), length(2.5 * 3600), length(45)
+    ('37 min', '2 h 30 min', '45 s')
+    """
+    return _replaced(_duration(float(math.floor(seconds))), (WHOLE_MINUTES, *LENGTH))
+
+
+def moment(seconds: float, dated: bool = False) -> str:
+    """Write a time, given in Unix seconds."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M" if dated else "%H:%M")
+
+
+def is_dated(start: float, end: float) -> bool:
+    """Tell whether the times of an incident, in Unix seconds, are written with their date."""
+    return end - start > DATED
+
+
+def lasting(start: float, end: float | None, now: float) -> str:
+    """Write since when an incident is open, or from when to when it was; all in Unix seconds."""
+    until = now if end is None else end
+    dated, lasted = is_dated(start, until), length(until - start)
+    if end is None:
+        return SINCE.format(start=moment(start, dated), length=lasted)
+    return FROM.format(start=moment(start, dated), end=moment(end, dated), length=lasted)
+
+
+def reading(
+    value: float | None,
+    expected: float | None = None,
+    lower: float | None = None,
+    upper: float | None = None,
+    contribution: float | None = None,
+    unit: Unit = "",
+) -> str:
+    """Write what a channel showed; None where there is no such number.
+
+    >>> reading(5.0, 1.0, 0.5, 1.5)
+    'observed 5, expected 1 (normal: 0.5 to 1.5)'
+    """
+    text = MISSING if value is None else OBSERVED.format(value=number(value, unit))
+    if expected is not None:
+        text += EXPECTED.format(expected=number(expected, unit))
+    limits: Mapping[str, str] = {
+        name: number(limit, unit) for name, limit in (("lower", lower), ("upper", upper)) if limit is not None
+    }
+    if value is not None and limits and not is_outside(value, lower, upper):
+        text += TOGETHER
+    elif len(limits) == 2:
+        text += BAND.format(**limits)
+    elif limits:
+        text += (AT_LEAST if "lower" in limits else AT_MOST).format(**limits)
+    if contribution is not None:
+        text += SHARE.format(contribution=f"{contribution * 100:.4g}%")
+    return text
+
+
+def is_outside(value: float, lower: float | None, upper: float | None) -> bool:
+    """Tell whether a value is outside its band."""
+    return (lower is not None and value < lower) or (upper is not None and value > upper)
+
+
+def _bytes(value: float) -> str:
+    if abs(value) < 1024:
+        return f"{value:.4g} B"
+    prefixes = iter("KMGTPEZY")
+    prefix = ""
+    while abs(value) >= 1024 and (more := next(prefixes, None)):
+        value, prefix = value / 1024, more
+    return f"{value:.4g} {prefix}iB"
+
+
+def _prefixed(value: float) -> str:
+    """Write a number of at least 1 as humanize does."""
+    for prefix in _SI[:-1]:
+        if abs(value) < 1000:
+            return f"{value:.4g}{prefix}"
+        value /= 1000
+    return f"{value:.4g}{_SI[-1]}"
+
+
+def _duration(seconds: float) -> str:
+    """Write a duration as humanizeDuration does."""
+    if seconds == 0:
+        return "0s"
+    if abs(seconds) < 1:
+        for prefix in _SMALL[:-1]:
+            if abs(seconds) >= 1:
+                return f"{seconds:.4g}{prefix}s"
+            seconds *= 1000
+        return f"{seconds:.4g}{_SMALL[-1]}s"
+    sign, seconds = "-" if seconds < 0 else "", abs(seconds)
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{sign}{days}d {hours}h {minutes}m {rest}s"
+    if hours:
+        return f"{sign}{hours}h {minutes}m {rest}s"
+    return f"{sign}{minutes}m {rest}s" if minutes else f"{sign}{seconds:.4g}s"
+
+
+def _replaced(text: str, replacements: tuple[tuple[str, str], ...]) -> str:
+    for pattern, replacement in replacements:
+        text = re.sub(pattern, replacement.replace("${1}", r"\1").replace("${2}", r"\2"), text)
+    return text

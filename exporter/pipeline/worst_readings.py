@@ -1,0 +1,205 @@
+"""The worst reading of every incident: what a text tells of it, also when the newest samples are normal again."""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.entity_state import Column, EntityState
+from detectors.types import Flags, Floats, Key, State
+from exporter.config.sections.job import JobConfig
+from exporter.pipeline.incidents import IncidentUpdate
+from exporter.query_units import quantity_of
+
+SHOWN_AFTER: Final = 300.0
+"""Seconds for which an incident that has ended is shown, so that a scrape surely sees its end."""
+Ending = Literal["recovered", "adopted", "accepted", "no data"]
+ENDINGS: Final[tuple[Ending, ...]] = ("recovered", "adopted", "accepted", "no data")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """What was judged: the newest sample of every entity, arrays of shape (E, C)."""
+
+    value: Floats
+    expected: Floats
+    lower: Floats
+    upper: Floats
+    contribution: Floats
+
+
+_FIGURES: Final = ("value", "expected", "lower", "upper", "contribution")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Readings:
+    """The K incidents that are open or have just ended, each with its worst reading.
+
+    Parameters
+    ----------
+    rows : shape (K,)
+        Rows of the entities in the verdict, ascending.
+    start, end : Floats, shape (K,)
+        Unix seconds; `end` is NaN while the incident is open.
+    at, score : Floats, shape (K,)
+        When the reading was, and how unusual; NaN where no sample above 1 is known, as after an update from a version
+        that kept none.
+    ending : shape (K,)
+        How it ended, an index of ENDINGS; of no meaning while it is open.
+    value, expected, lower, upper, contribution : Floats, shape (K, C)
+        NaN in channels that were normal, and where there is no such number.
+    """
+
+    rows: NDArray[np.intp]
+    start: Floats
+    end: Floats
+    at: Floats
+    score: Floats
+    ending: NDArray[np.int8]
+    value: Floats
+    expected: Floats
+    lower: Floats
+    upper: Floats
+    contribution: Floats
+
+    def of(self, row: int) -> int | None:
+        """Return the position of an entity's incident, None where there is none."""
+        at = int(np.searchsorted(self.rows, row))
+        return at if at < len(self.rows) and self.rows[at] == row else None
+
+
+def no_readings(channels: int = 1) -> Readings:
+    """Return the readings of no incident."""
+    return WorstReadings(channels).current()
+
+
+class WorstReadings:
+    """Keeps the worst reading of every open incident, and of those that ended within SHOWN_AFTER seconds.
+
+    The worst is the one with the highest score; one outside its band is worse than one within, whose score comes from
+    several samples together. Only samples with a score above 1 are readings: what closes an incident is no part of it.
+
+    Parameters
+    ----------
+    channels : int
+    least : Floats, shape (C,), optional
+        What the limits of a channel are not below, as long as its values are not either.
+    """
+
+    def __init__(self, channels: int, least: Floats | None = None) -> None:
+        self._least = np.full(channels, -np.inf) if least is None else least
+        self._columns = {
+            "start": Column(np.nan),
+            "end": Column(np.nan),
+            "at": Column(np.nan),
+            "score": Column(np.nan),
+            "outside": Column(False, (), np.bool_),
+            "excess": Column(-np.inf),
+            "ending": Column(0, (), np.int8),
+            **{name: Column(np.nan, (channels,)) for name in _FIGURES},
+        }
+        self._roster = EntityState(self._columns)
+
+    @classmethod
+    def of(cls, job: JobConfig) -> "WorstReadings":
+        """Return those of a configured job."""
+        never_negative = [quantity_of(expr, job.rate).never_negative for expr in job.queries.values()]
+        return cls(len(job.queries), np.where(never_negative, 0.0, -np.inf))
+
+    def state(self) -> State:
+        """Return the readings."""
+        return self._roster.state()
+
+    def restore(self, state: State) -> None:
+        """Take over what `state()` returned; nothing of a version that kept none. Raises ValueError."""
+        if state:
+            self._roster.restore(state)
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """The entities, in the order in which `Readings.rows` counts them."""
+        return self._roster.keys
+
+    def take(
+        self,
+        keys: tuple[Key, ...],
+        now: float,
+        score: Floats,
+        sample: Sample,
+        update: IncidentUpdate,
+        accepted: Flags | None,
+    ) -> Readings:
+        """Take in the sample at `now` (Unix seconds) and what was decided on it; return all there is to show.
+
+        `score` and `accepted` have shape (E,).
+        """
+        r = self._roster
+        r.align(keys)
+        rows = np.flatnonzero(update.flag | ~np.isnan(r["start"]))
+        if len(rows):
+            flag = update.flag[rows]
+            self._begin(rows[flag & (r["start"][rows] != update.since[rows])], update.since)
+            self._end(rows[~flag & np.isnan(r["end"][rows])], now, score, update.adopted, accepted)
+            self._forget(rows[~flag & (now - r["end"][rows] >= SHOWN_AFTER)])
+            with np.errstate(invalid="ignore"):
+                self._compare(rows[flag & (score[rows] > 1)], now, score, sample)
+        return self.current()
+
+    def current(self) -> Readings:
+        """Return all there is to show."""
+        rows = np.flatnonzero(~np.isnan(self._roster["start"]))
+        names = ("start", "end", "at", "score", "ending", *_FIGURES)
+        return Readings(rows, **{name: self._roster[name][rows] for name in names})
+
+    def _begin(self, rows: NDArray[np.intp], since: Floats) -> None:
+        self._forget(rows)
+        self._roster["start"][rows] = since[rows]
+
+    def _end(self, rows: NDArray[np.intp], now: float, score: Floats, adopted: Flags, accepted: Flags | None) -> None:
+        r = self._roster
+        r["end"][rows] = now
+        taken = np.zeros(len(rows), np.bool_) if accepted is None else accepted[rows]
+        why = [taken, adopted[rows], np.isnan(score[rows])]
+        codes = [ENDINGS.index(ending) for ending in ("accepted", "adopted", "no data")]
+        r["ending"][rows] = np.select(why, codes, ENDINGS.index("recovered"))
+
+    def _forget(self, rows: NDArray[np.intp]) -> None:
+        for name, column in self._columns.items():
+            self._roster[name][rows] = column.fill
+
+    def _compare(self, rows: NDArray[np.intp], now: float, score: Floats, sample: Sample) -> None:
+        """Keep the sample of those rows of whose incident it is the worst so far."""
+        if not len(rows):
+            return
+        r = self._roster
+        figures = {name: getattr(sample, name)[rows] for name in _FIGURES}
+        beyond = np.fmax(
+            np.nan_to_num(figures["lower"] - figures["value"], nan=-np.inf),
+            np.nan_to_num(figures["value"] - figures["upper"], nan=-np.inf),
+        )
+        outside, excess, new = (beyond > 0).any(axis=1), beyond.max(axis=1), score[rows]
+        known, before = r["score"][rows], r["outside"][rows]
+        worse = np.isnan(known) | (outside & ~before)
+        worse |= (outside == before) & ((new > known) | ((new == known) & (excess > r["excess"][rows])))
+        if not worse.any():
+            return
+        at = rows[worse]
+        r["at"][at], r["score"][at], r["outside"][at], r["excess"][at] = now, new[worse], outside[worse], excess[worse]
+        shown = self._shown(beyond[worse], figures["contribution"][worse], figures["value"][worse])
+        for name, values in self._limited({name: each[worse] for name, each in figures.items()}).items():
+            r[name][at] = np.where(shown, values, np.nan)
+
+    def _shown(self, beyond: Floats, contribution: Floats, values: Floats) -> Flags:
+        """Return which channels a text names: those outside, else the one that contributes most, else all."""
+        outside = beyond > 0
+        most = contribution >= np.fmax.reduce(contribution, axis=1, keepdims=True)
+        inside = np.where(most.any(axis=1, keepdims=True), most, ~np.isnan(values))
+        return np.asarray(np.where(outside.any(axis=1, keepdims=True), outside, inside))
+
+    def _limited(self, figures: dict[str, Floats]) -> dict[str, Floats]:
+        """Return the figures without limits that are none: infinite ones, or below what the values can be."""
+        value, expected = figures["value"], figures["expected"]
+        least = np.where((value < self._least) | (expected < self._least), -np.inf, self._least)
+        lower, upper = (np.where(np.isfinite(figures[name]), figures[name], np.nan) for name in ("lower", "upper"))
+        return {**figures, "lower": np.maximum(lower, least), "upper": np.maximum(upper, least)}

@@ -1,0 +1,175 @@
+"""The text of an alert on an incident: the phrases of `exporter.incident_wording` as a template."""
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from exporter import incident_wording as wording
+from exporter.promql import quote
+from exporter.query_units import Unit, quantity_of
+from rules.alerts.job_context import AlertedJob
+from rules.alerts.templates import picked, plain, selector_of
+
+READINGS: Final = '{__name__=~"anomaly_(flapping|incident_.+)",%s}'
+"""All that the text tells, of one series; `%s` stands for its matchers."""
+NO_READING: Final = "its worst reading is not known: see the graph"
+OLD: Final = "; no new result: this is the last one"
+FLAPPING: Final = "; comes and goes"
+CROWD: Final = "One of more than {most} series of this job with an incident; see the graph or the dashboard."
+LOOKED_BACK: Final = "1d"
+"""How old a reading may be while there are no new results."""
+
+_LIMITS: Final = ("lower", "upper")
+_TIMES: Final = {
+    "start": "anomaly_incident_start_timestamp_seconds",
+    "end": "anomaly_incident_end_timestamp_seconds",
+    "at": "anomaly_incident_worst_timestamp_seconds",
+    "score": "anomaly_incident_score",
+}
+_FIGURES: Final = ("value", "expected", *_LIMITS, "contribution")
+
+
+def description(job: AlertedJob, most: int) -> str:
+    """Return the template, to be rendered with the labels of a series of the job in `$labels`.
+
+    With more than `most` open incidents in the job it queries no readings.
+    """
+    flagged = f"sum({job.selector('anomaly_exporter_flagged_ratio')})"
+    many = f"{flagged} * sum({job.selector('anomaly_exporter_series')}) > {most}"
+    units = _units(job)
+    crowd = CROWD.format(most=most)
+    return _definitions(units.values()) + (
+        "{{ if query " + quote(many) + " }}" + crowd + "{{ else }}" + _told(job, units) + "{{ end }}"
+    )
+
+
+def _units(job: AlertedJob) -> dict[str, Unit]:
+    return {name: quantity_of(expr, job.config.rate).unit for name, expr in job.config.queries.items()}
+
+
+def _told(job: AlertedJob, units: Mapping[str, Unit]) -> str:
+    several = len(units) > 1
+    times = {**_TIMES, **({"flaps": "anomaly_flapping"} if "flapping" in job.config.publish else {})}
+    return "".join(
+        (
+            selector_of(job.labels),
+            "{{ $old := false }}{{ $r := query (printf " + quote(READINGS) + " $s) }}",
+            "{{ if not $r }}" + _fallback() + "{{ end }}",
+            picked(times),
+            _length(),
+            "{{ if gt $at 0.0 }}",
+            wording.WORST.format(
+                at=_moment("at"),
+                readings=_readings(units) if several else _reading(*next(iter(units.items())), several=False),
+                score='{{ template "number" $score }}',
+            ),
+            "{{ else }}" + NO_READING + "{{ end }}",
+            "{{ if gt $start 0.0 }}" + wording.BETWEEN + _lasting() + "{{ end }}",
+            "{{ if gt $flaps 0.0 }}" + FLAPPING + "{{ end }}" if "flaps" in times else "",
+            "{{ if $old }}" + OLD + "{{ end }}.",
+        )
+    )
+
+
+def _definitions(units: Iterable[Unit]) -> str:
+    """Return a template for each unit, which writes a number as `wording.number` does, and one for lengths of time."""
+    made = {_name(unit): _NUMBERS[unit] for unit in sorted({"", *units})}
+    made["length"] = _humanized((wording.WHOLE_MINUTES, *wording.LENGTH))
+    return "".join('{{ define "' + name + '" }}' + text + "{{ end }}" for name, text in made.items())
+
+
+def _humanized(replacements: Iterable[tuple[str, str]]) -> str:
+    pipe = "".join(f" | reReplaceAll {quote(old)} {quote(new)}" for old, new in replacements)
+    return "{{ humanizeDuration ." + pipe + " }}"
+
+
+_BYTES: Final = (
+    "{{ if or (ge . 1024.0) (le . -1024.0) }}"
+    '{{ humanize1024 . | reReplaceAll "k" "K" | reReplaceAll "([A-Z])" " ${1}" }}B'
+    "{{ else }}{{ printf `%.4g` . }} B{{ end }}"
+)
+_NUMBERS: Final[Mapping[Unit, str]] = {
+    "": "{{ if or "
+    + f"(ge . {wording.LARGE}) (le . -{wording.LARGE})"
+    + " }}{{ humanize . }}{{ else }}{{ printf `%.4g` . }}{{ end }}",
+    "bytes": _BYTES,
+    "bytes per second": _BYTES + "/s",
+    "seconds": _humanized(wording.LENGTH),
+    "ratio": "{{ humanizePercentage . }}",
+}
+
+
+def _name(unit: Unit) -> str:
+    return unit.replace(" ", "-") or "number"
+
+
+def _fallback() -> str:
+    """Return a template for when no scrape has brought readings: the last ones, and whether there are new results."""
+    last = quote(f"last_over_time({READINGS}[{LOOKED_BACK}])")
+    flag = quote("last_over_time(anomaly_flag{%s}[5m])")
+    return "{{ $r = query (printf " + last + " $s) }}{{ $old = not (query (printf " + flag + " $s)) }}"
+
+
+def _length() -> str:
+    """Set `$length`, until now or until the end, and `$layout` of the times."""
+    until = "{{ $until := `time()` }}{{ if gt $end $start }}{{ $until = printf `%f` $end }}{{ end }}"
+    asked = "{{ range query (printf `floor(vector(%s - %f))` $until $start) }}{{ $length = .Value }}{{ end }}"
+    layout = "{{ if gt $length " + f"{wording.DATED}" + " }}{{ $layout = `2006-01-02 15:04` }}{{ end }}"
+    return (
+        "{{ $length := 0.0 }}{{ $layout := `15:04` }}" + until + "{{ if gt $start 0.0 }}" + asked + layout + "{{ end }}"
+    )
+
+
+def _moment(name: str) -> str:
+    return "{{ (toTime $" + name + ").UTC.Format $layout }}"
+
+
+def _lasting() -> str:
+    blanks = {"start": _moment("start"), "end": _moment("end"), "length": '{{ template "length" $length }}'}
+    ended, is_open = wording.FROM.format(**blanks), wording.SINCE.format(**blanks)
+    return "{{ if gt $end $start }}" + ended + "{{ else }}" + is_open + "{{ end }}"
+
+
+def _readings(units: Mapping[str, Unit]) -> str:
+    """Return what those channels showed that have a reading."""
+    separated = '{{ $between := "" }}'
+    for name, unit in units.items():
+        text = plain(f"{name}: ") + _reading(name, unit, several=True)
+        separated += (
+            _values(name, several=True)
+            + "{{ if or $value_there $expected_there }}{{ $between }}{{ $between = "
+            + quote(wording.BETWEEN)
+            + " }}"
+            + text
+            + "{{ end }}"
+        )
+    return separated
+
+
+def _values(channel: str, several: bool) -> str:
+    """Set `$value`, `$value_there` and so on for one channel."""
+    figures = {name: f"anomaly_incident_{name}" for name in _FIGURES}
+    return picked(figures, channel if several else None, there=True)
+
+
+def _reading(channel: str, unit: Unit, several: bool) -> str:
+    """Return what a channel showed; see `wording.reading`."""
+    blanks = {name: '{{ template "' + _name(unit) + '" $' + name + " }}" for name in ("value", "expected", *_LIMITS)}
+    inside = "and $value_there (or $lower_there $upper_there)"
+    below, above = "(and $lower_there (lt $value $lower))", "(and $upper_there (gt $value $upper))"
+    return "".join(
+        (
+            "" if several else _values(channel, several=False),
+            "{{ if $value_there }}" + wording.OBSERVED.format(**blanks) + "{{ else }}" + wording.MISSING + "{{ end }}",
+            "{{ if $expected_there }}" + wording.EXPECTED.format(**blanks) + "{{ end }}",
+            "{{ if " + inside + f" (not (or {below} {above}))" + " }}" + wording.TOGETHER,
+            "{{ else if and $lower_there $upper_there }}" + wording.BAND.format(**blanks),
+            "{{ else if $lower_there }}" + wording.AT_LEAST.format(**blanks),
+            "{{ else if $upper_there }}" + wording.AT_MOST.format(**blanks) + "{{ end }}",
+            _share() if several else "",
+        )
+    )
+
+
+def _share() -> str:
+    shown = wording.SHARE.format(contribution="{{ humanizePercentage $contribution }}")
+    return "{{ if $contribution_there }}" + shown + "{{ end }}"

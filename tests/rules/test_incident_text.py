@@ -1,0 +1,146 @@
+"""The texts of alerts: what promtool renders is what `exporter.incident_wording` writes."""
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from exporter import incident_wording as wording
+from exporter.config.sections.root import Config
+from exporter.query_units import quantity_of
+from rules.alerts.alert import series
+from rules.alerts.incident_text import FLAPPING, NO_READING, OLD
+from rules.generate import generate
+from tests.support.generated import tool
+
+QUERIES = {
+    "number": "node_load5",
+    "memory": "node_memory_MemAvailable_bytes",
+    "traffic": "rate(node_network_receive_bytes_total[5m])",
+    "latency": "rate(api_seconds_sum[5m]) / rate(api_seconds_count[5m])",
+    "share": 'sum(rate(http_requests_total{code=~"5.."}[5m])) / sum(rate(http_requests_total[5m]))',
+}
+SIZES = (
+    0.0,
+    1e-7,
+    0.0042,
+    0.3,
+    1.0,
+    7.25,
+    59.99,
+    60.0,
+    999.96,
+    1023.97,
+    1024.0,
+    9999.4,
+    9999.6,
+    123_456.0,
+    5.4e9,
+    3e14,
+)
+FIGURES = ("value", "expected", "lower", "upper")
+CHECKED = 20_000
+"""Minute at which the rules are evaluated: nearly 14 days, so that times have dates and hours."""
+
+
+def rendered(folder: Path, job: dict[str, Any], given: list[tuple[dict[str, float], dict[str, Any]]]) -> list[str]:
+    """Return the descriptions of alerts of a job with such incidents, each with times and figures by channel."""
+    made = generate(Config.model_validate({"jobs": {"api": job}}))
+    document = yaml.safe_load(made["rules/job-api.yml"])
+    [rule] = [each for each in document["groups"][0]["rules"] if each["alert"] == "AnomalyApi"]
+    rule["annotations"] = {"description": rule["annotations"]["description"]}
+    document["groups"][0]["rules"] = [rule]
+    (folder / "rules.yml").write_text(yaml.safe_dump(document))
+    inputs = {}
+    for number, (times, channels) in enumerate(given):
+        labels = {"instance": f"i{number:03}", "query": "api", "detector": "auto"}
+        inputs[series("anomaly_alert", **labels)] = 1.0
+        inputs[series("anomaly_flag", **labels)] = 1.0
+        for name, value in times.items():
+            inputs[series(f"anomaly_{name}", **labels)] = value
+        for channel, figures in channels.items():
+            named = {"channel": channel} if len(channels) > 1 else {}
+            for name, value in figures.items():
+                inputs[series(f"anomaly_incident_{name}", **named, **labels)] = value
+    test = {
+        "rule_files": ["rules.yml"],
+        "evaluation_interval": f"{CHECKED}m",
+        "tests": [
+            {
+                "interval": f"{CHECKED}m",
+                "input_series": [{"series": name, "values": f"{value!r}x1"} for name, value in inputs.items()],
+                "alert_rule_test": [{"eval_time": f"{CHECKED}m", "alertname": "AnomalyApi", "exp_alerts": []}],
+            }
+        ],
+    }
+    (folder / "test.yml").write_text(yaml.safe_dump(test))
+    done = tool(folder, "promtool", "test", "rules", files="test.yml")
+    shown = [line for line in (done.stdout + done.stderr).splitlines() if "Annotations:" in line]
+    texts = [line.partition('description="')[2].rpartition('"}')[0] for line in shown if "description=" in line]
+    assert len(texts) == len(given), done.stdout + done.stderr
+    return texts
+
+
+def figures_of(generator: random.Random) -> dict[str, float]:
+    """Return figures of which any may be missing."""
+    found = {name: generator.choice(SIZES) * generator.uniform(0.9, 1.1) for name in FIGURES}
+    if generator.random() < 0.2:
+        found["value"] = -found["value"]
+    lower, upper = sorted((found["lower"], found["upper"]))
+    found |= {"lower": lower, "upper": upper}
+    return {name: value for name, value in found.items() if generator.random() < 0.8} or {"value": 1.0}
+
+
+def told(expr: str, figures: dict[str, float], contribution: float | None = None) -> str:
+    numbers = {"value": None, **figures}
+    return wording.reading(**numbers, contribution=contribution, unit=quantity_of(expr, rate=True).unit)
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("query", QUERIES)
+def test_a_template_and_the_exporter_write_the_same(query: str, tmp_path: Path) -> None:
+    generator, expr, now = random.Random(query), QUERIES[query], 60.0 * CHECKED
+    given, expected = [], []
+    for _ in range(60):
+        figures = figures_of(generator)
+        start = now - generator.choice((20.0, 300.5, 4000.0, 43_000.0, 44_000.0, 400_000.0))
+        at, score = start + generator.uniform(0, now - start), generator.uniform(1, 2000)
+        end = generator.choice((None, None, start + generator.uniform(1, now - start)))
+        times = {"incident_start_timestamp_seconds": start, "incident_worst_timestamp_seconds": at}
+        times |= {"incident_score": score} | ({} if end is None else {"incident_end_timestamp_seconds": end})
+        given.append((times, {query: figures}))
+        dated = wording.is_dated(start, now if end is None else end)
+        worst = wording.WORST.format(
+            at=wording.moment(at, dated), readings=told(expr, figures), score=wording.number(score)
+        )
+        expected.append(f"{worst}; {wording.lasting(start, end, now)}.")
+    assert sorted(rendered(tmp_path, {"expr": expr}, given)) == sorted(expected)
+
+
+@pytest.mark.servers
+def test_of_several_channels_those_with_a_reading_are_told(tmp_path: Path) -> None:
+    queries = {"p99": QUERIES["latency"], "errors": QUERIES["share"], "rps": "sum(rate(http_requests_total[5m]))"}
+    now = 60.0 * CHECKED
+    times = {"incident_start_timestamp_seconds": now - 2220, "incident_worst_timestamp_seconds": now - 600}
+    times |= {"incident_score": 7.25, "flapping": 1.0}
+    figures = {
+        "p99": {"value": 4.2, "expected": 0.31, "upper": 0.45, "contribution": 0.8},
+        "errors": {"value": 0.14, "expected": 0.002, "lower": 0.0, "upper": 0.01, "contribution": 0.2},
+        "rps": {},
+    }
+    at = wording.moment(now - 600)
+    since = wording.lasting(now - 2220, None, now)
+    assert rendered(tmp_path, {"channels": queries}, [(times, figures)]) == [
+        f"worst at {at} UTC: p99: observed 4.2 s, expected 310 ms (normal: at most 450 ms), 80% of the deviation; "
+        "errors: observed 14%, expected 0.2% (normal: 0% to 1%), 20% of the deviation, score 7.25 (above 1 is "
+        f"anomalous); {since}{FLAPPING}."
+    ]
+    assert since.endswith("(37 min)")
+
+
+@pytest.mark.servers
+def test_a_text_without_a_reading_claims_nothing(tmp_path: Path) -> None:
+    assert rendered(tmp_path, {"expr": "up"}, [({}, {"up": {}})]) == [f"{NO_READING}."]
+    assert OLD not in NO_READING
