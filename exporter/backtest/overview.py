@@ -41,11 +41,6 @@ class JobAnswer:
     error: str = ""
 
     @property
-    def judged(self) -> float:
-        """Share of the samples that got a score, NaN where there was no sample."""
-        return self.past.judged / self.past.present if self.past.present else math.nan
-
-    @property
     def keeps_budget(self) -> bool:
         """Whether the budget decides what is an alert."""
         return self.config.alerting_metric == "alert"
