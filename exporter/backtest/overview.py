@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Final
 
 from detectors.units import WEEK
@@ -40,11 +39,6 @@ class JobAnswer:
     config: JobConfig
     past: PastIncidents
     error: str = ""
-
-    @property
-    def judged(self) -> float:
-        """Share of the samples that got a score, NaN where there was no sample."""
-        return self.past.judged / self.past.present if self.past.present else math.nan
 
     @property
     def keeps_budget(self) -> bool:
@@ -103,10 +97,10 @@ def overview(config: Config, jobs: Mapping[str, JobConfig], start: float, end: f
     answers: list[JobAnswer] = []
     with Bar(sum(last - first + 1 for first, last in spans)) as bar:
         for name, job in jobs.items():
-            bar.describe(f"judging {name}" + (f" ({len(answers) + 1} of {len(jobs)})" if len(jobs) > 1 else ""))
+            doing = name + (f" ({len(answers) + 1} of {len(jobs)})" if len(jobs) > 1 else "")
             past, error = PastIncidents(name, job), ""
             try:
-                for now, verdict in judged(config, name, job, start, end, hold, partial(bar.add, 1)):
+                for now, verdict in judged(config, name, job, start, end, hold, bar, doing):
                     past.add(verdict, now.learnt.budget)
             except (SourceError, ValueError) as failure:
                 error = " ".join(str(failure).split())

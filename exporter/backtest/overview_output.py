@@ -48,7 +48,7 @@ def as_json(found: Overview) -> str:
                 {
                     "name": job.name,
                     "entities": len(job.past.entities),
-                    "judged": finite(job.judged),
+                    "judged": job.past.share_judged,
                     "incidents": len(job.past.found) if job.past.judged else None,
                     "alerts": job.past.alerts if job.past.judged else None,
                     "budget": finite(job.budget(seconds)),
@@ -156,7 +156,7 @@ def _cells(job: JobAnswer, seconds: float) -> tuple[Text | str, ...]:
     entities, budget = f"{len(past.entities):,}" if past.entities else "unknown", _number(job.budget(seconds))
     if not past.judged:
         return Text(job.name), entities, "never", "unknown", "unknown", budget
-    share = f"{math.floor(100 * job.judged)} %"
+    share = f"{math.floor(100 * past.share_judged)} %"
     return Text(job.name), entities, share, f"{len(past.found):,}", f"{past.alerts:,}", budget
 
 

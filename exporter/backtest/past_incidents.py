@@ -83,6 +83,9 @@ class PastIncidents:
     """Samples, of all entities."""
     judged: int = 0
     """Samples with a score."""
+    verdicts: int = 0
+    scored_verdicts: int = 0
+    """Verdicts with at least one score: the others are of times of which nothing is known."""
     unscored: set[Key] = field(default_factory=set)
     """Entities that never had a score."""
     _open: dict[Key, PastIncident] = field(default_factory=dict)
@@ -102,6 +105,8 @@ class PastIncidents:
             self.unscored.difference_update(verdict.keys[row] for row in np.flatnonzero(scored).tolist())
         self.present += int(np.isfinite(verdict.values).any(axis=1).sum())
         self.judged += int(scored.sum())
+        self.verdicts += 1
+        self.scored_verdicts += bool(scored.any())
         rows = np.flatnonzero(verdict.flag)
         open_before, self._open = self._open, {}
         if len(rows):
@@ -132,6 +137,11 @@ class PastIncidents:
             incident.held_since = now
         if not incident.alerted and now - incident.held_since >= self.config.alert.for_:
             incident.fired = now
+
+    @property
+    def share_judged(self) -> float:
+        """Share of the samples that got a score, or of the time in which there was one, if that is less; else 0."""
+        return min(self.judged / self.present, self.scored_verdicts / self.verdicts) if self.present else 0.0
 
     @property
     def alerts(self) -> int:

@@ -208,17 +208,26 @@ def make_job(name: str, config: JobConfig, source: Source, hold: bool, jobs: int
     return job
 
 
-def replay(job: Job, first: int, last: int, progress: Progress) -> Iterator[Verdict]:
+def replay(
+    job: Job, first: int, last: int, progress: Progress, learning: Callable[[float], None] = lambda _: None
+) -> Iterator[Verdict]:
     """Run the cycles of `job` from step number `first` to `last` since 1970. Raises SourceError.
 
-    As in the running exporter the first cycle takes what came before as history. Each of the others makes up for a day,
-    as after an outage: the verdicts are those of a cycle for every sample.
+    As in the running exporter the first cycle takes what came before as history; `learning` is then called with the
+    share of it that is done. Each of the others makes up for a day, as after an outage: the verdicts are those of a
+    cycle for every sample.
     """
     step, at, done = job.config.step, first, first - 1
     job.newest = max(last * step, time.time())  # a time at which a source refuses samples is a gap, the last one too
+
+    def told() -> bool:
+        if job.warming:
+            learning(job.backfill_progress(first * step))
+        return True
+
     while done < last:
         # Half a step later, so that rounding a fraction of a second does not fall short of the sample.
-        for verdict in evaluate(job, (at + 0.5) * step + job.config.lag):
+        for verdict in evaluate(job, (at + 0.5) * step + job.config.lag, should_continue=told):
             yield verdict
             reached = round(verdict.time / step)
             progress(reached - done)

@@ -14,7 +14,7 @@ import numpy as np
 from detectors.types import Key
 from exporter.backtest.entity_result import EntityResult, Run
 from exporter.backtest.history import Part, VerdictHistory
-from exporter.backtest.replay import Progress, make_job, replay
+from exporter.backtest.replay import make_job, replay
 from exporter.config.sections.job import JobConfig
 from exporter.config.sections.root import Config
 from exporter.errors import InputError
@@ -46,7 +46,7 @@ def backtest_prometheus(
     began = time.perf_counter()
     try:
         with Bar(last - first + 1) as bar:
-            for _, verdict in judged(config, name, job_config, start, end, hold, partial(bar.add, 1)):
+            for _, verdict in judged(config, name, job_config, start, end, hold, bar):
                 history.add(verdict)
     except SourceError as error:
         raise InputError(f"job {name}: {error}") from None
@@ -77,17 +77,23 @@ def judged(
     start: float,
     end: float,
     hold: bool,
-    progress: Progress,
+    bar: Bar,
+    doing: str = "",
 ) -> Iterator[tuple[Job, Verdict]]:
     """Yield the verdicts of a job from `start` to `end` (Unix seconds), each with the job as it is after it.
 
     Samples are read piece by piece. The first cycle, at `start`, reads the history before it as a starting exporter
-    does. Raises InputError, SourceError.
+    does. `bar` shows the samples judged, and what is being done for the job `doing`. Raises InputError, SourceError.
     """
     first, last = columns_of(start, end, job_config.step)
+    doing = doing or name
+
+    def learning(share: float) -> None:
+        bar.describe(f"learning {doing}: {share:.0%} of its history" if share < 1 else f"judging {doing}")
+
     with closing(Prometheus(config.prometheus, config.limits)) as source:
         job = make_job(name, job_config, source, hold, len(config.jobs))
-        for verdict in replay(job, first, last, progress):
+        for verdict in replay(job, first, last, partial(bar.add, 1), learning):
             yield job, verdict
 
 

@@ -72,3 +72,12 @@ def test_an_alert_fires_when_its_for_is_over_and_every_flag_is_one_where_the_job
     assert (patient.fired, every.fired, unpublished.fired) == (240.0, 60.0, 60.0)
     assert not impatient.alerted
     assert impatient.held_since == 120.0
+
+
+def test_time_without_any_score_is_not_judged_though_every_sample_there_was_has_one():
+    past = collected([{A: None}] * 4)
+    assert past.share_judged == 1
+    nothing = verdict((A,), values=[[math.nan]], score=[math.nan])
+    for _ in range(4):
+        past.add(nothing, NoBudget())
+    assert past.share_judged == 0.5

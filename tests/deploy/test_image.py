@@ -77,7 +77,7 @@ def holds_the_pinned_versions_and_no_tool_to_build_with(built: Path) -> None:
     pinned = {line.partition(" ;")[0].strip() for line in (ROOT / "constraints.txt").read_text().splitlines()}
     assert [line for line in listed if line not in pinned and not line.startswith("anomaly-exporter==")] == []
     names = {line.partition("==")[0] for line in listed}
-    assert {"s3fs", "distributed", "opentelemetry-sdk"} <= names
+    assert {"s3fs", "distributed", "opentelemetry-sdk", "matplotlib", "kubernetes", "river"} <= names
     assert not {"pip", "setuptools", "wheel", "uv", "hatchling", "torch", "pytest"} & names
 
 
@@ -97,6 +97,9 @@ def test_its_steps_make_an_exporter_in_a_clean_folder(built: Path) -> None:
     for output in ("--dry-run", "--values"):
         done = exporter(built, "deploy", "--config", "anomaly.yml", output)
         assert done.returncode == 0, done.stderr
+    (built / "a.csv").write_text("timestamp,v\n" + "".join(f"{60 * at},{at % 7}\n" for at in range(90)))
+    done = exporter(built, "backtest", "--data", "a.csv", "--detector", "robust", "--out", "out", "--plot")
+    assert done.returncode == 0, done.stderr
     holds_the_pinned_versions_and_no_tool_to_build_with(built)
 
 
