@@ -52,9 +52,10 @@ audit: .venv-audit/ready ## known vulnerabilities in the pinned dependencies (as
 	  || { echo 'make audit: see above. A vulnerability: raise its pin in constraints.txt. No answer from the package index: nothing was checked;' \
 	    'the pipeline runs the same check.'; exit 1; }
 
+IMAGE_EXTRAS = dask kubernetes otel plot river s3
 sbom: .venv-audit/ready ## what the image without torch holds of Python packages, as CycloneDX, in dist/
 	@mkdir -p dist
-	@$(UV) $(BIN)/uv pip compile pyproject.toml --extra dask --extra otel --extra s3 --constraint constraints.txt --quiet \
+	@$(UV) $(BIN)/uv pip compile pyproject.toml $(IMAGE_EXTRAS:%=--extra %) --constraint constraints.txt --quiet \
 	  --no-annotate --no-header --output-file .venv-audit/wheel.txt
 	.venv-audit/bin/cyclonedx-py requirements .venv-audit/wheel.txt --pyproject pyproject.toml --output-reproducible \
 	  --output-file dist/anomaly-exporter-$(VERSION).cdx.json

@@ -59,11 +59,14 @@ class Evidence:
         The same without penalties for a short history or heavy tails (Y = 1).
     prior : Floats
         From the prior law alone, without any history.
+    parts : Floats, shape (R, N), optional
+        The return period of each component score.
     """
 
     return_period: Floats
     unpenalised: Floats
     prior: Floats
+    parts: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +131,8 @@ class TailRates:
         seen = power * rows[f"{self.prefix}counts"].reshape(-1)[at * BINS + np.maximum(_bin(normalised), 0)]
         weeks = power * (PRIOR_WEEKS + rows[f"{self.prefix}weeks"].reshape(-1)[at])
         law = PRIOR_WEEKS * (rows[f"{self.prefix}heaviness"].reshape(-1)[at] + penalty)
-        return Evidence(
-            (weeks / (law + seen)).sum(axis=1), (weeks / (PRIOR_WEEKS + seen)).sum(axis=1), power.sum(axis=1)
-        )
+        parts = weeks / (law + seen)
+        return Evidence(parts.sum(axis=1), (weeks / (PRIOR_WEEKS + seen)).sum(axis=1), power.sum(axis=1), parts)
 
     def quantile(self, rows: Rows, penalty: Floats, which: NDArray[np.intp], per_week: float) -> Floats:
         """Return the value, shape (R,), with rate `per_week`, to the next bin; one component `which` of each row."""
@@ -177,11 +179,23 @@ class TailRates:
         return due
 
     def close(self, rows: Rows, which: NDArray[np.intp], count: bool = True) -> None:
-        """Count the largest values of the incidents that end, as one event each unless `count` is False."""
+        """Count the largest values of the incidents that end, as one event each unless `count` is False.
+
+        A value beyond the line counts as one at the line: what opened by chance lies near it, and moves it by a bin. An
+        incident far beyond says nothing about chance, and would widen the band by half for weeks.
+        """
         incident = rows[f"{self.prefix}incident"]
         if count:
-            self._count(rows, which, incident[which], 1.0)
+            self._count(rows, which, np.minimum(incident[which], self._line(rows, which)), 1.0)
         incident[which] = 0.0
+
+    def _line(self, rows: Rows, which: NDArray[np.intp]) -> Floats:
+        """Return the values, shape (N, components), with half an event a week, to the next bin, before penalties."""
+        law = PRIOR_WEEKS * rows[f"{self.prefix}heaviness"][which, :, None] * EDGES**-KAPPA
+        allowed = 0.5 * (PRIOR_WEEKS + rows[f"{self.prefix}weeks"][which, :, None])
+        rare = law + rows[f"{self.prefix}counts"][which] <= allowed
+        found: Floats = EDGES[np.where(rare[:, :, -1], rare.argmax(axis=2), BINS - 1)]
+        return found
 
     def inherit(self, rows: Rows, row: np.intp, peers: NDArray[np.intp], weeks: float) -> None:
         """Give `row` the mean history of the rows `peers`, weighted as at most `weeks`."""

@@ -62,7 +62,7 @@ def _resolve(dotted: str) -> type[Any]:
     try:
         anomaly = import_module("river.anomaly")  # takes seconds: imported only where it is used
     except ModuleNotFoundError:
-        hint = "install anomaly-exporter[river]"
+        hint = "pip install 'anomaly-exporter[river]'"
         raise ValueError(f"this detector needs the Python package river: {hint}") from None
     # river has moved these base classes between modules, but kept their names.
     bases = {name: {base.__name__ for base in getattr(anomaly, name).__mro__} for name in anomaly.__all__}

@@ -55,6 +55,9 @@ class Judgement:
         Forecast and band in the unit of the channel; NaN where the detector has none.
     contribution : Floats, shape (E, C)
         Share of each channel in the score: not negative, and 1 in sum over the channels; NaN where there is no score.
+    direction : Floats, shape (E, C), optional
+        What makes the score lies above what is usual (1), below (-1) or on both sides (between); NaN where that is not
+        known. None: it is the side of the forecast on which the value lies.
     """
 
     score: Floats
@@ -62,6 +65,7 @@ class Judgement:
     lower: Floats
     upper: Floats
     contribution: Floats
+    direction: Floats | None = None
 
 
 class Detector(Protocol):

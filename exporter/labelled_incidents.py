@@ -11,6 +11,7 @@ from typing import Annotated, Final, Protocol
 
 import msgspec
 import numpy as np
+import structlog
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, TypeAdapter, ValidationError
 
@@ -18,8 +19,11 @@ from detectors.types import Flags, Floats, Key
 from exporter.config.sections.root import Config
 from exporter.config.values import moment
 from exporter.errors import InputError
+from exporter.source.adaptive import read_whole, told
 from exporter.source.errors import SourceError
 from exporter.source.prometheus import Prometheus
+
+log = structlog.get_logger()
 
 
 class LabelledIncident(Protocol):
@@ -143,9 +147,11 @@ def find_alerts(config: Config, matchers: str, start: float, end: float, step: f
     start, end = math.floor(start / step) * step, math.ceil(end / step) * step  # the times at which samples are judged
     source = Prometheus(config.prometheus, config.limits)
     try:
-        frame = source.range(f'ALERTS{{{inner},alertstate=~"pending|firing"}}', start, end, step)
+        frame, gaps = read_whole(source, f'ALERTS{{{inner},alertstate=~"pending|firing"}}', start, end, step)
     finally:
         source.close()
+    if gaps:
+        log.warning("alerts_not_answered", matchers=matchers, **told(gaps, step))
     firing: defaultdict[Key, dict[float, bool]] = defaultdict(dict)
     lasts = np.cumsum(frame.counts)
     for label, first, last in zip(frame.labels, lasts - frame.counts, lasts, strict=True):

@@ -9,7 +9,7 @@ import numpy as np
 from deploy.demo.history import openmetrics
 from deploy.demo.local import LocalServer
 from detectors import Floats
-from detectors.units import DAY, HOUR
+from detectors.units import DAY
 
 METRIC: Final = "shop_latency_seconds"
 PAGES: Final = {"cart": 0.09, "checkout": 0.12, "search": 0.05}
@@ -39,9 +39,10 @@ def slowdown(since_fault: Floats | float) -> Floats:
     return 1 + (FACTOR - 1) * np.clip(np.asarray(since_fault, np.float64) / RAMP, 0.0, 1.0)
 
 
-def history(now: float, step: float) -> Iterator[str]:
-    """Yield two days of OpenMetrics lines up to `now`: each minute, and each `step` seconds in the last hour."""
-    times = np.concatenate([np.arange(now - 2 * DAY, now - HOUR, 60.0), np.arange(now - HOUR, now, step)])
+def history(now: float, step: float, detailed: float) -> Iterator[str]:
+    """Yield two days of OpenMetrics lines up to `now`: each minute, and each `step` seconds in the last `detailed`."""
+    begin = now - detailed - step
+    times = np.concatenate([np.arange(now - 2 * DAY, begin, 60.0), np.arange(begin, now, step)])
     for number, page in enumerate(PAGES):
         rng = np.random.default_rng(number)
         yield from openmetrics(METRIC, labels(page), times.tolist(), usual(page, times, rng).tolist())

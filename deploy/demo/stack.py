@@ -18,6 +18,7 @@ from deploy.demo.servers import (
     free_port,
 )
 from deploy.demo.shop import METRIC, Shop, history
+from detectors.units import HOUR
 from exporter.config.sections.root import Config
 from rules.alerts.names import alert_names
 from rules.generate import generate, write
@@ -28,12 +29,14 @@ JOB: Final = "shop-latency"
 ALERT: Final = alert_names([JOB])[JOB]
 STEP: Final = 5.0
 """Seconds between samples."""
+LEARNT: Final = 2 * HOUR
+"""Seconds of history that the job of the shop learns from before its first score."""
 SHOP_JOB: Final[dict[str, Any]] = {
     "expr": METRIC,
     "direction": "above",
-    "detector": "robust",
     "step": f"{STEP:g}s",
     "window": "30m",
+    "history": f"{LEARNT:g}s",
     "clear_after": "15s",
     # Shared by three pages. With 1 per week the alert would be about twenty seconds later.
     "budget": "2 per week",
@@ -46,7 +49,6 @@ def demo_config(prometheus: str) -> dict[str, Any]:
     """Return the configuration of the exporter: the shop, and CPU and memory of this host."""
     host = {
         "direction": "above",
-        "detector": "robust",
         "step": f"{STEP:g}s",
         "window": "10m",
         "publish": ["value", "alert"],
@@ -134,7 +136,7 @@ class Stack:
             alertmanager=self.alertmanager.address,
         )
         self._say("building two days of history")
-        backfill(self.prometheus.directory, history(time.time(), STEP))
+        backfill(self.prometheus.directory, history(time.time(), STEP, LEARNT))
         self._run(self.prometheus)
         self.exporter = self._run(ExporterServer(folder / "exporter", demo_config(self.prometheus.url), port=page))
 

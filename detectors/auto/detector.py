@@ -77,7 +77,7 @@ class Auto(StatefulDetector):
         entities, channels = batch.values.shape[:2]
         arrays = self._entities.view(batch)
         score = np.full(entities, np.nan)
-        expected, lower, upper, contribution = (np.full((entities, channels), np.nan) for _ in range(4))
+        expected, lower, upper, contribution, direction = (np.full((entities, channels), np.nan) for _ in range(5))
         blocks = []
         for block in self._blocks(batch, arrays):
             blocks.append(block)
@@ -90,6 +90,7 @@ class Auto(StatefulDetector):
                 (lower, seen.lower),
                 (upper, seen.upper),
                 (contribution, seen.evidence.return_period),
+                (direction, seen.direction),
             )
             for target, values in known:
                 target[block.entities].reshape(-1)[block.alive] = values
@@ -98,7 +99,8 @@ class Auto(StatefulDetector):
         self._last.keep(batch, blocks)
         total = np.nansum(contribution, axis=1, keepdims=True)
         share = np.where(total > 0, np.nan_to_num(contribution) / np.where(total > 0, total, 1.0), 1.0 / channels)
-        return Judgement(score, expected, lower, upper, np.where(np.isfinite(score)[:, None], share, np.nan))
+        share = np.where(np.isfinite(score)[:, None], share, np.nan)
+        return Judgement(score, expected, lower, upper, share, direction)
 
     def _blocks(self, batch: Batch, arrays: dict[str, NDArray[Any]]) -> Iterator[_Block]:
         if len(batch.times) < 2:

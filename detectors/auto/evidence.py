@@ -68,6 +68,7 @@ class Observation:
     active: Flags  # (R, components)
     warm: Flags  # at least a day was seen
     evidence: Evidence
+    direction: Floats  # 1: all evidence lies above what is usual; -1: below
     expected: Floats
     lower: Floats
     upper: Floats
@@ -127,6 +128,7 @@ def observe(rows: Rows, raw: Floats, at: SeasonalTime, frozen: Flags) -> Observa
         active=active,
         warm=old,
         evidence=evidence,
+        direction=_direction(rows, x, previous, seen, evidence.parts),
         expected=reference + seen.value[each, best],
         lower=reference + seen.low[each, best] - allowed,
         upper=reference + seen.high[each, best] + allowed,
@@ -194,6 +196,22 @@ def _of_residuals(
     of_hour = slow / np.maximum(np.sqrt(rows["hour_square"]), least[:, None])
     of_quarter = slower / np.maximum(np.sqrt(rows["quarter_square"]), least[:, None])
     return np.stack([size / scale, of_hour, of_quarter], axis=2).reshape(len(frozen), 3 * PREDICTORS) / DEVIATIONS
+
+
+def _direction(rows: Rows, x: Floats, previous: Floats, seen: Residuals, parts: Floats) -> Floats:
+    """Return on which side of the usual the evidence lies, -1 to 1, shape (R,): the mean side of its `parts`, (R, 7).
+
+    Each component score has a side of its own. That of a pair is the side of both values: the first value after a drop
+    is normal and the pair is not. That of the volatility is the side of the last minutes.
+    """
+    each, best = np.arange(len(x)), seen.selected
+    usual = seen.value[each, best]
+    now = seen.now[each, best]
+    sides = (x - rows["mean"], x - usual, x + previous - 2 * usual, now)
+    sides += (seen.residual[each, best], seen.hour[each, best], seen.quarter[each, best])
+    total = parts.sum(axis=1)
+    balance = sum(np.sign(side) * parts[:, k] for k, side in enumerate(sides))
+    return np.asarray(np.divide(balance, total, out=np.full(len(x), np.nan), where=total > 0))
 
 
 def _short_history_penalty(rows: Rows, best: NDArray[np.intp], step: float) -> Floats:

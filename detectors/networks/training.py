@@ -32,7 +32,7 @@ Loss = Callable[[Any, "Tensor", "Tensor", "Generator"], "Tensor"]
 def require_torch() -> None:
     """Raise ValueError if torch is not installed. The import takes seconds, so it is left to the first fit."""
     if find_spec("torch") is None:
-        raise ValueError("this detector needs the Python package torch: pip install anomaly-exporter[torch]")
+        raise ValueError("this detector needs the Python package torch: pip install 'anomaly-exporter[torch]'")
 
 
 def on_one_core() -> Any:

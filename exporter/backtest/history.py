@@ -120,8 +120,8 @@ class VerdictHistory:
         self.expected[rows, column] = verdict.expected[entity, worst]
         self.lower[rows, column] = verdict.lower[entity, worst]
         self.upper[rows, column] = verdict.upper[entity, worst]
-        deviation = self._policy.deviation(verdict.values, verdict.expected)
-        deviation = np.where(np.isnan(verdict.expected), np.inf, deviation)
+        deviation = self._policy.deviation(verdict.values, verdict.expected, verdict.direction, verdict.contribution)
+        deviation = np.where(np.isnan(verdict.expected) & ~np.isneginf(deviation), np.inf, deviation)
         self.deviation[rows, column] = np.where(np.isnan(verdict.values), -np.inf, deviation).max(axis=1)
 
     def _rows(self, keys: tuple[Key, ...]) -> NDArray[np.int64]:

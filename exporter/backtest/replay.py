@@ -1,5 +1,6 @@
 """The live cycle over samples of the past: `cycle.evaluate`, asked at one moment after the other."""
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from typing import Final
@@ -214,6 +215,7 @@ def replay(job: Job, first: int, last: int, progress: Progress) -> Iterator[Verd
     as after an outage: the verdicts are those of a cycle for every sample.
     """
     step, at, done = job.config.step, first, first - 1
+    job.newest = max(last * step, time.time())  # a time at which a source refuses samples is a gap, the last one too
     while done < last:
         # Half a step later, so that rounding a fraction of a second does not fall short of the sample.
         for verdict in evaluate(job, (at + 0.5) * step + job.config.lag):

@@ -21,6 +21,9 @@ class JobMetrics:
     ) -> None:
         """Count what one chunk of samples brought in, and what was left out of it, by reason."""
 
+    def not_answered(self, reason: str, times: int) -> None:
+        """Count times that the source did not answer, though it answered the newest one."""
+
     def source_answered(self) -> None:
         """Note that all queries of a cycle were answered."""
 
@@ -125,6 +128,9 @@ class RecordedJobMetrics(JobMetrics):
             metrics.series_dropped.labels(job, reason).inc(dropped)
         for reason, dropped in samples_dropped.items():
             metrics.samples_dropped.labels(job, reason).inc(dropped)
+
+    def not_answered(self, reason: str, times: int) -> None:  # noqa: D102
+        self._metrics.not_answered.labels(self._job, reason).inc(times)
 
     def source_answered(self) -> None:  # noqa: D102
         self._metrics.source_up.labels(self._job).set(1)

@@ -18,8 +18,9 @@ from prometheus_client import (
 from exporter import __version__
 
 PREFIX: Final = "anomaly_exporter"
-STATES: Final = ("ready", "warming", "stale", "error")
-"""States of an entity: evaluated; not enough samples yet; no fresh sample; could not be evaluated."""
+STATES: Final = ("ready", "warming", "stale", "error", "empty")
+"""States of an entity: evaluated; not enough samples yet; no fresh sample; could not be evaluated. `empty` is 1 for a
+job whose queries never gave a series."""
 _SECONDS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 M = TypeVar("M", Counter, Gauge, Histogram)
@@ -67,6 +68,12 @@ class SelfMetrics:
         self.bytes = counter("response_bytes_total", "Decoded bytes read from the source", "query")
         self.series_dropped = counter("series_dropped_total", "Series left out, by reason", "query", "reason")
         self.samples_dropped = counter("samples_dropped_total", "Samples left out, by reason", "query", "reason")
+        self.not_answered = counter(
+            "times_not_answered_total",
+            "Times skipped because the source refused them alone, by reason",
+            "query",
+            "reason",
+        )
         self.flag_changes = counter("flag_changes_total", "Incidents opened or closed", "query", "to")
         self.accepted = counter("incidents_accepted_total", "Incidents whose level an operator called normal", "query")
         self._add_models()

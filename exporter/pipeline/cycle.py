@@ -88,10 +88,15 @@ def judge(job: Job, window: Batch, measure: Measure) -> Verdict:
         lower, upper = normal_band(learnt.policy, judgement)
     with measure("decide"):
         now, accepted = float(batch.times[-1]), learnt.take_accepted(batch.keys)
-        decision = learnt.incidents.decide(batch.keys, score, now, step, judgement.contribution, accepted)
+        moving, inside = learnt.hold.moving(batch, judgement, step), learnt.policy.inside(batch)
+        decision = learnt.incidents.decide(
+            batch.keys, score, now, step, judgement.contribution, accepted, moving, inside
+        )
         alert = learnt.budget.decide(batch.keys, decision.flag, decision.severity, decision.closed_severity, step)
         groups = learnt.groups.score(batch.keys, decision.flag, now, step)
-        detector.update(batch.last(1), frozen=decision.flag, rebaselined=decision.adopted)
+        unusual = learnt.policy.unusual(judgement, batch)
+        hold = learnt.hold.decide(batch, unusual, decision, step, accepted, moving, inside)
+        detector.update(batch.last(1), frozen=hold.frozen, rebaselined=hold.adopted)
         watch = learnt.drift  # a reload may exchange it
         drift = None if watch is None else watch.see(score, now)
         contribution = np.where(np.isnan(decision.contribution), judgement.contribution, decision.contribution)
@@ -116,10 +121,11 @@ def judge(job: Job, window: Batch, measure: Measure) -> Verdict:
         flapping=decision.flapping,
         alert=alert,
         since=decision.since,
-        states=count_states(sample.value, score),
+        states=count_states(sample.value, score) | ({"empty": 1} if job.is_empty else {}),
         groups=groups,
         model_version=job.model.version,
         config_hash=job.settings.digests.combined,
         drift=drift,
         readings=readings,
+        direction=judgement.direction,
     )

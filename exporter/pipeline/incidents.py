@@ -18,6 +18,13 @@ NO_DATA_CLOSES: Final = 3600.0
 """Seconds without a verdict after which an open incident is closed: nothing is known any more."""
 
 
+_LEAST: Final = float(np.nextafter(0.0, 1.0))
+"""Deviation in the direction that counts whose size is unknown."""
+OUTSIDE: Final = 2
+"""Samples inside the valid range with a score above STAYS_OPEN after which an incident is the detector's own: the first
+one may be about the jump back."""
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """What the user says about which deviations count."""
@@ -41,6 +48,11 @@ class Policy:
             job.false_alarms,
         )
 
+    @property
+    def scale(self) -> float:
+        """What a detector's score is multiplied by, so that 1 stands for `false_alarms`."""
+        return float(self.false_alarms ** (1 / KAPPA))
+
     def apply(self, judgement: Judgement, batch: Batch) -> Floats:
         """Return the scores, shape (E,): at most STAYS_OPEN where no channel deviates enough in the way that counts.
 
@@ -48,18 +60,49 @@ class Policy:
         direction and least deviation cannot be judged and the score stands.
         """
         newest = batch.values[:, :, -1]
-        with np.errstate(invalid="ignore"):
-            invalid = ((newest < self.lowest) | (newest > self.highest)).any(axis=1)
-        counts = self.counts(self.deviation(newest, judgement.expected)) & ~np.isnan(newest)
-        return self.scores(judgement.score, np.asarray(counts.any(axis=1)), np.asarray(invalid))
+        deviation = self.deviation(newest, judgement.expected, judgement.direction, judgement.contribution)
+        counts = self.counts(deviation) & ~np.isnan(newest)
+        return self.scores(judgement.score, np.asarray(counts.any(axis=1)), self.invalid(newest))
 
-    def deviation(self, values: Floats, expected: Floats) -> Floats:
-        """Return how far values are from what was expected, in the direction that counts; NaN without a forecast."""
+    def unusual(self, judgement: Judgement, batch: Batch) -> Floats:
+        """Return the scores, shape (E,), before direction and least deviation rule anything out.
+
+        A line of fewer false alarms rules out too: the larger score counts.
+        """
+        every = np.ones(len(batch.keys), np.bool_)
+        return np.fmax(self.scores(judgement.score, every, self.invalid(batch.values[:, :, -1])), judgement.score)
+
+    def invalid(self, newest: Floats) -> Flags:
+        """Return the entities, shape (E,), with a value (E, C) outside the valid range."""
+        with np.errstate(invalid="ignore"):
+            return np.asarray(((newest < self.lowest) | (newest > self.highest)).any(axis=1))
+
+    def inside(self, batch: Batch) -> Flags:
+        """Return the entities, shape (E,), whose newest values are there and all inside the valid range."""
+        newest = batch.values[:, :, -1]
+        with np.errstate(invalid="ignore"):
+            there = np.isfinite(newest)
+            return np.asarray(there.any(axis=1) & ~self.invalid(newest))
+
+    def deviation(
+        self, values: Floats, expected: Floats, direction: Floats | None = None, contribution: Floats | None = None
+    ) -> Floats:
+        """Return how far values are from what was expected, in the direction that counts; NaN without a forecast.
+
+        All arrays have shape (E, C). Infinitely far in the other direction, -inf, are channels whose evidence lies on
+        the other side (`direction`), and of several channels those with less than an equal share in the score
+        (`contribution`): others speak.
+        """
         with np.errstate(invalid="ignore", over="ignore"):
             deviation = values - expected
-        if self.direction == "below":
-            deviation = -deviation
-        return np.abs(deviation) if self.direction == "both" else deviation
+            sign = -1.0 if self.direction == "below" else 1.0
+            deviation = np.abs(deviation) if self.direction == "both" else sign * deviation
+            if self.direction != "both" and direction is not None:
+                deviation = np.where((sign * direction > 0) & (deviation <= 0), _LEAST, deviation)
+                deviation = np.where(sign * direction <= 0, -np.inf, deviation)
+            if contribution is not None:
+                deviation = np.where(contribution < 0.999 / contribution.shape[1], -np.inf, deviation)
+        return deviation
 
     def counts(self, deviation: Floats) -> Flags:
         """Return which deviations are large enough; NaN, which cannot be judged, is."""
@@ -69,7 +112,7 @@ class Policy:
 
     def scores(self, score: Floats, counts: Flags, invalid: Flags) -> Floats:
         """Return scores for one incident per week and entity rescaled and limited; all arrays have the same shape."""
-        score = score * float(self.false_alarms ** (1 / KAPPA))
+        score = score * self.scale
         score = np.where(counts, score, np.minimum(score, STAYS_OPEN))
         return np.where(invalid, np.fmax(score, INVALID_SCORE), score)
 
@@ -96,9 +139,10 @@ class IncidentTracker:
     """Open incidents of a job's entities, with hysteresis.
 
     An incident opens after `open_after` scores above 1 in a row and closes when `clear_after` seconds have passed
-    without one above STAYS_OPEN. While an entity has no verdict its flag stays and the clock stands still. After
-    `max_hold` seconds the level is adopted as normal. Severity is the sum over minutes of ln(score) while the score is
-    above 1.
+    without one above STAYS_OPEN. While an entity has no verdict its flag stays and the clock stands still. An incident
+    of a value outside the valid range closes as soon as all are inside, unless the detector goes on to call them
+    anomalous. After `max_hold` seconds the level is adopted as normal once it does not move any more. Severity is the
+    sum over minutes of ln(score) while the score is above 1.
 
     An entity whose incidents opened and closed more than `flap_limit` times within `flap_window` seconds is flapping:
     its incident is held open until none has opened or closed for as long, so that one unsteady series is one incident.
@@ -134,6 +178,7 @@ class IncidentTracker:
                 "contribution": Column(0.0, (channels,)),
                 "turns": Column(-np.inf, (flap_limit + 1,)),
                 "flapping": Column(False, (), np.bool_),
+                "outside": Column(0, (), np.int64),  # see OUTSIDE
             }
         )
 
@@ -167,6 +212,8 @@ class IncidentTracker:
             newest = np.full((len(turns), self._flap_limit + 1), -np.inf)
             newest[:, : turns.shape[1]] = turns[:, : newest.shape[1]]
             state = {**state, "turns": newest}
+        if turns is not None:  # a state of a version without this column
+            state = {"outside": np.zeros(len(turns), np.int64), **state}
         self._roster.restore(state)
 
     def hold(self, keys: tuple[Key, ...], since: Floats) -> None:
@@ -182,11 +229,14 @@ class IncidentTracker:
         elapsed: float,
         contribution: Floats | None = None,
         accepted: Flags | None = None,
+        moving: Flags | None = None,
+        inside: Flags | None = None,
     ) -> IncidentUpdate:
         """Take in the scores of the sample at `now`, `elapsed` seconds after the last one decided on.
 
         `contribution` is the share of each score by channel, shape (E, C). Open incidents of entities in `accepted`,
         shape (E,), end as if `max_hold` had passed; what is normal now tells nothing about how severe incidents are.
+        The level of those in `moving` is not adopted yet. Those in `inside` have values, all inside the valid range.
         """
         r = self._roster
         r.align(keys)
@@ -198,9 +248,11 @@ class IncidentTracker:
         r["silent"] = np.where(known, 0.0, r["silent"] + elapsed)
         r["calm"] = np.where(known, np.where(warm, 0.0, r["calm"] + elapsed), r["calm"])
         opening = ~r["open"] & (r["above"] >= self._open_after) & hot
+        nobody = np.zeros(len(keys), np.bool_)
+        accepted, moving, inside = (nobody if some is None else some for some in (accepted, moving, inside))
         calmed = r["open"] & known & ~warm & (r["calm"] >= self._clear_after)
-        accepted = np.zeros(len(keys), np.bool_) if accepted is None else accepted
-        adopted = before & (accepted | (now - r["since"] >= self._max_hold))
+        calmed |= self._is_back(score, inside, warm)
+        adopted = before & (accepted | ((now - r["since"] >= self._max_hold) & ~moving))
         ended = adopted | (before & (r["silent"] >= NO_DATA_CLOSES))
         r["since"] = np.where(opening & ~before, now, r["since"])
         gain = self._step / 60.0 * np.log(np.where(hot, np.clip(score, 1.0, 1e9), 1.0))
@@ -228,6 +280,15 @@ class IncidentTracker:
             shares,
             closed_severity,
         )
+
+    def _is_back(self, score: Floats, inside: Flags, warm: Flags) -> Flags:
+        """Return whose incident is over because its values, and nothing else, lay outside the valid range."""
+        r = self._roster
+        r["outside"] = np.where(inside & warm, np.maximum(r["outside"] - 1, 0), r["outside"])
+        back: Flags = (r["outside"] > 0) & inside & ~warm
+        # The detector's own score would be larger, or smaller and not alone.
+        r["outside"] = np.where(score == INVALID_SCORE, OUTSIDE, np.where(back, 0, r["outside"]))
+        return back & r["open"]
 
     def _flaps(self, turned: Flags, ended: Flags, known: Flags, now: float, elapsed: float) -> Flags:
         """Return which entities are flapping, after those that `turned` opened or closed an incident of their own."""

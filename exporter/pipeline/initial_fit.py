@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from exporter.observe.stages import Measure
+from exporter.pipeline.fit_progress import FitProgress
 from exporter.pipeline.job import Job
-from exporter.pipeline.window import fill_gaps
+from exporter.pipeline.window import Window, fill_gaps
 from exporter.source.chunks import Chunk
 
 HELD: Final = 8_000_000
@@ -18,28 +19,36 @@ def fit_on_history(job: Job, chunks: Iterator[Chunk], until: float, measure: Mea
 
     At a start `chunks` are the history. As long as there are few enough to hold, the model is fitted on all of them;
     of more it is fitted on the newest part, which is then read twice. A history of which the source could only give
-    a part is not learnt from: the next cycle reads it again. Raises SourceError.
+    a part is not learnt from: the next cycle reads it again. What was read before the source failed is kept, and the
+    next cycle goes on from there. Raises SourceError.
     """
     if job.model.load():
+        job.fit_progress = FitProgress()
         return chunks
-    held: deque[Chunk] = deque()
-    size = 0 if job.judged == -float("inf") else HELD + 1
+    read, step = job.fit_progress, job.config.step
+    held = read.held
+    if held:
+        chunks = job.fetch(held[-1].first + held[-1].count * step, until, measure)
+    size = sum(chunk.size for chunk in held) if job.judged == -float("inf") else HELD + 1
     while size <= HELD and (chunk := next(chunks, None)) is not None:
         held.append(chunk)
         size += chunk.size
-    window, whole = job.new_window(job.history), True
-    for chunk in held if size <= HELD else _newest(job, until, measure):
-        whole &= not chunk.stats.partial
+    window = read.window = read.window or job.new_window(job.history)
+    for chunk in held if size <= HELD else _newest(job, window, until, measure):
+        read.whole &= not chunk.stats.partial
         for _ in window.append(chunk):
             pass  # what matters is where it ends
-    if whole:
+    job.fit_progress = FitProgress()
+    if read.whole:
         job.model.fit(fill_gaps(window.newest(), job.config.fill))
     return _drained(held, chunks)
 
 
-def _newest(job: Job, until: float, measure: Measure) -> Iterator[Chunk]:
-    """Read as much of the history before `until` as may be held."""
+def _newest(job: Job, window: Window, until: float, measure: Measure) -> Iterator[Chunk]:
+    """Read as much of the history before `until` as may be held, or what `window` lacks of it."""
     step = job.config.step
+    if window.until > -float("inf"):
+        return job.fetch(window.until + step, until, measure)
     now = next(job.fetch(until - step, until, measure))
     columns = max(HELD * now.count // max(now.size, 1), job.window.samples)
     return job.fetch(until - (min(columns, job.history) - 1) * step, until, measure)

@@ -18,10 +18,12 @@ from exporter.models import Store
 from exporter.models.handle import ModelHandle
 from exporter.observe.job_metrics import NO_METRICS, JobMetrics
 from exporter.observe.stages import Measure, unmeasured
+from exporter.pipeline.fit_progress import FitProgress
 from exporter.pipeline.job_settings import JobSettings
 from exporter.pipeline.learned_state import LearnedState
 from exporter.pipeline.verdict import Verdict
 from exporter.pipeline.window import Edit, Window
+from exporter.source.adaptive import AdaptiveReader, Gap, told
 from exporter.source.chunks import Chunk, FetchStats, fetch, on_grid
 from exporter.source.counters import rated
 from exporter.source.samples import Source
@@ -69,12 +71,17 @@ class Job:
         self.learnt = LearnedState(settings)
         self.dropped: dict[str, int] = {}
         """Series left out of the newest samples, by reason."""
+        self.newest: float | None = None
+        """Unix seconds of a time that tells whether the source answers at all; None: that of the newest sample."""
+        self.fit_progress = FitProgress()
         self._edit = edit
         self._pending: JobSettings | None = None
         self._lock = threading.Lock()
         self._reach = LONGEST_CATCH_UP
         self._window: Window | None = None
         self._queries: dict[str, str] | None = None
+        self._reader = AdaptiveReader(settings.config.step)
+        self._seen = False
 
     @property
     def name(self) -> str:
@@ -144,7 +151,24 @@ class Job:
         series = len(self.window.keys) * len(self.window.channels)
         return self._fetch(max(self.window.until + self.config.step, start), until, series=series, measure=measure)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no answer ever held a series, of whatever replica."""
+        return not (self._seen or self.window.keys)
+
     def _fetch(self, start: float, until: float, series: int, measure: Measure) -> Iterator[Chunk]:
+        gaps: list[Gap] = []
+        try:
+            yield from self._chunks(start, until, series, measure, gaps)
+        finally:
+            if gaps:
+                log.warning("samples_not_answered", job=self.name, **told(gaps, self.config.step))
+
+    def _chunks(self, start: float, until: float, series: int, measure: Measure, gaps: list[Gap]) -> Iterator[Chunk]:
+        def done(stats: FetchStats) -> None:
+            gaps.extend(stats.gaps)
+            self._count(stats)
+
         return fetch(
             self.source,
             self.queries,
@@ -153,12 +177,17 @@ class Job:
             until,
             max_series=self.config.max_series,
             series=series,
+            reader=self._reader,
+            newest=self.newest,
             measured=partial(measure, "fetch"),
-            done=self._count,
+            done=done,
         )
 
     def _count(self, stats: FetchStats) -> None:
         """Report what a chunk brought in and what was left out of it."""
+        self._seen |= stats.series > 0
+        for gap in stats.gaps:
+            self.metrics.not_answered(gap.error.reason, gap.count)
         self.metrics.fetched(
             samples=stats.samples,
             body_bytes=stats.body_bytes,

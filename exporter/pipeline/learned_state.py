@@ -16,6 +16,7 @@ from exporter.pipeline.drift import DriftWatch
 from exporter.pipeline.group_score import GroupScorer
 from exporter.pipeline.incidents import IncidentTracker, Policy
 from exporter.pipeline.job_settings import JobSettings
+from exporter.pipeline.learning_hold import LearningHold
 from exporter.pipeline.verdict import Verdict, restored_verdict, verdict_state
 from exporter.pipeline.worst_readings import WorstReadings
 
@@ -41,6 +42,7 @@ class LearnedState:
         self.policy = Policy.of(config)
         self.incidents = IncidentTracker.of(config)
         self.readings = WorstReadings.of(config)
+        self.hold = LearningHold(config)
         self.budget = AlertBudget.of(config, settings.shard.count)
         self.groups = GroupScorer.of(config)
         self.drift: DriftWatch | None = None
@@ -63,6 +65,7 @@ class LearnedState:
         policy, self.policy = self.policy, Policy.of(settings.config)
         self._settings = settings
         self.incidents = self.incidents.reconfigured(settings.config)
+        self.hold = self.hold.reconfigured(settings.config)
         self.budget.reconfigure(settings.config, settings.shard.count)
         self.groups.reconfigure(settings.config)
         if self.policy != policy:  # the scores are others from now on
@@ -128,6 +131,7 @@ class LearnedState:
     def _parts(self) -> dict[str, Stateful]:
         parts: dict[str, Stateful] = {
             "incidents": self.incidents,
+            "hold": self.hold,
             "readings": self.readings,
             "budget": self.budget,
             "groups": self.groups,

@@ -38,7 +38,7 @@ class Verdict:
     since : Floats, shape (E,)
         Unix seconds at which the open incident began, NaN where none is open.
     states : mapping of str to int
-        Entities by state: ready, warming, stale, error.
+        Entities by state: ready, warming, stale, error; `empty` is 1 for a job that never had a series.
     groups : mapping of Key to float
         anomaly_group_score by group labels; empty where the job has no groups.
     model_version, config_hash : str
@@ -47,6 +47,8 @@ class Verdict:
         A lasting change of the scores that has just become clear.
     readings : Readings
         The worst reading of every incident that is open or has just ended.
+    direction : Floats, shape (E, C), or None
+        As in the judgement.
     """
 
     job: str
@@ -72,6 +74,7 @@ class Verdict:
     config_hash: str = ""
     drift: Drift | None = None
     readings: Readings = field(default_factory=no_readings)
+    direction: Floats | None = None
 
 
 def entity_states(values: Floats, score: Floats) -> dict[str, Flags]:

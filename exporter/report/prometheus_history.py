@@ -13,6 +13,7 @@ from detectors.units import DAY, HOUR
 from exporter.config.sections.root import Config
 from exporter.promql import format_duration, quote
 from exporter.report.data import Incident, Period, ReportError
+from exporter.source.adaptive import read_whole
 from exporter.source.errors import SourceError
 from exporter.source.prometheus import Prometheus
 
@@ -48,13 +49,7 @@ class History:
     def __init__(self, config: Config, names: Sequence[str], period: Period) -> None:
         self._config, self._period = config, period
         self._jobs = f"query=~{quote('|'.join(map(re.escape, names)))}"
-        self._sources = {
-            step: Prometheus(
-                config.prometheus.model_copy(update={"max_points": max(2, round(_CHUNK / step))}), config.limits
-            )
-            for step in (period.step, HOUR, DAY)
-        }
-        self._curves = Prometheus(config.prometheus, config.limits)
+        self._source = Prometheus(config.prometheus, config.limits)
         self.notes: dict[str, None] = {}
 
     def flags(self) -> list[Series]:
@@ -106,15 +101,12 @@ class History:
         matchers = ",".join(f"{name}={quote(value)}" for name, value in (("query", incident.job), *incident.key))
         span = format_duration(max(step, _LOOKBACK))
         families = '__name__=~"anomaly_(value|expected|lower|upper|flag|contribution)"'
-        found = self._read(
-            self._curves, f"last_over_time({{{families},{matchers}}}[{span}])", times[0], times[-1], step
-        )
+        found = self._read(f"last_over_time({{{families},{matchers}}}[{span}])", times[0], times[-1], step)
         return times, found
 
     def close(self) -> None:
         """Close all connections."""
-        for source in (*self._sources.values(), self._curves):
-            source.close()
+        self._source.close()
 
     @property
     def _step(self) -> str:
@@ -125,16 +117,21 @@ class History:
         step = step or self._period.step
         # Aligned to the end: it is the oldest part of a step that is lost.
         count = max(int((self._period.end - self._period.start) / step + 1e-6), 1)
-        return self._read(self._sources[step], expr, self._period.end - (count - 1) * step, self._period.end, step)
+        start = self._period.end - (count - 1) * step
+        return self._read(expr, start, self._period.end, step, max(2, round(_CHUNK / step)))
 
-    def _read(self, source: Prometheus, expr: str, start: float, end: float, step: float) -> list[Series]:
+    def _read(self, expr: str, start: float, end: float, step: float, at_once: int = _MOST_POINTS) -> list[Series]:
         try:
-            frame = source.range(expr, start, end, step)
+            frame, gaps = read_whole(self._source, expr, start, end, step, at_once=at_once)
         except SourceError as error:
             raise ReportError(
                 f"no report: Prometheus at {self._config.prometheus.url} did not return the history of the exporter's "
                 f"metrics: {error}"
             ) from None
+        for gap in gaps:
+            self.notes[f"Prometheus did not answer for {gap.count} steps; they are missing below: {gap.error.what}"] = (
+                None
+            )
         for warning in frame.warnings:
             self.notes[f"Prometheus says that an answer may be partial: {warning}"] = None
         if frame.series_dropped.get("limit"):

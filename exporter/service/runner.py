@@ -72,7 +72,7 @@ class Runner:
         self._succeeded = self._saved = self._shown = time.monotonic()
         self._logged = -math.inf
         self._publishing = threading.Lock()
-        self._published = self._retired = False
+        self._published = self._retired = self._said_empty = False
 
     @property
     def published(self) -> bool:
@@ -155,6 +155,7 @@ class Runner:
                     with telemetry.stage(name, "publish"):
                         self._publish(verdict)
                     log_cycle(verdict, time.monotonic() - began)
+                    self._warn_if_empty(verdict)
         except SourceError as error:
             metrics.source_failed(error.reason, error.retries)
             self._failed(error.reason, error)
@@ -199,7 +200,19 @@ class Runner:
 
     def _failed(self, reason: str, error: Exception) -> None:
         self._metrics.cycle_failed()
-        log.error("cycle_failed", job=self.job.name, reason=reason, exc_info=error, hint="the next cycle tries again")
+        hint = "the next cycle tries again"
+        if self.job.warming or self.job.judged == -math.inf:
+            hint = "the next cycle goes on from there; a shorter `history` asks less of the source"
+        log.error("cycle_failed", job=self.job.name, reason=reason, exc_info=error, hint=hint)
+
+    def _warn_if_empty(self, verdict: Verdict) -> None:
+        """Say once that the queries of the job give no series: nothing is wrong with it, and nothing is judged."""
+        empty = bool(verdict.states.get("empty"))
+        if empty and not self._said_empty:
+            queries = list(self.config.queries.values())
+            hint = "try it in Prometheus: is the metric scraped, and are its name and labels right?"
+            log.warning("no_series", job=self.job.name, expr=queries[0] if len(queries) == 1 else queries, hint=hint)
+        self._said_empty = empty
 
     def _publish(self, verdict: Verdict) -> None:
         with self._publishing:

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final
 
 import numpy as np
 
 from detectors.types import Floats
+from exporter.source.adaptive import AdaptiveReader, Gap
 from exporter.source.samples import RangeResult, Source
 
 _AT_ONCE: Final = 1_000_000
@@ -28,6 +30,9 @@ class FetchStats:
     body_bytes: int = 0
     retries: int = 0
     partial: bool = False
+    series: int = 0
+    gaps: list[Gap] = field(default_factory=list)
+    """Times that a query had no answer for, though the newest one has."""
     series_dropped: dict[str, int] = field(default_factory=dict)
     samples_dropped: dict[str, int] = field(default_factory=dict)
 
@@ -37,6 +42,7 @@ class FetchStats:
         self.body_bytes += frame.body_bytes
         self.retries += frame.retries
         self.partial |= bool(frame.warnings)
+        self.series += len(frame.labels)
         for mine, theirs in (
             (self.series_dropped, frame.series_dropped),
             (self.samples_dropped, frame.samples_dropped),
@@ -81,13 +87,16 @@ def fetch(
     *,
     max_series: int | None = None,
     series: int = 0,
+    reader: AdaptiveReader | None = None,
+    newest: float | None = None,
     measured: Callable[[], AbstractContextManager[object]] = nullcontext,
     done: Callable[[FetchStats], None] = lambda _: None,
 ) -> Iterator[Chunk]:
     """Yield the samples from `start` up to `until` (Unix seconds) in chunks, the oldest first.
 
-    The next chunk is asked for when the one before has been dealt with, so that no more than one is held. Raises
-    SourceError.
+    The next chunk is asked for when the one before has been dealt with, so that no more than one is held. A range that
+    the source refuses is asked for in shorter chunks, and a time that it refuses alone is a gap (`AdaptiveReader`).
+    Raises SourceError when it does not answer the newest time either.
 
     Parameters
     ----------
@@ -99,22 +108,31 @@ def fetch(
         Most series per query; None: the source's own limit.
     series : int
         Series that are expected; 0: unknown, then the first chunks are short.
+    reader : AdaptiveReader or None
+        Remembers how long a range the source answers, from one call to the next.
+    newest : float or None
+        Unix seconds of the time that tells whether the source answers at all; None: `until`.
     measured : callable
         Returns a context in which each chunk is asked for.
     done : callable
         Called with the figures of a chunk once it has been dealt with.
     """
-    end = float(np.floor(until / step) * step)
+    at, end = round(start / step), int(np.floor(until / step))
+    known = end if newest is None else int(np.floor(newest / step))
+    reader = reader or AdaptiveReader(step)
+    reader.begin()
+    read = partial(reader.read, source, newest=known, max_series=max_series)
     columns = _AT_ONCE if series else _FIRST_COLUMNS
-    while start <= end:
+    while at <= end:
         columns = max(min(columns, _AT_ONCE // (series or _UNSEEN)), 1)
-        last = min(end, start + (columns - 1) * step)
         with measured():
-            chunk = _chunk(source, queries, step, start, last, max_series)
+            chunk = _chunk(read, queries, step, at, min(columns, end - at + 1))
+        at += chunk.count
         yield chunk
         done(chunk.stats)
-        series, columns = sum(len(labels) for labels, _ in chunk.answers), _GROWTH * columns
-        start = last + step
+        columns *= _GROWTH
+        if len(chunk.stats.gaps) < len(queries):  # of a gap nothing is known
+            series = sum(len(labels) for labels, _ in chunk.answers)
 
 
 def on_grid(time: float, step: float) -> float:
@@ -123,16 +141,27 @@ def on_grid(time: float, step: float) -> float:
 
 
 def _chunk(
-    source: Source, queries: Mapping[str, str], step: float, first: float, last: float, max_series: int | None
+    read: Callable[..., tuple[RangeResult, int, Gap | None]],
+    queries: Mapping[str, str],
+    step: float,
+    first: int,
+    count: int,
 ) -> Chunk:
-    stats, answers, count = FetchStats(), [], round((last - first) / step) + 1
+    """Read as many columns as all queries answer."""
+    stats, frames, gaps = FetchStats(), [], []
     for query in queries.values():
-        frame = source.range(query, first, last, step, max_series)
+        frame, count, gap = read(query, first, count)
         stats.add(frame)
-        row = np.repeat(np.arange(len(frame.labels)), frame.counts)
-        column = np.rint((frame.times - first) / step).astype(np.int64)
-        values = np.full((len(frame.labels), count), np.nan)
-        inside = (column >= 0) & (column < count)
-        values[row[inside], column[inside]] = frame.values[inside]
-        answers.append((frame.labels, values))
-    return Chunk(first, count, tuple(answers), stats)
+        gaps.append(gap)
+        frames.append(frame)
+    stats.gaps = [replace(gap, count=count) for gap in gaps if gap is not None]
+    return Chunk(first * step, count, tuple(_on_grid(frame, first, count, step) for frame in frames), stats)
+
+
+def _on_grid(frame: RangeResult, first: int, count: int, step: float) -> tuple[list[bytes], Floats]:
+    row = np.repeat(np.arange(len(frame.labels)), frame.counts)
+    column = np.rint((frame.times - first * step) / step).astype(np.int64)
+    values = np.full((len(frame.labels), count), np.nan)
+    inside = (column >= 0) & (column < count)
+    values[row[inside], column[inside]] = frame.values[inside]
+    return frame.labels, values

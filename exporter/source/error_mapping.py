@@ -1,6 +1,5 @@
 """What went wrong between us and the source, as a `SourceError`: refusals by HTTP status, failures of the network."""
 
-import re
 import ssl
 from collections.abc import Iterable
 from http.client import responses
@@ -16,25 +15,19 @@ from exporter.source.errors import (
     BadAnswer,
     DeadlineExceeded,
     LimitExceeded,
-    QueryRejected,
     ServerFailed,
     SourceError,
     Throttled,
-    TooManyPoints,
     Unreachable,
 )
+from exporter.source.refusals import by_kind, recognised
 
 _LONGEST: Final = 300
-_POINTS: Final = re.compile(r"maximum resolution of ([\d,]+) points|maximum number of points is ([\d,]+)", re.I)
-_LIMIT: Final = re.compile(
-    r"too many samples|(series|samples|chunks|bytes|sample|resource)\S* limit|limit \d+ violated|err-mimir-max-"
-    r"|exceed(s|ed|ing)? .*(limit|maximum)|exceeds \d+|maximum number of|too large|message larger than",
-    re.IGNORECASE,
-)
 
 
 class _Error(msgspec.Struct):
     error: str
+    status: str = ""
     errorType: str = ""  # noqa: N815  # the name in the JSON
 
 
@@ -54,17 +47,8 @@ def rejected(kind: str, text: str) -> SourceError:
     text : str
         Its message.
     """
-    said = clean(text)
-    if match := _POINTS.search(text):
-        points = int((match[1] or match[2]).replace(",", ""))
-        return TooManyPoints(f"the source refuses so many points in one query: {said}", points)
-    if _LIMIT.search(text):
-        return LimitExceeded(f"a limit of the source is exceeded: {said}; narrow the query or raise that limit")
-    if kind == "timeout":
-        return LimitExceeded(f"the source gave up on the query: {said}; make it cheaper, or use a recording rule")
-    if kind in {"internal", "unavailable", "canceled"}:
-        return ServerFailed(f"the source failed: {said}")
-    return QueryRejected(f"the source rejects the query: {said}; correct its expression")
+    shown = clean(text)
+    return recognised(text, shown) or by_kind(kind, shown)
 
 
 def refusal(  # noqa: PLR0911  # a table: one return per group of statuses
@@ -84,45 +68,68 @@ def refusal(  # noqa: PLR0911  # a table: one return per group of statuses
     secrets : iterable of str
         What must not appear in the message even if the server repeats it.
     """
-    kind, text = _words(body)
+    kind, text, from_engine = _words(body)
     for secret in secrets:
         text = text.replace(secret, "***")
-    said = f": {clean(text)}" if text.strip() else ""
+    page = text.lstrip().startswith("<")  # of a proxy; its words are looked at, and not shown
+    shown = "" if page else clean(text)
+    said = f": {shown}" if shown else ""
     name = f"{status} {responses.get(status, '')}".strip()
     if 300 <= status < 400:
         target = urlsplit(clean(headers.get("location", ""))).netloc.rpartition("@")[2] or "another path"
         return BadAnswer(
-            f"{url} redirects to {target}, which is not followed; set prometheus.url to the final address",
+            f"{url} redirects to {target}, which is not followed",
+            "set prometheus.url to the final address",
             retryable=False,
+            shorter_helps=False,
         )
     if status in {401, 403, 407}:
-        return AccessDenied(f"{url} refuses our credentials ({name}){said}; check basic_auth, bearer and headers")
-    if status == 503 and kind == "timeout":
-        return rejected(kind, text)
+        return AccessDenied(f"{url} refuses our credentials ({name}){said}", "check basic_auth, bearer and headers")
+    known = recognised(text, shown or name)
+    if status == 503 and (kind == "timeout" or isinstance(known, LimitExceeded)):
+        return known or by_kind(kind, shown)
     if status in {429, 503}:
-        return Throttled(f"{url} asks to come back later ({name}){said}", retry_after(headers.get("retry-after")))
-    if _LIMIT.search(text) or _POINTS.search(text):
-        return rejected(kind, text)
-    if status == 408 or status >= 500:
-        return ServerFailed(f"{url} failed ({name}){said}")
-    if status in {404, 405}:
-        return BadAnswer(
-            f"{url} has no query API ({name}){said}; check the path prefix in prometheus.url", retryable=False
+        wait = retry_after(headers.get("retry-after"))
+        return Throttled(
+            f"{url} asks to come back later ({name}){said}", wait, shorter_helps=status == 503 and wait is None
         )
+    gave_up = status in {408, 502, 504} and not from_engine
+    if isinstance(known, LimitExceeded | AccessDenied | Unreachable) and not gave_up:
+        return known
+    if status == 408 or status >= 500:
+        advice = "what stands before the source gave up waiting: raise its time limit, or make the query cheaper"
+        return ServerFailed(f"{url} failed ({name}){said}", advice if status in {408, 504} else "")
+    if status in {404, 405} or isinstance(known, BadAnswer):
+        return BadAnswer(f"{url} has no query API ({name}){said}", _PREFIX, retryable=False, shorter_helps=False)
     if status in {413, 414}:
-        return LimitExceeded(f"the query is too long for the source ({name}); shorten it or use a recording rule")
+        return LimitExceeded(
+            f"the query is too long for the source, or its answer ({name}){said}",
+            "shorten it, use a recording rule, or raise the limit of what stands before the source",
+        )
     if status >= 400:
-        return rejected(kind, text or name)
-    return BadAnswer(f"{url} answers {name}, which Prometheus never does; check prometheus.url")
+        return known or (by_kind(kind, shown) if from_engine else _not_by_the_engine(url, name, said))
+    return BadAnswer(f"{url} answers {name}, which Prometheus never does", "check prometheus.url")
 
 
-def _words(body: bytes) -> tuple[str, str]:
+_PREFIX: Final = "check the path prefix in prometheus.url"
+
+
+def _not_by_the_engine(url: str, name: str, said: str) -> SourceError:
+    """Return the error for a refusal in another form than that of Prometheus' query API."""
+    return BadAnswer(
+        f"{url} refuses the request ({name}){said}",
+        "this did not come from a query engine: check prometheus.url, and what stands between",
+        retryable=False,
+    )
+
+
+def _words(body: bytes) -> tuple[str, str, bool]:
+    """Return `errorType`, what was said, and whether a query engine said it."""
     try:
         error = msgspec.json.decode(body, type=_Error)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-        text = body.decode(errors="replace")
-        return "", "" if text.lstrip().startswith("<") else text
-    return error.errorType, error.error
+        return "", body.decode(errors="replace"), body.startswith((b'{"status":"error"', b'{"error":'))  # cut off
+    return error.errorType, error.error, error.status == "error"
 
 
 def retry_after(header: str | None) -> float | None:
@@ -138,8 +145,8 @@ def retry_after(header: str | None) -> float | None:
 def too_late(url: str, seconds: float) -> DeadlineExceeded:
     """Return the error for a query whose `seconds` are over."""
     return DeadlineExceeded(
-        f"{url} gave no complete answer within {format_duration(seconds)}; make the query cheaper or raise"
-        " prometheus.deadline"
+        f"{url} gave no complete answer within {format_duration(seconds)}",
+        "make the query cheaper or raise prometheus.deadline",
     )
 
 
@@ -156,7 +163,11 @@ def no_answer(url: str, seconds: float, error: Exception) -> SourceError:
         return Unreachable(f"{url}: no TLS connection: {words(cause)}; check http or https and prometheus.tls")
     if isinstance(cause, FileNotFoundError | PermissionError) or "TLS" in str(cause):
         return Unreachable(f"{url} was not asked: {words(cause)}; check prometheus.tls", retryable=False)
-    return Unreachable(f"{url} does not answer: {words(cause)}; is it running, and is prometheus.url right?")
+    return Unreachable(
+        f"{url} does not answer: {words(cause)}",
+        "is it running, and is prometheus.url right?",
+        shorter_helps=isinstance(cause, ConnectionResetError | BrokenPipeError),  # it was there, and hung up
+    )
 
 
 def cut_off(url: str, seconds: float, error: Exception) -> SourceError:

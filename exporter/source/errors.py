@@ -10,7 +10,7 @@
     ├── ServerFailed     other 5xx
     └── BadAnswer        HTML, truncated or wrong JSON, a redirect: not what Prometheus sends
 
-`retryable` says whether the same query may pass a moment later.
+`retryable` says whether the same query may pass a moment later, `shorter_helps` whether it may for a shorter range.
 """
 
 from typing import ClassVar
@@ -24,20 +24,29 @@ class SourceError(Exception):
     Parameters
     ----------
     message : str
-        For someone at 3 a.m.
-    retryable : bool, optional
-        Overrides the class where one cause is known not to pass by itself.
+        What happened, for someone at 3 a.m.
+    advice : str
+        What to do about it; "" where the message says it.
+    retryable, shorter_helps : bool, optional
+        Override the class where one cause is known to be different.
     """
 
     reason: ClassVar[str] = "error"
     retryable: bool = False
+    shorter_helps: bool = False
     retries: int = 0
     """Further attempts made before giving up."""
 
-    def __init__(self, message: str, *, retryable: bool | None = None) -> None:
-        super().__init__(message)
+    def __init__(
+        self, message: str, advice: str = "", *, retryable: bool | None = None, shorter_helps: bool | None = None
+    ) -> None:
+        super().__init__(f"{message}; {advice}" if advice else message)
+        self.what = message
+        """What happened, without the advice."""
         if retryable is not None:
             self.retryable = retryable
+        if shorter_helps is not None:
+            self.shorter_helps = shorter_helps
 
 
 class Unreachable(SourceError):
@@ -51,6 +60,7 @@ class DeadlineExceeded(SourceError):
     """The answer was not complete in time."""
 
     reason = "deadline"
+    shorter_helps = True
 
 
 class AccessDenied(SourceError):
@@ -63,19 +73,21 @@ class QueryRejected(SourceError):
     """The source calls the query wrong."""
 
     reason = "query_rejected"
+    shorter_helps = True
 
 
 class LimitExceeded(SourceError):
     """A limit of the source, or one of ours, is exceeded."""
 
     reason = "limit_exceeded"
+    shorter_helps = True
 
 
 class TooManyPoints(LimitExceeded):
     """The source accepts fewer points per series in one query; a shorter range will pass."""
 
-    def __init__(self, message: str, points: int) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, points: int, advice: str = "") -> None:
+        super().__init__(message, advice)
         self.points = points
         """Points per series the source accepts."""
 
@@ -86,8 +98,8 @@ class Throttled(SourceError):
     reason = "throttled"
     retryable = True
 
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, retry_after: float | None = None, *, shorter_helps: bool | None = None) -> None:
+        super().__init__(message, shorter_helps=shorter_helps)
         self.retry_after = retry_after
         """Seconds the source asked to wait, if it said so."""
 
@@ -97,6 +109,7 @@ class ServerFailed(SourceError):
 
     reason = "server_failed"
     retryable = True
+    shorter_helps = True
 
 
 class BadAnswer(SourceError):
@@ -104,3 +117,4 @@ class BadAnswer(SourceError):
 
     reason = "bad_answer"
     retryable = True
+    shorter_helps = True

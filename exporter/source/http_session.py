@@ -152,7 +152,9 @@ class Session(requests.Session):
         if not self._slots.acquire(timeout=left()):
             raise DeadlineExceeded(
                 f"{self._config.url} was not asked within {format_duration(self._config.deadline)}: all"
-                f" {self._config.concurrency} connections were busy; raise prometheus.concurrency or spread the jobs"
+                f" {self._config.concurrency} connections were busy",
+                "raise prometheus.concurrency or spread the jobs",
+                shorter_helps=False,
             )
         try:
             yield
@@ -172,7 +174,7 @@ class Session(requests.Session):
         for chunk in response.raw.stream(_CHUNK, decode_content=True):
             if body.tell() + len(chunk) > most:
                 raise LimitExceeded(
-                    f"the answer is larger than prometheus.max_response ({most} bytes); narrow the query or raise it"
+                    f"the answer is larger than prometheus.max_response ({most} bytes)", "narrow the query or raise it"
                 )
             body.write(chunk)
         response._content = body.getvalue()  # what .content and .json() of requests give out

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import numpy as np
 from prometheus_api_client import PrometheusConnect
@@ -14,9 +14,13 @@ from exporter.source.decode import DecodedChunk, Limits, decode
 from exporter.source.decode_repeat import RepeatDecoder
 from exporter.source.errors import BadAnswer, SourceError, TooManyPoints
 from exporter.source.http_session import Session
-from exporter.source.samples import RangeResult, merge
+from exporter.source.samples import RangeResult, last_of, merge
 
 T = TypeVar("T")
+
+_NO_OFFSET: Final = {"latency_offset": "1ms"}
+"""VictoriaMetrics repeats an older sample, or leaves out what is younger than 30 s, where `step` is below a minute. It
+refuses less than a millisecond; other servers ignore the field."""
 
 
 class Prometheus:
@@ -37,6 +41,8 @@ class Prometheus:
         self._session = Session(config)
         self._connect = PrometheusConnect(config.url, session=self._session)
         self._steady = RepeatDecoder()
+        self._answers_alone: dict[str, bool] = {}
+        """By query, whether an answer to one time held a series; False: only an answer to two did."""
 
     def range(self, expr: str, start: float, end: float, step: float, max_series: int | None = None) -> RangeResult:
         """Evaluate `expr` at start, start + step, … up to and including `end` (Unix seconds).
@@ -53,12 +59,25 @@ class Prometheus:
         return frame
 
     def _newest(self, expr: str, time: float, step: float, limits: Limits) -> RangeResult:
+        """Return the samples of one time. Some query frontends answer nothing then: they are asked for two times."""
+
         def read(body: bytes) -> RangeResult:
             known = self._steady.decode(expr, limits, body, time)
             return known or merge([_part(body, time, step, limits, self._steady.labels(expr, limits))], limits)
 
-        frame, retries = self._ask(expr, time, time, step, read)
-        return replace(frame, retries=retries)
+        alone = self._answers_alone.get(expr)
+        retries = 0
+        if alone is not False:
+            frame, retries = self._ask(expr, time, time, step, read)
+            if frame.labels:
+                self._answers_alone[expr] = True
+            if frame.labels or alone or frame.series_dropped:
+                return replace(frame, retries=retries)
+        of_two = self._history(expr, time - step, step, replace(limits, points=2))
+        frame = last_of(of_two, time - step / 2)
+        if frame.labels:
+            self._answers_alone[expr] = False
+        return replace(frame, retries=retries + frame.retries)
 
     def _history(self, expr: str, start: float, step: float, limits: Limits) -> RangeResult:
         most = self._config.max_points
@@ -88,7 +107,7 @@ class Prometheus:
     def _ask(self, expr: str, start: float, end: float, step: float, read: Callable[[bytes], T]) -> tuple[T, int]:
         """Return what `read` makes of the answer, and the number of retries it took. Raises SourceError."""
         # A form in the body, because long queries do not fit into a URL.
-        form = {"query": expr, "start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{step:.3f}"}
+        form = {"query": expr, "start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{step:.3f}"} | _NO_OFFSET
         url = f"{self._config.url}/api/v1/query_range"
         return self._session.persist(lambda: read(self._session.attempt("POST", url, data=form).content))
 

@@ -1,10 +1,10 @@
 """The answer to one range query as arrays, and how answers to neighbouring ranges are joined."""
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,6 +63,55 @@ class Source(Protocol):
     def metric_types(self, names: Iterable[str]) -> dict[str, str]:
         """Return the type (`counter`, `gauge`, …) of each metric whose type is known. Raises SourceError."""
         ...
+
+
+NOTHING: Final = RangeResult([], np.empty(0, np.int64), np.empty(0), np.empty(0))
+"""No series."""
+
+
+def join(frames: Sequence[RangeResult]) -> RangeResult:
+    """Join the answers to neighbouring ranges, in ascending order of time.
+
+    Of a series that a limit left out of one of them nothing is kept: as in `merge` a series is whole or not there.
+    """
+    frames = [frame for frame in frames if frame is not NOTHING]
+    if len(frames) < 2:
+        return frames[0] if frames else NOTHING
+    labels = sorted(set().union(*(frame.labels for frame in frames)))
+    cut = [max(frame.labels) for frame in frames if frame.series_dropped.get("limit") and frame.labels]
+    kept = bisect_right(labels, min(cut)) if cut else len(labels)
+    at = {label: row for row, label in enumerate(labels)}
+    row = np.concatenate([np.repeat(np.array([at[label] for label in f.labels], np.int64), f.counts) for f in frames])
+    order = np.argsort(row, kind="stable")
+    counts = np.bincount(row, minlength=len(labels))[:kept]
+    order = order[: counts.sum()]
+    most: dict[str, int] = {}
+    total: dict[str, int] = {}
+    for frame in frames:
+        for reason, count in frame.series_dropped.items():
+            most[reason] = max(most.get(reason, 0), count)
+        for reason, count in frame.samples_dropped.items():
+            total[reason] = total.get(reason, 0) + count
+    return RangeResult(
+        labels=labels[:kept],
+        counts=counts,
+        times=np.concatenate([frame.times for frame in frames])[order],
+        values=np.concatenate([frame.values for frame in frames])[order],
+        warnings=tuple(dict.fromkeys(chain.from_iterable(frame.warnings for frame in frames))),
+        notes=tuple(dict.fromkeys(chain.from_iterable(frame.notes for frame in frames))),
+        series_dropped=most,
+        samples_dropped=total,
+        body_bytes=sum(frame.body_bytes for frame in frames),
+        retries=sum(frame.retries for frame in frames),
+    )
+
+
+def last_of(frame: RangeResult, after: float) -> RangeResult:
+    """Return what `frame` holds after a time (Unix seconds), without the series that have nothing there."""
+    late = frame.times > after
+    counts = np.bincount(np.repeat(np.arange(len(frame.labels)), frame.counts)[late], minlength=len(frame.labels))
+    labels = frame.labels if counts.all() else [label for label, n in zip(frame.labels, counts, strict=True) if n]
+    return replace(frame, labels=labels, counts=counts[counts > 0], times=frame.times[late], values=frame.values[late])
 
 
 def merge(parts: Sequence[DecodedChunk], limits: Limits) -> RangeResult:

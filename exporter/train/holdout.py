@@ -14,6 +14,7 @@ from exporter.backtest.replay import Progress, replay
 from exporter.config.sections.train import TrainConfig
 from exporter.labelled_incidents import LabelledIncident, label_of
 from exporter.pipeline.job import Job
+from exporter.source.adaptive import read_whole
 from exporter.train.errors import TooFew, TrainError
 from exporter.train.training_job import resume
 
@@ -29,7 +30,7 @@ def beginning(job: Job, first: int, last: int) -> int:
         raise TrainError("the time to train on is shorter than two steps; see --from, --since and train.window")
     width, coarse, begins = job.config.step, max((last - first) // PROBES, 1), []
     for query in job.queries.values():
-        frame = job.source.range(query, first * width, last * width, coarse * width, job.config.max_series)
+        frame, _ = read_whole(job.source, query, first * width, last * width, coarse * width, job.config.max_series)
         if len(frame.times):
             begins.append(round(float(frame.times.min()) / width))
     if not begins:

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from detectors.units import DAY
 from exporter.config.sections.alerting import AlertingConfig
 from exporter.config.sections.train import TrainConfig
 from exporter.promql import format_duration, selector
@@ -24,6 +25,7 @@ def self_alerts(alerting: AlertingConfig, train: TrainConfig) -> tuple[Alert, ..
         _down(alerting.health.scrape_job, common),
         _failing(common),
         _limited(common),
+        _empty(common),
         _old_model(alerting.health.model_max_age, common),
         *model_alerts(train, common),
         _coverage(alerting.health.least_coverage, common),
@@ -111,6 +113,35 @@ def _limited(common: dict[str, str]) -> Alert:
             Case("fires", {dropped: "0x5 5+5x60"}, 15, fires=True),
             Case("stays silent", {dropped: "5x60"}, 15, fires=False),
         ),
+    )
+
+
+def _empty(common: dict[str, str]) -> Alert:
+    empty = selector("anomaly_exporter_series", state="empty")
+    state = series("anomaly_exporter_series", **_JUDGED, state="empty")
+    minutes = round(DAY / 60) + 30
+    return Alert(
+        name=names.EMPTY,
+        expr=f"max by (query) (last_over_time({empty}[10m])) > 0",
+        labels=common,
+        summary=literal("The queries") + _OF_JOB + " never gave a series",
+        description=literal(
+            "The source answers them with nothing, now and for as far back as the job has looked, so nothing of it is "
+            "evaluated and it cannot alert."
+        ),
+        graph=graph("max by (query) (" + empty + ")"),
+        series=_JOB,
+        meaning="Every query of the job is answered, and no answer ever held a series: a metric that is not scraped, "
+        "or a name or label that is not right.",
+        detail=f"after {format_duration(DAY)}",
+        action="Try the expression of the job in Prometheus, and look for the metric there. A job for something that "
+        "you do not run: remove it.",
+        cases=(
+            Case("fires, also after lost scrapes", {state: f"1x600 _x8 1x{minutes - 609}"}, minutes, fires=True),
+            Case("stays silent on the first day", {state: "1x300"}, 300, fires=False),
+            Case("stays silent once there was a series", {state: "1x60 0x120"}, 180, fires=False),
+        ),
+        for_=DAY,
     )
 
 

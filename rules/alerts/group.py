@@ -51,7 +51,7 @@ def storm(job: AlertedJob) -> Alert:
                 {own: "0.5 3x9 stale", **troubled},
                 60,
                 fires=True,
-                description=rest.example,
+                description="Several" + rest.example,
             ),
             Case(
                 "is over when it is over",
@@ -66,10 +66,13 @@ def storm(job: AlertedJob) -> Alert:
 
 
 def _count(job: AlertedJob, group: tuple[str, ...], example: int) -> Text:
-    """Return how many members have an incident; printf completes the query with the group's labels."""
+    """Return how many members have an incident; printf completes the query with the group's labels.
+
+    It is "Several" while there are no new results.
+    """
     where = "".join(f",{name}=%q" for name in group)
     flags = job.selector("anomaly_flag")[:-1].replace("%", "%%")
     values = "".join(f" $labels.{name}" for name in group)
     query = quote(f"count({flags}{where}}} == 1)")
     asked = f"(printf {query}{values})" if group else query.replace("%%", "%")
-    return Text("{{ range query " + asked + " }}{{ .Value }}{{ end }}", str(example))
+    return Text("{{ range query " + asked + " }}{{ .Value }}{{ else }}Several{{ end }}", str(example))

@@ -12,6 +12,7 @@ DOWN: Final = "AnomalyExporterDown"
 TARGET_DOWN: Final = "AnomalyTargetDown"
 FAILING: Final = "AnomalyCycleFailing"
 LIMITED: Final = "AnomalyQueryLimited"
+EMPTY: Final = "AnomalyJobEmpty"
 OLD_MODEL: Final = "AnomalyModelTooOld"
 NOT_TAKEN: Final = "AnomalyModelNotTaken"
 TRAINING: Final = "AnomalyTrainingFailed"
@@ -28,6 +29,7 @@ RESERVED: Final = frozenset(
         TARGET_DOWN,
         FAILING,
         LIMITED,
+        EMPTY,
         OLD_MODEL,
         NOT_TAKEN,
         TRAINING,

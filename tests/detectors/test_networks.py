@@ -84,7 +84,7 @@ def test_the_weights_of_another_network_are_refused(name):
 
 def test_without_torch_the_mistake_names_what_to_install(name, monkeypatch):
     monkeypatch.setattr("detectors.networks.training.find_spec", lambda package: None)
-    with pytest.raises(ValueError, match=r"pip install anomaly-exporter\[torch\]"):
+    with pytest.raises(ValueError, match=r"pip install 'anomaly-exporter\[torch\]'"):
         make(name, 60)
 
 

@@ -122,7 +122,7 @@ def test_a_mistake_is_refused_with_what_to_do(parameters, message):
 
 def test_a_missing_package_is_named_with_its_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "river.anomaly", None)
-    with pytest.raises(ValueError, match=r"needs the Python package river: install anomaly-exporter\[river\]"):
+    with pytest.raises(ValueError, match=r"needs the Python package river: pip install 'anomaly-exporter\[river\]'"):
         make("river", 60)
 
 

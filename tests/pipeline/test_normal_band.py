@@ -33,6 +33,9 @@ def band(policy: Policy, expected: float = 10.0, lower: float = 8.0, upper: floa
         (Policy("above", least_deviation=5, highest=13), [N, 13]),
         (Policy("below", highest=10), [8, 10]),
         (Policy(lowest=20), [20, 20]),
+        (Policy(false_alarms=2**2.4), [9, 11]),
+        (Policy("above", least_deviation=1.5, false_alarms=2**2.4), [N, 11.5]),
+        (Policy(false_alarms=0.5**2.4), [6, 14]),
         (Policy(highest=5), [5, 5]),
     ],
 )

@@ -214,7 +214,7 @@ def test_label_texts_are_made_once_per_entity(page: Page, monkeypatch: pytest.Mo
 def test_all_states_are_shown_zero_included(page: Page, sinks: Sinks, metrics: SelfMetrics) -> None:
     sinks.show(verdict((A, B), states={"ready": 1, "warming": 1}, flag=[True, False]), publishing(()))
     states = {state: own(metrics, "series", query="cpu", detector="robust", state=state) for state in STATES}
-    assert states == {"ready": 1, "warming": 1, "stale": 0, "error": 0}
+    assert states == {"ready": 1, "warming": 1, "stale": 0, "error": 0, "empty": 0}
     assert own(metrics, "flagged_ratio", query="cpu", detector="robust") == 0.5
 
 
@@ -253,7 +253,7 @@ def test_a_withdrawn_job_loses_its_series_and_nothing_of_it_looks_healthy(
     assert 'query="gone"' not in text
     assert 'query="stays"' in text
     states = {state: own(metrics, "series", query="gone", detector="robust", state=state) for state in STATES}
-    assert states == {"ready": 0, "warming": 0, "stale": 2, "error": 0}
+    assert states == {"ready": 0, "warming": 0, "stale": 2, "error": 0, "empty": 0}
     assert own(metrics, "flagged_ratio", query="gone", detector="robust") is None
     sinks.show(verdict((A, B), job="gone"), publishing(()))
     assert own(metrics, "series", query="gone", detector="robust", state="ready") == 2

@@ -16,6 +16,7 @@ from exporter.source.errors import (
     SourceError,
     Throttled,
     TooManyPoints,
+    Unreachable,
 )
 
 URL = "http://prometheus:9090"
@@ -55,6 +56,58 @@ CASES = [
                       "-search.maxUniqueTimeseries"), LimitExceeded, "30000"),
     (422, said("422", "too many points for the given start, end and step; the maximum number of points is 30000"),
      TooManyPoints, "30000"),
+    (422, said("422", "cannot select more than -search.maxSamplesPerQuery=100000 samples; possible solutions: to "
+                      "increase the limit"), LimitExceeded, "raise -search.maxSamplesPerQuery of the source"),
+    (422, said("422", "not enough memory for processing {up}, which returns 9 data points across 1 time series with 3 "
+                      "points in each time series according to -search.maxMemoryPerQuery=1; requested memory: 5"),
+     LimitExceeded, "raise -search.maxMemoryPerQuery of the source"),
+    (400, said("400", "too long query; got 220 bytes; mustn't exceed `-search.maxQueryLen=200` bytes"),
+     LimitExceeded, "raise -search.maxQueryLen of the source"),
+    (422, said("422", "timeout exceeded before starting the query processing: 0.005 seconds (elapsed 0.2 seconds); the "
+                      "timeout can be adjusted with -search.maxQueryDuration command-line flag"),
+     LimitExceeded, "raise -search.maxQueryDuration of the source"),
+    (422, said("422", "the response contains more than -search.maxResponseSeries=50 time series"),
+     LimitExceeded, "raise -search.maxResponseSeries of the source"),
+    # Cortex
+    (422, said("execution", "the query hit the aggregated data size limit (limit: 2000 bytes)"),
+     LimitExceeded, "max_fetched_data_bytes_per_query"),
+    (422, said("execution", "the query hit the aggregated chunks size limit (limit: 500 bytes)"),
+     LimitExceeded, "max_fetched_chunk_bytes_per_query"),
+    (422, said("execution", "the query hit the max number of series limit (limit: 5 series)"),
+     LimitExceeded, "max_fetched_series_per_query"),
+    (422, said("execution", "the query hit the max number of chunks limit (limit: 5 chunks)"),
+     LimitExceeded, "max_fetched_chunks_per_query"),
+    (400, b"the query time range exceeds the limit (query length: 3h59m0s, limit: 1h0m0s)",
+     LimitExceeded, "`history`, or raise max_query_length"),
+    (400, b"tenant ID 't-a|t-len' contains unsupported character '|'", AccessDenied, "X-Scope-OrgID"),
+    (400, b"tenant ID is too long: max 150 characters", AccessDenied, "headers"),
+    (500, said("internal", "multiple org IDs present"), AccessDenied, "X-Scope-OrgID"),
+    (400, b'invalid parameter "query"; 1:4: parse error: unexpected end of input', QueryRejected, "correct its expr"),
+    (500, b"at least 2 live replicas required, could only find 1", ServerFailed, "live replicas"),
+    # Thanos, and stores behind
+    (422, said("execution", "expanding series: proxy Series(): rpc error: code = Unavailable desc = connection error"),
+     ServerFailed, "look at its own log"),
+    (422, said("execution", "expanding series: context deadline exceeded"), LimitExceeded, "--query.timeout"),
+    (422, said("execution", "grpc: received message larger than max (9 vs. 4)"), LimitExceeded, "gRPC message"),
+    # The query engine, whatever it quotes
+    (422, said("execution", 'found duplicate series for the match group {tenantId="X-Scope-OrgID", a="limit exceeded"} '
+                            "on the right hand-side of the operation: [...]"), QueryRejected, "correct its expression"),
+    (422, said("execution", "multiple matches for labels: many-to-one matching must be explicit "
+                            "(group_left/group_right)"), QueryRejected, "correct its expression"),
+    (422, said("execution", "vector cannot contain metrics with the same labelset"), QueryRejected, "correct"),
+    (400, said("bad_data", 'unknown function with name "timed out too many"'), QueryRejected, "correct"),
+    # The wrong address
+    (400, b'unsupported path requested: "/select/0/prometheus/api/v1/query_range"', BadAnswer, "path prefix"),
+    (400, b'missing -http.pathPrefix="/vmp" in the requested path "/api/v1/query_range"', BadAnswer, "path prefix"),
+    (400, b'remoteAddr: "127.0.0.1:1"; missing route for "/select/1/prometheus"', BadAnswer, "path prefix"),
+    (400, b"Client sent an HTTP request to an HTTPS server.\n", Unreachable, "write https:// in prometheus.url"),
+    (400, b"<html><title>400 The plain HTTP request was sent to HTTPS port</title></html>", Unreachable, "https://"),
+    (400, b"<p>Reason: You're speaking plain HTTP to an SSL-enabled server port.</p>", Unreachable, "https://"),
+    (400, b"Bad Request", BadAnswer, "did not come from a query engine"),
+    (400, b'{"message":"no"}', BadAnswer, "did not come from a query engine"),
+    (422, b"<html>teapot</html>", BadAnswer, "did not come from a query engine"),
+    (503, said("execution", "query processing would load too many samples into memory"), LimitExceeded,
+     "raise --query.max-samples"),
     # what stands in between
     (403, b"<html><h1>Forbidden</h1></html>", AccessDenied, "403 Forbidden); check"),
     (407, b"", AccessDenied, "407 Proxy"),

@@ -294,7 +294,13 @@ def test_the_query_travels_in_the_body_and_the_path_prefix_stays(connect):
         connect(stub.url + "/prometheus/").once(long)
         request = stub.requests[0]
     assert (request.method, request.path) == ("POST", "/prometheus/api/v1/query_range")
-    assert request.form == {"query": long, "start": "60.000", "end": "60.000", "step": "60.000"}
+    assert request.form == {
+        "query": long,
+        "start": "60.000",
+        "end": "60.000",
+        "step": "60.000",
+        "latency_offset": "1ms",
+    }
     assert request.headers["user-agent"].startswith("anomaly-exporter/")
 
 

@@ -48,13 +48,24 @@ def test_a_source_that_dies_while_it_is_read_fails_the_training_and_changes_noth
     with proxied(past.url) as proxy:
         train.config["prometheus"]["url"] = proxy.url
         whole = proxy.connections
-        proxy.fault = Fault(cut_after=30_000, reset=reset)
+        proxy.fault = Fault(cut_after=100, reset=reset)
         ran = train("--force", f"--to={past.end}")
         assert proxy.connections > whole
     assert (ran.code, ran.only["outcome"]) == (1, "failed"), ran
     assert "train again when the source is well" in ran.only["reason"]
     assert train.store.current("load").version == version
     assert len(train.store.versions("load")) == 1
+
+
+@pytest.mark.servers
+def test_a_source_that_cuts_long_answers_off_is_read_in_shorter_pieces(trainer, past):
+    train = trainer()
+    train.config["prometheus"]["retries"] = 0
+    with proxied(past.url) as proxy:
+        train.config["prometheus"]["url"] = proxy.url
+        proxy.fault = Fault(cut_after=30_000)
+        ran = train("--force", f"--to={past.end}")
+    assert (ran.code, ran.only["outcome"]) == (0, "promoted"), ran
 
 
 @pytest.mark.servers

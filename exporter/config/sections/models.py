@@ -37,7 +37,8 @@ def _reachable(value: object) -> str:
         raise ValueError("must be the URL of an object store, such as s3://bucket/prefix")
     module = known_implementations[parts.scheme]["class"].partition(".")[0]
     if find_spec(module) is None:
-        raise ValueError(f"{parts.scheme}:// needs the Python module {module}, which is not installed")
+        hint = ": pip install 'anomaly-exporter[s3]'" if module == "s3fs" else ""
+        raise ValueError(f"{parts.scheme}:// needs the Python module {module}, which is not installed{hint}")
     return value.rstrip("/")
 
 

@@ -1,0 +1,132 @@
+"""The lines of the page: the samples of one verdict in the text format, by metric."""
+
+from collections.abc import Collection, Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.types import Floats, Key
+from exporter import exposition
+from exporter.families import FAMILIES, Family
+from exporter.pipeline.verdict import Verdict
+
+MOST_INCIDENTS: Final = 1000
+"""Incidents of a job whose readings are shown; ten times as many as alerts with readings in their texts."""
+
+
+class Labels:
+    """The label texts of a job's entities, kept while the entities stay the same.
+
+    A text that is missing or a repetition is left out: Prometheus takes two lines with the same labels for a mistake.
+    """
+
+    def __init__(self, keys: tuple[Key, ...], own: str, reserved: frozenset[str], before: "Labels | None") -> None:
+        self.keys, self.own, self.reserved = keys, own, reserved
+        known = before.by_key if before is not None and before.fits(own, reserved) else {}
+        self.by_key: dict[Key, bytes | None] = {
+            key: known.get(key) or exposition.label_text(key, own, reserved) for key in keys
+        }
+        first: dict[bytes, int] = {}
+        too_long = 0
+        for row, key in enumerate(keys):
+            text = self.by_key[key]
+            if text is None:
+                too_long += 1
+            else:
+                first.setdefault(text, row)
+        self.texts = list(first)
+        self.rows: NDArray[np.intp] | slice = slice(None)
+        if len(first) < len(keys):
+            self.rows = np.fromiter(first.values(), np.intp, len(first))
+        self.dropped = {"label": too_long, "duplicate": len(keys) - too_long - len(first)}
+
+    def fits(self, own: str, reserved: frozenset[str]) -> bool:
+        """Tell whether the texts were made with the same labels of our own."""
+        return self.own == own and self.reserved == reserved
+
+
+def blocks(verdict: Verdict, fields: Collection[str], labels: Labels, groups: Labels) -> dict[str, bytes]:
+    """Return the lines of a verdict by metric; an empty block where there are none.
+
+    `fields` are the optional families to show; `labels` are those of the entities, `groups` those of the groups.
+    """
+    incidents = _chosen(verdict, labels)
+    return {
+        family.metric: _of_incidents(family, verdict, *incidents)
+        if family.kind == "incident"
+        else _block(family, verdict, groups if family.kind == "groups" else labels)
+        for family in FAMILIES
+        if not family.optional or family.name in fields
+    }
+
+
+def _block(family: Family, verdict: Verdict, labels: Labels) -> bytes:
+    values, texts, rows = getattr(verdict, family.array), labels.texts, labels.rows
+    if family.kind == "shares":
+        return _shares(family, verdict, labels)
+    if family.per_channel:
+        return _by_channel(family, verdict, texts, values[rows])
+    head = exposition.encode(f"{family.metric}{{")
+    if family.kind == "present":
+        return exposition.present_lines(head, texts, values[rows])
+    if family.kind == "bit":
+        return exposition.lines(head, texts, exposition.bits(values[rows]))
+    if family.kind == "true":
+        chosen = [texts[at] for at in np.flatnonzero(values[rows]).tolist()]
+        return exposition.lines(head, chosen, [b"1"] * len(chosen))
+    scores = np.fromiter(values.values(), float, len(values)) if family.kind == "groups" else values
+    return exposition.lines(head, texts, exposition.numbers(scores[rows]))
+
+
+def _by_channel(family: Family, verdict: Verdict, texts: Sequence[bytes], values: Floats) -> bytes:
+    """Return the lines of each channel, from an array of shape (len(texts), C)."""
+    return b"".join(
+        exposition.present_lines(_channel_head(family.metric, verdict.channels, at), texts, values[:, at])
+        for at in range(len(verdict.channels))
+    )
+
+
+def _shares(family: Family, verdict: Verdict, labels: Labels) -> bytes:
+    """Return the lines of the channels that contribute most to open incidents; the others are not worth a series."""
+    if len(verdict.channels) == 1:
+        return b""
+    flagged = np.flatnonzero(verdict.flag[labels.rows])
+    texts = [labels.texts[at] for at in flagged.tolist()]
+    shares = getattr(verdict, family.array)[labels.rows][flagged]
+    shares = np.where(shares >= (1 - 1e-9) / len(verdict.channels), shares, np.nan)
+    return _by_channel(family, verdict, texts, shares)
+
+
+def _chosen(verdict: Verdict, labels: Labels) -> tuple[list[bytes], NDArray[np.intp]]:
+    """Return the label texts of the incidents that are shown, and their positions in the readings.
+
+    Where there are very many, these are the alerts and the most severe ones.
+    """
+    rows = verdict.readings.rows
+    if not len(rows):
+        return [], rows
+    text_of = np.full(len(verdict.keys), -1)
+    text_of[labels.rows] = np.arange(len(labels.texts))
+    chosen = np.flatnonzero(text_of[rows] >= 0)
+    if len(chosen) > MOST_INCIDENTS:
+        at = rows[chosen]
+        chosen = np.sort(chosen[np.lexsort((-verdict.severity[at], ~verdict.alert[at]))[:MOST_INCIDENTS]])
+    return [labels.texts[at] for at in text_of[rows[chosen]].tolist()], chosen
+
+
+def _of_incidents(family: Family, verdict: Verdict, texts: Sequence[bytes], chosen: NDArray[np.intp]) -> bytes:
+    """Return the lines of the chosen incidents."""
+    if not texts or (family.array == "contribution" and len(verdict.channels) == 1):
+        return b""
+    values = getattr(verdict.readings, family.array)[chosen]
+    if family.per_channel:
+        return _by_channel(family, verdict, texts, values)
+    return exposition.present_lines(exposition.encode(f"{family.metric}{{"), texts, values)
+
+
+def _channel_head(family: str, channels: tuple[str, ...], at: int) -> bytes:
+    """Return how a line begins: a job with one channel does not name it."""
+    if len(channels) == 1:
+        return exposition.encode(f"{family}{{")
+    return exposition.encode(f'{family}{{channel="{exposition.escape(channels[at])}",')
