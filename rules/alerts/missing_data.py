@@ -20,17 +20,31 @@ def vanished(job: AlertedJob, share: float) -> Alert:
     """Return the alert that fires when a `share` of the series has vanished while the job itself works."""
     ready = job.selector("anomaly_exporter_series")[:-1] + ',state=~"ready|warming"}'
     # A warm-up counts every series of the past, also those that ended long ago.
-    present = f"sum without (state, detector) ({ready}) unless on (query) {job.selector(_WARM_UP)} < 1"
-    fresh = f"time() - {job.selector(_SUCCESS)} <= {job.config.withdraw_after:g}"
+    # Of all replicas together: a pod that is replaced is no reason to begin again, nor to tell of it twice.
+    present = f"sum by (query) ({ready}) unless on (query) {job.selector(_WARM_UP)} < 1"
+    down = selector("up", job=job.alerting.health.scrape_job)
+    fresh = (
+        f"time() - max by (query) ({job.selector(_SUCCESS)}) <= {job.config.withdraw_after:g}"
+        f" unless on () ({down} == 0)"
+    )
     rest = literal(f" series are left, at least {share:.0%} fewer than the median of the last day.")
     known = {"query": job.name}
     here, clock = series("anomaly_exporter_series", **job.judged, state="ready"), series(_SUCCESS, **known)
     warm_up = series(_WARM_UP, **known)
+    of_pod = {
+        pod: (
+            series("anomaly_exporter_series", **job.judged, state="ready", pod=pod),
+            series(_SUCCESS, **known, pod=pod),
+            series("up", job=job.alerting.health.scrape_job, pod=pod),
+        )
+        for pod in "ab"
+    }
+    (one, one_clock, _), (other, other_clock, other_up) = of_pod.values()
     late = 40 + math.ceil(job.config.withdraw_after / 60)
     return Alert(
         name=names.VANISHED,
         expr=(
-            f"1 - ({present})\n  / (quantile_over_time(0.5, ({present})[1d:5m]) > 0) >= {share:g}\n  and {fresh}\n"
+            f"1 - ({present})\n  / (quantile_over_time(0.5, ({present})[1d:5m]) > 0) >= {share:g}\n  and ({fresh})\n"
             f"or {job.held(names.VANISHED, f'({fresh})', fresh)}"
         ),
         labels=job.labels,
@@ -52,6 +66,18 @@ def vanished(job: AlertedJob, share: float) -> Alert:
                 "stays silent when a warm-up has counted series of the past",
                 {here: "99x15 9x15", clock: "_x15 0+60x15", warm_up: "0+0.06x15 1x15"},
                 28,
+                fires=False,
+            ),
+            Case(
+                "stays when the pod of the exporter is replaced",
+                {one: "9x15 0x9 stale", one_clock: "0+60x24 stale", other: "_x27 0x15", other_clock: "_x27 1620+60x15"},
+                38,
+                fires=True,
+            ),
+            Case(
+                "stays silent when a replica is down",
+                {one: "9x40", one_clock: "0+60x40", other: "9x15 stale", other_up: "1x15 0x25"},
+                30,
                 fires=False,
             ),
             Case(
