@@ -1,7 +1,7 @@
 """Calibration of component scores: the rate per week of a value this large by chance."""
 
 from collections.abc import MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -59,14 +59,14 @@ class Evidence:
         The same without penalties for a short history or heavy tails (Y = 1).
     prior : Floats
         From the prior law alone, without any history.
-    parts : Floats, shape (R, N), optional
-        The return period of each component score.
+    parts : Floats, shape (R, N)
+        The return period of each component score; N = 0 where they were not kept.
     """
 
     return_period: Floats
     unpenalised: Floats
     prior: Floats
-    parts: Floats | None = None
+    parts: Floats = field(default_factory=lambda: np.empty((0, 0)))
 
 
 @dataclass(frozen=True, slots=True)

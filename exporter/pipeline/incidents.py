@@ -288,7 +288,7 @@ class IncidentTracker:
         back: Flags = (r["outside"] > 0) & inside & ~warm
         # The detector's own score would be larger, or smaller and not alone.
         r["outside"] = np.where(score == INVALID_SCORE, OUTSIDE, np.where(back, 0, r["outside"]))
-        return back & r["open"]
+        return np.asarray(back & r["open"])
 
     def _flaps(self, turned: Flags, ended: Flags, known: Flags, now: float, elapsed: float) -> Flags:
         """Return which entities are flapping, after those that `turned` opened or closed an incident of their own."""
