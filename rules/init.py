@@ -1,6 +1,7 @@
 """`anomaly-exporter init`: a commented configuration, ready to run, from presets."""
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -10,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from exporter.atomic_files import write_atomically
 from exporter.config.section_base import SourceUrl
 from exporter.config.sections.alerting import unknown
+from exporter.config.sections.root import BUDGET
 
 PRESETS: Final = {path.stem: path for path in sorted((Path(__file__).parent / "presets").glob("*.yml"))}
 """The preset files by name; each is a complete configuration with comments and `jobs`."""
@@ -30,8 +32,13 @@ prometheus:
 # Sends notifications without Alertmanager; with Alertmanager see docs/alerts.md:
 # notify: {{slack: {{file: /run/secrets/slack-webhook}}}}
 
-# A new job publishes scores after its window of an hour. With history: 14d it first reads two weeks and learns the
-# daily pattern.
+# Alerts that all jobs together may send by chance; each of the {jobs} jobs below gets an equal part, or has a budget of
+# its own:
+budget: {budget:g} per week
+
+# Keys of a job, for all jobs that do not set them. A new job first learns from what Prometheus has of the last two
+# weeks; the log of "history" says how far that reached, and history: 3d sets a length:
+# defaults: {{history: 14d, lag: 30s}}
 """
 
 
@@ -56,7 +63,8 @@ def compose(presets: Sequence[str], url: str) -> str:
     chosen = tuple(dict.fromkeys(presets))
     options = " ".join(f"--preset {name}" for name in chosen)
     jobs = "\n".join(_section(PRESETS[name].read_text("utf-8")) for name in chosen)
-    return _HEAD.format(options=options, url=json.dumps(address)) + _JOBS + jobs
+    count = len(re.findall(r"^  [^\s#].*:", jobs, re.MULTILINE))
+    return _HEAD.format(options=options, url=json.dumps(address), jobs=count, budget=BUDGET) + _JOBS + jobs
 
 
 def _section(preset: str) -> str:

@@ -64,8 +64,10 @@ def recorded(page: str, times: Floats) -> Floats:
 
 def run(console: Console, duration: float | None) -> int:
     """Replay the recording; return 0 if score, flag, alert and the end of the incident were published."""
+    # The recording answers whatever it is asked: nobody could count what there was before.
+    of_recording = {**SHOP_JOB, "rate": False, "history": SHOP_JOB["window"]}
     config = Config.model_validate(
-        {"web": {"listen": "127.0.0.1:0"}, "log": {"level": "error"}, "jobs": {JOB: {**SHOP_JOB, "rate": False}}}
+        {"web": {"listen": "127.0.0.1:0"}, "log": {"level": "error"}, "jobs": {JOB: of_recording}}
     )
     logs.configure(config.log)
     metrics = SelfMetrics()

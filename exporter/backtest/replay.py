@@ -200,9 +200,9 @@ def replay_group(
     return history
 
 
-def make_job(name: str, config: JobConfig, source: Source, hold: bool) -> Job:
-    """Return a job as it is at a live start, without a model store."""
-    job = Job(JobSettings(name, config), source)
+def make_job(name: str, config: JobConfig, source: Source, hold: bool, jobs: int = 1) -> Job:
+    """Return a job as it is at a live start, one of so many, without a model store."""
+    job = Job(JobSettings(name, config, jobs=jobs), source)
     if not hold:
         job.model.detector = NoHold(job.model.detector)
     return job

@@ -54,9 +54,9 @@ def backtest_files(
     return runs
 
 
-def _lead(each: Group, history: str | None, configured: float | None) -> int:
+def _lead(each: Group, history: str | None, configured: float | str | None) -> int:
     """Return how many columns of a group the first cycle finds."""
-    if history is None and configured is None:
+    if history is None and (configured is None or configured == "auto"):  # a file is judged from its beginning
         return 1
     if history == UNCOUNTED:
         ends = [

@@ -92,7 +92,7 @@ def judged(
         bar.describe(f"learning {doing}: {share:.0%} of its history" if share < 1 else f"judging {doing}")
 
     with closing(Prometheus(config.prometheus, config.limits)) as source:
-        job = make_job(name, job_config, source, hold)
+        job = make_job(name, job_config, source, hold, len(config.jobs))
         for verdict in replay(job, first, last, partial(bar.add, 1), learning):
             yield job, verdict
 

@@ -17,10 +17,12 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> None:
     """Write a commented configuration to start from: jobs for node_exporter, Kubernetes, HTTP services, Prometheus."""
+    from exporter.config.sections.root import BUDGET
     from rules.init import InitError, write
 
     try:
         write(preset or (), out, prometheus_url, force=force)
     except InitError as error:
         fail(error, code=2)
+    typer.echo(f"at most {BUDGET:g} alerts a week come by chance, of all jobs together: budget in {out}")
     typer.echo(f"{out} is ready: anomaly-exporter run --config {out}")

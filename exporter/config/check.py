@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -67,6 +67,7 @@ def _summary(loaded: Loaded) -> Iterator[str]:
         yield f"  {name}: {job.detector_name}, every {every} on {window}, digest {job_digests(job, config).combined}"
         for channel, expr in job.queries.items():
             yield f"    {channel}: {' '.join(expr.split())}"
+    yield chance_alerts([job.budget for job in config.jobs.values()])
     for note in loaded.notes:
         yield f"note: {note}"
     for place, secret in secrets(config, ()):
@@ -74,6 +75,13 @@ def _summary(loaded: Loaded) -> Iterator[str]:
             secret.read()
         except SecretUnavailable as error:
             yield f"warning: {dotted(place)}: {error}"
+
+
+def chance_alerts(budgets: Sequence[float]) -> str:
+    """Say how many alerts a week come by chance, of jobs with these budgets."""
+    least, most = f"{min(budgets):.2g}", f"{max(budgets):.2g}"
+    each = f"{most} of each" if least == most else f"{least} to {most} of each"
+    return f"alerts by chance: at most {sum(budgets):.3g} per week of all jobs together, {each}; budget sets it"
 
 
 def _count(number: int, noun: str) -> str:

@@ -46,8 +46,8 @@ class JobKeys(NamedTuple):
 
 
 def config_digest(config: Config) -> str:
-    """Return 12 hexadecimal digits that change with every effective setting."""
-    return _digest(config.model_dump(mode="json"))
+    """Return 12 hexadecimal digits that change with every effective setting; what is for all jobs is in theirs."""
+    return _digest(config.model_dump(mode="json", exclude={"budget", "defaults"}))
 
 
 def job_digests(job: JobConfig, config: Config) -> JobDigests:
@@ -60,6 +60,8 @@ def job_keys(job: JobConfig, config: Config) -> JobKeys:
     own = job.model_dump(mode="json", exclude=set(NEITHER))
     drift = drift_settings(job.drift_detection, config.drift_detection)
     own["drift_detection"] = None if drift is None else drift.model_dump(mode="json")
+    if own["history"] == "auto":
+        own["history"] = None  # as before it had a name: a newer release is no reason to forget what was learnt
     deciding = {key: own.pop(key) for key in DECIDING}
     source = config.prometheus.model_dump(mode="json", include=set(_SOURCE))
     store = config.models.model_dump(mode="json", include=set(_STORE)) if config.models else {}

@@ -8,13 +8,13 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel
 
 from detectors import DETECTORS
-from exporter.config.nodes import Place
+from exporter.config.nodes import Place, key_of_job
 
 
 def known_keys(root: type[BaseModel], place: Place) -> tuple[str, ...]:
     """Return the keys that may stand at `place`; none where the keys are the user's own, as the names of jobs are."""
-    if len(place) >= 3 and place[0] == "jobs" and place[2] == "detector":
-        return _detector_keys(place[3:])
+    if (key := key_of_job(place)) and key[0] == "detector":
+        return _detector_keys(key[1:])
     annotation: Any = root
     for part in place:
         annotation = _child(annotation, str(part))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from exporter.config.defaults import where_written, with_defaults
 from exporter.config.digest import config_digest
 from exporter.config.environment import with_environment
 from exporter.config.errors import ConfigError, Mistake, in_order
@@ -90,10 +91,11 @@ def load(path: Path, profile: str | None = None, environ: Mapping[str, str] = os
     mistakes += found
     tree, found = refuse_mixture(tree, flat)
     mistakes += found
+    whole = with_defaults(tree)
     try:
-        checked = validate(tree, model)
+        checked = validate(whole, model)
     except ConfigError as error:
-        mistakes += error.mistakes
+        mistakes += where_written(error.mistakes, whole, tree)
     if mistakes:
         raise ConfigError(*in_order(mistakes, files))
     config = to_config(checked) if isinstance(checked, FlatConfig) else checked

@@ -83,8 +83,13 @@ def overlay(base: Node, over: Node, known: Callable[[Place], Collection[str]], p
     return Node(merged, base.origin)
 
 
+def key_of_job(place: Place) -> Place:
+    """Return what follows the name of a job, or `defaults`, in a place; empty for other places."""
+    return place[2:] if place[:1] == ("jobs",) else place[1:] if place[:1] == ("defaults",) else ()
+
+
 def _is_detector(place: Place) -> bool:
-    return len(place) == 3 and place[0] == "jobs" and place[2] == "detector"
+    return key_of_job(place) == ("detector",)
 
 
 def _is_other_choice(base: dict[str, Node], over: dict[str, Node], place: Place) -> bool:

@@ -15,9 +15,9 @@ from pydantic.fields import FieldInfo
 from exporter import families
 from exporter.config.legacy import FlatConfig
 from exporter.config.secrets import Secret
-from exporter.config.sections.job import switched
+from exporter.config.sections.job import JobDefaults, switched
 from exporter.config.sections.root import Config
-from exporter.config.values import duration, format_size, rate_per_week, shown, size
+from exporter.config.values import duration, duration_or_auto, format_size, rate_per_week, shown, size
 from exporter.promql import format_duration
 
 BEGIN: Final = "<!-- computed by python -m exporter.config.reference: begin -->"
@@ -26,11 +26,12 @@ PAGE: Final = Path(__file__).parents[2] / "docs" / "configuration.md"
 METRICS: Final = PAGE.with_name("metrics.md")
 
 _SPELLED: Final = {
+    "defaults": "keys of `jobs.NAME` but `expr` and `channels`",
     "jobs.NAME.detector": "name, or parameters by name",
     "models.options": "values or references to secrets, by name",
     "notify.slack": "reference to a secret",
 }
-_UNITS: Final = {duration: "duration", rate_per_week: "rate", size: "size"}
+_UNITS: Final = {duration: "duration", duration_or_auto: "duration or `auto`", rate_per_week: "rate", size: "size"}
 _WORDS: Final = {
     str: "text",
     int: "whole number",
@@ -51,6 +52,14 @@ def tables() -> str:
     return "\n".join(lines).strip()
 
 
+def defaults() -> Iterator[tuple[str, str]]:
+    """Yield the path and the default, as Markdown, of every key that has one; of a key in two places the first."""
+    for _, model, prefix in (("", Config, ""), *_sections(Config, "")):
+        for key, info in _keys(model):
+            if not prefix.startswith("jobs.NAME.drift_detection") and (text := _default(info)) not in {"", "required"}:
+                yield f"{prefix}{key}", text
+
+
 def rewrite(page: str, computed: str | None = None) -> str:
     """Return the page with what is `computed` between its markers: by default the tables of the configuration."""
     head, _, rest = page.partition(BEGIN)
@@ -61,7 +70,7 @@ def rewrite(page: str, computed: str | None = None) -> str:
 def _sections(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, type[BaseModel], str]]:
     for key, info in _keys(model):
         inner, many = _inner(info.annotation)
-        if inner is not None:
+        if inner is not None and inner is not JobDefaults:  # a table like that of a job
             path = f"{prefix}{key}.NAME" if many else f"{prefix}{key}"
             yield f"`{path}`", inner, f"{path}."
             yield from _sections(inner, f"{path}.")
@@ -142,6 +151,8 @@ def _default(info: FieldInfo) -> str:
         text = f"{value:g} per week"
     elif isinstance(value, frozenset):
         text = f"[{', '.join(sorted(value))}]"
+    elif isinstance(value, dict):
+        text = f"{{{', '.join(f'{key}: {each}' for key, each in value.items())}}}"
     else:
         text = f"{value:g}" if isinstance(value, float) else shown(value).strip("'")
     return f"`{text}`"

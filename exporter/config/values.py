@@ -35,6 +35,19 @@ def duration(value: object) -> float:
     return seconds
 
 
+def duration_or_auto(value: object) -> float | str:
+    """Turn a duration longer than 0s into seconds and leave `"auto"` as it is. Raises ValueError."""
+    if value == "auto":
+        return "auto"
+    try:
+        seconds = duration(value)
+    except ValueError as error:
+        raise ValueError(f"{error}, or auto") from None
+    if seconds <= 0:
+        raise ValueError("must be longer than 0s, or auto")
+    return seconds
+
+
 def moment(text: str) -> float:
     """Turn ISO 8601 (UTC where no zone is given) or Unix seconds into Unix seconds. Raises ValueError."""
     try:

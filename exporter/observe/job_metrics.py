@@ -42,6 +42,9 @@ class JobMetrics:
     def cycle_began(self, late: float) -> None:
         """Note how many seconds late a cycle began."""
 
+    def history_reached(self, seconds: float, limit: str) -> None:
+        """Note how far the job's history reaches, and why not further."""
+
     def backfilled(self, share: float) -> None:
         """Note which share of its history the job has replayed, from 0 to 1."""
 
@@ -152,6 +155,10 @@ class RecordedJobMetrics(JobMetrics):
 
     def cycle_began(self, late: float) -> None:  # noqa: D102
         self._metrics.lateness.labels(self._job).set(late)
+
+    def history_reached(self, seconds: float, limit: str) -> None:  # noqa: D102
+        self._metrics.history.remove_by_labels({"query": self._job})
+        self._metrics.history.labels(self._job, limit).set(seconds)
 
     def backfilled(self, share: float) -> None:  # noqa: D102
         self._metrics.warm_up.labels(self._job).set(share)

@@ -58,6 +58,7 @@ class SelfMetrics:
             "query",
             "outcome",
         )
+        self.history = gauge("history_seconds", "How far a job's history reached, and what ended it", "query", "limit")
         self.last_success = gauge("last_success_timestamp_seconds", "When a job's cycle last succeeded", "query")
         self.lateness = gauge("cycle_lateness_seconds", "How late a job's last cycle began", "query")
         self.source_up = gauge("source_up", "1 if the job's last query was answered", "query")

@@ -33,7 +33,7 @@ def fit_on_history(job: Job, chunks: Iterator[Chunk], until: float, measure: Mea
     while size <= HELD and (chunk := next(chunks, None)) is not None:
         held.append(chunk)
         size += chunk.size
-    window = read.window = read.window or job.new_window(job.history)
+    window = read.window = read.window or job.new_window(job.history(until))
     for chunk in held if size <= HELD else _newest(job, window, until, measure):
         read.whole &= not chunk.stats.partial
         for _ in window.append(chunk):
@@ -51,7 +51,7 @@ def _newest(job: Job, window: Window, until: float, measure: Measure) -> Iterato
         return job.fetch(window.until + step, until, measure)
     now = next(job.fetch(until - step, until, measure))
     columns = max(HELD * now.count // max(now.size, 1), job.window.samples)
-    return job.fetch(until - (min(columns, job.history) - 1) * step, until, measure)
+    return job.fetch(until - (min(columns, job.history(until)) - 1) * step, until, measure)
 
 
 def _drained(held: deque[Chunk], chunks: Iterator[Chunk]) -> Iterator[Chunk]:

@@ -19,10 +19,12 @@ from exporter.models.handle import ModelHandle
 from exporter.observe.job_metrics import NO_METRICS, JobMetrics
 from exporter.observe.stages import Measure, unmeasured
 from exporter.pipeline.fit_progress import FitProgress
+from exporter.pipeline.history_reach import Reach, longest_reach, reach_of
 from exporter.pipeline.job_settings import JobSettings
 from exporter.pipeline.learned_state import LearnedState
 from exporter.pipeline.verdict import Verdict
 from exporter.pipeline.window import Edit, Window
+from exporter.promql import format_duration
 from exporter.source.adaptive import AdaptiveReader, Gap, told
 from exporter.source.chunks import Chunk, FetchStats, fetch, on_grid
 from exporter.source.counters import rated
@@ -78,6 +80,7 @@ class Job:
         self._pending: JobSettings | None = None
         self._lock = threading.Lock()
         self._reach = LONGEST_CATCH_UP
+        self._history: Reach | None = None
         self._window: Window | None = None
         self._queries: dict[str, str] | None = None
         self._reader = AdaptiveReader(settings.config.step)
@@ -135,10 +138,17 @@ class Job:
             self._queries = rated(self.name, asked, self.config.step, self.source) if self.config.rate else asked
         return self._queries
 
-    @property
-    def history(self) -> int:
-        """How many samples a first fill reads."""
-        return max(self.window.samples, round((self.config.history or 0.0) / self.config.step))
+    def history(self, until: float) -> int:
+        """Return how many samples a first fill up to `until` (Unix seconds) reads. Raises SourceError."""
+        return max(self.window.samples, round(self._reach_back(until).seconds / self.config.step))
+
+    def _reach_back(self, until: float) -> Reach:
+        """Return how far the history reaches; what the configuration leaves open is asked of the source, once."""
+        if self._history is None:
+            reach = self._history = reach_of(self.settings, self.source, self.queries, self.window.samples, until)
+            self.metrics.history_reached(reach.seconds, reach.limit)
+            log.info("history", job=self.name, reach=format_duration(reach.seconds), limit=reach.limit, hint=reach.hint)
+        return self._history
 
     def fetch(self, first: float, until: float, measure: Measure = unmeasured) -> Iterator[Chunk]:
         """Yield the samples from `first` up to `until` (Unix seconds) in chunks, oldest first. Raises SourceError."""
@@ -198,7 +208,10 @@ class Job:
         )
         if stats.series_dropped != self.dropped:  # logged when it begins, changes and ends, not every minute
             dropped = {**dict.fromkeys(self.dropped, 0), **stats.series_dropped}
-            hint = "limit: raise limits.series or narrow the query; duplicate: see entity"
+            hint = (
+                "limit: raise limits.series or narrow the query; duplicate: of series of one entity with a sample at "
+                "the same time the first in the order of labels counts; see entity"
+            )
             log.warning("series_dropped", job=self.name, **dropped, hint=hint)
             self.dropped = stats.series_dropped
 
@@ -210,8 +223,8 @@ class Job:
         """
         step, newest, learnt = self.config.step, self._newest(until), self.learnt
         if learnt.judged == -math.inf:
-            return newest - (self.history - 1) * step
-        reach = max(self._reach, self.history * step) if learnt.warming else self._reach
+            return newest - (self.history(until) - 1) * step
+        reach = max(self._reach, longest_reach(self.config)) if learnt.warming else self._reach
         return max(max(learnt.judged, newest - reach) - (self.window.samples - 1) * step, learnt.since)
 
     def start_backfill(self, first: float, until: float) -> None:
@@ -219,7 +232,8 @@ class Job:
         learnt, step = self.learnt, self.config.step
         learnt.since, learnt.warming = first, True
         learnt.judged = first - step
-        if self.config.history is None:  # nobody asked for more than a window, so it shall not take long
+        if self.config.history in {None, "auto"} and self.history(until) <= self.window.samples:
+            # Nobody asked for more than a window, so it shall not take long.
             columns = max(REPLAYED // self.model.detector.window, 1)
             learnt.judged = max(learnt.judged, self._newest(until) - columns * step)
 

@@ -26,12 +26,15 @@ class JobSettings:
         Of what shapes the job's learning, with which a reload keeps the job, and of what shapes its deciding.
     shard : Shard
         Which entities are ours; the job's budget is shared out among the replicas.
+    jobs : int
+        How many jobs there are, which share what a start may take.
     """
 
     name: str
     config: JobConfig
     digests: JobDigests = NO_DIGESTS
     shard: Shard = ALL
+    jobs: int = 1
 
     @property
     def model_name(self) -> str:

@@ -4,23 +4,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
-import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from detectors.types import Batch, Flags, Floats, Key
 from exporter.config.sections.job import JobConfig
+from exporter.pipeline.series_rows import FOREIGN, LABELS, UNKNOWN, SeriesRows
 from exporter.source.chunks import Chunk
 
-_LABELS: Final = msgspec.json.Decoder(dict[str, str])
 _METRIC_NAME: Final = "__name__"
-_DUPLICATE: Final = -1
-"""Row of a second series of the same entity: `entity` leaves out the label that tells them apart."""
-_UNKNOWN: Final = -2
-"""Row of a series that had no sample yet, or none for so long that it was forgotten."""
-_FOREIGN: Final = -3
-"""Row of a series that another replica judges."""
-
 Edit = Callable[[Batch], None]
 """Changes the newest column of a window in place."""
 
@@ -70,7 +61,7 @@ class Window:
         self._owns, self._edit = owns, edit
         self._row = {key: row for row, key in enumerate(keys)}
         self._rows_by_label: list[dict[bytes, int]] = [{} for _ in self.channels]
-        self._last_rows: dict[int, tuple[list[bytes], NDArray[np.int64]]] = {}
+        self._placed: dict[int, SeriesRows] = {}
         # Samples end at column self._end; free columns to the right let most extensions write without moving anything.
         self._values: Floats = np.empty((len(keys), len(self.channels), 0))
         self._end = 0
@@ -106,9 +97,7 @@ class Window:
                 self._seen[np.isfinite(joined[:, :, at]).any(axis=1)] = time
             else:
                 for channel, (labels, values) in enumerate(chunk.answers):
-                    duplicates = self._write(channel, labels, values[:, at])
-                    if duplicates > chunk.stats.series_dropped.get("duplicate", 0):
-                        chunk.stats.series_dropped["duplicate"] = duplicates
+                    self._write(channel, labels, values[:, at], chunk)
             self._forget(time)
             newest = self.newest()
             if self._edit is not None:
@@ -121,15 +110,14 @@ class Window:
         Forty channels then take no longer than one, a column at a time.
         """
         every = [
-            self._rows_of(channel, labels, np.zeros(len(labels), np.bool_))
+            self._place(channel, labels, np.zeros(len(labels), np.bool_))
             for channel, (labels, _) in enumerate(chunk.answers)
         ]
-        if any(((rows == _UNKNOWN) | (rows == _DUPLICATE)).any() for rows in every):  # asked again at the next time
+        if any((placed.rows == UNKNOWN).any() for placed in every):  # asked again at the next time
             return None
         joined = np.full((len(self.keys), len(self.channels), chunk.count), np.nan)
-        for channel, ((_, values), rows) in enumerate(zip(chunk.answers, every, strict=True)):
-            mine = rows >= 0
-            joined[rows[mine], channel] = values[mine]
+        for channel, ((_, values), placed) in enumerate(zip(chunk.answers, every, strict=True)):
+            _count(chunk, placed.write(joined[:, channel], values))
         return joined
 
     def newest(self) -> Batch:
@@ -163,39 +151,38 @@ class Window:
             room[:, :, :held] = self._values[:, :, :held]
             self._values = room
 
-    def _write(self, channel: int, labels: list[bytes], column: Floats) -> int:
-        """Put one sample per series into the newest column; return how many were of entities that have one already."""
+    def _write(self, channel: int, labels: list[bytes], column: Floats, chunk: Chunk) -> None:
+        """Put one sample per series into the newest column."""
         present = np.isfinite(column)
-        rows = self._rows_of(channel, labels, present)[present]
-        mine = rows >= 0
-        self._values[rows[mine], channel, self._end - 1] = column[present][mine]
-        self._seen[rows[mine]] = self.until
-        return int((rows == _DUPLICATE).sum())
+        placed = self._place(channel, labels, present)
+        newest = self._values[:, channel, self._end - 1 : self._end]
+        _count(chunk, placed.write(newest, column[:, np.newaxis]))
+        seen = placed.rows[present]
+        self._seen[seen[seen >= 0]] = self.until
 
-    def _rows_of(self, channel: int, labels: list[bytes], present: Flags) -> NDArray[np.int64]:
-        """Return the row of every series, negative for those left out; new ones are given one if they are `present`."""
-        known = self._rows_by_label[channel]
-        last, rows = self._last_rows.get(channel, ([], np.empty(0, np.int64)))
-        if labels is not last:  # the source passes the same list while the series stay
-            rows = np.array([known.get(label, _UNKNOWN) for label in labels], np.int64)  # 50 ns per series
-            self._last_rows[channel] = labels, rows
-        unknown = np.flatnonzero(present & (rows == _UNKNOWN))
+    def _place(self, channel: int, labels: list[bytes], present: Flags) -> SeriesRows:
+        """Return where the samples of every series belong; new ones are given a row if they are `present`."""
+        known, placed = self._rows_by_label[channel], self._placed.get(channel)
+        if placed is None or labels is not placed.labels:  # the source passes the same list while the series stay
+            rows = np.array([known.get(label, UNKNOWN) for label in labels], np.int64)  # 50 ns per series
+            placed = self._placed[channel] = SeriesRows.of(labels, rows)
+        unknown = np.flatnonzero(present & (placed.rows == UNKNOWN))
         if len(unknown):
-            taken = set(known.values())
+            rows = placed.rows.copy()
             for at in unknown.tolist():
                 key = self._key(labels[at])  # labels are parsed when not seen before
-                row = self._row.setdefault(key, len(self._row)) if self._owns(key) else _FOREIGN
-                rows[at] = known[labels[at]] = _DUPLICATE if row >= 0 and row in taken else row
-                taken.add(row)
+                row = self._row.setdefault(key, len(self._row)) if self._owns(key) else FOREIGN
+                rows[at] = known[labels[at]] = row
             self._grow()
-            if len(known) > 2 * len(labels) + 1000:  # mostly of other replicas' entities that are gone
+            placed = self._placed[channel] = SeriesRows.of(labels, rows)
+            if len(known) > 2 * len(labels) + 1000:  # mostly of series whose entity went on with another, or foreign
                 there = frozenset(labels)
-                for label in [label for label, row in known.items() if row < 0 and label not in there]:
+                for label in [label for label in known if label not in there]:
                     del known[label]
-        return rows
+        return placed
 
     def _key(self, label: bytes) -> Key:
-        pairs = _LABELS.decode(label).items()
+        pairs = LABELS.decode(label).items()
         if self._entity is None:
             return tuple(sorted(pair for pair in pairs if pair[0] != _METRIC_NAME))
         return tuple(sorted(pair for pair in pairs if pair[0] in self._entity))
@@ -212,20 +199,26 @@ class Window:
         gone = self._seen <= end - (self.samples - 0.5) * self._step
         if not gone.any():
             return
-        new_row = np.append(np.where(gone, _UNKNOWN, np.cumsum(~gone) - 1), [_FOREIGN, _UNKNOWN, _UNKNOWN])
+        new_row = np.append(np.where(gone, UNKNOWN, np.cumsum(~gone) - 1), [FOREIGN, UNKNOWN])
         self._row = {key: int(new_row[row]) for key, row in self._row.items() if not gone[row]}
         self.keys = tuple(self._row)
         self._values, self._seen = self._values[~gone], self._seen[~gone]
         for channel, known in enumerate(self._rows_by_label):
-            labels, rows = self._last_rows.get(channel, ([], np.empty(0, np.int64)))
-            # Duplicates become unknown too: the series they repeated may be the one that is gone.
-            self._last_rows[channel] = labels, new_row[rows]
-            there = frozenset(labels)
+            there: frozenset[bytes] = frozenset()
+            if (placed := self._placed.get(channel)) is not None:
+                self._placed[channel] = placed.renumbered(new_row)
+                there = frozenset(placed.labels)
             self._rows_by_label[channel] = {
                 label: int(new_row[row])
                 for label, row in known.items()
-                if (row >= 0 and not gone[row]) or (row == _FOREIGN and label in there)
+                if (row >= 0 and not gone[row]) or (row == FOREIGN and label in there)
             }
+
+
+def _count(chunk: Chunk, left_out: int) -> None:
+    """Note how many series of a chunk had a sample at the time of another one of their entity."""
+    if left_out > chunk.stats.series_dropped.get("duplicate", 0):
+        chunk.stats.series_dropped["duplicate"] = left_out
 
 
 def fill_gaps(batch: Batch, limit: int) -> Batch:

@@ -111,7 +111,8 @@ class Preparation:
 
         def fresh() -> Job:
             metrics = RecordedJobMetrics(self._metrics, name, settings.detector_name)
-            job = Job(JobSettings(name, settings, digests, self._shard), parts.source, metrics, parts.store)
+            one_of = JobSettings(name, settings, digests, self._shard, len(config.jobs))
+            job = Job(one_of, parts.source, metrics, parts.store)
             job.watch_drift(drift_settings(settings.drift_detection, config.drift_detection))
             return job
 

@@ -9,11 +9,11 @@ from exporter.cli.main import cli
 from exporter.config.compare import compare, decode_jobs, encode_jobs, keys_of
 from exporter.config.sections.root import Config
 
-JOBS = {name: {"expr": f"q_{name}"} for name in ("learns", "decides", "same", "gone")}
+JOBS = {name: {"expr": f"q_{name}", "budget": 1} for name in ("learns", "decides", "same", "gone")}
 NEW = {
     "learns": {"expr": "q_learns", "window": "2h", "budget": 3},
     "decides": {"expr": "q_decides", "budget": 3, "publish": ["value"]},
-    "same": {"expr": "q_same", "alert": {"severity": "page"}},
+    "same": {"expr": "q_same", "budget": 1, "alert": {"severity": "page"}},
     "new": {"expr": "q_new"},
 }
 LINES = [

@@ -16,7 +16,7 @@ from deploy.demo.servers import ITSELF, ExporterServer
 from exporter.cli.main import cli
 from exporter.config.load import load
 from exporter.config.sections.job import JobConfig
-from exporter.config.sections.root import Config
+from exporter.config.sections.root import BUDGET, Config
 from rules.generate import generate
 from rules.init import PRESETS, compose
 from tests.conftest import StartAlertmanager, StartPrometheus
@@ -83,7 +83,11 @@ def test_what_init_writes_loads_with_all_jobs_of_the_presets_and_says_the_same(
     config = load(file, environ={}).config
     assert config.prometheus.url == "https://mimir.example.com/prometheus"
     assert list(config.jobs) == [job for name in chosen for job in jobs(name)]
-    assert config.jobs == {job: made for name in chosen for job, made in jobs(name).items()}
+    presets = {job: made for name in chosen for job, made in jobs(name).items()}
+    shared = {job: made.model_copy(update={"budget": BUDGET / len(presets)}) for job, made in presets.items()}
+    assert config.jobs == shared  # all but the budget, which is that of all jobs together
+    assert sum(job.budget for job in config.jobs.values()) == pytest.approx(BUDGET)
+    assert f"at most {BUDGET:g} alerts a week come by chance" in out
     written = file.read_text()
     for name in chosen:
         comments = [line.strip() for line in PRESETS[name].read_text().splitlines() if line.strip().startswith("#")]
@@ -95,7 +99,7 @@ def test_what_is_commented_out_is_good_too(tmp_path: Path) -> None:
     file = tmp_path / "anomaly.yml"
     file.write_text(text)
     tree = yaml.safe_load(text)
-    assert set(tree) == {"prometheus", "state", "audit", "notify", "jobs"}
+    assert set(tree) == {"prometheus", "state", "audit", "notify", "budget", "defaults", "jobs"}
     assert "bearer" in tree["prometheus"]
     load(file, environ={})
 

@@ -37,6 +37,8 @@ class Recorded:
         self._columns = {f"c{at}": Columns(labels, each, round(start / step), step) for at, each in channels}
 
     def range(self, expr: str, start: float, end: float, step: float, max_series: int | None = None) -> RangeResult:
+        if expr.startswith("count("):  # nobody knows what there was before
+            return Columns([], np.empty((0, 0)), 0, step).frame(start, end)
         return self._columns[expr].frame(start, end)
 
     def metric_types(self, names: Iterable[str]) -> dict[str, str]:

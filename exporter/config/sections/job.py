@@ -8,6 +8,7 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
+    PlainSerializer,
     PositiveInt,
     TypeAdapter,
     ValidationError,
@@ -21,8 +22,9 @@ from pydantic_core import PydanticCustomError
 from detectors import make
 from exporter.config.section_base import Conflict, LabelName, PositiveDuration, Section
 from exporter.config.sections.alerting import AlertConfig
-from exporter.config.values import Duration, RatePerWeek, balanced
+from exporter.config.values import Duration, RatePerWeek, balanced, duration_or_auto
 from exporter.families import OPTIONS
+from exporter.promql import format_duration
 
 if TYPE_CHECKING:  # the choices are those of the table, which a type checker cannot follow
     Publishable = str
@@ -30,6 +32,12 @@ else:
     Publishable = Literal[OPTIONS]
 JobName = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_][a-zA-Z0-9_.:-]{0,99}$")]
 PromQL = Annotated[str, AfterValidator(balanced)]
+History = Annotated[
+    float | Literal["auto"],
+    BeforeValidator(duration_or_auto),
+    PlainSerializer(lambda value: value if value == "auto" else format_duration(value), when_used="json"),
+]
+"""Seconds, or whatever the source has within bounds."""
 
 
 _SWITCH: TypeAdapter[bool] = TypeAdapter(bool)
@@ -95,9 +103,10 @@ class JobConfig(Section):
     detector: str | dict[str, dict[str, Any]] = Field(
         "auto", validate_default=True, description="detector name, or {name: {parameter: …}}"
     )
-    history: PositiveDuration | None = Field(
-        None,
-        description="the past that a new job learns from before its first result, such as 14d; default: the window",
+    history: History | None = Field(
+        "auto",
+        description="the past that a new job learns from before its first result, such as 14d; auto: what the source "
+        "has of the last two weeks, less where many series would make the first start long",
     )
     lag: Duration = Field(0.0, description="evaluate samples this old, for sources where they arrive late")
     fill: int = Field(2, ge=0, description="gaps of up to this many samples are filled from their neighbours")
@@ -120,7 +129,9 @@ class JobConfig(Section):
     false_alarms: RatePerWeek = Field(
         1.0, gt=0, description="incidents per week and entity that open by chance: what a score of 1 stands for"
     )
-    budget: RatePerWeek = Field(1.0, gt=0, description="alerts per week for the whole job")
+    budget: RatePerWeek = Field(
+        1.0, gt=0, description="alerts per week for the whole job; default: its part of the `budget` of all jobs"
+    )
     publish: frozenset[Publishable] = Field(
         frozenset(OPTIONS),
         description="gauges published in addition to anomaly_score and anomaly_flag",
@@ -172,7 +183,7 @@ class JobConfig(Section):
             yield ("expr", "channels"), "give exactly one of expr or channels"
         if self.window < 2 * self.step:
             yield ("window", "step"), "window must hold at least two steps"
-        if self.history is not None and self.history < self.window:
+        if isinstance(self.history, float) and self.history < self.window:
             yield ("history", "window"), "history must be at least as long as window"
         if self.max_age is not None and self.max_age < self.step:
             yield ("max_age", "step"), "max_age must be at least one step, or scores vanish between two verdicts"
@@ -210,6 +221,22 @@ class JobConfig(Section):
     def withdraw_after(self) -> float:
         """Seconds after which scores are withdrawn."""
         return self.max_age if self.max_age is not None else max(5 * self.step, 60.0)
+
+
+class JobDefaults(JobConfig):
+    """Keys of a job, but for its query, for every job that does not set them itself."""
+
+    @field_validator("detector", mode="before")
+    @classmethod
+    def _known_detector(cls, value: Any, info: ValidationInfo) -> Any:
+        del info
+        return value  # checked in every job that takes it over, with the window of that job
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """Say what has no default. Whether keys go together is asked in every job."""
+        for key in ("expr", "channels"):
+            if getattr(self, key):
+                yield (key,), "belongs to a job; what is in defaults is for all jobs"
 
 
 # Every key of a job is in exactly one of these three (a test holds that): what a change of it costs follows from it.

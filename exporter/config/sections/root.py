@@ -4,31 +4,53 @@ Every field's description is the text of its row in `docs/configuration.md`.
 """
 
 from collections.abc import Iterator
+from typing import Final
 
-from pydantic import (
-    Field,
-)
+from pydantic import Field, ValidationInfo, field_validator
 
 from exporter.config.section_base import Conflict, Section
 from exporter.config.sections.alerting import AlertingConfig, NotifyConfig, unreachable
-from exporter.config.sections.job import DriftDetection, JobConfig, JobName
+from exporter.config.sections.job import DriftDetection, JobConfig, JobDefaults, JobName
 from exporter.config.sections.models import ModelsConfig
 from exporter.config.sections.service import AuditConfig, LogConfig, ReportConfig, StateConfig, WebConfig
 from exporter.config.sections.source import LimitsConfig, PrometheusConfig
 from exporter.config.sections.train import TrainConfig
-from exporter.config.values import Duration
+from exporter.config.values import Duration, RatePerWeek
+
+_BUDGET_OF_JOB: Final = 1.0
+"""Alerts per week by chance of one job, where nothing is said."""
+BUDGET: Final = 3.0
+"""The same of all jobs together: one every other day."""
+
+
+def budget_share(budget: float | None, jobs: int) -> float:
+    """Return the alerts per week of each of so many jobs that share the `budget` (None: the default) of all.
+
+    In equal parts, whatever the number of entities: it is known from the configuration alone, so that a backtest of one
+    job decides as the running exporter does, and a job about one number is not silenced by one about thousands.
+    """
+    return min(_BUDGET_OF_JOB, BUDGET / jobs) if budget is None else budget / jobs
 
 
 class Config(Section):
     """The whole configuration."""
 
     prometheus: PrometheusConfig = Field(PrometheusConfig(), description="the source")
+    budget: RatePerWeek | None = Field(
+        None,
+        gt=0,
+        description="alerts per week that all jobs without a `budget` of their own share evenly; default: 1 per week "
+        "for each, 3 per week for all of them",
+    )
+    defaults: JobDefaults = Field(
+        JobDefaults(), description="keys of a job, for every job that does not set them itself"
+    )
     jobs: dict[JobName, JobConfig] = Field(min_length=1, description="jobs by name; the name becomes the query label")
     web: WebConfig = Field(WebConfig(), description="our own port")
     audit: AuditConfig | None = Field(None, description="CSV audit file; none by default")
     models: ModelsConfig | None = Field(None, description="model store; none by default: models are fitted at start")
     state: StateConfig | None = Field(
-        None, description="state kept over restarts; none by default: jobs start without history"
+        None, description="state kept over restarts; none by default: every start learns from the history again"
     )
     log: LogConfig = Field(LogConfig(), description="log")
     limits: LimitsConfig = Field(LimitsConfig(), description="limits on what comes in")
@@ -38,6 +60,19 @@ class Config(Section):
     report: ReportConfig | None = Field(None, description="a report on every week or month; none by default")
     train: TrainConfig = Field(TrainConfig(), description="what models are trained on, when, and what they must show")
     reload_poll: Duration = Field(10.0, description="how often the files are checked for changes; 0s never")
+
+    @field_validator("jobs")
+    @classmethod
+    def _with_budgets(cls, jobs: dict[str, JobConfig], info: ValidationInfo) -> dict[str, JobConfig]:
+        """Give every job without a budget of its own its part of the budget of all."""
+        sharing = sum("budget" not in job.model_fields_set for job in jobs.values())
+        if "budget" not in info.data or not sharing:  # the one of all is wrong, and reported
+            return jobs
+        share = budget_share(info.data["budget"], sharing)
+        return {
+            name: job if "budget" in job.model_fields_set else job.model_copy(update={"budget": share})
+            for name, job in jobs.items()
+        }
 
     def conflicts(self) -> Iterator[Conflict]:
         """Say which keys do not go together."""
