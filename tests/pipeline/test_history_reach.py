@@ -9,7 +9,7 @@ import structlog
 from exporter.config.sections.job import JobConfig
 from exporter.observe.metrics import SelfMetrics
 from exporter.pipeline.cycle import evaluate
-from exporter.pipeline.history_reach import LONGEST, WARM_UP, find_reach
+from exporter.pipeline.history_reach import LONGEST, WARM_UP, find_reach, reach_of
 from exporter.pipeline.job import Job
 from exporter.pipeline.job_settings import JobSettings
 from exporter.source.errors import (
@@ -137,6 +137,13 @@ def test_what_all_jobs_read_is_bounded(series, step, jobs, days):
     assert found.seconds / DAY == pytest.approx(days, rel=0.1)
     assert found.limit == ("longest" if days == 14 else "budget")
     assert found.seconds / step * (series + 200) * jobs <= WARM_UP
+
+
+@pytest.mark.parametrize(("series", "hours"), [(10, 14 * 24), (100, 8 * 24), (1_000, 20)])
+def test_a_detector_that_takes_longer_reads_less(series, hours):
+    config = JobConfig.model_validate({"expr": "q", "detector": "river"})
+    found = reach_of(JobSettings("job", config), Counted(series), {"value": "q"}, 60, NOW)
+    assert found.seconds / HOUR == pytest.approx(hours, rel=0.1)
 
 
 def test_all_channels_count():
