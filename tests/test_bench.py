@@ -32,7 +32,7 @@ NAMES = {
 def test_the_bench_writes_every_row_with_what_is_compared_and_its_quality(servers, tmp_path):
     path = tmp_path / "build" / "bench.json"
     command = [sys.executable, "-m", "tests.bench", "--quick", "--output", str(path)]
-    done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=200)
+    done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stdout + done.stderr
     rows = json.loads(path.read_text())
     assert {row["name"] for row in rows} == NAMES
@@ -51,7 +51,7 @@ def test_the_bench_writes_every_row_with_what_is_compared_and_its_quality(server
 def test_the_bench_of_spreading_compares_the_models_too(tmp_path):
     path = tmp_path / "bench-spread.json"
     command = [sys.executable, "-m", "tests.bench.spread", "--quick", "--output", str(path)]
-    done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=200)
+    done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stdout + done.stderr
     assert [row["quality"] for row in json.loads(path.read_text())] == ["same models"] * 2
 

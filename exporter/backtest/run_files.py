@@ -66,7 +66,8 @@ def _lead(each: Group, history: str | None, configured: float | str | None) -> i
         ]
         return max(min(ends, default=1), 1)
     try:
-        seconds = configured if history is None else duration(history)
+        known = configured if isinstance(configured, float) else None  # a file has nothing before its beginning
+        seconds = known if history is None else duration(history)
     except ValueError as error:
         raise InputError(f"--history: {error}, or {UNCOUNTED}") from None
     if each.clock is not None:

@@ -54,7 +54,8 @@ def tables() -> str:
 
 def defaults() -> Iterator[tuple[str, str]]:
     """Yield the path and the default, as Markdown, of every key that has one; of a key in two places the first."""
-    for _, model, prefix in (("", Config, ""), *_sections(Config, "")):
+    top: tuple[str, type[BaseModel], str] = ("", Config, "")
+    for _, model, prefix in (top, *_sections(Config, "")):
         for key, info in _keys(model):
             if not prefix.startswith("jobs.NAME.drift_detection") and (text := _default(info)) not in {"", "required"}:
                 yield f"{prefix}{key}", text

@@ -50,7 +50,7 @@ def airflow(home: Path, *command: object, **settings: object) -> subprocess.Comp
         capture_output=True,
         text=True,
         check=False,
-        timeout=240,
+        timeout=500,
     )
 
 

@@ -77,7 +77,8 @@ def test_two_trainers_at_once_come_one_after_the_other(
     kind: str, s3: Callable[..., ModelsConfig], tmp_path: Path
 ) -> None:
     """Row 49: two processes save at the same time; no version is lost, none is half of another."""
-    config = s3() if kind == "s3" else ModelsConfig(path=tmp_path / "models")
+    patient = f"{PATIENCE:.0f}s"
+    config = s3(timeout=patient) if kind == "s3" else ModelsConfig(path=tmp_path / "models", timeout=patient)
     children = [saver(config, start, 4) for start in (0, 100)]
     for child in children:
         assert child.stdin is not None
