@@ -93,7 +93,7 @@ ROWS: Final[tuple[tuple[str, Make, str, str], ...]] = (
      _NARROW, "that limit"),
     # What stands behind the source
     (r"code = (Unavailable|Aborted|Internal|Canceled)|connection (error|refused|reset)|no such host|dial tcp"
-     r"|context cancell?ed|live replicas|unhealthy instances|empty ring|store-consistency-check|bucket-index-too-old"
+     r"|context cancel+ed|live replicas|unhealthy instances|empty ring|store-consistency-check|bucket-index-too-old"
      r"|TSDB not ready|broken pipe", _failed, "look at its own log", ""),
     # Any other limit
     (r"\blimit\b\s*\(limit:|err-mimir-(tenant-)?max-|ResourceExhausted|too many\b|too large"
