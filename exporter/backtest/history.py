@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.types import Flags, Floats, Key
-from exporter.pipeline.incidents import Policy
+from exporter.pipeline.policy import Policy
 from exporter.pipeline.verdict import Verdict
 
 Part = Literal["numbers", "values", "range"]

@@ -19,8 +19,8 @@ from exporter.config.sections.job import JobConfig
 from exporter.config.sections.root import Config
 from exporter.errors import InputError
 from exporter.observe.progress import Bar
-from exporter.pipeline.incidents import Policy
 from exporter.pipeline.job import Job
+from exporter.pipeline.policy import Policy
 from exporter.pipeline.verdict import Verdict
 from exporter.source.errors import SourceError
 from exporter.source.prometheus import Prometheus

@@ -10,7 +10,8 @@ from detectors.types import Flags, Floats
 from exporter.backtest.entity_result import Run
 from exporter.backtest.quality import Figures, beginnings, bridge, count, leading, overall
 from exporter.pipeline.alert_budget import AlertBudget
-from exporter.pipeline.incidents import INVALID_SCORE, IncidentTracker, Policy
+from exporter.pipeline.incidents import IncidentTracker
+from exporter.pipeline.policy import INVALID_SCORE, Policy
 
 LINES: Final = (0.1, 0.25, 0.5, 1.0, 2.0, 7.0)
 """Incidents per week and entity."""

@@ -14,9 +14,10 @@ from exporter.config.sections.job import DriftConfig
 from exporter.pipeline.alert_budget import AlertBudget
 from exporter.pipeline.drift import DriftWatch
 from exporter.pipeline.group_score import GroupScorer
-from exporter.pipeline.incidents import IncidentTracker, Policy
+from exporter.pipeline.incidents import IncidentTracker
 from exporter.pipeline.job_settings import JobSettings
 from exporter.pipeline.learning_hold import LearningHold
+from exporter.pipeline.policy import Policy
 from exporter.pipeline.verdict import Verdict, restored_verdict, verdict_state
 from exporter.pipeline.worst_readings import WorstReadings
 

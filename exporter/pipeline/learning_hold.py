@@ -121,11 +121,16 @@ class LearningHold:
         own = self._unusual.decide(batch.keys, unusual, float(batch.times[-1]), elapsed, None, ends, moving, inside)
         adopted = decision.adopted | (own.adopted & ~decision.flag)
         frozen = (decision.flag | own.flag) & ~adopted
+        self._forget(np.flatnonzero(self._levels["held"] & ~frozen))
         self._levels["held"] = frozen
-        for name, fill in (("elapsed", 0.0), ("count", 0.0), ("mean", 0.0), ("square", 0.0), ("parts", np.nan)):
-            self._levels[name][~frozen] = fill
-        self._levels["moving"][~frozen] = False
         return Hold(frozen, adopted)
+
+    def _forget(self, rows: NDArray[np.intp]) -> None:
+        """Forget the level of the rows that are not held any more."""
+        r = self._levels
+        for name in ("elapsed", "count", "mean", "square"):
+            r[name][rows] = 0.0
+        r["moving"][rows], r["parts"][rows] = False, np.nan
 
     def _average(self, rows: NDArray[np.intp], away: Floats) -> None:
         """Add one sample to the present part (Welford 1962, doi:10.1080/00401706.1962.10490022); NaN adds nothing."""

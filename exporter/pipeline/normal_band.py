@@ -3,7 +3,7 @@
 import numpy as np
 
 from detectors.types import Floats, Judgement
-from exporter.pipeline.incidents import Policy
+from exporter.pipeline.policy import Policy
 
 
 def normal_band(policy: Policy, judgement: Judgement) -> tuple[Floats, Floats]:

@@ -8,7 +8,8 @@ from scipy.signal import lfilter
 
 from detectors import Batch, Floats
 from detectors.auto import Auto
-from exporter.pipeline.incidents import IncidentTracker, Policy
+from exporter.pipeline.incidents import IncidentTracker
+from exporter.pipeline.policy import Policy
 from tests.support.batches import keys
 from tests.support.replay import openings
 

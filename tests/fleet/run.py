@@ -12,8 +12,8 @@ from detectors.types import Key
 from exporter.backtest.replay import make_job
 from exporter.config.sections.job import JobConfig
 from exporter.pipeline.cycle import judge
-from exporter.pipeline.incidents import STAYS_OPEN
 from exporter.pipeline.job import Job
+from exporter.pipeline.policy import STAYS_OPEN
 from exporter.pipeline.verdict import Verdict
 from tests.fleet.series import MONDAY
 from tests.support.fake import FakeSource

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from detectors import Judgement
-from exporter.pipeline.incidents import INVALID_SCORE, STAYS_OPEN, IncidentTracker, Policy
+from exporter.pipeline.incidents import IncidentTracker
+from exporter.pipeline.policy import INVALID_SCORE, STAYS_OPEN, Policy
 from tests.support.batches import batch, keys
 
 N = np.nan

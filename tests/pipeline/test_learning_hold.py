@@ -5,9 +5,10 @@ import pytest
 
 from detectors import Judgement
 from exporter.config.sections.job import JobConfig
-from exporter.pipeline.incidents import IncidentTracker, Policy
+from exporter.pipeline.incidents import IncidentTracker
 from exporter.pipeline.learned_state import LearnedState
 from exporter.pipeline.learning_hold import LearningHold
+from exporter.pipeline.policy import Policy
 from tests.support.batches import batch, keys
 from tests.support.every_detector import every_detector
 from tests.support.judging import MONDAY, job_of, judged

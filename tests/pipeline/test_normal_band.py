@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from detectors import Batch
 from detectors.types import Judgement
-from exporter.pipeline.incidents import STAYS_OPEN, Policy
 from exporter.pipeline.normal_band import normal_band
+from exporter.pipeline.policy import STAYS_OPEN, Policy
 
 N = np.nan
 number = st.floats(-20, 20)
