@@ -16,7 +16,7 @@ from deploy.demo.story import Reading, Story, readings
 from detectors import Floats
 from exporter.config.sections.root import Config
 from exporter.observe import logs
-from exporter.observe.job_metrics import RecordedJobMetrics
+from exporter.observe.job_metrics import JobMetrics
 from exporter.observe.metrics import SelfMetrics
 from exporter.observe.stages import Telemetry
 from exporter.pipeline.job import Job
@@ -74,7 +74,7 @@ def run(console: Console, duration: float | None) -> int:
     page = Page(metrics)
     sinks = Sinks(metrics, {"job_gauges": JobGauges(metrics), "metrics_page": page})
     shop = config.jobs[JOB]
-    job = Job(JobSettings(JOB, shop), ReplaySource(), RecordedJobMetrics(metrics, JOB, shop.detector_name))
+    job = Job(JobSettings(JOB, shop), ReplaySource(), JobMetrics(metrics, JOB, shop.detector_name))
     runner = Runner(job, Telemetry(metrics), sinks)
     server = Server(
         config.web, page, Callbacks(ready=lambda: runner.published, reload=lambda: "nothing to reload in a replay")

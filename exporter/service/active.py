@@ -10,7 +10,7 @@ from exporter.config.sections.job import drift_settings
 from exporter.config.sections.root import Config
 from exporter.config.watch import Watcher
 from exporter.models import Store
-from exporter.observe.job_metrics import RecordedJobMetrics
+from exporter.observe.job_metrics import JobMetrics
 from exporter.observe.metrics import SelfMetrics
 from exporter.observe.stages import Telemetry
 from exporter.pipeline.job import Job
@@ -110,7 +110,7 @@ class Preparation:
         config, settings = parts.config, parts.config.jobs[name]
 
         def fresh() -> Job:
-            metrics = RecordedJobMetrics(self._metrics, name, settings.detector_name)
+            metrics = JobMetrics(self._metrics, name, settings.detector_name)
             one_of = JobSettings(name, settings, digests, self._shard, len(config.jobs))
             job = Job(one_of, parts.source, metrics, parts.store)
             job.watch_drift(drift_settings(settings.drift_detection, config.drift_detection))

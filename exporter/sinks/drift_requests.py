@@ -4,7 +4,7 @@ import structlog
 
 from exporter.config.sections.root import Config
 from exporter.models.retrain_requests import RetrainFolder, RetrainRequest
-from exporter.observe.job_metrics import RecordedJobMetrics
+from exporter.observe.job_metrics import JobMetrics
 from exporter.observe.metrics import SelfMetrics
 from exporter.pipeline.drift import Drift
 from exporter.pipeline.verdict import Verdict
@@ -33,7 +33,7 @@ class DriftRequests(EveryVerdict):
         """Count and log the drift of a verdict, if there is one, and leave a request."""
         if verdict.drift is None:
             return
-        RecordedJobMetrics(self._metrics, verdict.job, verdict.detector).drifted(verdict.drift.method)
+        JobMetrics(self._metrics, verdict.job, verdict.detector).drifted(verdict.drift.method)
         hint = "train the job again, or accept the level where it is right"
         log.warning("drift", job=verdict.job, detector=verdict.detector, why=verdict.drift.reason, hint=hint)
         if self._folder is not None:

@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 import structlog
 
-from exporter.observe.job_metrics import RecordedJobMetrics
+from exporter.observe.job_metrics import JobMetrics
 from exporter.observe.metrics import SelfMetrics
 from exporter.pipeline.verdict import Verdict
 from exporter.sinks.base import EveryVerdict
@@ -25,7 +25,7 @@ class FlagLog(EveryVerdict):
     def record(self, verdict: Verdict) -> None:
         """Count and log the flags that changed in a verdict."""
         opened, closed = verdict.changed & verdict.flag, verdict.changed & ~verdict.flag
-        metrics = RecordedJobMetrics(self._metrics, verdict.job, verdict.detector)
+        metrics = JobMetrics(self._metrics, verdict.job, verdict.detector)
         metrics.incidents_changed(int(opened.sum()), int(closed.sum()))
         log_flags(verdict)
 

@@ -5,7 +5,7 @@ import threading
 import numpy as np
 
 from exporter.config.sections.job import JobConfig
-from exporter.observe.job_metrics import RecordedJobMetrics
+from exporter.observe.job_metrics import JobMetrics
 from exporter.observe.metrics import SelfMetrics
 from exporter.pipeline.verdict import Verdict
 from exporter.sinks.base import NewestVerdict
@@ -23,7 +23,7 @@ class JobGauges(NewestVerdict):
         """Set the gauges of a job."""
         del config
         job, detector = verdict.job, verdict.detector
-        metrics = RecordedJobMetrics(self._metrics, job, detector)
+        metrics = JobMetrics(self._metrics, job, detector)
         with self._lock:
             if self._shown.get(job, (detector, 0))[0] != detector:  # a reload has given the job another detector
                 metrics.entities_withdrawn()
@@ -36,14 +36,14 @@ class JobGauges(NewestVerdict):
     def warm(self, job: str, detector: str, entities: int) -> None:
         """Call all entities of a job warming."""
         with self._lock:
-            RecordedJobMetrics(self._metrics, job, detector).entities({"warming": entities})
+            JobMetrics(self._metrics, job, detector).entities({"warming": entities})
 
     def withdraw(self, job: str) -> None:
         """Call all entities of a job stale, so that nothing looks healthy."""
         with self._lock:
             if (shown := self._shown.pop(job, None)) is not None:
                 detector, entities = shown
-                metrics = RecordedJobMetrics(self._metrics, job, detector)
+                metrics = JobMetrics(self._metrics, job, detector)
                 metrics.entities({"stale": entities})
                 metrics.ratios_withdrawn()
 

@@ -3,7 +3,7 @@
 import threading
 from types import SimpleNamespace
 
-from exporter.observe.job_metrics import NO_METRICS, RecordedJobMetrics
+from exporter.observe.job_metrics import NO_METRICS, JobMetrics
 from exporter.observe.metrics import SelfMetrics
 from exporter.service import ticker
 from exporter.service.ticker import Ticker
@@ -31,7 +31,7 @@ def ran(monkeypatch, step, took, seconds):
         clock.now += took
         running.release()
 
-    under_test = Ticker("job", step, record, RecordedJobMetrics(metrics, "job", "robust"))
+    under_test = Ticker("job", step, record, JobMetrics(metrics, "job", "robust"))
     under_test._stopping = clock
     under_test.start()
     assert under_test.join(60)

@@ -7,7 +7,7 @@ import numpy as np
 
 from exporter.config.digest import JobDigests
 from exporter.config.sections.job import JobConfig
-from exporter.observe.job_metrics import RecordedJobMetrics
+from exporter.observe.job_metrics import JobMetrics
 from exporter.observe.metrics import SelfMetrics
 from exporter.source.samples import RangeResult
 
@@ -15,9 +15,9 @@ DIGESTS = JobDigests("learning", "deciding")
 Samples = dict[float, float]
 
 
-def recorded(metrics: SelfMetrics, config: JobConfig, job: str = "job") -> RecordedJobMetrics:
+def recorded(metrics: SelfMetrics, config: JobConfig, job: str = "job") -> JobMetrics:
     """Return the metrics of a job on a page."""
-    return RecordedJobMetrics(metrics, job, config.detector_name)
+    return JobMetrics(metrics, job, config.detector_name)
 
 
 class FakeSource:
