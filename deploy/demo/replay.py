@@ -92,7 +92,9 @@ def run(console: Console, duration: float | None) -> int:
                 runner.cycle(now)
                 rows = readings(samples(page))
                 screen.show(rows)
-                watch(story, screen, page, now, next(row for row in rows if row.broken))
+                broken = next((row for row in rows if row.broken), None)
+                if broken is not None:  # nothing is shown while the history is learnt
+                    watch(story, screen, page, now, broken)
                 time.sleep(pace)
         finally:
             server.stop()

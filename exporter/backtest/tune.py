@@ -69,9 +69,11 @@ def _decided(run: Run, settings: Sequence[tuple[float, float]]) -> Iterator[tupl
     incidents = IncidentTracker.of(job)
     budgets = [AlertBudget(job.budget, false_alarms) for false_alarms, _ in settings]
     parts = [slice(trial * entities, (trial + 1) * entities) for trial in range(len(settings))]
+    inside = np.tile(history.present & ~_invalid(run), (len(settings), 1))
     flags, alerts = np.zeros(scores.shape, np.bool_), np.zeros(scores.shape, np.bool_)
     for column in range(run.first, columns):
-        decision = incidents.decide(keys, scores[:, column], float(history.times[column]), job.step)
+        now = float(history.times[column])
+        decision = incidents.decide(keys, scores[:, column], now, job.step, inside=inside[:, column])
         flags[:, column] = decision.flag
         for budget, part in zip(budgets, parts, strict=True):
             alerts[part, column] = budget.decide(
@@ -86,9 +88,13 @@ def _scores(run: Run, false_alarms: float, least: float) -> Floats:
     job, history = run.config, run.history
     # The scores of the run are for its own number of false alarms, those of a detector for one.
     policy = replace(Policy.of(job), least_deviation=least, false_alarms=false_alarms / job.false_alarms)
+    return policy.scores(history.score, policy.counts(history.deviation), _invalid(run))
+
+
+def _invalid(run: Run) -> Flags:
+    """Return where a value lay outside the valid range, shape (E, N), as far as the scores tell."""
     with np.errstate(invalid="ignore"):
-        invalid = (history.score >= INVALID_SCORE) & (job.valid_range is not None)
-    return policy.scores(history.score, policy.counts(history.deviation), invalid)
+        return np.asarray((run.history.score >= INVALID_SCORE) & (run.config.valid_range is not None))
 
 
 def _least_deviations(runs: Sequence[Run]) -> list[float]:

@@ -116,7 +116,7 @@ def _verdict(keys: tuple[Key, ...], seed: int) -> Verdict:
 
 def _samples(text: str) -> dict[tuple[str, Key], float]:
     return {
-        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        (sample.name, tuple(sorted((name, value) for name, value in sample.labels.items() if value))): sample.value
         for family in text_string_to_metric_families(text)
         for sample in family.samples
         if not sample.name.startswith(("anomaly_exporter_", "process_", "python_"))

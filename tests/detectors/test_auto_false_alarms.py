@@ -1,12 +1,12 @@
-"""`line:` is a promise: so many incidents a week and series open by chance, whatever the noise looks like."""
+"""`false_alarms` is a promise: so many incidents a week and series open by chance, whatever the noise looks like."""
 
-from dataclasses import replace
+from dataclasses import fields
 
 import numpy as np
 import pytest
 from scipy.signal import lfilter
 
-from detectors import Batch, Floats
+from detectors import Batch, Floats, Judgement
 from detectors.auto import Auto
 from exporter.pipeline.incidents import IncidentTracker
 from exporter.pipeline.policy import Policy
@@ -48,7 +48,7 @@ def opened_per_week() -> dict[float, float]:
         score = np.concatenate(
             [
                 policy.apply(
-                    replace(judged, score=judged.score[rows], expected=judged.expected[rows]),
+                    Judgement(*(getattr(judged, each.name)[rows] for each in fields(Judgement))),
                     Batch(names[rows], batch.channels, batch.times, batch.values[rows]),
                 )
                 for policy, rows in zip(policies, thirds(), strict=True)

@@ -63,8 +63,7 @@ def test_node_exporter_is_judged_and_scraped_back(prometheus, node_exporter, exp
         "mode": "idle",
         "query": "modes",
         "detector": "auto",
-        "job": "anomaly",  # the aggregation left none, so Prometheus adds that of the scrape
-    }
+    }, "the aggregation left no job, and that of the scrape is not added"
     [memory] = source.wait_for('anomaly_lower{query="memory"}')
     assert memory["metric"]["job"] == "node"  # honor_labels: the source's job, not ours
     assert source.query('anomaly_flag{query="memory"}')

@@ -89,6 +89,8 @@ def test_the_generated_tests_fail_when_a_rule_does(broken: str, fires: bool, tmp
         rules = yaml.safe_load(file.read_text())
         for rule in rules["groups"][0]["rules"]:
             rule["expr"] = broken.format(rule["expr"])
+            if not fires:
+                rule.pop("for", None)  # a case may be silent because too little time has passed
         file.write_text(yaml.safe_dump(rules))
     done = tool(tmp_path, "promtool", "test", "rules", files="tests/*.yml")
     assert done.returncode != 0

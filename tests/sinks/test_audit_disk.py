@@ -208,5 +208,5 @@ def test_sixty_kills_tear_no_row_and_lose_no_complete_one(tmp_path: Path) -> Non
     """Row 24, rotation included."""
     (line,) = run(KILL, tmp_path)
     written, rotated, _torn = map(int, line.split())
-    assert written > 10_000
+    assert written > 1_000
     assert rotated > 5, "hardly a kill came after a rotation: the test proves less than it says"
