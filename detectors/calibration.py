@@ -103,6 +103,7 @@ class TailRates:
         shape, small = (*rows, self.components), np.float32
         return {
             f"{self.prefix}counts": Column(0.0, (*shape, BINS), small),  # maxima in this bin or above
+            f"{self.prefix}beyond": Column(0.0, shape, small, added=True),  # incidents among them, far from chance
             f"{self.prefix}weeks": Column(0.0, shape, small),
             f"{self.prefix}heaviness": Column(1.0, shape, small),
             f"{self.prefix}block": Column(0.0, shape, small),  # largest value of the current block
@@ -135,9 +136,12 @@ class TailRates:
         return Evidence(parts.sum(axis=1), (weeks / (PRIOR_WEEKS + seen)).sum(axis=1), power.sum(axis=1), parts)
 
     def quantile(self, rows: Rows, penalty: Floats, which: NDArray[np.intp], per_week: float) -> Floats:
-        """Return the value, shape (R,), with rate `per_week`, to the next bin; one component `which` of each row."""
+        """Return the value, shape (R,), with rate `per_week`, to the next bin; one component `which` of each row.
+
+        Incidents that were beyond this line do not count: one failure would widen the band for weeks.
+        """
         each = np.arange(len(which))
-        counts = rows[f"{self.prefix}counts"][each, which]
+        counts = rows[f"{self.prefix}counts"][each, which] - rows[f"{self.prefix}beyond"][each, which, None]
         law = PRIOR_WEEKS * (rows[f"{self.prefix}heaviness"][each, which] + penalty)
         allowed = per_week * (PRIOR_WEEKS + rows[f"{self.prefix}weeks"][each, which])
         rare = law[:, None] * EDGES**-KAPPA + counts <= allowed[:, None]
@@ -173,27 +177,25 @@ class TailRates:
             decay, there = np.exp(-length / MEMORY), active[due]
             weeks = rows[f"{self.prefix}weeks"]
             weeks[due] = weeks[due] * decay + length / WEEK * there
+            rows[f"{self.prefix}beyond"][due] *= np.float32(decay)
             self._count(rows, due, np.where(there, block[due], 0.0), decay)
             block[due] = 0.0
             filled[due] = 0.0
         return due
 
     def close(self, rows: Rows, which: NDArray[np.intp], count: bool = True) -> None:
-        """Count the largest values of the incidents that end, as one event each unless `count` is False.
-
-        A value beyond the line counts as one at the line: what opened by chance lies near it, and moves it by a bin. An
-        incident far beyond says nothing about chance, and would widen the band by half for weeks.
-        """
+        """Count the largest values of the incidents that end, as one event each unless `count` is False."""
         incident = rows[f"{self.prefix}incident"]
         if count:
-            self._count(rows, which, np.minimum(incident[which], self._line(rows, which)), 1.0)
+            rows[f"{self.prefix}beyond"][which] += incident[which] > self._line(rows, which)
+            self._count(rows, which, incident[which], 1.0)
         incident[which] = 0.0
 
     def _line(self, rows: Rows, which: NDArray[np.intp]) -> Floats:
         """Return the values, shape (N, components), with half an event a week, to the next bin, before penalties."""
         law = PRIOR_WEEKS * rows[f"{self.prefix}heaviness"][which, :, None] * EDGES**-KAPPA
         allowed = 0.5 * (PRIOR_WEEKS + rows[f"{self.prefix}weeks"][which, :, None])
-        rare = law + rows[f"{self.prefix}counts"][which] <= allowed
+        rare = law + rows[f"{self.prefix}counts"][which] - rows[f"{self.prefix}beyond"][which, :, None] <= allowed
         found: Floats = EDGES[np.where(rare[:, :, -1], rare.argmax(axis=2), BINS - 1)]
         return found
 
@@ -203,6 +205,7 @@ class TailRates:
         worth = np.minimum(of_peers, weeks)
         share = worth / np.maximum(of_peers, 1e-9)
         rows[f"{self.prefix}counts"][row] = rows[f"{self.prefix}counts"][peers].mean(axis=0) * share[:, None]
+        rows[f"{self.prefix}beyond"][row] = rows[f"{self.prefix}beyond"][peers].mean(axis=0) * share
         rows[f"{self.prefix}weeks"][row] = worth
         rows[f"{self.prefix}heaviness"][row] = np.median(rows[f"{self.prefix}heaviness"][peers], axis=0)
 

@@ -25,11 +25,14 @@ class Column:
         Shape of one entity's row; () is a single number.
     dtype : DTypeLike
         Type of the elements.
+    added : bool
+        States saved before the column was added lack it: their rows begin with the initial value.
     """
 
     fill: float
     shape: tuple[int, ...] = ()
     dtype: DTypeLike = np.float64
+    added: bool = False
 
     def rows(self, count: int) -> NDArray[Any]:
         """Return `count` rows of new entities."""
@@ -95,12 +98,15 @@ class EntityState:
 
     def restore(self, state: State) -> None:
         """Load what `state()` returned. Raises ValueError when columns or shapes differ."""
-        if missing := {KEYS_FIELD, *self._columns} - set(state):
+        needed = {name for name, column in self._columns.items() if not column.added}
+        if missing := {KEYS_FIELD, *needed} - set(state):
             raise ValueError(f"the saved state lacks {', '.join(sorted(missing))}")
         keys = decode_keys(state[KEYS_FIELD])
         arrays = {}
         for name, column in self._columns.items():
             arrays[name] = column.rows(len(keys))
+            if name not in state:
+                continue
             if state[name].shape != arrays[name].shape:
                 raise ValueError(f"the saved {name} has shape {state[name].shape}, not {arrays[name].shape}")
             arrays[name][...] = state[name]
