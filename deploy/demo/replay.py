@@ -65,7 +65,7 @@ def recorded(page: str, times: Floats) -> Floats:
 def run(console: Console, duration: float | None) -> int:
     """Replay the recording; return 0 if score, flag, alert and the end of the incident were published."""
     # The recording answers whatever it is asked: nobody could count what there was before.
-    of_recording = {**SHOP_JOB, "rate": False, "history": SHOP_JOB["window"]}
+    of_recording = {**SHOP_JOB, "rate": False}
     config = Config.model_validate(
         {"web": {"listen": "127.0.0.1:0"}, "log": {"level": "error"}, "jobs": {JOB: of_recording}}
     )
@@ -106,9 +106,9 @@ def run(console: Console, duration: float | None) -> int:
 
 
 def samples(page: Page) -> list[tuple[str, dict[str, str], float]]:
-    """Return the samples of the page as a scrape would read them."""
-    families = text_string_to_metric_families(page.current.body.decode())
-    return [(sample.name, sample.labels, sample.value) for family in families for sample in family.samples]
+    """Return the samples of the page as a scrape would read them: an empty label is none."""
+    every = (each for family in text_string_to_metric_families(page.current.body.decode()) for each in family.samples)
+    return [(each.name, {name: text for name, text in each.labels.items() if text}, each.value) for each in every]
 
 
 def watch(story: Story, screen: Screen, page: Page, now: float, row: Reading) -> None:

@@ -129,7 +129,11 @@ def write(results: Sequence[EntityResult], folder: Path) -> None:
 def _cells(each: EntityResult, top_channel: Sequence[str] | None) -> list[Sequence[object]]:
     cells: list[Sequence[object]] = [each.stamps, _numbers(each.score), each.flag.astype(int).tolist()]
     cells += [_numbers(each.numbers("severity")), each.alert.astype(int).tolist()]
-    cells += [_numbers(each.numbers(field)) for field in ("expected", "lower", "upper")]
+    lower, upper = each.numbers("lower"), each.numbers("upper")
+    cells.append(_numbers(each.numbers("expected")))
+    # Where nothing is anomalous on one side, the band has no limit there; NaN on both sides is no band.
+    cells.append(_numbers(np.where(np.isnan(lower) & np.isfinite(upper), -np.inf, lower)))
+    cells.append(_numbers(np.where(np.isnan(upper) & np.isfinite(lower), np.inf, upper)))
     return cells if top_channel is None else [*cells, top_channel]
 
 

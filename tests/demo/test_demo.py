@@ -85,7 +85,8 @@ def test_demo_sees_score_flag_alert_and_message_and_leaves_nothing_behind(tmp_pa
         code = running.end()
         assert code == 0, running.said
         assert "[FIRING:1] AnomalyShopLatency" in running.said
-        assert "Anomaly in shop-latency instance=shop job=shop page=checkout, since" in running.said
+        assert "Anomaly in shop-latency instance=shop job=shop page=checkout" in running.said
+        assert "worst at" in running.said
         assert "/graph?g0.expr=anomaly_score" in running.said
 
 

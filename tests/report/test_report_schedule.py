@@ -170,7 +170,7 @@ def test_a_running_exporter_makes_the_report_of_the_last_week_and_goes_on_judgin
     backfill(tmp_path / "prometheus", history, longest_block="400h")
     folder = tmp_path / "reports"
     config = {
-        "jobs": {"a": {"expr": "vector(1)", "step": "1s", "window": "60s"}},
+        "jobs": {"a": {"expr": "vector(1)", "step": "1s", "window": "60s", "history": "5m"}},
         "report": {"path": str(folder)},
     }
     with (
