@@ -92,9 +92,7 @@ def run(console: Console, duration: float | None) -> int:
                 runner.cycle(now)
                 rows = readings(samples(page))
                 screen.show(rows)
-                broken = next((row for row in rows if row.broken), None)
-                if broken is not None:  # nothing is shown while the history is learnt
-                    watch(story, screen, page, now, broken)
+                watch(story, screen, page, now, next(row for row in rows if row.broken))
                 time.sleep(pace)
         finally:
             server.stop()

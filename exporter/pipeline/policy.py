@@ -72,9 +72,7 @@ class Policy:
     def inside(self, batch: Batch) -> Flags:
         """Return the entities, shape (E,), whose newest values are there and all inside the valid range."""
         newest = batch.values[:, :, -1]
-        with np.errstate(invalid="ignore"):
-            there = np.isfinite(newest)
-            return np.asarray(there.any(axis=1) & ~self.invalid(newest))
+        return np.asarray(np.isfinite(newest).any(axis=1) & ~self.invalid(newest))
 
     def deviation(
         self, values: Floats, expected: Floats, direction: Floats | None = None, contribution: Floats | None = None
