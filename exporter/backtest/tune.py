@@ -64,12 +64,13 @@ def _decided(run: Run, settings: Sequence[tuple[float, float]]) -> Iterator[tupl
     """Decide the trials side by side, as if each had entities of its own in the same job."""
     job, history = run.config, run.history
     entities, columns = history.score.shape
-    scores = np.concatenate([_scores(run, false_alarms, least) for false_alarms, least in settings])
+    invalid = _invalid(run)
+    scores = np.concatenate([_scores(run, invalid, false_alarms, least) for false_alarms, least in settings])
     keys = tuple((*key, ("", str(trial))) for trial in range(len(settings)) for key in history.keys)
     incidents = IncidentTracker.of(job)
     budgets = [AlertBudget(job.budget, false_alarms) for false_alarms, _ in settings]
     parts = [slice(trial * entities, (trial + 1) * entities) for trial in range(len(settings))]
-    inside = np.tile(history.present & ~_invalid(run), (len(settings), 1))
+    inside = np.tile(history.present & ~invalid, (len(settings), 1))
     flags, alerts = np.zeros(scores.shape, np.bool_), np.zeros(scores.shape, np.bool_)
     for column in range(run.first, columns):
         now = float(history.times[column])
@@ -83,12 +84,12 @@ def _decided(run: Run, settings: Sequence[tuple[float, float]]) -> Iterator[tupl
         yield flags[part], alerts[part]
 
 
-def _scores(run: Run, false_alarms: float, least: float) -> Floats:
+def _scores(run: Run, invalid: Flags, false_alarms: float, least: float) -> Floats:
     """Return the scores that the policy would have made of the same judgements, shape (E, N)."""
     job, history = run.config, run.history
     # The scores of the run are for its own number of false alarms, those of a detector for one.
     policy = replace(Policy.of(job), least_deviation=least, false_alarms=false_alarms / job.false_alarms)
-    return policy.scores(history.score, policy.counts(history.deviation), _invalid(run))
+    return policy.scores(history.score, policy.counts(history.deviation), invalid)
 
 
 def _invalid(run: Run) -> Flags:
