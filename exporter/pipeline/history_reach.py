@@ -22,6 +22,8 @@ COARSE: Final = HOUR
 """Seconds between two looks at how many series there were."""
 WARM_UP: Final = 60_000_000
 """What the warm-ups of all jobs together may cost, in samples judged: about ten minutes of one core."""
+MOST_SAMPLES: Final = 20_160
+"""Samples of a series looked back on, two weeks of minutes: more of a finer step makes a start long for little."""
 _COLUMN: Final = 200
 """What judging one time costs besides its samples, in samples: 1.6 ms, and 8 µs for each series read and judged."""
 _SLOWER: Final = {"river": 50.0}
@@ -115,7 +117,7 @@ def find_reach(
     there = np.flatnonzero(series)
     looks = int(there[-1]) + 1 if len(there) else 0  # times at which there was something, and all after them
     cost = np.cumsum((slower * series[:looks] + _COLUMN) * coarse / step)
-    afford = int(np.searchsorted(cost, WARM_UP / jobs, side="right"))
+    afford = min(int(np.searchsorted(cost, WARM_UP / jobs, side="right")), max(int(MOST_SAMPLES * step / coarse), 1))
     if afford < looks:
         seconds, limit = afford * coarse, "budget"
         if not afford:

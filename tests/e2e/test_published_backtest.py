@@ -33,14 +33,14 @@ def history():
 
 def test_the_page_of_the_running_exporter_shows_what_the_backtest_found(prometheus, exporter, tmp_path):
     source = prometheus(history=history())
-    settings = config(source, {"load": {"expr": "load", "entity": ["instance"], **QUICK}})
+    settings = config(source, {"load": {"expr": "load", "entity": ["instance"], "history": "1m", **QUICK}})
     settings["state"] = {"path": str(tmp_path / "state")}
     running = exporter(settings)
     assert not Page(running.url).get("anomaly_exporter_backtest_timestamp_seconds")
     file = tmp_path / "anomaly.yml"
     file.write_text(yaml.safe_dump(settings))
     command = [sys.executable, "-m", "exporter", "backtest", "--config", file, "--since", "3h", "--publish"]
-    for minutely in ("step=1m", "window=1h", "max_age=5m", "clear_after=5m"):
+    for minutely in ("step=1m", "window=1h", "history=1h", "max_age=5m", "clear_after=5m"):
         command += ["--set", minutely]
     command += ["--labels-from-alerts", 'alertname="NodeBusy"']
     began = time.time()

@@ -129,7 +129,7 @@ def test_a_scalar_is_one_series():
         (10, 60, 23, 8.6),
         (10, 60, 1, 14),
         (100_000, 60, 1, 0.4),
-        (10, 1, 1, 3.3),
+        (10, 1, 1, 5 / 24),
     ],
 )
 def test_what_all_jobs_read_is_bounded(series, step, jobs, days):
