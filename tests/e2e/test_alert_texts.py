@@ -106,6 +106,7 @@ def test_no_text_of_an_alerts_life_tells_a_normal_state(
         eventually(lambda: flag() == 0)
         eventually(lambda: not alerts() and len(told("resolved")) >= 2)
         eventually(lambda: len(sent(slack)) >= 4)
+        eventually(lambda: len(inbox.to("/slack")) >= 4)  # Alertmanager tells each receiver on its own
 
         lines = [text.splitlines() for text in sent(slack)]
         assert [line[0].split()[0] for line in lines] == ["ANOMALY", "OVER", "ANOMALY", "OVER"]
