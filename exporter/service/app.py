@@ -27,6 +27,7 @@ from exporter.redact import mask
 from exporter.report.schedule import Reporter
 from exporter.service.active import Active, Preparation, Prepared
 from exporter.service.model_reload import ModelReloader
+from exporter.service.runner import Runner
 from exporter.sinks.base import SinkError
 from exporter.sinks.latest import LatestVerdicts, UnknownJob
 from exporter.sinks.metrics_page import Page
@@ -75,6 +76,8 @@ class App:
         self._reports = Reporter(path, profile, self.metrics)
         self._stop, self._hangup = threading.Event(), threading.Event()
         self._reloading = threading.Lock()
+        self._leaving: list[Runner] = []
+        """Of jobs that a reload has removed, with a cycle under way that still counts."""
         self.sinks = Sinks.of(Resources(self.metrics, self._external_url))
         self._preparation = Preparation(self.sinks, self.metrics, self._telemetry, shard)
         prepared = self._preparation.prepare(loaded, None)
@@ -172,6 +175,7 @@ class App:
             if self._shard.index == 0:  # one report for all replicas
                 self._reports.tick(active.loaded.config.report)
             self._backtests.show(active.loaded.config)
+            self.forget_removed()
             withdrawn = [runner.withdraw_old() for runner in active.runners.values()]
             if any(withdrawn):
                 self.sinks.flush()
@@ -206,6 +210,7 @@ class App:
             if active.runners.get(name) is not runner:
                 runner.retire()
             if name not in active.runners:
+                self._leaving.append(runner)
                 self.metrics.forget(name)
         for name, runner in active.runners.items():
             if before.runners.get(name) is not runner:
@@ -221,6 +226,15 @@ class App:
             closing.start()
         if new.web != old.web:
             log.warning("restart_needed", what="web", why="the port, its TLS and its users are set up at start")
+
+    def forget_removed(self) -> None:
+        """Drop what the last cycles of removed jobs have counted since the reload, once they have ended."""
+        with self._reloading:
+            for runner in self._leaving.copy():
+                if runner.join(0):
+                    self._leaving.remove(runner)
+                    if runner.job.name not in self.active.runners:
+                        self.metrics.forget(runner.job.name)
 
     def _note_load(self, ok: bool) -> None:
         self.metrics.reload_ok.set(ok)

@@ -66,5 +66,6 @@ class Ticker:
 
     def join(self, timeout: float) -> bool:
         """Wait for the run under way, for at most `timeout` seconds; return whether it ended."""
-        self._thread.join(timeout)
+        if self._thread.is_alive():
+            self._thread.join(timeout)
         return not self._thread.is_alive()

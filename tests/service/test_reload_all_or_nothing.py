@@ -14,6 +14,7 @@ from exporter.sinks.drift_requests import DriftRequests
 from exporter.sinks.latest import LatestVerdicts
 from exporter.sinks.notify.notifier import Notifier
 from exporter.sinks.registry import SINKS
+from exporter.source.errors import Unreachable
 from tests.support.fake import FakeSource
 from tests.support.verdicts import key, verdict
 from tests.support.waiting import eventually
@@ -213,3 +214,30 @@ def test_all_of_it_is_exchanged_when_nothing_fails(service):
     assert after["audit"][0] is not before["audit"][0]
     assert not before["audit"][0]._thread.is_alive()
     assert after["requests"] is not before["requests"]
+
+
+def test_nothing_is_left_of_a_removed_job_whose_last_cycle_ends_after_the_reload(service, monkeypatch):
+    """What it counts then would look like a healthy job for ever."""
+    runner, asked, answer = service.app.active.runners["goes"], threading.Event(), threading.Event()
+
+    def slow(*_, **__):
+        asked.set()
+        assert answer.wait(60)
+        raise Unreachable("gone")
+
+    monkeypatch.setattr(runner.job.source, "range", slow)
+    runner.start()
+    assert asked.wait(60)
+    service.write("new")
+    assert service.app.reload() is None
+    service.app.forget_removed()  # too early: the cycle is under way
+    answer.set()
+    assert runner.join(60)
+
+    def of_it():
+        families = service.app.metrics.registry.collect()
+        return [sample for family in families for sample in family.samples if sample.labels.get("query") == "goes"]
+
+    assert of_it(), "the cycle has counted its failure"
+    service.app.forget_removed()
+    assert not of_it()
