@@ -35,6 +35,11 @@ def _bin(normalised: Floats) -> NDArray[np.int32]:
     return np.asarray(np.clip(place, -1, BINS - 1), np.int32)
 
 
+def _rare(law: Floats, counts: Floats, allowed: Floats) -> Flags:
+    """Return which bins (last axis) hold values at most as frequent as `allowed`, both times the weeks behind them."""
+    return np.asarray(law[..., None] * EDGES**-KAPPA + counts <= allowed[..., None])
+
+
 def score_of(return_period: Floats) -> Floats:
     """Return the score of a return period in weeks: 1 at one event a week, and proportional to the deviation.
 
@@ -144,7 +149,7 @@ class TailRates:
         counts = rows[f"{self.prefix}counts"][each, which] - rows[f"{self.prefix}beyond"][each, which, None]
         law = PRIOR_WEEKS * (rows[f"{self.prefix}heaviness"][each, which] + penalty)
         allowed = per_week * (PRIOR_WEEKS + rows[f"{self.prefix}weeks"][each, which])
-        rare = law[:, None] * EDGES**-KAPPA + counts <= allowed[:, None]
+        rare = _rare(law, counts, allowed)
         beyond = np.maximum((law / allowed) ** (1.0 / KAPPA), EDGES[-1])
         found: Floats = np.where(rare[:, -1], EDGES[rare.argmax(axis=1)], beyond)
         return found
@@ -193,9 +198,9 @@ class TailRates:
 
     def _line(self, rows: Rows, which: NDArray[np.intp]) -> Floats:
         """Return the values, shape (N, components), with half an event a week, to the next bin, before penalties."""
-        law = PRIOR_WEEKS * rows[f"{self.prefix}heaviness"][which, :, None] * EDGES**-KAPPA
-        allowed = 0.5 * (PRIOR_WEEKS + rows[f"{self.prefix}weeks"][which, :, None])
-        rare = law + rows[f"{self.prefix}counts"][which] - rows[f"{self.prefix}beyond"][which, :, None] <= allowed
+        counts = rows[f"{self.prefix}counts"][which] - rows[f"{self.prefix}beyond"][which, :, None]
+        law = PRIOR_WEEKS * rows[f"{self.prefix}heaviness"][which]
+        rare = _rare(law, counts, 0.5 * (PRIOR_WEEKS + rows[f"{self.prefix}weeks"][which]))
         found: Floats = EDGES[np.where(rare[:, :, -1], rare.argmax(axis=2), BINS - 1)]
         return found
 

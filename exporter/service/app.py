@@ -229,12 +229,13 @@ class App:
 
     def forget_removed(self) -> None:
         """Drop what the last cycles of removed jobs have counted since the reload, once they have ended."""
+        if not self._leaving:  # the lock is held for as long as a reload takes
+            return
         with self._reloading:
-            for runner in self._leaving.copy():
-                if runner.join(0):
-                    self._leaving.remove(runner)
-                    if runner.job.name not in self.active.runners:
-                        self.metrics.forget(runner.job.name)
+            for runner in [each for each in self._leaving if each.join(0)]:
+                self._leaving.remove(runner)
+                if runner.job.name not in self.active.runners:
+                    self.metrics.forget(runner.job.name)
 
     def _note_load(self, ok: bool) -> None:
         self.metrics.reload_ok.set(ok)

@@ -144,7 +144,10 @@ for kill in range({KILLS}):
             shared[:8] = int(value("rows", metrics)).to_bytes(8, "little")
             while len(audit._pending) > 3000:
                 time.sleep(0.001)
-    time.sleep(chance.uniform(0.01, 0.06))
+    enough = chance.randrange(600)               # rows, not seconds: a busy machine writes as many
+    while int.from_bytes(shared[:8], "little") < enough:
+        time.sleep(0.001)
+    time.sleep(chance.uniform(0.0, 0.02))
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     known = int.from_bytes(shared[:8], "little")
@@ -208,5 +211,5 @@ def test_sixty_kills_tear_no_row_and_lose_no_complete_one(tmp_path: Path) -> Non
     """Row 24, rotation included."""
     (line,) = run(KILL, tmp_path)
     written, rotated, _torn = map(int, line.split())
-    assert written > 1_000
+    assert written > 10_000
     assert rotated > 5, "hardly a kill came after a rotation: the test proves less than it says"
