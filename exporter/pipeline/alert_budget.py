@@ -28,6 +28,8 @@ _APART: Final = 50.0
 """Incidents set apart from the rest count once for so many: they are failures, until there are too many of them."""
 _GROWN: Final = 1.5
 """Times the severity of its own alerts that make an entity's incident something new."""
+SHOWN: Final = 500
+"""Open incidents of which it is told what severity they need."""
 _YOUNG: Final = WEEK
 _YOUNG_SEVERITY: Final = 6.0
 """Times that chance incidents of an entity's first week are more severe than later: its first weekend begins as one."""
@@ -156,6 +158,20 @@ class AlertBudget:
         scaled = np.minimum(repeated, np.maximum(first, _GROWN * r["worst"][rows]))
         young: Floats = np.where(r["age"][rows] < _YOUNG, _YOUNG_SEVERITY, 1.0)
         return scaled * young
+
+    def needed_by(self, flag: Flags, severity: Floats, elapsed: float) -> Floats | None:
+        """Return `needed` for the open incidents, shape (E,); None where none is open.
+
+        NaN where none is open, and beyond the SHOWN most severe: it is for people, and an outage shall cost no cycle.
+        """
+        rows = np.flatnonzero(flag)
+        if not len(rows):
+            return None
+        if len(rows) > SHOWN:
+            rows = rows[np.argpartition(-severity[rows], SHOWN)[:SHOWN]]
+        found: Floats = np.full(len(flag), np.nan)
+        found[rows] = self.needed(rows, elapsed)
+        return found
 
     def _repeated(self, rows: NDArray[np.int64]) -> Floats:
         """Return how many alerts a week the entities of these rows have raised themselves, but for one."""

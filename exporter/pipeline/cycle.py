@@ -93,6 +93,7 @@ def judge(job: Job, window: Batch, measure: Measure) -> Verdict:
             batch.keys, score, now, step, judgement.contribution, accepted, moving, inside
         )
         alert = learnt.budget.decide(batch.keys, decision.flag, decision.severity, decision.closed_severity, step)
+        needed = learnt.budget.needed_by(decision.flag, decision.severity, step)
         groups = learnt.groups.score(batch.keys, decision.flag, now, step)
         unusual = learnt.policy.unusual(judgement, batch)
         hold = learnt.hold.decide(batch, unusual, decision, step, accepted, moving, inside)
@@ -128,4 +129,5 @@ def judge(job: Job, window: Batch, measure: Measure) -> Verdict:
         drift=drift,
         readings=readings,
         direction=judgement.direction,
+        needed=needed,
     )

@@ -138,6 +138,11 @@ class Job:
             self._queries = rated(self.name, asked, self.config.step, self.source) if self.config.rate else asked
         return self._queries
 
+    @property
+    def asked(self) -> dict[str, str]:
+        """The same as far as the source was asked already, and nothing before."""
+        return self._queries or {}
+
     def history(self, until: float) -> int:
         """Return how many samples a first fill up to `until` (Unix seconds) reads. Raises SourceError."""
         return max(self.window.samples, round(self._reach_back(until).seconds / self.config.step))

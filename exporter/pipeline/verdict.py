@@ -49,6 +49,9 @@ class Verdict:
         The worst reading of every incident that is open or has just ended.
     direction : Floats, shape (E, C), or None
         As in the judgement.
+    needed : Floats, shape (E,), or None
+        Severity from which the open incident is an alert, infinite where none would be enough; NaN where none is open
+        or it was not worked out; None where no incident is open, and in a verdict from before a restart.
     """
 
     job: str
@@ -75,6 +78,7 @@ class Verdict:
     drift: Drift | None = None
     readings: Readings = field(default_factory=no_readings)
     direction: Floats | None = None
+    needed: Floats | None = None
 
 
 def entity_states(values: Floats, score: Floats) -> dict[str, Flags]:

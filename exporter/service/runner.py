@@ -4,7 +4,7 @@ import math
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Final
@@ -16,10 +16,12 @@ from exporter.config.digest import JobDigests
 from exporter.config.sections.job import JobConfig
 from exporter.config.sections.root import Config
 from exporter.models.signed_records import signing_keys
+from exporter.observe.health import UNKNOWN, Health
 from exporter.observe.stages import Telemetry
 from exporter.pipeline.cycle import evaluate
 from exporter.pipeline.job import Job
 from exporter.pipeline.verdict import Verdict
+from exporter.redact import masked
 from exporter.service.state_files import StateFolder
 from exporter.service.ticker import Ticker
 from exporter.sinks.registry import Sinks
@@ -73,6 +75,8 @@ class Runner:
         self._logged = -math.inf
         self._publishing = threading.Lock()
         self._published = self._retired = self._said_empty = False
+        self.health: Health = UNKNOWN
+        """How the cycles go; replaced as a whole."""
 
     @property
     def published(self) -> bool:
@@ -158,16 +162,19 @@ class Runner:
                     self._warn_if_empty(verdict)
         except SourceError as error:
             metrics.source_failed(error.reason, error.retries)
-            self._failed(error.reason, error)
+            self._failed(error.reason, error, now)
         except Exception as error:  # a defect or a lack of memory in one job must not end the others
-            self._failed("internal", error)
+            self._failed("internal", error, now)
         else:
+            self.health = self.health.succeeded(now, self.job.asked)
             self._succeeded = time.monotonic()
             metrics.source_answered()
             metrics.cycle_succeeded()
             if time.monotonic() - self._saved >= self.saving.every:
                 self.save()
-        metrics.backfilled(self.job.backfill_progress(now))
+        progress = self.job.backfill_progress(now)
+        metrics.backfilled(progress)
+        self.health = replace(self.health, progress=progress, seconds=time.monotonic() - began)
         self._sinks.flush()
         return warm_up
 
@@ -189,6 +196,7 @@ class Runner:
     def _show_warm_up(self, now: float) -> None:
         job, done = self.job, self.job.backfill_progress(now)
         self._metrics.backfilled(done)
+        self.health = replace(self.health, progress=done, warming=len(job.window.keys))
         with self._publishing:
             if not (self._retired or self._published):
                 self._sinks.warm(job.name, job.config.detector_name, len(job.window.keys))
@@ -198,8 +206,10 @@ class Runner:
             reached = datetime.fromtimestamp(job.judged, UTC).isoformat()
             log.info("warming_up", job=job.name, done=round(done, 3), reached=reached, entities=len(job.window.keys))
 
-    def _failed(self, reason: str, error: Exception) -> None:
+    def _failed(self, reason: str, error: Exception, now: float) -> None:
         self._metrics.cycle_failed()
+        text = str(error) if isinstance(error, SourceError) else f"{type(error).__name__}, which the log explains"
+        self.health = self.health.failed(reason, masked(text), now)
         hint = "the next cycle tries again"
         if self.job.warming or self.job.judged == -math.inf:
             hint = "the next cycle goes on from there; a shorter `history` asks less of the source"

@@ -3,12 +3,10 @@
 A request costs what it shows, not what there is.
 """
 
-import math
 import secrets
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import numpy as np
@@ -18,7 +16,7 @@ from detectors.types import Flags, Key
 from exporter.config.sections.job import JobConfig
 from exporter.config.sections.root import Config
 from exporter.families import FAMILIES
-from exporter.json_values import finite
+from exporter.json_values import finite, utc
 from exporter.pipeline.verdict import Verdict, entity_states
 from exporter.sinks.base import Change, NewestVerdict
 
@@ -75,7 +73,7 @@ def job_json(verdict: Verdict | None) -> dict[str, Any] | None:
     if verdict is None:  # not judged yet, or not for so long that it was withdrawn
         return None
     return {
-        "judged": _time(verdict.time),
+        "judged": utc(verdict.time),
         "entities": len(verdict.keys),
         "flagged": int(verdict.flag.sum()),
         "alerting": int(verdict.alert.sum()),
@@ -96,8 +94,8 @@ def entity_json(verdict: Verdict, row: int, queries: Mapping[str, Mapping[str, s
         "labels": dict(verdict.keys[row]),
         "state": next(state for state, there in states.items() if there),
         **found,
-        "since": _time(verdict.since[row]) if found["flag"] else None,
-        "judged": _time(verdict.time),
+        "since": utc(verdict.since[row]) if found["flag"] else None,
+        "judged": utc(verdict.time),
         "channels": [
             {
                 "channel": channel,
@@ -117,12 +115,6 @@ _OF_CHANNEL: Final = {family.json: family.array for family in FAMILIES if family
 def _plain(value: np.bool_ | np.float64) -> bool | float | None:
     """Return a value as JSON has it: None for a number that is not finite."""
     return bool(value) if isinstance(value, np.bool_) else finite(value)
-
-
-def _time(seconds: float) -> str | None:
-    if not math.isfinite(seconds):
-        return None
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 Rows = NDArray[np.intp]
@@ -216,6 +208,11 @@ class LatestVerdicts(NewestVerdict):
     def jobs(self) -> tuple[str, ...]:
         """The names of the jobs there are."""
         return tuple(self._queries)
+
+    def snapshot(self) -> tuple[int, dict[str, Verdict]]:
+        """Return generation and newest verdict by job, of one moment."""
+        with self._lock:
+            return self.generation, dict(self._verdicts)
 
     def entities(self, asked: Selection) -> list[Key]:
         """Return all entities that are asked for, the worst first. Raises UnknownJob."""

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from exporter.pipeline.alert_budget import AlertBudget, chance_share
+from exporter.pipeline.alert_budget import SHOWN, AlertBudget, chance_share
 from tests.support.batches import keys
 
 STEP, DAY, WEEK = 60.0, 86_400.0, 604_800.0
@@ -220,3 +220,17 @@ def test_the_severity_it_asks_for_is_the_one_that_makes_an_alert(seed):
         budget.restore(saved)
         alert = budget.decide(keys, ~nothing, needed * scale, closed, 60.0)
         np.testing.assert_array_equal(alert, np.full(6, expected))
+
+
+def test_only_the_most_severe_open_incidents_are_told_what_they_need():
+    budget, entities = AlertBudget(1.0, 1.0), SHOWN + 5
+    keys = tuple((("i", str(at)),) for at in range(entities))
+    severity = np.arange(entities, dtype=float)
+    nothing, everything = np.zeros(entities, np.bool_), np.ones(entities, np.bool_)
+    budget.decide(keys, everything, severity, np.zeros(entities), 60.0)
+    assert budget.needed_by(nothing, severity, 60.0) is None
+    some = severity > 7.0
+    np.testing.assert_array_equal(~np.isnan(budget.needed_by(some, severity, 60.0)), severity >= 7.5)
+    needed = budget.needed_by(everything, severity, 60.0)
+    np.testing.assert_array_equal(~np.isnan(needed), severity >= 5)
+    np.testing.assert_array_equal(needed[5:], budget.needed(np.arange(5, entities), 60.0))

@@ -74,15 +74,20 @@ def _told(incident: Incident, now: float) -> str:
     """Return the worst reading, and since when or from when to when it was."""
     until = now if incident.over is None else incident.over
     lasting = wording.lasting(incident.since, incident.over, now)
+    worst = worst_told(incident, until)
+    return f"{worst}{wording.BETWEEN}{lasting}" if worst else lasting
+
+
+def worst_told(incident: Incident, until: float) -> str:
+    """Write the worst reading of an incident that is open at `until`, or ended then; "" where none is known."""
     if incident.at is None or incident.score is None:
-        return lasting
+        return ""
     several = incident.of_channels > 1
-    worst = wording.WORST.format(
+    return wording.WORST.format(
         at=wording.moment(incident.at, wording.is_dated(incident.since, until)),
         readings=wording.BETWEEN.join(_channel(channel, several) for channel in incident.channels[:_WORST]),
         score=wording.number(incident.score),
     )
-    return f"{worst}{wording.BETWEEN}{lasting}"
 
 
 def _channel(channel: Channel, several: bool) -> str:
