@@ -15,10 +15,12 @@ from exporter.sinks.audit import AuditSink
 from exporter.sinks.base import Change, EveryVerdict, NewestVerdict, Sink
 from exporter.sinks.drift_requests import DriftRequests
 from exporter.sinks.flag_log import FlagLog
+from exporter.sinks.incident_log import IncidentLog
 from exporter.sinks.job_gauges import JobGauges
 from exporter.sinks.latest import LatestVerdicts
 from exporter.sinks.metrics_page import Page
 from exporter.sinks.notify.notifier import Notifier
+from exporter.sinks.recent import RecentVerdicts
 
 log = structlog.get_logger()
 
@@ -46,6 +48,8 @@ SINKS: Final[Mapping[str, Callable[[Resources], Sink]]] = {
     "audit": lambda have: AuditSink(have.metrics),
     "flag_log": lambda have: FlagLog(have.metrics),
     "drift_requests": lambda have: DriftRequests(have.metrics),
+    "recent": lambda _: RecentVerdicts(),
+    "incident_log": lambda _: IncidentLog(),
     "job_gauges": lambda have: JobGauges(have.metrics),
     "metrics_page": lambda have: Page(have.metrics),
     "latest": lambda _: LatestVerdicts(),

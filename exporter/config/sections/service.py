@@ -35,6 +35,7 @@ class WebConfig(Section):
         {}, description="basic authentication: user name to a bcrypt hash, by reference"
     )
     enable_reload: bool = Field(False, description="allow POST /-/reload and /-/accept; SIGHUP always works")
+    ui: bool = Field(True, description="show the pages for people: what is wrong now, series, past incidents, status")
     max_connections: int = Field(512, ge=8, description="connections open at once")
 
     @field_validator("listen")

@@ -1,7 +1,5 @@
 """What each receiver has been sent, and the file that keeps it over a restart."""
 
-import hashlib
-import json
 import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +16,7 @@ from exporter.atomic_files import TooLarge, read_once, write_atomically
 from exporter.pipeline.incidents import NO_DATA_CLOSES
 from exporter.pipeline.verdict import Verdict
 from exporter.query_units import Unit
+from exporter.sinks import checked_json
 from exporter.sinks.notify.notification import Ending, Incident, PendingNotifications, ending_of, incident_of
 
 MOST: Final = 10_000
@@ -151,20 +150,12 @@ class DeliveryState:
     def encode(self) -> bytes:
         """Encode everything except what the next verdict brings anyway."""
         incidents = [each for mine in self._jobs.values() for each in mine.incidents.values()]
-        # Not msgspec's own JSON: a label may hold half of a surrogate pair.
-        text = json.dumps(msgspec.to_builtins(_Saved(incidents, self._passed, self.sent))).encode()
-        return hashlib.sha256(text).hexdigest().encode() + b"\n" + text
+        return checked_json.encode(_Saved(incidents, self._passed, self.sent))
 
     @classmethod
     def decode(cls, data: bytes) -> "DeliveryState":
         """Read what `encode` wrote. Raises ValueError when it is anything else."""
-        digest, _, text = data.partition(b"\n")
-        if digest.decode("ascii", "replace") != hashlib.sha256(text).hexdigest():
-            raise ValueError("does not match its checksum")
-        try:
-            saved = msgspec.convert(json.loads(text), _Saved)
-        except msgspec.ValidationError as error:
-            raise ValueError(f"has another form: {error}") from None
+        saved = checked_json.decode(data, _Saved)
         state = cls()
         state._passed, state.sent = saved.passed, saved.sent
         for incident in saved.incidents:

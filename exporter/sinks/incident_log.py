@@ -1,0 +1,213 @@
+"""The incidents of the past: what our page lists of them, also after a restart."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+import numpy as np
+import structlog
+
+from detectors.types import Key
+from exporter.atomic_files import TooLarge, read_once, write_atomically
+from exporter.config.sections.root import Config
+from exporter.pipeline.verdict import Verdict
+from exporter.query_units import Unit, quantity_of
+from exporter.sinks import checked_json
+from exporter.sinks.base import Change, EveryVerdict
+from exporter.sinks.notify.notification import Incident, ending_of, incident_of
+
+log = structlog.get_logger()
+
+MOST: Final = 2000
+"""Incidents that are over: the newest."""
+MOST_OPEN: Final = 2000
+"""Open incidents that are followed at once."""
+SAVE_EVERY: Final = 5.0
+"""Seconds between two writes of the file: what happened since the last one is lost at a kill."""
+FILE: Final = "incidents.json"
+_LARGEST: Final = 256 * 2**20
+End = Literal["", "recovered", "adopted", "accepted", "no data", "removed", "unknown"]
+
+
+class Logged(msgspec.Struct):
+    """An incident, with what was thought of it; `incident.over` is None while it is open."""
+
+    incident: Incident
+    alerted: bool = False
+    unknown: bool = False
+    """Whether nobody saw how it ended: the job began again, or the exporter did not run."""
+
+    @property
+    def ending(self) -> End:
+        """How it ended, "" while it is open."""
+        if self.incident.over is None:
+            return ""
+        return "unknown" if self.unknown else self.incident.ending
+
+
+class _Saved(msgspec.Struct):
+    open: list[Logged] = []
+    past: list[Logged] = []
+
+
+class IncidentLog(EveryVerdict):
+    """Follows incidents from their opening to their end. Safe to use from any thread.
+
+    A cycle in which nothing opens or ends costs a look at what is open. With a `state` folder the log is written to a
+    file there by a thread of its own; without one it lasts as long as the process.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # never held during input or output
+        self._open: dict[str, dict[Key, Logged]] = {}
+        self._past: deque[Logged] = deque(maxlen=MOST)
+        self._units: dict[str, Mapping[str, Unit]] = {}
+        self._file: Path | None = None
+        self._on = True
+        self._changed, self._closing = False, threading.Event()
+        self._thread = threading.Thread(target=self._run, name="incident log", daemon=True)
+        self._trouble = ""
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the log outlives the process."""
+        return self._file is not None
+
+    def prepare(self, config: Config) -> Change:
+        """Prepare another configuration; a file that is new to us is read."""
+        file = config.state.path / FILE if config.state and config.web.ui else None
+        saved = _load(file) if file is not None and file != self._file else _Saved()
+        return Change(lambda: self._use(config, file, saved))
+
+    def _use(self, config: Config, file: Path | None, saved: _Saved) -> None:
+        units = {
+            name: {channel: quantity_of(expr, job.rate).unit for channel, expr in job.queries.items()}
+            for name, job in config.jobs.items()
+        }
+        with self._lock:
+            self._on, self._file, self._units = config.web.ui, file, units
+            self._past.extend(saved.past)
+            for each in saved.open:
+                self._open.setdefault(each.incident.job, {}).setdefault(each.incident.key, each)
+            for job in self._open.keys() - config.jobs.keys():
+                for each in self._open.pop(job).values():
+                    each.incident.end(time.time(), "removed")
+                    self._past.append(each)
+                    self._changed = True
+
+    def record(self, verdict: Verdict) -> None:
+        """Take in which incidents have begun and ended."""
+        if not self._on:
+            return
+        rows = np.flatnonzero(verdict.flag).tolist()
+        with self._lock:
+            mine = self._open.setdefault(verdict.job, {})
+            if not (rows or mine):
+                return
+            flagged = {verdict.keys[row]: row for row in rows}
+            units = self._units.get(verdict.job, {})
+            gone = [key for key, each in mine.items() if not _goes_on(each, verdict, flagged.get(key))]
+            if gone:
+                self._end(mine, gone, verdict, units)
+            if len(mine) < len(rows):
+                for key, row in flagged.items():
+                    if len(mine) >= MOST_OPEN:
+                        break
+                    if key not in mine:
+                        mine[key] = Logged(incident_of(verdict, row, units))
+                        self._changed = True
+            for key, each in mine.items():  # 0.2 µs each, of MOST_OPEN at most
+                each.incident.severity = float(verdict.severity[flagged[key]])
+            for row in np.flatnonzero(verdict.alert).tolist():
+                logged = mine.get(verdict.keys[row])
+                if logged is not None and not logged.alerted:
+                    logged.alerted = self._changed = True
+
+    def _end(self, mine: dict[Key, Logged], gone: list[Key], verdict: Verdict, units: Mapping[str, Unit]) -> None:
+        ended = {verdict.keys[row]: row for row in np.flatnonzero(verdict.changed & ~verdict.flag).tolist()}
+        there = frozenset(verdict.keys) if gone != list(ended) else frozenset(ended)
+        for key in gone:
+            logged = mine.pop(key)
+            incident = logged.incident
+            if (row := ended.get(key)) is not None:
+                incident.take(verdict, row, units)
+                incident.end(*ending_of(verdict, row))
+            elif key not in there:
+                incident.end(verdict.time, "no data")
+            else:
+                logged.unknown = True
+                incident.end(verdict.time, "recovered")
+            self._past.append(logged)
+        self._changed = True
+
+    def past(self) -> list[Logged]:
+        """Return the incidents that are over, the newest end first; they are not changed any more."""
+        with self._lock:
+            found = list(self._past)
+        return sorted(found, key=lambda each: -(each.incident.over or 0.0))
+
+    def find(self, job: str, key: Key, since: float) -> Logged | None:
+        """Return one incident, open or over; `since` is when it began (Unix seconds), to a second."""
+        with self._lock:
+            known = [*self._past, *self._open.get(job, {}).values()]
+        return next((each for each in reversed(known) if _is(each.incident, job, key, since)), None)
+
+    def start(self) -> None:
+        """Begin to write the file."""
+        self._thread.start()
+
+    def close(self, timeout: float) -> None:
+        """Write what is left."""
+        self._closing.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout)
+        else:
+            self.save()
+
+    def _run(self) -> None:
+        while not self._closing.wait(SAVE_EVERY):
+            self.save()
+        self.save()
+
+    def save(self) -> None:
+        """Write the file if something has changed. A failure is logged once and tried again."""
+        with self._lock:
+            file = self._file
+            if file is None or not self._changed:
+                return
+            self._changed = False
+            content = _Saved([each for mine in self._open.values() for each in mine.values()], list(self._past))
+        try:
+            data = checked_json.encode(content)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(file, data)
+            self._trouble = ""
+        except OSError as error:
+            self._changed = True
+            if str(error) != self._trouble:
+                self._trouble = str(error)
+                hint = "make room or the folder writable; until then a restart forgets the newest past incidents"
+                log.error("incidents_not_saved", file=str(file), error=str(error), hint=hint)
+
+
+def _goes_on(logged: Logged, verdict: Verdict, row: int | None) -> bool:
+    return row is not None and float(verdict.since[row]) == logged.incident.since
+
+
+def _is(incident: Incident, job: str, key: Key, since: float) -> bool:
+    return incident.job == job and abs(incident.since - since) < 1.0 and incident.key == tuple(sorted(key))
+
+
+def _load(file: Path) -> _Saved:
+    try:
+        return checked_json.decode(read_once(file, _LARGEST), _Saved)
+    except FileNotFoundError:
+        pass
+    except (OSError, TooLarge, ValueError) as error:
+        hint = "the page lists past incidents from now on only; the audit file still has them"
+        log.warning("incidents_refused", file=str(file), error=str(error), hint=hint)
+    return _Saved()
