@@ -27,6 +27,7 @@ from exporter.redact import mask
 from exporter.report.schedule import Reporter
 from exporter.service.active import Active, Preparation, Prepared
 from exporter.service.model_reload import ModelReloader
+from exporter.service.page_facts import PageFacts
 from exporter.service.runner import Runner
 from exporter.sinks.base import SinkError
 from exporter.sinks.latest import LatestVerdicts, UnknownJob
@@ -87,11 +88,13 @@ class App:
         self._models = ModelReloader(self._jobs, lambda: self.active.store)
         latest = self.sinks.one(LatestVerdicts)
         web = config.web if listen is None else config.web.model_copy(update={"listen": listen})
-        callbacks = Callbacks(self._ready, self.reload, latest, self._accept, self._configuration)
+        self._facts = PageFacts(lambda: self.active)
+        running = self._facts.running(self.sinks)
+        callbacks = Callbacks(self._ready, self.reload, latest, self._accept, self._configuration, running)
         self.server = Server(web, self.sinks.one(Page), callbacks)
         self.metrics.started.set_to_current_time()
         self.metrics.shard.labels(str(shard.index), str(shard.count)).set(1)
-        self._note_load(True)
+        self._note_load()
 
     def run(self) -> None:
         """Serve and run the jobs until a stop signal; then finish the cycles under way and write what is pending.
@@ -187,13 +190,14 @@ class App:
                 prepared = self._preparation.prepare(load(self._path, self._profile), self.active)
             except Exception as error:  # whatever it is: the jobs go on, and so does the thread that looks for changes
                 expected = isinstance(error, ConfigError | SinkError)
-                self._note_load(False)
+                why = str(error) if expected else f"{type(error).__name__}, which the log explains"
+                self._note_load(why)
                 hint = "the old configuration stays active"
                 log.error("reload_failed", error=str(error), hint=hint, exc_info=None if expected else error)
-                return str(error) if expected else f"{type(error).__name__}, which the log explains"
+                return why
             else:
                 self._exchange(prepared)
-                self._note_load(True)
+                self._note_load()
                 log.info("reloaded", jobs=len(self.active.runners))
                 return None
             finally:
@@ -237,7 +241,8 @@ class App:
                 if runner.job.name not in self.active.runners:
                     self.metrics.forget(runner.job.name)
 
-    def _note_load(self, ok: bool) -> None:
-        self.metrics.reload_ok.set(ok)
-        if ok:
+    def _note_load(self, refused: str = "") -> None:
+        self._facts.note_load(refused)
+        self.metrics.reload_ok.set(not refused)
+        if not refused:
             self.metrics.reload_time.set_to_current_time()

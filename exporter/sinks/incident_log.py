@@ -84,7 +84,7 @@ class IncidentLog(EveryVerdict):
         return Change(lambda: self._use(config, file, saved))
 
     def _use(self, config: Config, file: Path | None, saved: _Saved) -> None:
-        units = {
+        units: dict[str, Mapping[str, Unit]] = {
             name: {channel: quantity_of(expr, job.rate).unit for channel, expr in job.queries.items()}
             for name, job in config.jobs.items()
         }
@@ -150,11 +150,14 @@ class IncidentLog(EveryVerdict):
             found = list(self._past)
         return sorted(found, key=lambda each: -(each.incident.over or 0.0))
 
+    def every(self) -> list[Logged]:
+        """Return all incidents, over or open."""
+        with self._lock:
+            return [*self._past, *(each for mine in self._open.values() for each in mine.values())]
+
     def find(self, job: str, key: Key, since: float) -> Logged | None:
         """Return one incident, open or over; `since` is when it began (Unix seconds), to a second."""
-        with self._lock:
-            known = [*self._past, *self._open.get(job, {}).values()]
-        return next((each for each in reversed(known) if _is(each.incident, job, key, since)), None)
+        return next((each for each in reversed(self.every()) if _is(each.incident, job, key, since)), None)
 
     def start(self) -> None:
         """Begin to write the file."""

@@ -28,13 +28,14 @@ from exporter.web.api import (
     no_configuration,
     nothing_to_accept,
 )
+from exporter.web.guards import DefaultPolicy, Limits
+from exporter.web.ui.facts import Running
+from exporter.web.ui.routes import ui_routes
 
 log = structlog.get_logger()
 
 _REFUSED: Final = re.compile(r"\s*q\s*=\s*0(\.0*)?\s*")
 _CHUNK: Final = 256 * 1024
-_LONGEST_TARGET: Final = 8 * 1024
-_LONGEST_HEADERS: Final = 16 * 1024
 
 _INDEX: Final = """<!DOCTYPE html>
 <html lang="en">
@@ -74,6 +75,8 @@ class Callbacks:
         Makes the level of their incidents normal; returns the seconds between two cycles. Raises UnknownJob.
     configuration : callable returning a dict
         Digests of the active configuration. Called in a thread.
+    running : Running or None
+        Where the pages for people look; None: there are none.
     """
 
     ready: Callable[[], bool]
@@ -81,6 +84,7 @@ class Callbacks:
     feed: LatestVerdicts = field(default_factory=LatestVerdicts)
     accept: Accept = nothing_to_accept
     configuration: Configuration = no_configuration
+    running: Running | None = None
 
 
 class _Pieces(Response):
@@ -197,21 +201,6 @@ def accepts_gzip(header: str) -> bool:
     return False
 
 
-class _Limits:
-    """Refuses what is longer than any honest request."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        app = self._app
-        if len(scope["raw_path"]) + len(scope["query_string"]) > _LONGEST_TARGET:
-            app = PlainTextResponse("The address is too long.\n", 414)
-        elif sum(len(name) + len(value) for name, value in scope["headers"]) > _LONGEST_HEADERS:
-            app = PlainTextResponse("The headers are too long.\n", 431)
-        await app(scope, receive, send)
-
-
 async def _refused(_request: Request, error: Exception) -> Response:
     """Answer 404 and 405 without repeating anything of the request."""
     assert isinstance(error, HTTPException)
@@ -224,11 +213,15 @@ async def _broken(_request: Request, error: Exception) -> Response:
     return PlainTextResponse("This page failed; the exporter's log says why.\n", 500, headers={"Connection": "close"})
 
 
-def build(page: Page, hooks: Callbacks, enable_reload: bool, protect: Callable[[ASGIApp], ASGIApp]) -> ASGIApp:
+def build(
+    page: Page, hooks: Callbacks, enable_reload: bool, protect: Callable[[ASGIApp], ASGIApp], ui: bool = False
+) -> ASGIApp:
     """Return the application.
 
     Parameters
     ----------
+    ui : bool
+        Whether there are pages for people.
     protect : callable
         Wraps what needs a login.
     """
@@ -245,6 +238,8 @@ def build(page: Page, hooks: Callbacks, enable_reload: bool, protect: Callable[[
     routes = [Route(path, function, methods=["GET"]) for path, function in gets.items()]
     routes.append(Route("/-/reload", pages.reload, methods=["POST", "PUT"]))
     routes.append(Route("/-/accept", pages.accept, methods=["POST"]))
+    if ui and hooks.running is not None:
+        routes += ui_routes(hooks.running)
     app = Starlette(routes=routes, exception_handlers={HTTPException: _refused, Exception: _broken})
     app.router.redirect_slashes = False  # a redirect would be built from the Host header
-    return _Limits(protect(app))
+    return DefaultPolicy(Limits(protect(app)))

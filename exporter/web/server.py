@@ -29,7 +29,6 @@ _TICK: Final = 1.0
 _KEEP_ALIVE: Final = 75  # longer than a minute, so that the usual scrape finds its connection open
 _HEADERS: Final = (
     ("X-Content-Type-Options", "nosniff"),
-    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
     ("Referrer-Policy", "no-referrer"),
     ("Cache-Control", "no-store"),
 )
@@ -125,7 +124,7 @@ class Server:
         """Open the port and serve. Raises ServerError, and then nothing was started."""
         try:
             context = RenewingContext.of(self._config.tls) if self._config.tls else None
-            app = build(self._page, self._hooks, self._config.enable_reload, self._protect)
+            app = build(self._page, self._hooks, self._config.enable_reload, self._protect, self._config.ui)
         except (BadTLSFile, UnusableHash) as error:
             raise ServerError(str(error)) from None
         listen = self._config.listen

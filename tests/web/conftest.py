@@ -11,6 +11,7 @@ from exporter.observe.metrics import SelfMetrics
 from exporter.sinks.latest import LatestVerdicts
 from exporter.sinks.metrics_page import Page
 from exporter.web.server import Callbacks, Server
+from exporter.web.ui.facts import Running
 
 Serve = Callable[..., Server]
 
@@ -31,9 +32,13 @@ def serve(page: Page, feed: LatestVerdicts) -> Iterator[Serve]:
     with ExitStack() as stack:
 
         def start(
-            ready: Callable[[], bool] = lambda: True, reload: Callable[[], str | None] = lambda: None, **config: Any
+            ready: Callable[[], bool] = lambda: True,
+            reload: Callable[[], str | None] = lambda: None,
+            running: Running | None = None,
+            **config: Any,
         ) -> Server:
-            server = Server(WebConfig(listen="127.0.0.1:0", **config), page, Callbacks(ready, reload, feed=feed))
+            hooks = Callbacks(ready, reload, feed=feed, running=running)
+            server = Server(WebConfig(listen="127.0.0.1:0", **config), page, hooks)
             server.start()
             stack.callback(server.stop)
             return server

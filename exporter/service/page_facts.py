@@ -1,0 +1,57 @@
+"""What the pages may know of the running exporter."""
+
+import time
+from collections.abc import Callable
+
+from exporter.service.active import Active
+from exporter.sinks.incident_log import IncidentLog
+from exporter.sinks.latest import LatestVerdicts
+from exporter.sinks.recent import RecentVerdicts
+from exporter.sinks.registry import Sinks
+from exporter.source.samples import RangeResult
+from exporter.web.ui.facts import Facts, JobFacts, Running
+
+
+class PageFacts:
+    """Collects it.
+
+    Parameters
+    ----------
+    active : callable returning Active
+        What runs now.
+    """
+
+    def __init__(self, active: Callable[[], Active]) -> None:
+        self._active = active
+        self._started = self._loaded = time.time()
+        self._refused = ""
+
+    def note_load(self, refused: str) -> None:
+        """Note how a load of the configuration went: "" where it worked, else why it was refused."""
+        self._refused = refused
+        if not refused:
+            self._loaded = time.time()
+
+    def running(self, sinks: Sinks) -> Running:
+        """Return where the pages look."""
+        feed, recent, incidents = sinks.one(LatestVerdicts), sinks.one(RecentVerdicts), sinks.one(IncidentLog)
+        return Running(self.facts, feed, recent, incidents, self.read)
+
+    def facts(self) -> Facts:
+        """Return how everything stands; never waits."""
+        active = self._active()
+        config = active.loaded.config
+        jobs = {
+            name: JobFacts(job, runner.health, runner.job.model.version)
+            for name, job in config.jobs.items()
+            if (runner := active.runners.get(name)) is not None
+        }
+        return Facts(config, active.loaded.digest, jobs, self._started, self._loaded, self._refused)
+
+    def read(self, expr: str, start: float, end: float, step: float) -> RangeResult:
+        """Ask the source. Raises SourceError."""
+        return self._active().source.range(expr, start, end, step, max_series=_MOST_SERIES)
+
+
+_MOST_SERIES = 200
+"""Series in one answer: a page draws one, of several channels and families."""

@@ -1,0 +1,244 @@
+"""The answers of the JSON API. The OpenAPI document is made of these types, and the pages are drawn from them.
+
+Times are text, such as 2026-01-05T10:06:00.000Z, but for those of curves: Unix seconds. None means "not known".
+"""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from exporter.query_units import Unit
+
+Labels = Annotated[dict[str, str], Meta(description="labels of the series at the source")]
+JobName = Annotated[str, Meta(description="name of the job")]
+Link = Annotated[str, Meta(description="address of its page, relative to /")]
+
+
+class Channel(Struct):
+    """What one channel of a series shows now."""
+
+    channel: str
+    unit: Annotated[Unit, Meta(description="guessed from the query; empty where it is not known")]
+    observed: float | None
+    expected: float | None
+    lower: float | None
+    upper: float | None
+    contribution: Annotated[float | None, Meta(description="share of the deviation, 0 to 1")]
+
+
+class OpenIncident(Struct):
+    """An incident that is open."""
+
+    id: Annotated[str, Meta(description="of the series: the same for ever")]
+    job: JobName
+    labels: Labels
+    since: str | None
+    seconds: Annotated[float, Meta(description="how long it has been open")]
+    alert: bool
+    flapping: bool
+    score: float | None
+    severity: float | None
+    needed: Annotated[float | None, Meta(description="severity from which it is an alert; null: none, or not known")]
+    why: Annotated[str, Meta(description="its worst reading, in a sentence")]
+    now: Annotated[str, Meta(description="its newest reading, in a sentence")]
+    channels: list[Channel]
+    link: Link
+
+
+class Group(Struct):
+    """Incidents that belong together, the worst first."""
+
+    since: str | None
+    alert: bool
+    jobs: list[str]
+    labels: Annotated[dict[str, str], Meta(description="what all of them have in common")]
+    because: Annotated[
+        Literal["alone", "time", "labels"], Meta(description="began at the same time, or have labels in common")
+    ]
+    incidents: list[OpenIncident]
+
+
+class Unseen(Struct):
+    """Something that is not judged now: nothing is known of it, so that it is not known to be healthy."""
+
+    kind: Literal["failing", "warming", "waiting", "late", "empty", "series_warming", "series_stale", "configuration"]
+    jobs: list[str]
+    text: str
+    since: str | None = None
+    progress: Annotated[float | None, Meta(description="of a warm-up, 0 to 1")] = None
+
+
+class Quiet(Struct):
+    """What is known while nothing is wrong."""
+
+    jobs: int
+    series: Annotated[int, Meta(description="series of all jobs")]
+    watched: Annotated[int, Meta(description="series that have a verdict now")]
+    since: Annotated[str | None, Meta(description="when an incident was last open; null: none since counted_since")]
+    counted_since: Annotated[str | None, Meta(description="when the exporter began to count")]
+    alerts: Annotated[int, Meta(description="incidents that became alerts in the last seven days")]
+    budget: Annotated[float, Meta(description="alerts a week that the jobs allow, together")]
+
+
+class Now(Struct):
+    """What is wrong now, what cannot be seen, and what is watched."""
+
+    at: str | None
+    open: Annotated[int, Meta(description="open incidents")]
+    alerting: Annotated[int, Meta(description="alerts among them")]
+    shown: Annotated[int, Meta(description="incidents in groups: the worst")]
+    groups: list[Group]
+    unseen: list[Unseen]
+    quiet: Quiet
+
+
+class Query(Struct):
+    """A channel of a job."""
+
+    channel: str
+    expr: str
+    unit: Unit
+
+
+class Trouble(Struct):
+    """Why the last cycles of a job failed."""
+
+    reason: str
+    text: str
+    since: str | None
+
+
+class Job(Struct):
+    """How a job stands."""
+
+    job: JobName
+    detector: str
+    state: Literal["judging", "failing", "warming", "waiting", "late", "empty"]
+    text: Annotated[str, Meta(description="the state in a sentence")]
+    judged: Annotated[str | None, Meta(description="time of the newest judged sample; null: no verdict is shown")]
+    series: Annotated[dict[str, int], Meta(description="number of series by state")]
+    open: int
+    alerting: int
+    alerts: Annotated[int, Meta(description="incidents that became alerts in the last seven days")]
+    counted_since: str | None
+    budget: Annotated[float, Meta(description="alerts a week that it allows")]
+    step: Annotated[float, Meta(description="seconds between two samples")]
+    progress: Annotated[float, Meta(description="share of its history that was replayed, 0 to 1")]
+    cycles: int
+    failures: int
+    last_success: str | None
+    cycle_seconds: float | None
+    trouble: Trouble | None
+    queries: list[Query]
+    model_version: str
+
+
+class Jobs(Struct):
+    """All jobs, in the order of the configuration."""
+
+    at: str | None
+    jobs: list[Job]
+
+
+class Curve(Struct):
+    """One channel over time; all lists have the same length."""
+
+    channel: str
+    unit: Unit
+    value: list[float | None]
+    expected: list[float | None]
+    lower: list[float | None]
+    upper: list[float | None]
+
+
+class PastIncident(Struct):
+    """An incident that is over, or that was remembered as open."""
+
+    id: Annotated[str, Meta(description="of the series: the same for ever")]
+    job: JobName
+    labels: Labels
+    since: str | None
+    until: Annotated[str | None, Meta(description="null while it is open")]
+    seconds: Annotated[float, Meta(description="how long it lasted, or has lasted")]
+    alerted: Annotated[bool, Meta(description="whether it was an alert")]
+    ending: Annotated[
+        Literal["", "recovered", "adopted", "accepted", "no data", "removed", "unknown"],
+        Meta(description="how it ended; empty while it is open, unknown where nobody saw it"),
+    ]
+    score: Annotated[float | None, Meta(description="of its worst reading")]
+    severity: float | None
+    why: Annotated[str, Meta(description="its worst reading, in a sentence")]
+    link: Link
+
+
+class PastIncidents(Struct):
+    """Incidents that are over, those that ended last come first."""
+
+    at: str | None
+    total: Annotated[int, Meta(description="how many match")]
+    offset: int
+    next: Annotated[int | None, Meta(description="offset of the next page; null after the last one")]
+    known: Annotated[int, Meta(description="how many are remembered, of all jobs")]
+    since: Annotated[str | None, Meta(description="end of the oldest that is remembered")]
+    note: Annotated[str, Meta(description="what is not remembered")]
+    incidents: list[PastIncident]
+
+
+class Choice(Struct):
+    """One of several series that match."""
+
+    labels: Labels
+    link: Link
+
+
+class Series(Struct):
+    """One series over a range of time."""
+
+    id: str
+    job: JobName
+    labels: Labels
+    state: Annotated[
+        Literal["ready", "warming", "stale", "gone", "unknown"],
+        Meta(description="gone: the job does not have the series now; unknown: the job has no verdict"),
+    ]
+    judged: str | None
+    score: float | None
+    incident: Annotated[OpenIncident | None, Meta(description="the one that is open")]
+    past: Annotated[PastIncident | None, Meta(description="the one of since, unless it is open")]
+    others: Annotated[list[PastIncident], Meta(description="incidents of other series that began at the same time")]
+    channels: list[Channel]
+    start: float
+    end: float
+    times: Annotated[list[float], Meta(description="Unix seconds")]
+    curves: list[Curve]
+    scores: list[float | None]
+    flag: Annotated[list[float | None], Meta(description="1 while an incident was open, else 0")]
+    alert: Annotated[list[float | None], Meta(description="1 while it was an alert, else 0")]
+    notes: Annotated[list[str], Meta(description="what is missing, and why")]
+    link: Link
+
+
+class Ambiguous(Struct):
+    """More than one series matches."""
+
+    error: str
+    choices: list[Choice]
+
+
+class Status(Struct):
+    """The exporter itself."""
+
+    at: str | None
+    started: str | None
+    loaded: Annotated[str | None, Meta(description="when the configuration in force was loaded")]
+    refused: Annotated[str, Meta(description="why the configuration on disk is not in force; empty where it is")]
+    digest: str
+    versions: Annotated[dict[str, str], Meta(description="version by package")]
+    jobs: list[Job]
+    config: Annotated[str, Meta(description="the configuration in force as YAML, secrets masked")]
+
+
+class Refusal(Struct):
+    """A request that cannot be answered."""
+
+    error: str

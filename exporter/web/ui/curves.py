@@ -1,0 +1,96 @@
+"""What is known of one series over a range: what the exporter remembers, and before that what the source has."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from detectors.types import Floats, Key
+from exporter.sinks.recent import Curves
+from exporter.source.errors import SourceError
+from exporter.web.ui.facts import JobFacts
+from exporter.web.ui.history import History
+
+WIDE: Final = ("value", "expected", "lower", "upper")
+_NARROW: Final = ("score", "flag", "alert")
+_MOST_POINTS: Final = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One series over a range (Unix seconds); what is missing is added to `notes`."""
+
+    job: str
+    key: Key
+    facts: JobFacts
+    start: float
+    end: float
+    notes: list[str]
+
+    @property
+    def channels(self) -> Sequence[str]:
+        """The channels of the job."""
+        return list(self.facts.config.queries)
+
+
+def curves_of(wanted: Wanted, remembered: Curves | None, history: History) -> Curves:
+    """Return what is known of a range: what is remembered counts, the source is asked only for what lies before it."""
+    step = wanted.facts.config.step
+    remembered = _within(remembered, wanted.start, wanted.end)
+    if remembered is not None and remembered.value.shape[1] != len(wanted.channels):
+        remembered = None  # of another configuration of the job
+    if remembered is not None and remembered.times[0] <= wanted.start + 1.5 * step:
+        return remembered
+    before = wanted.end if remembered is None else float(remembered.times[0]) - step / 2
+    coarse = step * max(math.ceil((wanted.end - wanted.start) / step / _MOST_POINTS), 1)
+    older = _asked(wanted, history, max(before, wanted.start + coarse), coarse)
+    if remembered is None:
+        return older
+    kept = older.times < remembered.times[0] - step / 2
+    parts = {
+        name: np.concatenate([getattr(older, name)[kept], getattr(remembered, name)])
+        for name in ("times", *WIDE, *_NARROW)
+    }
+    return Curves(**parts)
+
+
+def _within(curves: Curves | None, start: float, end: float) -> Curves | None:
+    """Return what is remembered of a range."""
+    if curves is None:
+        return None
+    inside = (curves.times >= start - 1e-3) & (curves.times <= end + 1e-3)
+    if not inside.any():
+        return None
+    return Curves(*(getattr(curves, name)[inside] for name in ("times", *WIDE, *_NARROW)))
+
+
+def _asked(wanted: Wanted, history: History, end: float, step: float) -> Curves:
+    """Return what the source has of a range; the notes say what it has not."""
+    times: Floats = np.empty(0)
+    found: dict[str, Floats] = {}
+    notes, channels, key = wanted.notes, wanted.channels, wanted.key
+    try:
+        times, found = history.published(wanted.job, key, channels, wanted.start, end, step)
+        if "value" not in found or np.isnan(found["value"]).all():
+            asked = wanted.facts.queries
+            values = [
+                history.values(expr, asked.get(channel, expr), key, wanted.start, end, step)[1]
+                for channel, expr in wanted.facts.config.queries.items()
+            ]
+            found["value"] = np.stack(values, axis=1)
+            if np.isnan(found["value"]).all():
+                notes.append("The source has no values of this series in this range, or in the older part of it.")
+    except SourceError as error:
+        notes.append(f"The source did not answer, so only what the exporter remembers is shown: {error}")
+    except ValueError:
+        notes.append("The labels of this series cannot be written in PromQL: only what is remembered is shown.")
+    if not found.keys() & {"lower", "score"} and "value" in found and not np.isnan(found["value"]).all():
+        notes.append(
+            "The older part shows values only: band and score are there once Prometheus scrapes the exporter and the "
+            "job publishes them (publish: [value, expected, lower, upper, alert])."
+        )
+    wide = {family: found.get(family, np.full((len(times), len(channels)), np.nan)) for family in WIDE}
+    narrow = {family: found.get(family, np.full(len(times), np.nan)) for family in _NARROW}
+    return Curves(times, **wide, **narrow)

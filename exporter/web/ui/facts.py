@@ -1,0 +1,93 @@
+"""What the pages may know of the running exporter: handed in by the service, which stands above this room."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from exporter.config.sections.job import JobConfig
+from exporter.config.sections.root import Config
+from exporter.observe.health import Health
+from exporter.query_units import Unit, quantity_of
+from exporter.sinks.incident_log import IncidentLog
+from exporter.sinks.latest import LatestVerdicts
+from exporter.sinks.recent import RecentVerdicts
+from exporter.source.samples import RangeResult
+
+Read = Callable[[str, float, float, float], RangeResult]
+"""Asks the source for an expression from, to and every so many Unix seconds. Raises SourceError."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobFacts:
+    """A running job.
+
+    Parameters
+    ----------
+    config : JobConfig
+    health : Health
+    model_version : str
+        "" where the detector has no fitted model.
+    """
+
+    config: JobConfig
+    health: Health
+    model_version: str = ""
+
+    @property
+    def units(self) -> dict[str, Unit]:
+        """What to write after a number, by channel."""
+        return {name: quantity_of(expr, self.config.rate).unit for name, expr in self.config.queries.items()}
+
+    @property
+    def queries(self) -> dict[str, str]:
+        """PromQL by channel, as the source is asked if that is known already."""
+        return dict(self.health.queries) or self.config.queries
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """The exporter as a whole.
+
+    Parameters
+    ----------
+    config : Config
+        What is in force.
+    digest : str
+        Of the configuration files.
+    jobs : mapping of str to JobFacts
+        In the order of the configuration.
+    started : float
+        Unix seconds.
+    loaded : float
+        Unix seconds of the last load of the configuration that worked.
+    refused : str
+        Why the last load was refused, "" where it worked.
+    """
+
+    config: Config
+    digest: str
+    jobs: Mapping[str, JobFacts]
+    started: float
+    loaded: float
+    refused: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """Where the pages look.
+
+    Parameters
+    ----------
+    facts : callable returning Facts
+        Never waits.
+    feed : LatestVerdicts
+    recent : RecentVerdicts
+    incidents : IncidentLog
+    read : Read
+        Waits for the source, within a deadline of its own.
+    """
+
+    facts: Callable[[], Facts]
+    feed: LatestVerdicts
+    recent: RecentVerdicts
+    incidents: IncidentLog
+    read: Read

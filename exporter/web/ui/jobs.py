@@ -1,0 +1,142 @@
+"""How jobs stand, in words for somebody on call, and what cannot be seen because of it."""
+
+import math
+from collections.abc import Iterable
+from typing import Final, Literal
+
+from exporter import incident_wording as wording
+from exporter.json_values import utc
+from exporter.pipeline.verdict import Verdict
+from exporter.sinks.recent import RecentVerdicts
+from exporter.web.ui.answers import Job, Query, Trouble, Unseen
+from exporter.web.ui.facts import Facts, JobFacts
+
+State = Literal["judging", "failing", "warming", "waiting", "late", "empty"]
+_LATE: Final = 3.0
+"""Steps after which a verdict that nothing has failed for is called late."""
+_NAMED: Final = 5
+"""Jobs named in a sentence."""
+
+
+def state_of(facts: JobFacts, verdict: Verdict | None, now: float) -> tuple[State, str]:
+    """Return the state of a job at `now` (Unix seconds), and a sentence on it."""
+    health, config = facts.health, facts.config
+    if health.reason:
+        since = _since(health.failing_since, now)
+        if verdict is None:
+            return "failing", f"No verdicts{since}: {health.error}"
+        return "failing", f"No new verdicts{since}; what is shown is of {_moment(verdict, now)} UTC: {health.error}"
+    if verdict is None:
+        return _without_verdict(facts)
+    if verdict.states.get("empty"):
+        return "empty", "Its queries give no series: is the metric scraped, are its name and labels right?"
+    age = now - verdict.time - config.lag
+    if age > _LATE * config.step:
+        return "late", (
+            f"The newest verdict is of {_moment(verdict, now)} UTC, {wording.length(age)} ago; a cycle takes too long, "
+            "or an old verdict is shown after a restart."
+        )
+    return "judging", f"Judges {_series(len(verdict.keys))} every {wording.length(max(config.step, 1.0))}."
+
+
+def _without_verdict(facts: JobFacts) -> tuple[State, str]:
+    health = facts.health
+    if health.warming or 0 < health.progress < 1:
+        done = f"{health.progress:.0%} of its history replayed"
+        return "warming", f"Warming up, {done}: {_series(health.warming)} without a verdict until it is done."
+    if health.cycles:
+        return "waiting", "Its cycles succeed, but there is no verdict yet."
+    return "waiting", "Its first cycle is under way: it reads its history from the source."
+
+
+def job_answer(
+    name: str, facts: JobFacts, verdict: Verdict | None, recent: RecentVerdicts, now: float, started: float
+) -> Job:
+    """Return how a job stands."""
+    health, config = facts.health, facts.config
+    state, text = state_of(facts, verdict, now)
+    units = facts.units
+    trouble = None
+    if health.reason:
+        trouble = Trouble(health.reason, health.error, _utc(health.failing_since))
+    return Job(
+        job=name,
+        detector=config.detector_name,
+        state=state,
+        text=text,
+        judged=None if verdict is None else utc(verdict.time),
+        series=_states(facts, verdict),
+        open=0 if verdict is None else int(verdict.flag.sum()),
+        alerting=0 if verdict is None else int(verdict.alert.sum()),
+        alerts=recent.alerts(name),
+        counted_since=utc(recent.known_since(name) or started),
+        budget=config.budget,
+        step=config.step,
+        progress=health.progress,
+        cycles=health.cycles,
+        failures=health.failures,
+        last_success=_utc(health.last_success),
+        cycle_seconds=health.seconds,
+        trouble=trouble,
+        queries=[Query(channel, expr, units.get(channel, "")) for channel, expr in facts.queries.items()],
+        model_version=facts.model_version,
+    )
+
+
+def unseen(facts: Facts, jobs: Iterable[Job]) -> list[Unseen]:
+    """Return what cannot be seen, the worst first; jobs that fail for the same reason are one."""
+    found: list[Unseen] = []
+    if facts.refused:
+        text = f"The configuration on disk is not in force, the one before is: {facts.refused}"
+        found.append(Unseen("configuration", [], text))
+    jobs = list(jobs)
+    failing: dict[str, list[Job]] = {}
+    for job in jobs:
+        if job.trouble is not None:
+            failing.setdefault(job.trouble.text, []).append(job)
+    for several in failing.values():
+        since = min(job.trouble.since or "" for job in several if job.trouble)
+        text = several[0].text if len(several) == 1 else several[0].trouble.text if several[0].trouble else ""
+        found.append(Unseen("failing", [job.job for job in several], text, since or None))
+    for job in jobs:
+        if job.state in {"waiting", "warming", "late", "empty"}:
+            progress = job.progress if job.state == "warming" else None
+            found.append(Unseen(job.state, [job.job], job.text, progress=progress))
+    for job in jobs:
+        if job.state in {"judging", "late"} and (warming := job.series.get("warming")):
+            text = f"{_series(warming)} too young for a verdict."
+            found.append(Unseen("series_warming", [job.job], text))
+        if job.state in {"judging", "late"} and (stale := job.series.get("stale")):
+            text = f"{_series(stale)} without a fresh sample: the source has none."
+            found.append(Unseen("series_stale", [job.job], text))
+    return found
+
+
+def named(jobs: list[str]) -> str:
+    """Write the names of jobs, the first few of many."""
+    more = f" and {len(jobs) - _NAMED} more" if len(jobs) > _NAMED else ""
+    return ", ".join(jobs[:_NAMED]) + more
+
+
+def _states(facts: JobFacts, verdict: Verdict | None) -> dict[str, int]:
+    if verdict is not None:
+        return {state: int(count) for state, count in verdict.states.items()}
+    return {"warming": facts.health.warming} if facts.health.warming else {}
+
+
+def _series(count: int) -> str:
+    return "1 series" if count == 1 else f"{count:,} series"
+
+
+def _since(start: float | None, now: float) -> str:
+    if start is None:
+        return ""
+    return f" since {wording.moment(start, wording.is_dated(start, now))} UTC ({wording.length(max(now - start, 0.0))})"
+
+
+def _moment(verdict: Verdict, now: float) -> str:
+    return wording.moment(verdict.time, wording.is_dated(verdict.time, now))
+
+
+def _utc(seconds: float | None) -> str | None:
+    return utc(math.nan if seconds is None else seconds)

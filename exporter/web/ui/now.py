@@ -1,0 +1,143 @@
+"""What is wrong now, made from the newest verdicts: nothing that a cycle holds is waited for or changed."""
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+import numpy as np
+
+from exporter import incident_wording as wording
+from exporter.json_values import finite, utc
+from exporter.pipeline.verdict import Verdict
+from exporter.query_units import Unit
+from exporter.sinks.notify.message import worst_told
+from exporter.sinks.notify.notification import incident_of
+from exporter.web.ui.answers import Channel, Group, Job, Jobs, Now, OpenIncident, Quiet
+from exporter.web.ui.facts import Facts, JobFacts, Running
+from exporter.web.ui.grouping import Begun, common, grouped
+from exporter.web.ui.identity import link, series_id
+from exporter.web.ui.jobs import job_answer, unseen
+
+MOST: Final = 200
+"""Incidents in an answer: the worst."""
+
+Found = tuple[Verdict, int]
+"""A verdict and the row of an incident in it."""
+
+
+def now_answer(running: Running, now: float) -> Now:
+    """Return what is wrong at `now` (Unix seconds)."""
+    facts, verdicts = running.facts(), running.feed.snapshot()[1]
+    jobs = _jobs(running, facts, verdicts, now)
+    found = worst(verdicts[name] for name in facts.jobs if name in verdicts)
+    shown = found[:MOST]
+    incidents = [incident(verdict, row, facts.jobs[verdict.job], now) for verdict, row in shown]
+    begun = [
+        Begun(verdict.job, verdict.keys[row], float(verdict.since[row]), facts.jobs[verdict.job].config.step)
+        for verdict, row in shown
+    ]
+    groups = [
+        Group(
+            since=utc(min(begun[member].since for member in group.members)),
+            alert=any(incidents[member].alert for member in group.members),
+            jobs=list(dict.fromkeys(begun[member].job for member in group.members)),
+            labels=common(group.labels),
+            because=group.because,
+            incidents=[incidents[member] for member in group.members],
+        )
+        for group in grouped(begun)
+    ]
+    return Now(
+        at=utc(now),
+        open=len(found),
+        alerting=sum(bool(verdict.alert[row]) for verdict, row in found),
+        shown=len(shown),
+        groups=groups,
+        unseen=unseen(facts, jobs),
+        quiet=_quiet(running, facts, jobs, verdicts),
+    )
+
+
+def jobs_answer(running: Running, now: float) -> Jobs:
+    """Return how all jobs stand."""
+    facts, verdicts = running.facts(), running.feed.snapshot()[1]
+    return Jobs(utc(now), _jobs(running, facts, verdicts, now))
+
+
+def _jobs(running: Running, facts: Facts, verdicts: Mapping[str, Verdict], now: float) -> list[Job]:
+    return [
+        job_answer(name, job, verdicts.get(name), running.recent, now, facts.started)
+        for name, job in facts.jobs.items()
+    ]
+
+
+def worst(verdicts: Iterable[Verdict]) -> list[Found]:
+    """Return the open incidents: alerts by severity, then the others by how near they are to being one."""
+    found: list[tuple[bool, float, float, Found]] = []
+    for verdict in verdicts:
+        for row in np.flatnonzero(verdict.flag).tolist():
+            alert, severity = bool(verdict.alert[row]), float(verdict.severity[row])
+            needed = math.nan if verdict.needed is None else float(verdict.needed[row])
+            near = severity if alert or not needed > 0 else severity / needed
+            found.append((not alert, -near, float(verdict.since[row]), (verdict, row)))
+    found.sort(key=lambda each: each[:3])
+    return [each[3] for each in found]
+
+
+def incident(verdict: Verdict, row: int, facts: JobFacts, now: float) -> OpenIncident:
+    """Return an open incident."""
+    key, units = verdict.keys[row], facts.units
+    since = float(verdict.since[row])
+    return OpenIncident(
+        id=series_id(verdict.job, key),
+        job=verdict.job,
+        labels=dict(key),
+        since=utc(since),
+        seconds=max(now - since, 0.0) if math.isfinite(since) else 0.0,
+        alert=bool(verdict.alert[row]),
+        flapping=bool(verdict.flapping[row]),
+        score=finite(verdict.score[row]),
+        severity=finite(verdict.severity[row]),
+        needed=None if verdict.needed is None else finite(verdict.needed[row]),
+        why=worst_told(incident_of(verdict, row, units), now),
+        now=_reading(channels(verdict, row, units)),
+        channels=channels(verdict, row, units),
+        link=link(verdict.job, key, since),
+    )
+
+
+def channels(verdict: Verdict, row: int, units: Mapping[str, Unit]) -> list[Channel]:
+    """Return what a series shows in the newest sample."""
+    return [
+        Channel(
+            channel=name,
+            unit=units.get(name, ""),
+            observed=finite(verdict.values[row, at]),
+            expected=finite(verdict.expected[row, at]),
+            lower=finite(verdict.lower[row, at]),
+            upper=finite(verdict.upper[row, at]),
+            contribution=finite(verdict.contribution[row, at]),
+        )
+        for at, name in enumerate(verdict.channels)
+    ]
+
+
+def _reading(of: list[Channel]) -> str:
+    """Write the newest reading of the channel that contributes most."""
+    most = max(of, key=lambda channel: channel.contribution or 0.0)
+    text = wording.reading(most.observed, most.expected, most.lower, most.upper, None, most.unit)
+    return f"{most.channel}: {text}" if len(of) > 1 else text
+
+
+def _quiet(running: Running, facts: Facts, jobs: list[Job], verdicts: Mapping[str, Verdict]) -> Quiet:
+    last = [seen for name in facts.jobs if (seen := running.recent.last_open(name)) is not None]
+    counted = [job.counted_since for job in jobs if job.counted_since]
+    return Quiet(
+        jobs=len(jobs),
+        series=sum(sum(job.series.values()) - job.series.get("empty", 0) for job in jobs),
+        watched=sum(verdicts[name].states.get("ready", 0) for name in facts.jobs if name in verdicts),
+        since=utc(max(last)) if last else None,
+        counted_since=max(counted, default=utc(facts.started)),
+        alerts=sum(job.alerts for job in jobs),
+        budget=sum(job.budget for job in jobs),
+    )

@@ -1,0 +1,90 @@
+"""The OpenAPI document, made of the types of the answers."""
+
+import functools
+from typing import Any, Final
+
+import msgspec
+
+from exporter import __version__
+from exporter.web.ui.answers import Ambiguous, Jobs, Now, PastIncidents, Refusal, Series, Status
+
+_REF: Final = "#/components/schemas/{name}"
+_TIME: Final = {"type": "number", "minimum": 0, "maximum": 9_999_999_999}
+
+
+def _parameter(name: str, description: str, schema: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"name": name, "in": "query", "description": description, "schema": schema, **more}
+
+
+_MATCH: Final = _parameter(
+    "match", 'labels of the series, name="value" or name!="value" separated by commas', {"type": "string"},
+    example='instance="a:9100"',
+)  # fmt: skip
+_SERIES: Final = [
+    _parameter("job", "name of a job", {"type": "string"}, required=True),
+    _MATCH,
+    _parameter("id", "digest of the series, instead of match", {"type": "string", "pattern": "^[0-9a-f]{16}$"}),
+    _parameter("since", "when the incident began that is meant, Unix seconds", _TIME),
+    _parameter("range", "seconds of the range; default: an hour, or the incident and what lay around it",
+               {"type": "number", "minimum": 60, "maximum": 1_209_600}),
+    _parameter("end", "end of the range, Unix seconds; default: the newest sample, or soon after the incident", _TIME),
+]  # fmt: skip
+_PAST: Final = [
+    _parameter("job", "name of a job", {"type": "string"}),
+    _MATCH,
+    _parameter("start", "not over before this time: Unix seconds, or ISO 8601 in UTC", {"type": "string"}),
+    _parameter("end", "begun before this time: Unix seconds, or ISO 8601 in UTC", {"type": "string"}),
+    _parameter("alerted", "only those that were alerts, or only the others", {"type": "boolean"}),
+    _parameter("limit", "incidents in one answer", {"type": "integer", "minimum": 1, "maximum": 200, "default": 200}),
+    _parameter("offset", "incidents skipped before them", {"type": "integer", "minimum": 0, "default": 0}),
+]
+_PATHS: Final[tuple[tuple[str, str, list[dict[str, Any]], type, dict[str, type]], ...]] = (
+    ("now", "What is wrong now, what cannot be seen, what is watched", [], Now, {}),
+    ("jobs", "How every job stands", [], Jobs, {}),
+    (
+        "series",
+        "One series over a range of time: value, band, score, incidents",
+        _SERIES,
+        Series,
+        {"300": Ambiguous, "404": Refusal},
+    ),
+    ("incidents", "Incidents that are over", _PAST, PastIncidents, {}),
+    ("status", "The exporter itself: versions, cycles, configuration in force without secrets", [], Status, {}),
+)
+
+
+@functools.cache
+def document() -> dict[str, Any]:
+    """Return the document, OpenAPI 3.1."""
+    found = {kind for _, _, _, answer, others in _PATHS for kind in (answer, *others.values(), Refusal)}
+    types = sorted(found, key=lambda kind: kind.__name__)
+    schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
+    names = dict(zip(types, schemas, strict=True))
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "anomaly-exporter",
+            "version": __version__,
+            "description": "What the pages of the exporter show. null means not known, never healthy.",
+        },
+        "servers": [{"url": "../.."}],
+        "paths": {
+            f"/api/v1/{name}": {
+                "get": {
+                    "operationId": name,
+                    "summary": summary,
+                    "parameters": parameters,
+                    "responses": {
+                        code: _response(names[kind], kind)
+                        for code, kind in {"200": answer, "400": Refusal, "503": Refusal, **others}.items()
+                    },
+                }
+            }
+            for name, summary, parameters, answer, others in _PATHS
+        },
+        "components": {"schemas": components},
+    }
+
+
+def _response(schema: dict[str, Any], kind: type) -> dict[str, Any]:
+    return {"description": (kind.__doc__ or "").strip(), "content": {"application/json": {"schema": schema}}}

@@ -1,0 +1,17 @@
+"""All endpoints of the pages for people."""
+
+from starlette.routing import Route
+
+from exporter.web.ui.api_routes import ApiRoutes
+from exporter.web.ui.facts import Running
+from exporter.web.ui.history import History
+from exporter.web.ui.turns import Turn
+
+_MOST_QUICK, _MOST_SLOW = 64, 8
+"""Requests that wait for an answer from memory, and for one that may ask the source."""
+
+
+def ui_routes(running: Running) -> list[Route]:
+    """Return the pages and their API."""
+    history, quick, slow = History(running.read), Turn(_MOST_QUICK), Turn(_MOST_SLOW)
+    return ApiRoutes(running, history, quick, slow).routes()
