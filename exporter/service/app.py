@@ -142,11 +142,12 @@ class App:
         log.info("stopped")
 
     def _external_url(self) -> str:
-        """Return the address of the open incidents as seen from elsewhere, as far as we can know."""
+        """Return the address of what is wrong now as seen from elsewhere, as far as we can know."""
         host, port = self.server.address
         name = socket.gethostname() if host in {"0.0.0.0", "::", ""} else host  # noqa: S104 - compared, not bound
         scheme, name = self.server.url.partition("://")[0], f"[{name}]" if ":" in name else name
-        return f"{scheme}://{name}:{port}/api/v1/anomalies?flag=true"
+        shown = "" if self.active.loaded.config.web.ui else "api/v1/anomalies?flag=true"
+        return f"{scheme}://{name}:{port}/{shown}"
 
     def _ready(self) -> bool:
         return any(runner.published for runner in self.active.runners.values())

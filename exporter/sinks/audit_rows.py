@@ -43,14 +43,14 @@ class AuditRowFormatter:
         entities = np.flatnonzero(chosen)
         if not len(entities):
             return []
-        start = f"{timestamp(verdict.time)},{_cell(_escaped(verdict.job))},"
+        start = f"{timestamp(verdict.time)},{text_cell(verdict.job)},"
         judges = (verdict.detector, verdict.model_version, verdict.config_hash)
-        end = "".join(f",{_cell(_escaped(text))}" for text in judges) + "\n"
+        end = "".join(f",{text_cell(text)}" for text in judges) + "\n"
         labels = self._label_texts(verdict, entities.tolist())
         scores, flags = _numbers(verdict.score[entities]), verdict.flag[entities].tolist()
         by_channel = []
         for c, channel in enumerate(verdict.channels):
-            name = _cell(_escaped(channel))
+            name = text_cell(channel)
             figures = (verdict.values, verdict.expected, verdict.lower, verdict.upper, verdict.contribution)
             columns = zip(labels, *(_numbers(each[entities, c]) for each in figures), scores, flags, strict=True)
             by_channel.append(
@@ -69,7 +69,7 @@ class AuditRowFormatter:
             self._labels[verdict.job] = verdict.keys, texts
         for entity in entities:
             if entity not in texts:
-                texts[entity] = _cell(_live(json.dumps(dict(verdict.keys[entity]), ensure_ascii=False)))
+                texts[entity] = text_cell(dict(verdict.keys[entity]))
         return [texts[entity] for entity in entities]
 
 
@@ -82,8 +82,10 @@ def timestamp(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _escaped(text: str) -> str:
-    return _live(json.dumps(text, ensure_ascii=False)[1:-1])
+def text_cell(value: object) -> str:
+    """Return text, or an object as JSON, as a cell."""
+    text = json.dumps(value, ensure_ascii=False)
+    return _cell(_live(text[1:-1] if isinstance(value, str) else text))
 
 
 def _live(text: str) -> str:

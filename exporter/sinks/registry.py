@@ -37,7 +37,7 @@ class Resources:
     metrics : SelfMetrics
         The exporter's metrics about itself.
     external_url : callable returning str
-        Address of the open incidents on our own port, for messages.
+        Address of what is wrong now on our own port, for messages.
     """
 
     metrics: SelfMetrics

@@ -235,11 +235,10 @@ def build(
         "/-/healthy": pages.healthy,
         "/-/ready": pages.ready,
     }
-    routes = [Route(path, function, methods=["GET"]) for path, function in gets.items()]
+    shown = ui_routes(hooks.running) if ui and hooks.running is not None else []
+    routes = [*shown, *(Route(path, function, methods=["GET"]) for path, function in gets.items())]
     routes.append(Route("/-/reload", pages.reload, methods=["POST", "PUT"]))
     routes.append(Route("/-/accept", pages.accept, methods=["POST"]))
-    if ui and hooks.running is not None:
-        routes += ui_routes(hooks.running)
     app = Starlette(routes=routes, exception_handlers={HTTPException: _refused, Exception: _broken})
     app.router.redirect_slashes = False  # a redirect would be built from the Host header
     return DefaultPolicy(Limits(protect(app)))

@@ -45,8 +45,8 @@ def asked_for(parameters: Parameters) -> Asked:
     )
 
 
-def filter_of(parameters: Parameters) -> Filter:
-    """Return which past incidents are asked for. Raises BadParameter."""
+def filter_of(parameters: Parameters, limit: int | None = None) -> Filter:
+    """Return which past incidents are asked for; `limit` is instead of the one asked for. Raises BadParameter."""
     found = once_each(parameters, ("job", "match", "start", "end", "alerted", "limit", "offset"))
     alerted = found.get("alerted")
     if alerted not in {None, "true", "false"}:
@@ -57,7 +57,7 @@ def filter_of(parameters: Parameters) -> Filter:
         start=_time("start", found, -math.inf),
         end=_time("end", found, math.inf),
         alerted=None if alerted is None else alerted == "true",
-        limit=int(_number("limit", found, 1, MOST_OF_A_PAGE, MOST_OF_A_PAGE)),
+        limit=limit or int(_number("limit", found, 1, MOST_OF_A_PAGE, MOST_OF_A_PAGE)),
         offset=int(_number("offset", found, 0, 1e9, 0)),
     )
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from exporter import incident_wording as wording
 from exporter.json_values import finite, utc
 from exporter.sinks.incident_log import MOST, Logged
 from exporter.sinks.latest import Matcher
@@ -106,8 +107,9 @@ def _note(running: Running, known: int) -> str:
     if known >= MOST:
         return f"Only the {MOST:,} incidents that ended last are remembered; the audit file has all of them."
     if not running.incidents.is_kept:
+        started = wording.moment(running.facts().started, dated=True)
         return (
-            f"Incidents are remembered since the start of the exporter, {utc(running.facts().started)}: give it a "
-            "folder with `state:` and it remembers them over a restart."
+            f"Incidents are remembered since the start of the exporter, {started} UTC. With a folder (state: path) it "
+            "remembers them over a restart too."
         )
     return ""

@@ -5,6 +5,7 @@ from starlette.routing import Route
 from exporter.web.ui.api_routes import ApiRoutes
 from exporter.web.ui.facts import Running
 from exporter.web.ui.history import History
+from exporter.web.ui.page_routes import PageRoutes
 from exporter.web.ui.turns import Turn
 
 _MOST_QUICK, _MOST_SLOW = 64, 8
@@ -14,4 +15,5 @@ _MOST_QUICK, _MOST_SLOW = 64, 8
 def ui_routes(running: Running) -> list[Route]:
     """Return the pages and their API."""
     history, quick, slow = History(running.read), Turn(_MOST_QUICK), Turn(_MOST_SLOW)
-    return ApiRoutes(running, history, quick, slow).routes()
+    parts = ApiRoutes(running, history, quick, slow), PageRoutes(running, history, quick, slow)
+    return [route for part in parts for route in part.routes()]

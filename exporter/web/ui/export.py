@@ -1,0 +1,40 @@
+"""Past incidents as files: a table for people, and an incidents file for `backtest`."""
+
+import re
+from collections.abc import Sequence
+
+import yaml
+
+from exporter.sinks.audit_rows import text_cell
+from exporter.web.ui.answers import PastIncident
+
+_COLUMNS = ("since", "until", "seconds", "job", "labels", "alerted", "ending", "score", "severity", "why", "link")
+
+
+def as_csv(incidents: Sequence[PastIncident]) -> str:
+    """Return a table that no spreadsheet runs: text is written as in the audit file."""
+    rows = [",".join(_COLUMNS)]
+    for each in incidents:
+        values = (getattr(each, name) for name in _COLUMNS)
+        rows.append(",".join(_cell(value) for value in values))
+    return "\n".join(rows) + "\n"
+
+
+def _cell(value: object) -> str:
+    if value is None or isinstance(value, bool | int | float):
+        return "" if value is None else str(value).lower()
+    return text_cell(value)
+
+
+def as_incidents_file(incidents: Sequence[PastIncident]) -> str:
+    """Return what `--incidents` reads: beginning, end and labels, whose values are regular expressions there."""
+    found = [
+        {
+            "start": each.since,
+            "end": each.until,
+            "labels": {name: re.escape(value) for name, value in each.labels.items()},
+        }
+        for each in incidents
+        if each.since is not None and each.until is not None
+    ]
+    return yaml.safe_dump(found, sort_keys=False, allow_unicode=False, width=1000)

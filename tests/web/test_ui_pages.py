@@ -1,0 +1,236 @@
+"""The pages for people: what they say, and that nothing of what they show can do anything."""
+
+import csv
+import dataclasses
+import io
+import json
+import re
+import time
+from html.parser import HTMLParser
+
+import httpx
+import numpy as np
+import pytest
+import yaml
+
+from exporter.labelled_incidents import read_incidents
+from exporter.observe.health import Health
+from exporter.web.ui.page_routes import POLICY
+from tests.support.pages import STEP, Watched
+from tests.support.verdicts import key, verdict
+
+A, B = key(instance="a"), key(instance="b")
+EVIL = key(
+    script="<script>alert(1)</script>", template="{{ 7001*7001 }}{% raw %}", turned="a\u202eb\u2066c\x00",
+    quote="\"'><img src=x onerror=alert(1)>", long="z" * 4096, formula="=cmd|' /C calc'!A0", half="\ud800",
+)  # fmt: skip
+PAGES = ("/", "/past", "/status")
+
+
+class Seen(HTMLParser):
+    """What a browser would make of a page: tags with attributes, and text."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags, self.text = [], ""
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.text += data
+
+
+@pytest.fixture
+def watched() -> Watched:
+    return Watched()
+
+
+@pytest.fixture
+def get(serve, watched):
+    server = serve(running=watched.running)
+
+    def get(path: str, status: int = 200) -> httpx.Response:
+        answer = httpx.get(f"{server.url}/{path.lstrip('/')}", trust_env=False, timeout=30)
+        assert answer.status_code == status, answer.text
+        return answer
+
+    return get
+
+
+def text(answer: httpx.Response) -> str:
+    return " ".join(Seen(answer.text).text.split())
+
+
+def links(answer: httpx.Response, start: str) -> list[str]:
+    return [each["href"] for tag, each in Seen(answer.text).tags if tag == "a" and each["href"].startswith(start)]
+
+
+def test_the_first_page_says_what_is_wrong_since_when_and_why(get, watched):
+    watched.minutes((A, B), 60, lambda ago: [ago < 10, False])
+    page = get("/")
+    told = text(page)
+    for part in ("1 alert", "instance=a", "expected 5 B (normal: 4 B to 6 B)", "severity 20; an alert needs 12",
+                 "worst at", "above 1 is anomalous", "2 of 2 series have a verdict now"):  # fmt: skip
+        assert part in told
+    assert page.text.count("<svg") == 1
+    assert "What cannot be seen" not in told
+
+
+def test_quiet_is_a_state_of_its_own(get, watched):
+    watched.minutes((A, B), 60, lambda ago: [30 < ago < 40, False])
+    page = get("/")
+    told = text(page)
+    assert "Quiet: nothing is unusual" in told
+    assert "2 of 2 series have a verdict now, in 1 job" in told
+    assert "1 of 1 alerts of this week's budget are used" in told
+    assert re.search(r"3[01] min ago an incident was last open", told)
+    assert 'class="mood quiet"' in page.text
+
+
+@pytest.mark.parametrize(
+    ("health", "told"),
+    [
+        (Health(3, 2, reason="unreachable", error="nobody answers", failing_since=1e9), "nobody answers"),
+        (Health(progress=0.43, warming=38), "43% of its history replayed: 38 series without a verdict"),
+    ],
+)
+def test_nothing_looks_healthy_by_accident(get, watched, health, told):
+    watched.health["cpu"] = health
+    page = get("/")
+    assert "Nothing is known: no series has a verdict" in text(page)
+    assert told in text(page)
+    assert told in text(get("/status"))
+    assert 'class="mood quiet"' not in page.text
+
+
+def test_a_source_that_went_down_leaves_what_is_known_dated(get, watched):
+    watched.minutes((A,), 30, lambda ago: [False])
+    watched.health["cpu"] = Health(9, 2, reason="unreachable", error="nobody answers", failing_since=watched.now)
+    told = text(get("/"))
+    assert "Nothing found, but not everything can be seen" in told
+    assert re.search(r"No new verdicts since .* what is shown is of \d\d:\d\d UTC: nobody answers", told)
+
+
+def test_the_page_of_an_incident_shows_it_open_and_over(get, watched):
+    watched.minutes((A, B), 120, lambda ago: [ago < 10, ago < 9])
+    (link, _) = links(get("/"), "series?")
+    page = get(link)
+    told = text(page)
+    assert "Incident of job cpu" in told
+    assert "open for 9 min" in told or "open for 10 min" in told
+    assert "4 B to 6 B" in told
+    assert "Began at the same time instance=b" in told
+    assert page.text.count("<svg") == 2
+    assert 'class="alert" d="M' in page.text
+    watched.show(dataclasses.replace(
+        verdict((A, B), changed=[True, True], score=[0.3, 0.3]), time=watched.now + STEP))  # fmt: skip
+    told = text(get(link))
+    assert "How it ended: back to normal." in told
+    assert "was an alert" in told
+    assert link in links(get("/past"), "series?")
+
+
+def test_ranges_and_neighbours_of_a_range_are_links(get, watched):
+    watched.minutes((A,), 30, lambda ago: [False])
+    shown = get("series?job=cpu&range=3600")
+    for link in links(shown, "series?"):
+        get(link)
+    assert 'aria-current="true">1 h' in shown.text
+
+
+def test_what_cannot_be_shown_says_what_happened_and_what_to_do(get, watched):
+    assert "Status lists those there are" in text(get("series?job=gone", 404))
+    assert "This address cannot be understood" in text(get("series?nonsense=1", 400))
+    assert "This address cannot be understood" in text(get("past?start=now", 400))
+    watched.minutes((A, B), 3, lambda ago: [False, False])
+    assert "Which series?" in text(get("series?job=cpu"))
+    gone = text(get('series?job=cpu&match=instance%3D"gone"'))
+    assert "the source does not have this series any more" in gone
+    assert "No values are known in this range" in gone
+
+
+def test_past_incidents_can_be_taken_along(get, watched, tmp_path):
+    watched.minutes((EVIL,), 60, lambda ago: [20 < ago < 30])
+    page = get("/past")
+    rows = list(csv.DictReader(io.StringIO(get("past.csv").text)))
+    assert json.loads(rows[0]["labels"])["formula"] == dict(EVIL)["formula"]
+    assert not any(cell[:1] in "=+-@" for cell in rows[0].values() if cell)
+    file = tmp_path / "incidents.yml"
+    file.write_bytes(get("past.yml").content)
+    assert yaml.safe_load(file.read_text())[0]["labels"]["long"]
+    (incident,) = read_incidents(file)
+    assert incident.end > incident.start
+    assert incident.concerns(A) is False
+    assert "attachment" in get("past.csv?job=cpu").headers["content-disposition"]
+    assert "1 incident" in text(page)
+    assert "matches" in text(get("past?job=cpu&alerted=false"))
+
+
+def test_a_label_of_any_kind_comes_to_nothing(get, watched):
+    watched.minutes((EVIL, A), 60, lambda ago: [ago < 10 or 20 < ago < 30, False])
+    page, past = get("/"), get("/past")
+    for seen in (page, past, get(links(page, "series?")[0]), get(links(past, "series?")[0]), get("/status")):
+        tags = Seen(seen.text).tags
+        scripts = [attributes for tag, attributes in tags if tag == "script"]
+        assert scripts == [{"src": "static/ui.js", "defer": None}]
+        assert not any(tag == "img" for tag, _ in tags)
+        assert not any(name.startswith("on") or name == "style" for _, each in tags for name in each)
+        assert "\u202e" not in seen.text
+        assert "\x00" not in seen.text
+        assert "49014001" not in seen.text
+        assert len(seen.content) < 60_000
+    assert "{{ 7001*7001 }}{% raw %}" in text(get("/past"))
+
+
+def test_no_address_of_a_request_is_repeated_as_markup(get):
+    evil = "%22%3E%3Cscript%3Ealert(1)%3C/script%3E"
+    for path, status in (
+        (f"past?job={evil}", 200), (f"series?job={evil}", 404), (f"past?match=a%3D{evil}", 400),
+        (f"past?{evil}=1", 400), (f"past?start={evil}", 400),
+    ):  # fmt: skip
+        assert "<script>alert" not in get(path, status).text
+
+
+@pytest.mark.parametrize("path", [*PAGES, "/series?job=nope", "/series?x", "/static/ui.css", "/past.csv"])
+def test_every_page_has_the_policy_once_and_asks_nobody_else(get, watched, path):
+    watched.minutes((A,), 10, lambda ago: [ago < 3])
+    answer = httpx.get(str(get("/").url).rstrip("/") + path, trust_env=False)
+    assert answer.headers.get_list("content-security-policy") == [POLICY]
+    assert "unsafe" not in POLICY
+    for _, attributes in Seen(answer.text).tags if path != "/static/ui.css" else ():
+        for name in ("href", "src", "action"):
+            assert not re.match(r"(?i)\s*(https?:|//|javascript:|data:)", attributes.get(name) or "")
+
+
+def test_without_the_pages_there_is_the_list_of_endpoints(serve, watched):
+    url = serve(running=watched.running, ui=False).url
+    for path in ("series?job=cpu", "past", "status", "static/ui.css", "past.csv"):
+        assert httpx.get(f"{url}/{path}", trust_env=False).status_code == 404
+    assert 'href="metrics"' in httpx.get(url, trust_env=False).text
+
+
+def test_a_page_has_one_heading_a_language_and_a_way_past_the_navigation(get, watched):
+    watched.minutes((A,), 10, lambda ago: [ago < 3])
+    for path in (*PAGES, "series?job=cpu"):
+        page = get(path)
+        tags = [tag for tag, _ in Seen(page.text).tags]
+        assert tags.count("h1") == 1
+        assert '<html lang="en">' in page.text
+        assert 'class="skip" href="#main"' in page.text
+        for tag, attributes in Seen(page.text).tags:
+            assert tag != "svg" or attributes["aria-label"]
+
+
+def test_two_hundred_open_incidents_are_a_page_soon_and_small(get, watched):
+    keys = tuple(key(instance=f"node-{at:04}.example:9100", dc="fra1") for at in range(200))
+    watched.minutes(keys, 100, lambda ago: np.full(200, ago < 40))
+    assert "200 incidents" in text(get("/"))
+    spent = []
+    for _ in range(5):
+        began = time.perf_counter()
+        page = get("/")
+        spent.append(time.perf_counter() - began)
+    assert min(spent) < 0.2  # measured: 0.08
+    assert len(page.content) < 300_000
