@@ -161,7 +161,7 @@ class Stack:
         graph = f"{self.prometheus.url}/graph?g0.expr=anomaly_score&g0.tab=0&g0.range_input=15m"
         latency = f"&g1.expr={METRIC}&g1.tab=0&g1.range_input=2d"
         return {
+            "exporter": f"{self.exporter.url}/",
             "Prometheus": graph + latency,
             "Alertmanager": f"{self.alertmanager.url}/api/v2/alerts",
-            "exporter": f"{self.exporter.url}/metrics",
         }

@@ -12,7 +12,9 @@ from exporter.sinks.latest import LatestVerdicts
 from exporter.sinks.metrics_page import Page
 from exporter.web.server import Callbacks, Server
 from exporter.web.ui.facts import Running
+from tests.support.pages import Watched
 
+WATCHED = Watched()
 Serve = Callable[..., Server]
 
 
@@ -34,7 +36,7 @@ def serve(page: Page, feed: LatestVerdicts) -> Iterator[Serve]:
         def start(
             ready: Callable[[], bool] = lambda: True,
             reload: Callable[[], str | None] = lambda: None,
-            running: Running | None = None,
+            running: Running | None = WATCHED.running,
             **config: Any,
         ) -> Server:
             hooks = Callbacks(ready, reload, feed=feed, running=running)

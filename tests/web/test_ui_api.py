@@ -169,6 +169,22 @@ def test_the_published_gauges_bring_the_band_back_after_a_restart(ask, watched):
     assert answer["notes"] == []
 
 
+@pytest.mark.parametrize(("compare", "back"), [("day", 86_400), ("week", 604_800)])
+def test_the_same_time_of_another_day_is_laid_over(ask, watched, compare, back):
+    watched.minutes((A,), 61, lambda ago: [False])
+    then = {watched.now - back - at * STEP: float(at) for at in range(30)}
+    watched.source.put('node_memory_free_bytes{instance="a"}', {"__name__": "x", "instance": "a"}, then)
+    answer = ask("series", job="cpu", match='instance="a"', range=3600, compare=compare)
+    (curve,) = answer["curves"]
+    before = dict(zip(answer["times"], curve["before"], strict=True))
+    assert [before[watched.now - at * STEP] for at in range(40)] == [*map(float, range(30)), *[None] * 10]
+    assert answer["notes"] == []
+    watched.source.error = Unreachable("nobody answers")
+    answer = ask("series", job="cpu", match='instance="a"', range=3000, compare=compare)
+    assert "nobody answers" in answer["notes"][0]
+    assert len(answer["curves"][0]["value"]) == 51
+
+
 @pytest.mark.parametrize(
     ("what", "parameters", "status", "told"),
     [
@@ -176,6 +192,7 @@ def test_the_published_gauges_bring_the_band_back_after_a_restart(ask, watched):
         ("series", {}, 400, "job is missing"),
         ("series", {"job": "nope"}, 404, "/api/v1/jobs"),
         ("series", {"job": "cpu", "match": "instance=~"}, 400, "must be labels"),
+        ("series", {"job": "cpu", "compare": "month"}, 400, "compare must be day or week"),
         ("series", {"job": "cpu", "id": "zz"}, 400, "16 hexadecimal"),
         ("series", {"job": "cpu", "id": "0" * 16}, 404, "digest"),
         ("series", {"job": "cpu", "range": "1e9"}, 400, "range must be a number"),

@@ -149,6 +149,7 @@ class Curve(Struct):
     expected: list[float | None]
     lower: list[float | None]
     upper: list[float | None]
+    before: Annotated[list[float | None], Meta(description="values a day or a week earlier, if compare asks for them")]
 
 
 class PastIncident(Struct):

@@ -34,6 +34,12 @@ class Wanted:
         """The channels of the job."""
         return list(self.facts.config.queries)
 
+    @property
+    def coarse(self) -> float:
+        """Seconds between two samples of a range, so that a graph does not have too many."""
+        step = self.facts.config.step
+        return step * max(math.ceil((self.end - self.start) / step / _MOST_POINTS), 1)
+
 
 def curves_of(wanted: Wanted, remembered: Curves | None, history: History) -> Curves:
     """Return what is known of a range: what is remembered counts, the source is asked only for what lies before it."""
@@ -44,7 +50,7 @@ def curves_of(wanted: Wanted, remembered: Curves | None, history: History) -> Cu
     if remembered is not None and remembered.times[0] <= wanted.start + 1.5 * step:
         return remembered
     before = wanted.end if remembered is None else float(remembered.times[0]) - step / 2
-    coarse = step * max(math.ceil((wanted.end - wanted.start) / step / _MOST_POINTS), 1)
+    coarse = wanted.coarse
     older = _asked(wanted, history, max(before, wanted.start + coarse), coarse)
     if remembered is None:
         return older
@@ -54,6 +60,28 @@ def curves_of(wanted: Wanted, remembered: Curves | None, history: History) -> Cu
         for name in ("times", *WIDE, *_NARROW)
     }
     return Curves(**parts)
+
+
+def earlier(wanted: Wanted, history: History, times: Floats, back: float) -> Floats:
+    """Return the values `back` seconds before each of `times`, shape (N, C); NaN where none is known."""
+    found: Floats = np.full((len(times), len(wanted.channels)), np.nan)
+    asked, step, then = wanted.facts.queries, wanted.coarse, times - back
+    try:
+        for at, (channel, expr) in enumerate(wanted.facts.config.queries.items()):
+            query, start, end = asked.get(channel, expr), wanted.start - back, wanted.end - back
+            there, values = history.values(expr, query, wanted.key, start, end, step)
+            if len(there):
+                row = np.rint((then - there[0]) / step).astype(np.intp)
+                inside = (row >= 0) & (row < len(there))
+                found[inside, at] = values[row[inside]]
+    except SourceError as error:
+        wanted.notes.append(f"The source did not answer for the earlier time that is laid over: {error}")
+    except ValueError:
+        wanted.notes.append("The labels of this series cannot be written in PromQL: nothing earlier is laid over.")
+    else:
+        if len(times) and np.isnan(found).all():
+            wanted.notes.append("The source has no values for the earlier time that is laid over.")
+    return found
 
 
 def _within(curves: Curves | None, start: float, end: float) -> Curves | None:

@@ -128,9 +128,9 @@ def sparkline(times: Floats, value: Floats, lower: Floats, upper: Floats, flag: 
 def graph(
     frame: Frame, times: Floats, step: float, line: Floats, alt: str, *,
     expected: Floats | None = None, band: tuple[Floats, Floats] | None = None, flag: Floats | None = None,
-    alert: Floats | None = None, limit: float | None = None,
+    alert: Floats | None = None, limit: float | None = None, before: Floats | None = None,
 ) -> Markup:  # fmt: skip
-    """Draw one graph of a series; `limit` is a value at which a line across is drawn."""
+    """Draw one graph of a series; `limit` is where a line across is drawn, `before` another line of an earlier time."""
     shapes = []
     if flag is not None:
         shapes.append(_path("open", frame.spans(times, flag > 0, step)))
@@ -143,6 +143,8 @@ def graph(
         shapes.append(_path("limit", f"M0 {at}H{frame.width}"))
     if expected is not None:
         shapes.append(_path("expected", frame.line(times, expected)))
+    if before is not None and len(before):
+        shapes.append(_path("before", frame.line(times, before)))
     shapes.append(_path("line", frame.line(times, line)))
     return _svg("graph", alt, frame, shapes)
 

@@ -28,6 +28,7 @@ _SERIES: Final = [
     _parameter("range", "seconds of the range; default: an hour, or the incident and what lay around it",
                {"type": "number", "minimum": 60, "maximum": 1_209_600}),
     _parameter("end", "end of the range, Unix seconds; default: the newest sample, or soon after the incident", _TIME),
+    _parameter("compare", "add the values of a day or a week earlier", {"type": "string", "enum": ["day", "week"]}),
 ]  # fmt: skip
 _PAST: Final = [
     _parameter("job", "name of a job", {"type": "string"}),

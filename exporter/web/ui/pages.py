@@ -67,8 +67,11 @@ def headline(answer: Now) -> dict[str, str]:
     return {"mood": mood, "told": told, "title": told}
 
 
-def series_page(answer: Series, seconds: float | None) -> str:
-    """Show one series or one of its incidents; `seconds` is the range that was asked for, None where it was not."""
+def series_page(answer: Series, seconds: float | None, compared: str = "") -> str:
+    """Show one series or one of its incidents.
+
+    `seconds` is the range that was asked for, None where it was not; `compared` is "day", "week" or "".
+    """
     drawn = [_drawn(answer, at) for at in range(len(answer.curves))]
     score = None
     if any(each is not None for each in answer.scores):
@@ -80,7 +83,7 @@ def series_page(answer: Series, seconds: float | None) -> str:
     kind = "Incident" if answer.incident or answer.past else "Series"
     return _render(
         "series.html", "", answer=answer, drawn=drawn, score=score, normal=normal, rows=rows[::-1], ranges=RANGES,
-        seconds=seconds, title=f"{kind} of {answer.job}: {labels_text(answer.labels)}", kind=kind,
+        compared=compared, seconds=seconds, title=f"{kind} of {answer.job}: {labels_text(answer.labels)}", kind=kind,
         ticks=_ticks(answer.start, answer.end),
     )  # fmt: skip
 
@@ -122,15 +125,17 @@ def _spark(curves: Curves, incident: OpenIncident) -> Markup:
 def _drawn(answer: Series, at: int) -> dict[str, Any]:
     """Return the graph of a channel with what is written at its edges."""
     curve, times = answer.curves[at], np.array(answer.times)
-    value, expected, lower, upper = (_floats(each) for each in (curve.value, curve.expected, curve.lower, curve.upper))
+    value, expected, lower, upper, before = (
+        _floats(each) for each in (curve.value, curve.expected, curve.lower, curve.upper, curve.before)
+    )
     if not len(times) or not np.isfinite(value).any():
         return {"channel": curve.channel, "svg": None, "top": "", "bottom": ""}
-    low, high = graphs.axis_limits(value, lower, upper, expected)
+    low, high = graphs.axis_limits(np.concatenate([value, before]), lower, upper, expected)
     frame = graphs.Frame(answer.start, answer.end, low, high, _GRAPH_HEIGHT)
     told = wording.reading(_last(value), _last(expected), _last(lower), _last(upper), None, curve.unit)
     svg = graphs.graph(
         frame, times, _step(times), value, f"{curve.channel}: {told}", expected=expected, band=(lower, upper),
-        flag=_floats(answer.flag), alert=_floats(answer.alert),
+        flag=_floats(answer.flag), alert=_floats(answer.alert), before=before,
     )  # fmt: skip
     top, bottom = wording.number(high, curve.unit), wording.number(low, curve.unit)
     return {"channel": curve.channel, "svg": svg, "top": top, "bottom": bottom}

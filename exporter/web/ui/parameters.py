@@ -4,12 +4,16 @@ import math
 import re
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
+from typing import Final
 
+from detectors.units import DAY, WEEK
 from exporter.sinks.latest import Matcher
 from exporter.web.api import BadParameter, selection
 from exporter.web.ui.past import MOST_OF_A_PAGE, Filter
 from exporter.web.ui.series import LONGEST, Asked
 
+COMPARED: Final = {"day": DAY, "week": WEEK}
+"""Seconds before a range of another one that can be laid over it."""
 Parameters = Iterable[tuple[str, str]]
 _LATEST = 9_999_999_999.0
 """Unix seconds, in the year 2286: later times are mistakes."""
@@ -30,11 +34,13 @@ def once_each(parameters: Parameters, known: Collection[str]) -> dict[str, str]:
 
 def asked_for(parameters: Parameters) -> Asked:
     """Return which series is asked for, and over which range. Raises BadParameter."""
-    found = once_each(parameters, ("job", "match", "id", "since", "range", "end"))
+    found = once_each(parameters, ("job", "match", "id", "since", "range", "end", "compare"))
     if "job" not in found:
         raise BadParameter("job is missing: name the job that judges the series")
     if "id" in found and ("match" in found or not re.fullmatch(r"[0-9a-f]{16}", found["id"])):
         raise BadParameter("id must be 16 hexadecimal digits, without match")
+    if found.get("compare", "day") not in COMPARED:
+        raise BadParameter("compare must be day or week")
     return Asked(
         found["job"],
         _labels(found),
@@ -42,6 +48,7 @@ def asked_for(parameters: Parameters) -> Asked:
         _number("since", found, 0, _LATEST, math.nan),
         _number("range", found, 60, LONGEST) if "range" in found else None,
         _number("end", found, 0, _LATEST) if "end" in found else None,
+        COMPARED.get(found.get("compare", ""), 0.0),
     )
 
 

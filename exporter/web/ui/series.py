@@ -15,7 +15,7 @@ from exporter.sinks.incident_log import Logged
 from exporter.sinks.latest import Matcher, Selection, UnknownJob
 from exporter.sinks.notify.message import worst_told
 from exporter.web.ui.answers import Ambiguous, Choice, Curve, OpenIncident, Series
-from exporter.web.ui.curves import WIDE, Wanted, curves_of
+from exporter.web.ui.curves import WIDE, Wanted, curves_of, earlier
 from exporter.web.ui.facts import JobFacts, Running
 from exporter.web.ui.history import History
 from exporter.web.ui.identity import ids, link, series_id
@@ -45,6 +45,8 @@ class Asked:
         Length of the range, None: an hour, or the incident with what lay around it.
     end : float or None
         Unix seconds, None: the newest sample, or some time after the incident.
+    back : float
+        Seconds before the range of another time that is laid over, 0: none.
     """
 
     job: str
@@ -53,6 +55,7 @@ class Asked:
     since: float = math.nan
     seconds: float | None = None
     end: float | None = None
+    back: float = 0.0
 
 
 class NoSuchSeries(Exception):
@@ -121,6 +124,7 @@ def _answer(
     start, end = _range(asked, over, job, now if verdict is None else verdict.time, now)
     wanted = Wanted(asked.job, key, job, start, end, [])
     curves = curves_of(wanted, running.recent.curves(asked.job, [key]).get(key), history)
+    before = earlier(wanted, history, curves.times, asked.back) if asked.back else np.empty((0, len(wanted.channels)))
     open_now = _open(there, job, now)
     past = None
     if math.isfinite(asked.since) and (open_now is None or open_now.since != utc(asked.since)):
@@ -148,7 +152,12 @@ def _answer(
         end=end,
         times=np.round(curves.times, 3).tolist(),
         curves=[
-            Curve(name, units.get(name, ""), *(_plain(getattr(curves, family)[:, at]) for family in WIDE))
+            Curve(
+                name,
+                units.get(name, ""),
+                *(_plain(getattr(curves, family)[:, at]) for family in WIDE),
+                _plain(before[:, at]),
+            )
             for at, name in enumerate(wanted.channels)
         ],
         scores=_plain(curves.score),
