@@ -138,6 +138,8 @@ def test_ranges_and_neighbours_of_a_range_are_links(get, watched):
     for link in links(shown, "series?"):
         get(link)
     assert 'aria-current="true">1 h' in shown.text
+    assert "value a week earlier" in text(get("series?job=cpu&compare=week"))
+    assert "earlier</span>" not in shown.text
 
 
 def test_what_cannot_be_shown_says_what_happened_and_what_to_do(get, watched):

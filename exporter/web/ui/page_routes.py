@@ -87,9 +87,7 @@ class PageRoutes:
         def page() -> str:
             asked = asked_for(request.query_params.multi_items())
             answer = series_answer(self._running, self._history, asked, time.time())
-            return (
-                pages.choice_page(answer) if isinstance(answer, Ambiguous) else pages.series_page(answer, asked.seconds)
-            )
+            return pages.choice_page(answer) if isinstance(answer, Ambiguous) else pages.series_page(answer, asked)
 
         return await self._page(page, self._slow)
 

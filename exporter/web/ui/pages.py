@@ -19,6 +19,8 @@ from exporter.web.ui import graphs
 from exporter.web.ui.answers import Ambiguous, Now, OpenIncident, PastIncidents, Series, Status
 from exporter.web.ui.facts import Running
 from exporter.web.ui.jobs import named
+from exporter.web.ui.parameters import COMPARED
+from exporter.web.ui.series import Asked
 
 DRAWN: Final = 50
 """Incidents of the first page with a sparkline: the worst."""
@@ -34,6 +36,7 @@ ENDINGS: Final = {
     "removed": "its job has left the configuration",
     "unknown": "nobody saw how it ended: the exporter did not run, or its job began again",
 }
+_COMPARED: Final = {back: name for name, back in COMPARED.items()}
 RANGES: Final = ((3600, "1 h"), (21_600, "6 h"), (86_400, "1 d"), (604_800, "1 w"), (1_209_600, "2 w"))
 
 
@@ -67,11 +70,8 @@ def headline(answer: Now) -> dict[str, str]:
     return {"mood": mood, "told": told, "title": told}
 
 
-def series_page(answer: Series, seconds: float | None, compared: str = "") -> str:
-    """Show one series or one of its incidents.
-
-    `seconds` is the range that was asked for, None where it was not; `compared` is "day", "week" or "".
-    """
+def series_page(answer: Series, asked: Asked) -> str:
+    """Show one series or one of its incidents."""
     drawn = [_drawn(answer, at) for at in range(len(answer.curves))]
     score = None
     if any(each is not None for each in answer.scores):
@@ -83,7 +83,7 @@ def series_page(answer: Series, seconds: float | None, compared: str = "") -> st
     kind = "Incident" if answer.incident or answer.past else "Series"
     return _render(
         "series.html", "", answer=answer, drawn=drawn, score=score, normal=normal, rows=rows[::-1], ranges=RANGES,
-        compared=compared, seconds=seconds, title=f"{kind} of {answer.job}: {labels_text(answer.labels)}", kind=kind,
+        compared=_COMPARED.get(asked.back), seconds=asked.seconds, title=f"{kind} of {answer.job}: {labels_text(answer.labels)}", kind=kind,
         ticks=_ticks(answer.start, answer.end),
     )  # fmt: skip
 

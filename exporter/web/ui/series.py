@@ -153,10 +153,10 @@ def _answer(
         times=np.round(curves.times, 3).tolist(),
         curves=[
             Curve(
-                name,
-                units.get(name, ""),
-                *(_plain(getattr(curves, family)[:, at]) for family in WIDE),
-                _plain(before[:, at]),
+                channel=name,
+                unit=units.get(name, ""),
+                before=_plain(before[:, at]),
+                **{family: _plain(getattr(curves, family)[:, at]) for family in WIDE},
             )
             for at, name in enumerate(wanted.channels)
         ],
