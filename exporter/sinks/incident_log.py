@@ -23,10 +23,10 @@ from exporter.sinks.notify.notification import Incident, ending_of, incident_of
 log = structlog.get_logger()
 
 MOST: Final = 2000
-"""Incidents that are over: the newest."""
+"""Incidents that are over: the newest of those that were alerts, and as many of the others, which come by chance."""
 MOST_OPEN: Final = 2000
 """Open incidents that are followed at once."""
-SAVE_EVERY: Final = 5.0
+SAVE_EVERY: Final = 10.0
 """Seconds between two writes of the file: what happened since the last one is lost at a kill."""
 FILE: Final = "incidents.json"
 _LARGEST: Final = 256 * 2**20
@@ -37,9 +37,15 @@ class Logged(msgspec.Struct):
     """An incident, with what was thought of it; `incident.over` is None while it is open."""
 
     incident: Incident
-    alerted: bool = False
+    alerted_at: float | None = None
+    """When it became an alert (Unix seconds)."""
     unknown: bool = False
     """Whether nobody saw how it ended: the job began again, or the exporter did not run."""
+
+    @property
+    def alerted(self) -> bool:
+        """Whether it is or was an alert."""
+        return self.alerted_at is not None
 
     @property
     def ending(self) -> End:
@@ -52,6 +58,7 @@ class Logged(msgspec.Struct):
 class _Saved(msgspec.Struct):
     open: list[Logged] = []
     past: list[Logged] = []
+    began: float | None = None
 
 
 class IncidentLog(EveryVerdict):
@@ -64,7 +71,10 @@ class IncidentLog(EveryVerdict):
     def __init__(self) -> None:
         self._lock = threading.Lock()  # never held during input or output
         self._open: dict[str, dict[Key, Logged]] = {}
-        self._past: deque[Logged] = deque(maxlen=MOST)
+        self._alerts: deque[Logged] = deque(maxlen=MOST)
+        self._others: deque[Logged] = deque(maxlen=MOST)
+        self.began = time.time()
+        """Unix seconds from which on incidents are remembered."""
         self._units: dict[str, Mapping[str, Unit]] = {}
         self._file: Path | None = None
         self._on = True
@@ -90,13 +100,15 @@ class IncidentLog(EveryVerdict):
         }
         with self._lock:
             self._on, self._file, self._units = config.web.ui, file, units
-            self._past.extend(saved.past)
+            self.began = min(self.began, saved.began or self.began)
+            for each in saved.past:
+                self._put(each)
             for each in saved.open:
                 self._open.setdefault(each.incident.job, {}).setdefault(each.incident.key, each)
             for job in self._open.keys() - config.jobs.keys():
                 for each in self._open.pop(job).values():
                     each.incident.end(time.time(), "removed")
-                    self._past.append(each)
+                    self._put(each)
                     self._changed = True
 
     def record(self, verdict: Verdict) -> None:
@@ -125,7 +137,7 @@ class IncidentLog(EveryVerdict):
             for row in np.flatnonzero(verdict.alert).tolist():
                 logged = mine.get(verdict.keys[row])
                 if logged is not None and not logged.alerted:
-                    logged.alerted = self._changed = True
+                    logged.alerted_at, self._changed = verdict.time, True
 
     def _end(self, mine: dict[Key, Logged], gone: list[Key], verdict: Verdict, units: Mapping[str, Unit]) -> None:
         ended = {verdict.keys[row]: row for row in np.flatnonzero(verdict.changed & ~verdict.flag).tolist()}
@@ -141,19 +153,22 @@ class IncidentLog(EveryVerdict):
             else:
                 logged.unknown = True
                 incident.end(verdict.time, "recovered")
-            self._past.append(logged)
+            self._put(logged)
         self._changed = True
+
+    def _put(self, logged: Logged) -> None:
+        (self._alerts if logged.alerted else self._others).append(logged)
 
     def past(self) -> list[Logged]:
         """Return the incidents that are over, the newest end first; they are not changed any more."""
         with self._lock:
-            found = list(self._past)
+            found = [*self._others, *self._alerts]
         return sorted(found, key=lambda each: -(each.incident.over or 0.0))
 
     def every(self) -> list[Logged]:
         """Return all incidents, over or open."""
         with self._lock:
-            return [*self._past, *(each for mine in self._open.values() for each in mine.values())]
+            return [*self._others, *self._alerts, *(each for mine in self._open.values() for each in mine.values())]
 
     def find(self, job: str, key: Key, since: float) -> Logged | None:
         """Return one incident, open or over; `since` is when it began (Unix seconds), to a second."""
@@ -183,7 +198,8 @@ class IncidentLog(EveryVerdict):
             if file is None or not self._changed:
                 return
             self._changed = False
-            content = _Saved([each for mine in self._open.values() for each in mine.values()], list(self._past))
+            still_open = [each for mine in self._open.values() for each in mine.values()]
+            content = _Saved(still_open, [*self._others, *self._alerts], self.began)
         try:
             data = checked_json.encode(content)
             file.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The last samples of every series with what was thought of them, and what was found lately: the memory of our page."""
+"""The last samples of every series with what was thought of them: the memory of our page."""
 
 import threading
 from collections import deque
@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.types import Floats, Key
-from detectors.units import WEEK
 from exporter.config.sections.root import Config
 from exporter.pipeline.verdict import Verdict
 from exporter.sinks.base import Change, EveryVerdict
@@ -84,10 +83,6 @@ class RecentVerdicts(EveryVerdict):
         self._lock = threading.Lock()  # never held for longer than a list of samples is copied
         self._samples: dict[str, deque[_Sample]] = {}
         self._longer: dict[str, deque[_Sample]] = {}
-        self._alerting: dict[str, frozenset[Key]] = {}
-        self._alerts: dict[str, deque[float]] = {}
-        self._over: dict[str, float] = {}
-        self._since: dict[str, float] = {}
         self._on = True
 
     def prepare(self, config: Config) -> Change:
@@ -98,7 +93,7 @@ class RecentVerdicts(EveryVerdict):
         jobs = config.jobs.keys() if config.web.ui else frozenset()
         with self._lock:
             self._on = config.web.ui
-            for memory in (self._samples, self._longer, self._alerting, self._alerts, self._over, self._since):
+            for memory in (self._samples, self._longer):
                 for job in memory.keys() - jobs:
                     del memory[job]
 
@@ -110,10 +105,7 @@ class RecentVerdicts(EveryVerdict):
             wide = np.stack([getattr(verdict, name) for name in _WIDE]).astype(np.float32)
             score = verdict.score.astype(np.float32)
         sample = _Sample(verdict.time, verdict.keys, wide, score, verdict.flag, verdict.alert)
-        alerting = frozenset(verdict.keys[row] for row in np.flatnonzero(verdict.alert).tolist())
-        ended = bool((verdict.changed & ~verdict.flag).any())
         with self._lock:
-            self._since.setdefault(verdict.job, verdict.time)
             samples = self._samples.setdefault(verdict.job, deque())
             samples.append(sample)
             most = self._most()
@@ -122,33 +114,11 @@ class RecentVerdicts(EveryVerdict):
                 longer.append(samples.popleft().only(_worst(verdict)))
             while longer and len(longer) + len(samples) > MOST_SAMPLES:
                 longer.popleft()
-            alerts = self._alerts.setdefault(verdict.job, deque())
-            alerts.extend([verdict.time] * len(alerting - self._alerting.get(verdict.job, frozenset())))
-            while alerts and alerts[0] <= verdict.time - WEEK:
-                alerts.popleft()
-            self._alerting[verdict.job] = alerting
-            if ended or verdict.flag.any():
-                self._over[verdict.job] = verdict.time
 
     def _most(self) -> int:
         """Return how many samples of each job fit."""
         size = sum(samples[-1].size for samples in self._samples.values() if samples)
         return min(max(MOST_BYTES // max(size, 1), FEWEST_SAMPLES), MOST_SAMPLES)
-
-    def alerts(self, job: str) -> int:
-        """Return how many incidents of a job have become alerts in the last seven days, since `known_since` at most."""
-        with self._lock:
-            return len(self._alerts.get(job, ()))
-
-    def known_since(self, job: str) -> float | None:
-        """Return the Unix seconds of the first verdict remembered of a job, also if its samples are forgotten."""
-        with self._lock:
-            return self._since.get(job)
-
-    def last_open(self, job: str) -> float | None:
-        """Return the Unix seconds at which an incident of a job was last open; None where none was since the start."""
-        with self._lock:
-            return self._over.get(job)
 
     def curves(self, job: str, keys: Sequence[Key], most: int = MOST_SAMPLES) -> dict[Key, Curves]:
         """Return what is remembered of some series of a job, the last `most` samples; of others there is nothing."""

@@ -109,6 +109,17 @@ def test_a_folder_that_cannot_be_written_is_said_once_and_tried_again(tmp_path):
     assert (blocked / incident_log.FILE).exists()
 
 
+def test_incidents_that_come_by_chance_do_not_push_alerts_out(monkeypatch):
+    monkeypatch.setattr(incident_log, "MOST", 3)
+    book = logging()
+    book.record(at(1, [True, False], changed=[True, False], alert=[True, False]))
+    book.record(at(2, [False, False], changed=[True, False], score=[0.1, 0.1]))
+    for minute in range(3, 30, 2):
+        book.record(at(minute, [False, True], changed=[False, True], since=60.0 * minute))
+        book.record(at(minute + 1, [False, False], changed=[False, True], score=[0.1, 0.1]))
+    assert [(each[0], each[3]) for each in told(book)] == [("b", False)] * 3 + [("a", True)]
+
+
 def test_the_log_is_bounded_and_off_without_the_pages(monkeypatch):
     monkeypatch.setattr(incident_log, "MOST_OPEN", 1)
     book = logging()

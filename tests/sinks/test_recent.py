@@ -12,7 +12,7 @@ from exporter.sinks.recent import RecentVerdicts
 from tests.support.verdicts import key, verdict
 
 A, B, C = (key(i=name) for name in "abc")
-STEP, WEEK = 60.0, 604_800.0
+STEP = 60.0
 
 
 def remembering(**web) -> RecentVerdicts:
@@ -54,17 +54,6 @@ def test_of_a_hundred_thousand_series_there_are_seven_samples_each():
     one = recent._Sample(0.0, (), np.zeros((4, 100_000, 1), np.float32), np.zeros(100_000, np.float32),
                          np.zeros(100_000, np.bool_), np.zeros(100_000, np.bool_))  # fmt: skip
     assert recent.MOST_BYTES // one.size == 7
-
-
-def test_alerts_of_the_last_week_are_counted_once_each():
-    memory = remembering()
-    for minute, alert in enumerate(([False, False], [True, False], [True, True], [True, False], [True, True])):
-        memory.record(at(minute, flag=alert, alert=alert))
-    assert memory.alerts("cpu") == 3
-    assert memory.last_open("cpu") == 4 * STEP
-    assert memory.known_since("cpu") == 0.0
-    memory.record(at(WEEK / STEP + 1.5))
-    assert memory.alerts("cpu") == 2
 
 
 def test_a_removed_job_is_forgotten_and_without_the_pages_nothing_is_kept():

@@ -126,6 +126,8 @@ def test_the_link_works_after_a_restart_from_the_state_folder(serve, tmp_path):
     shown = httpx.get(f"{url}/api/v1/{listed['link']}", trust_env=False).json()
     assert shown["past"]["ending"] == "recovered"
     assert shown["past"]["why"]
+    quiet = httpx.get(f"{url}/api/v1/now", trust_env=False).json()["quiet"]
+    assert (quiet["alerts"], quiet["since"]) == (1, listed["until"])
     assert shown["state"] == "unknown"
 
 

@@ -7,13 +7,14 @@ from typing import Final, Literal
 from exporter import incident_wording as wording
 from exporter.json_values import utc
 from exporter.pipeline.verdict import Verdict
-from exporter.sinks.recent import RecentVerdicts
 from exporter.web.ui.answers import Job, Query, Trouble, Unseen
 from exporter.web.ui.facts import Facts, JobFacts
 
 State = Literal["judging", "failing", "warming", "waiting", "late", "empty"]
 _LATE: Final = 3.0
-"""Steps after which a verdict that nothing has failed for is called late."""
+"""Steps after which a verdict that nothing has failed for is called late,"""
+_LATE_SECONDS: Final = 15.0
+"""and the seconds, at least."""
 _NAMED: Final = 5
 """Jobs named in a sentence."""
 
@@ -31,7 +32,7 @@ def state_of(facts: JobFacts, verdict: Verdict | None, now: float) -> tuple[Stat
     if verdict.states.get("empty"):
         return "empty", "Its queries give no series: is the metric scraped, are its name and labels right?"
     age = now - verdict.time - config.lag
-    if age > _LATE * config.step:
+    if age > max(_LATE * config.step, _LATE_SECONDS):
         return "late", (
             f"The newest verdict is of {_moment(verdict, now)} UTC, {wording.length(age)} ago; a cycle takes too long, "
             "or an old verdict is shown after a restart."
@@ -50,9 +51,9 @@ def _without_verdict(facts: JobFacts) -> tuple[State, str]:
 
 
 def job_answer(
-    name: str, facts: JobFacts, verdict: Verdict | None, recent: RecentVerdicts, now: float, started: float
+    name: str, facts: JobFacts, verdict: Verdict | None, alerts: int, counted_since: float, now: float
 ) -> Job:
-    """Return how a job stands."""
+    """Return how a job stands; `alerts` were counted in the last seven days, since `counted_since` at most."""
     health, config = facts.health, facts.config
     state, text = state_of(facts, verdict, now)
     units = facts.units
@@ -68,8 +69,8 @@ def job_answer(
         series=_states(facts, verdict),
         open=0 if verdict is None else int(verdict.flag.sum()),
         alerting=0 if verdict is None else int(verdict.alert.sum()),
-        alerts=recent.alerts(name),
-        counted_since=utc(recent.known_since(name) or started),
+        alerts=alerts,
+        counted_since=utc(counted_since),
         budget=config.budget,
         step=config.step,
         progress=health.progress,

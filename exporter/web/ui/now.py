@@ -1,11 +1,13 @@
 """What is wrong now, made from the newest verdicts: nothing that a cycle holds is waited for or changed."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Final
 
 import numpy as np
 
+from detectors.units import WEEK
 from exporter import incident_wording as wording
 from exporter.json_values import finite, utc
 from exporter.pipeline.verdict import Verdict
@@ -65,10 +67,10 @@ def jobs_answer(running: Running, now: float) -> Jobs:
 
 
 def _jobs(running: Running, facts: Facts, verdicts: Mapping[str, Verdict], now: float) -> list[Job]:
-    return [
-        job_answer(name, job, verdicts.get(name), running.recent, now, facts.started)
-        for name, job in facts.jobs.items()
-    ]
+    week = [each for each in running.incidents.every() if (each.alerted_at or -math.inf) > now - WEEK]
+    alerts = Counter(each.incident.job for each in week)
+    since = max(running.incidents.began, now - WEEK)
+    return [job_answer(name, job, verdicts.get(name), alerts[name], since, now) for name, job in facts.jobs.items()]
 
 
 def worst(verdicts: Iterable[Verdict]) -> list[Found]:
@@ -130,14 +132,13 @@ def _reading(of: list[Channel]) -> str:
 
 
 def _quiet(running: Running, facts: Facts, jobs: list[Job], verdicts: Mapping[str, Verdict]) -> Quiet:
-    last = [seen for name in facts.jobs if (seen := running.recent.last_open(name)) is not None]
-    counted = [job.counted_since for job in jobs if job.counted_since]
+    over = [each.incident.over or -math.inf for each in running.incidents.past()]
     return Quiet(
         jobs=len(jobs),
         series=sum(sum(job.series.values()) - job.series.get("empty", 0) for job in jobs),
         watched=sum(verdicts[name].states.get("ready", 0) for name in facts.jobs if name in verdicts),
-        since=utc(max(last)) if last else None,
-        counted_since=max(counted, default=utc(facts.started)),
+        since=utc(max(over)) if over else None,
+        counted_since=utc(running.incidents.began),
         alerts=sum(job.alerts for job in jobs),
         budget=sum(job.budget for job in jobs),
     )

@@ -83,7 +83,8 @@ def series_page(answer: Series, asked: Asked) -> str:
     kind = "Incident" if answer.incident or answer.past else "Series"
     return _render(
         "series.html", "", answer=answer, drawn=drawn, score=score, normal=normal, rows=rows[::-1], ranges=RANGES,
-        compared=_COMPARED.get(asked.back), seconds=asked.seconds, title=f"{kind} of {answer.job}: {labels_text(answer.labels)}", kind=kind,
+        compared=_COMPARED.get(asked.back), seconds=asked.seconds, kind=kind,
+        title=f"{kind} of {answer.job}: {labels_text(answer.labels)}",
         ticks=_ticks(answer.start, answer.end),
     )  # fmt: skip
 

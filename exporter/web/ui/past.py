@@ -105,7 +105,7 @@ def at_the_same_time(logged: Sequence[Logged], since: float, but: tuple[str, str
 
 def _note(running: Running, known: int) -> str:
     if known >= MOST:
-        return f"Only the {MOST:,} incidents that ended last are remembered; the audit file has all of them."
+        return f"Only the last {MOST:,} alerts and {MOST:,} other incidents are remembered; the audit file has all."
     if not running.incidents.is_kept:
         started = wording.moment(running.facts().started, dated=True)
         return (
