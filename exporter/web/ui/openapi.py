@@ -10,6 +10,15 @@ from exporter.web.ui.answers import Ambiguous, Jobs, Now, PastIncidents, Refusal
 
 _REF: Final = "#/components/schemas/{name}"
 _TIME: Final = {"type": "number", "minimum": 0, "maximum": 9_999_999_999}
+_MOMENT: Final = {
+    "type": "string",
+    "pattern": (
+        r"^(|[0-9]{1,9}(\.[0-9]{1,3})?"
+        r"|2[01][0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])T([01][0-9]|2[0-3]):[0-5][0-9])$"
+    ),
+}
+_NAME: Final = {"type": "string", "minLength": 1}
+_LABEL: Final = r'[A-Za-z_][A-Za-z0-9_.]{0,60}!?="[^"\\]{0,60}"'
 
 
 def _parameter(name: str, description: str, schema: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -17,13 +26,14 @@ def _parameter(name: str, description: str, schema: dict[str, Any], **more: Any)
 
 
 _MATCH: Final = _parameter(
-    "match", 'labels of the series, name="value" or name!="value" separated by commas', {"type": "string"},
+    "match", 'labels of the series, name="value" or name!="value" separated by commas',
+    {"type": "string", "pattern": f"^(|{_LABEL}(,{_LABEL}){{0,9}})$"},
     example='instance="a:9100"',
 )  # fmt: skip
 _SERIES: Final = [
-    _parameter("job", "name of a job", {"type": "string"}, required=True),
+    _parameter("job", "name of a job", _NAME, required=True),
     _MATCH,
-    _parameter("id", "digest of the series, instead of match", {"type": "string", "pattern": "^[0-9a-f]{16}$"}),
+    _parameter("id", "digest of the series; match is ignored then", {"type": "string", "pattern": "^[0-9a-f]{16}$"}),
     _parameter("since", "when the incident began that is meant, Unix seconds", _TIME),
     _parameter("range", "seconds of the range; default: an hour, or the incident and what lay around it",
                {"type": "number", "minimum": 60, "maximum": 1_209_600}),
@@ -33,11 +43,13 @@ _SERIES: Final = [
 _PAST: Final = [
     _parameter("job", "name of a job", {"type": "string"}),
     _MATCH,
-    _parameter("start", "not over before this time: Unix seconds, or ISO 8601 in UTC", {"type": "string"}),
-    _parameter("end", "begun before this time: Unix seconds, or ISO 8601 in UTC", {"type": "string"}),
+    _parameter("start", "not over before this time: Unix seconds, or ISO 8601 in UTC", _MOMENT),
+    _parameter("end", "begun before this time: Unix seconds, or ISO 8601 in UTC", _MOMENT),
     _parameter("alerted", "only those that were alerts, or only the others", {"type": "boolean"}),
     _parameter("limit", "incidents in one answer", {"type": "integer", "minimum": 1, "maximum": 200, "default": 200}),
-    _parameter("offset", "incidents skipped before them", {"type": "integer", "minimum": 0, "default": 0}),
+    _parameter(
+        "offset", "incidents skipped before them", {"type": "integer", "minimum": 0, "maximum": 10**9, "default": 0}
+    ),
 ]
 _PATHS: Final[tuple[tuple[str, str, list[dict[str, Any]], type, dict[str, type]], ...]] = (
     ("now", "What is wrong now, what cannot be seen, what is watched", [], Now, {}),

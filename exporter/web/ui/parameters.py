@@ -15,6 +15,7 @@ from exporter.web.ui.series import LONGEST, Asked
 COMPARED: Final = {"day": DAY, "week": WEEK}
 """Seconds before a range of another one that can be laid over it."""
 Parameters = Iterable[tuple[str, str]]
+_FIGURE: Final = r"[0-9]{1,10}(\.[0-9]{1,20})?(e[-+]?[0-9]{1,3})?"
 _LATEST = 9_999_999_999.0
 """Unix seconds, in the year 2286: later times are mistakes."""
 
@@ -37,8 +38,8 @@ def asked_for(parameters: Parameters) -> Asked:
     found = once_each(parameters, ("job", "match", "id", "since", "range", "end", "compare"))
     if "job" not in found:
         raise BadParameter("job is missing: name the job that judges the series")
-    if "id" in found and ("match" in found or not re.fullmatch(r"[0-9a-f]{16}", found["id"])):
-        raise BadParameter("id must be 16 hexadecimal digits, without match")
+    if "id" in found and not re.fullmatch(r"[0-9a-f]{16}", found["id"]):
+        raise BadParameter("id must be 16 hexadecimal digits")
     if found.get("compare", "day") not in COMPARED:
         raise BadParameter("compare must be day or week")
     return Asked(
@@ -64,8 +65,8 @@ def filter_of(parameters: Parameters, limit: int | None = None) -> Filter:
         start=_time("start", found, -math.inf),
         end=_time("end", found, math.inf),
         alerted=None if alerted is None else alerted == "true",
-        limit=limit or int(_number("limit", found, 1, MOST_OF_A_PAGE, MOST_OF_A_PAGE)),
-        offset=int(_number("offset", found, 0, 1e9, 0)),
+        limit=limit or _whole("limit", found, 1, MOST_OF_A_PAGE, MOST_OF_A_PAGE),
+        offset=_whole("offset", found, 0, 10**9, 0),
     )
 
 
@@ -76,7 +77,7 @@ def _labels(found: dict[str, str]) -> tuple[Matcher, ...]:
 def _time(name: str, found: dict[str, str], default: float) -> float:
     """Return Unix seconds of a time in either form: a number, or what a browser's field for dates gives, in UTC."""
     text = found.get(name, "")
-    if not text or re.fullmatch(r"[0-9]{1,10}(\.[0-9]{1,3})?", text):
+    if not text or re.fullmatch(_FIGURE, text):
         return _number(name, found, 0, _LATEST, default)
     try:
         return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
@@ -88,6 +89,12 @@ def _number(name: str, found: dict[str, str], least: float, most: float, default
     text = found.get(name)
     if text is None:
         return default
-    if not re.fullmatch(r"[0-9]{1,10}(\.[0-9]{1,3})?", text) or not least <= float(text) <= most:
+    if not re.fullmatch(_FIGURE, text) or not least <= float(text) <= most:
         raise BadParameter(f"{name} must be a number from {least:g} to {most:.10g}")
     return float(text)
+
+
+def _whole(name: str, found: dict[str, str], least: int, most: int, default: int) -> int:
+    if not re.fullmatch(r"[0-9]{0,10}", found.get(name, "")):
+        raise BadParameter(f"{name} must be a whole number from {least} to {most}")
+    return int(_number(name, found, least, most, default))
