@@ -1,0 +1,76 @@
+"""The pictures of docs/ui.md, made of the real pages: `python -m tests.support.page_pictures`."""
+
+import dataclasses
+import math
+import tempfile
+from pathlib import Path
+
+import httpx
+import numpy as np
+
+from exporter.config.sections.service import WebConfig
+from exporter.observe.health import Health
+from exporter.observe.metrics import SelfMetrics
+from exporter.sinks.metrics_page import Page
+from exporter.web.server import Callbacks, Server
+from tests.support.browser import Browser
+from tests.support.pages import STEP, Watched
+from tests.support.verdicts import key, verdict
+
+FOLDER = Path(__file__).parents[2] / "docs/images"
+CHANNELS = ("p99", "rps")
+JOBS = {
+    "api": {"channels": {"p99": "request_duration_seconds", "rps": "requests_per_second"}},
+    "node-memory": {"expr": "node_memory_MemAvailable_bytes"},
+}
+
+
+def watched() -> Watched:
+    """Return an exporter that watches a shop whose checkout has become slow, while another job replays its history."""
+    shop = Watched(jobs=JOBS)
+    keys = tuple(key(namespace="shop", service=name) for name in ("checkout", "cart", "search"))
+    rng = np.random.default_rng(3)
+    since, before = np.full(3, np.nan), np.zeros(3, np.bool_)
+    for ago in range(119, -1, -1):
+        at = shop.now - ago * STEP
+        usual = np.tile([0.12, 340.0], (3, 1)) * (1 + 0.3 * math.sin(ago / 40))
+        values = usual * (1 + [0.08, 0.04] * rng.normal(size=(3, 2)))
+        flag = np.array([ago < 26, 60 < ago < 75, False])
+        if flag[0]:
+            values[0] = 0.41 + 0.04 * rng.normal(), 120 + 8 * rng.normal()
+        if flag[1]:
+            values[1, 0] = 0.3
+        since = np.where(flag, np.where(before, since, at), np.nan)
+        made = verdict(
+            keys, job="api", detector="auto", channels=CHANNELS, values=values, expected=usual, lower=usual * 0.75,
+            upper=usual * 1.3, contribution=np.tile([0.8, 0.2], (3, 1)), flag=flag, changed=flag != before,
+            score=np.where(flag, 3.7, 0.3) + 0.05 * rng.normal(size=3), alert=flag & [ago < 22, False, False],
+            severity=np.where(flag, (26 - ago) * 2.3, 0.0), since=since,
+        )  # fmt: skip
+        shop.show(dataclasses.replace(made, time=at, needed=np.where(flag, 9.4, np.nan)))
+        before = flag
+    shop.health["node-memory"] = Health(progress=0.43, warming=38)
+    return shop
+
+
+def main() -> None:
+    """Make all of them."""
+    FOLDER.mkdir(exist_ok=True)
+    shop = watched()
+    hooks = Callbacks(lambda: True, lambda: None, feed=shop.feed, running=shop.running)
+    server = Server(WebConfig(listen="127.0.0.1:0"), Page(SelfMetrics()), hooks)
+    server.start()
+    try:
+        now = httpx.get(f"{server.url}/api/v1/now", trust_env=False).json()
+        incident = now["groups"][0]["incidents"][0]["link"]
+        with tempfile.TemporaryDirectory() as folder:
+            browser = Browser(Path(folder))
+            browser.picture(server.url, 1000, 560, file=FOLDER / "page-now.png")
+            browser.picture(f"{server.url}/{incident}", 1000, 1100, file=FOLDER / "page-incident.png")
+            browser.picture(server.url, 390, 900, dark=True, file=FOLDER / "page-now-phone-dark.png")
+    finally:
+        server.stop()
+
+
+if __name__ == "__main__":
+    main()
