@@ -132,8 +132,10 @@ class IncidentLog(EveryVerdict):
                     if key not in mine:
                         mine[key] = Logged(incident_of(verdict, row, units))
                         self._changed = True
-            for key, each in mine.items():  # 0.2 µs each, of MOST_OPEN at most
-                each.incident.severity = float(verdict.severity[flagged[key]])
+            for key, each in mine.items():  # a few microseconds each, of MOST_OPEN at most
+                row = flagged[key]
+                each.incident.take(verdict, row, units)
+                each.incident.severity = float(verdict.severity[row])
             for row in np.flatnonzero(verdict.alert).tolist():
                 logged = mine.get(verdict.keys[row])
                 if logged is not None and not logged.alerted:

@@ -113,6 +113,19 @@ def test_a_source_that_went_down_leaves_what_is_known_dated(get, watched):
     assert re.search(r"No new verdicts since .* what is shown is of \d\d:\d\d UTC: nobody answers", told)
 
 
+def test_incidents_do_not_vanish_when_the_scores_of_their_job_are_withdrawn(get, watched):
+    watched.minutes((A,), 30, lambda ago: [ago < 10])
+    (link,) = links(get("/"), "series?")
+    watched.feed.withdraw("cpu")
+    watched.health["cpu"] = Health(9, 2, reason="unreachable", error="nobody answers", failing_since=watched.now)
+    told = text(get("/"))
+    assert "Not known: 1 incident may still be open" in told
+    assert "Open when they were last judged" in told
+    assert "instance=a in cpu" in told
+    assert links(get("/"), "series?") == [link]
+    assert "whether it is over is not known" in text(get(link))
+
+
 def test_the_page_of_an_incident_shows_it_open_and_over(get, watched):
     watched.minutes((A, B), 120, lambda ago: [ago < 10, ago < 9])
     (link, _) = links(get("/"), "series?")

@@ -80,6 +80,26 @@ class Quiet(Struct):
     budget: Annotated[float, Meta(description="alerts a week that the jobs allow, together")]
 
 
+class PastIncident(Struct):
+    """An incident that is over, or that was remembered as open."""
+
+    id: Annotated[str, Meta(description="of the series: the same for ever")]
+    job: JobName
+    labels: Labels
+    since: str | None
+    until: Annotated[str | None, Meta(description="null while it is open")]
+    seconds: Annotated[float, Meta(description="how long it lasted, or has lasted")]
+    alerted: Annotated[bool, Meta(description="whether it was an alert")]
+    ending: Annotated[
+        Literal["", "recovered", "adopted", "accepted", "no data", "removed", "unknown"],
+        Meta(description="how it ended; empty while it is open, unknown where nobody saw it"),
+    ]
+    score: Annotated[float | None, Meta(description="of its worst reading")]
+    severity: float | None
+    why: Annotated[str, Meta(description="its worst reading, in a sentence")]
+    link: Link
+
+
 class Now(Struct):
     """What is wrong now, what cannot be seen, and what is watched."""
 
@@ -88,6 +108,9 @@ class Now(Struct):
     alerting: Annotated[int, Meta(description="alerts among them")]
     shown: Annotated[int, Meta(description="incidents in groups: the worst")]
     groups: list[Group]
+    last_seen: Annotated[
+        list[PastIncident], Meta(description="open when their job was last judged, which has no verdict now")
+    ]
     unseen: list[Unseen]
     quiet: Quiet
 
@@ -150,26 +173,6 @@ class Curve(Struct):
     lower: list[float | None]
     upper: list[float | None]
     before: Annotated[list[float | None], Meta(description="values a day or a week earlier, if compare asks for them")]
-
-
-class PastIncident(Struct):
-    """An incident that is over, or that was remembered as open."""
-
-    id: Annotated[str, Meta(description="of the series: the same for ever")]
-    job: JobName
-    labels: Labels
-    since: str | None
-    until: Annotated[str | None, Meta(description="null while it is open")]
-    seconds: Annotated[float, Meta(description="how long it lasted, or has lasted")]
-    alerted: Annotated[bool, Meta(description="whether it was an alert")]
-    ending: Annotated[
-        Literal["", "recovered", "adopted", "accepted", "no data", "removed", "unknown"],
-        Meta(description="how it ended; empty while it is open, unknown where nobody saw it"),
-    ]
-    score: Annotated[float | None, Meta(description="of its worst reading")]
-    severity: float | None
-    why: Annotated[str, Meta(description="its worst reading, in a sentence")]
-    link: Link
 
 
 class PastIncidents(Struct):

@@ -14,14 +14,16 @@ from exporter.pipeline.verdict import Verdict
 from exporter.query_units import Unit
 from exporter.sinks.notify.message import worst_told
 from exporter.sinks.notify.notification import incident_of
-from exporter.web.ui.answers import Channel, Group, Job, Jobs, Now, OpenIncident, Quiet
+from exporter.web.ui.answers import Channel, Group, Job, Jobs, Now, OpenIncident, PastIncident, Quiet
 from exporter.web.ui.facts import Facts, JobFacts, Running
 from exporter.web.ui.grouping import Begun, common, grouped
 from exporter.web.ui.identity import link, series_id
 from exporter.web.ui.jobs import job_answer, unseen
+from exporter.web.ui.past import past_incident
 
 MOST: Final = 200
 """Incidents in an answer: the worst."""
+MOST_OF_BLIND: Final = 50
 
 Found = tuple[Verdict, int]
 """A verdict and the row of an incident in it."""
@@ -55,6 +57,7 @@ def now_answer(running: Running, now: float) -> Now:
         alerting=sum(bool(verdict.alert[row]) for verdict, row in found),
         shown=len(shown),
         groups=groups,
+        last_seen=_last_seen(running, facts, verdicts, now),
         unseen=unseen(facts, jobs),
         quiet=_quiet(running, facts, jobs, verdicts),
     )
@@ -129,6 +132,14 @@ def _reading(of: list[Channel]) -> str:
     most = max(of, key=lambda channel: channel.contribution or 0.0)
     text = wording.reading(most.observed, most.expected, most.lower, most.upper, None, most.unit)
     return f"{most.channel}: {text}" if len(of) > 1 else text
+
+
+def _last_seen(running: Running, facts: Facts, verdicts: Mapping[str, Verdict], now: float) -> list[PastIncident]:
+    """Return incidents that were open when their job was last judged, alerts first: that we are blind ends none."""
+    blind = facts.jobs.keys() - verdicts.keys()
+    found = [each for each in running.incidents.every() if each.incident.over is None and each.incident.job in blind]
+    found.sort(key=lambda each: (not each.alerted, -(each.incident.severity or 0.0)))
+    return [past_incident(each, now) for each in found[:MOST_OF_BLIND]]
 
 
 def _quiet(running: Running, facts: Facts, jobs: list[Job], verdicts: Mapping[str, Verdict]) -> Quiet:
