@@ -64,3 +64,28 @@ def test_a_fault_is_seen_on_every_screen_and_its_link_outlives_it(prometheus, ex
     page, _ = browser.read(ours.url)
     assert "Nothing found, but not everything can be seen" in page
     assert "No new verdicts since" in page
+
+
+def test_without_a_state_folder_a_link_shows_what_prometheus_has_scraped(prometheus, exporter, target):
+    target.series = {"a": 10.0, "b": 10.0}
+    source = prometheus(scrape={"target": watching(target)}, history=history("ab"))
+    ours = exporter(config(source, {"level": {"expr": "level", **QUICK}}))
+    source.scrape = {
+        "target": watching(target),
+        "anomaly": {"honor_labels": True, "static_configs": [{"targets": [ours.address]}]},
+    }
+    source.reload()
+    target.series["b"] = 100.0
+    source.wait_for('anomaly_flag{query="level",name="b"} == 1')
+    link = api(ours, "now")["groups"][0]["incidents"][0]["link"]
+    target.series["b"] = 10.0
+    source.wait_for('anomaly_flag{query="level",name="b"} == 0')
+    ours.kill()
+    ours.start()
+    eventually(lambda: api(ours, "now")["quiet"]["watched"] == 2)
+    answer = api(ours, link)
+    assert 1.0 in answer["flag"]
+    close = api(ours, f"{link}&range=120")
+    assert max(value or 0.0 for value in close["curves"][0]["value"]) > 90
+    assert any(upper is not None for upper in answer["curves"][0]["upper"])
+    assert "does not remember the incident" in answer["notes"][-1]

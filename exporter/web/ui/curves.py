@@ -100,7 +100,8 @@ def _asked(wanted: Wanted, history: History, end: float, step: float) -> Curves:
     found: dict[str, Floats] = {}
     notes, channels, key = wanted.notes, wanted.channels, wanted.key
     try:
-        times, found = history.published(wanted.job, key, channels, wanted.start, end, step)
+        finest = wanted.facts.config.step
+        times, found = history.published(wanted.job, key, channels, wanted.start, end, step, finest)
         if "value" not in found or np.isnan(found["value"]).all():
             asked = wanted.facts.queries
             values = [

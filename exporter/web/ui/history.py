@@ -3,7 +3,7 @@
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -14,8 +14,9 @@ from exporter.promql import bare_selector, format_duration, quote
 from exporter.source.samples import RangeResult
 from exporter.web.ui.facts import Read
 
-FAMILIES: Final = ("value", "expected", "lower", "upper", "score", "flag", "alert")
-_NARROW: Final = frozenset({"score", "flag", "alert"})
+_WIDE: Final = ("value", "expected", "lower", "upper")
+_NARROW: Final = ("score", "flag", "alert")
+FAMILIES: Final = (*_WIDE, *_NARROW)
 _OURS: Final = frozenset({"__name__", "query", "detector", "channel"})
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LOOKBACK: Final = 180.0
@@ -49,37 +50,53 @@ class History:
         return answer
 
     def published(
-        self, job: str, key: Key, channels: Sequence[str], start: float, end: float, step: float
+        self, job: str, key: Key, channels: Sequence[str], start: float, end: float, step: float, finest: float
     ) -> tuple[Floats, dict[str, Floats]]:
         """Return times, shape (N,), and what was published of a series by family.
+
+        `finest` is the job's own step: of coarser ones score, flag and alert are the highest within the step.
 
         Families by channel have the shape (N, C), the others (N,); what was never published is not there.
         Raises SourceError, ValueError for labels that the source cannot have.
         """
         times = _grid(start, end, step)
-        span = format_duration(max(step, _LOOKBACK))
-        name = f'__name__=~"anomaly_({"|".join(FAMILIES)})"'
-        answer = self.ask(f"last_over_time({{{name},query={quote(job)}{_matchers(key)}}}[{span}])", *_ends(times), step)
         found: dict[str, Floats] = {}
-        for labels, values in _series(answer, times):
-            family = labels.get("__name__", "").removeprefix("anomaly_")
-            if family not in FAMILIES or _key(labels) != tuple(sorted(key)):
-                continue
+        for family, channel, values in self._published(job, key, times, step, finest):
             if family in _NARROW:
                 of_family = found.setdefault(family, np.full(len(times), np.nan))
             else:
-                channel = labels.get("channel", channels[0] if len(channels) == 1 else "")
-                if channel not in channels:
+                named = channel or (channels[0] if len(channels) == 1 else "")
+                if named not in channels:
                     continue
                 wide = found.setdefault(family, np.full((len(times), len(channels)), np.nan))
-                of_family = wide[:, list(channels).index(channel)]
+                of_family = wide[:, list(channels).index(named)]
             np.copyto(of_family, values, where=np.isnan(of_family))  # another detector judged it before
         return times, found
+
+    def _published(
+        self, job: str, key: Key, times: Floats, step: float, finest: float
+    ) -> Iterator[tuple[str, str, Floats]]:
+        """Yield family, channel ("" without one) and values of every published series."""
+        selector, wanted = f"query={quote(job)}{_matchers(key)}", tuple(sorted(key))
+        lookback, ends = format_duration(max(step, _LOOKBACK)), _ends(times)
+        coarse = step > finest
+        names = "|".join(_WIDE if coarse else FAMILIES)
+        newest = self.ask(f'last_over_time({{__name__=~"anomaly_({names})",{selector}}}[{lookback}])', *ends, step)
+        answers = [("", newest)]
+        if coarse:  # an incident that is shorter than a step must not fall between two samples
+            for family in _NARROW:  # one by one: max_over_time leaves no name to tell them apart
+                highest = f"max_over_time(anomaly_{family}{{{selector}}}[{format_duration(step)}])"
+                answers.append((family, self.ask(highest, *ends, step)))
+        for family, answer in answers:
+            for labels, values in _series(answer, times):
+                name = family or labels.get("__name__", "").removeprefix("anomaly_")
+                if name in FAMILIES and _key(labels) == wanted:
+                    yield name, labels.get("channel", ""), values
 
     def values(self, expr: str, asked: str, key: Key, start: float, end: float, step: float) -> tuple[Floats, Floats]:
         """Return times and values, shape (N,), of one series of a job's own query.
 
-        `expr` is the configured query, `asked` the same with the rate that was added. Raises SourceError, Busy,
+        `expr` is the configured query, `asked` the same with the rate that was added. Raises SourceError,
         ValueError for labels that the source cannot have.
         """
         times = _grid(start, end, step)
