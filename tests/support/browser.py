@@ -47,10 +47,14 @@ class Browser:
         self.complaints = "\n".join(line for line in done.stderr.splitlines() if "CONSOLE" in line)
         return done.stdout
 
-    def read(self, url: str) -> tuple[str, set[str]]:
-        """Return the page as it is after its scripts have run, and the addresses that were asked for."""
+    def read(self, url: str, after: float = 0.0) -> tuple[str, set[str]]:
+        """Return the page as it is after so many of its seconds, and the addresses that were asked for.
+
+        The page's seconds pass as fast as it lets them.
+        """
         log = self._folder / "net.json"
-        page = self._open(url, "--dump-dom", f"--log-net-log={log}")
+        wait = [f"--virtual-time-budget={1000 * after:.0f}"] if after else []
+        page = self._open(url, "--dump-dom", f"--log-net-log={log}", *wait)
         events = json.loads(log.read_text())["events"]
         asked = {event["params"]["url"] for event in events if "url" in event.get("params", {})}
         return page, {each for each in asked if not (urlsplit(each).hostname or "").endswith(_OWN)}

@@ -7,7 +7,6 @@ let shown = new Date();
 async function refresh() {
   if (document.hidden) return;
   const main = document.getElementById("main");
-  if (main !== document.activeElement && main.contains(document.activeElement)) return; // somebody is reading by keyboard
   try {
     const answer = await fetch(location.href, { cache: "no-store", signal: AbortSignal.timeout(10000) });
     if (!answer.ok) throw new Error(String(answer.status));
@@ -15,7 +14,9 @@ async function refresh() {
     const open = [...main.querySelectorAll("details")].map((each) => each.open);
     const fresh = page.getElementById("main");
     fresh.querySelectorAll("details").forEach((each, at) => { each.open = Boolean(open[at]); });
+    const focused = main.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
     main.replaceWith(fresh);
+    if (focused) [...fresh.querySelectorAll("a")].find((each) => each.getAttribute("href") === focused)?.focus({ preventScroll: true });
     document.title = page.title;
     shown = new Date();
     lost.hidden = true;

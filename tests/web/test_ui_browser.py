@@ -1,0 +1,67 @@
+"""The pages in a real browser that stays on them."""
+
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.browser import Browser
+from tests.support.pages import Watched
+from tests.support.verdicts import key
+
+pytestmark = pytest.mark.servers
+A = key(instance="a")
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Browser:
+    return Browser(tmp_path)
+
+
+class Changing(Watched):
+    """Quiet for whoever looks first; then `happens`."""
+
+    looked = 0
+
+    def facts(self):
+        self.looked += 1
+        if self.looked == 2:
+            self.happens()
+        return super().facts()
+
+
+def test_a_page_that_stays_open_shows_what_happens(serve, browser):
+    watched = Changing()
+    watched.minutes((A,), 10, lambda ago: [False])
+    watched.happens = lambda: watched.minutes((A,), 3, lambda ago: [True])
+    page, _ = browser.read(serve(running=watched.running).url, after=40)
+    assert watched.looked >= 2
+    assert "1 alert</h1>" in page
+    assert "<title>1 alert" in page
+    assert 'id="lost" role="status" hidden=""' in page
+    assert browser.complaints == ""
+
+
+def test_a_page_that_stays_open_says_when_nobody_answers_and_keeps_what_was_known(serve, browser):
+    watched = Changing()
+    watched.minutes((A,), 10, lambda ago: [ago < 5])
+
+    def happens():
+        raise MemoryError
+
+    watched.happens = happens
+    page, _ = browser.read(serve(running=watched.running).url, after=20)
+    assert "1 alert</h1>" in page
+    assert 'id="lost" role="status">The exporter does not answer since <span>20' in page
+
+
+def test_a_page_of_ten_thousand_series_is_small_and_soon(serve):
+    watched, keys = Watched(), tuple(key(instance=f"node-{at:05}") for at in range(10_000))
+    watched.minutes(keys, 40, lambda ago: [at < 200 and ago < 20 for at in range(10_000)])
+    url = serve(running=watched.running).url
+    spent = []
+    for _ in range(5):
+        answer = httpx.get(url, trust_env=False, timeout=30)
+        spent.append(answer.elapsed.total_seconds())
+    assert len(answer.content) < 300_000
+    assert min(spent) < 0.2
