@@ -6,8 +6,9 @@ from typing import Final
 
 from exporter.observe.stages import Measure
 from exporter.pipeline.fit_progress import FitProgress
+from exporter.pipeline.gap_filling import fill_gaps
 from exporter.pipeline.job import Job
-from exporter.pipeline.window import Window, fill_gaps
+from exporter.pipeline.window import Window
 from exporter.source.chunks import Chunk
 
 HELD: Final = 8_000_000

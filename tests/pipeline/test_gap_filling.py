@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from exporter.pipeline.window import fill_gaps
+from exporter.pipeline.gap_filling import fill_gaps
 from tests.support.batches import batch
 
 N = np.nan
