@@ -1,6 +1,5 @@
 """From scores to incidents: when an incident begins, and when it ends."""
 
-from dataclasses import dataclass, fields
 from typing import Any, Final
 
 import numpy as np
@@ -9,6 +8,7 @@ from numpy.typing import NDArray
 from detectors.entity_state import Column, EntityState
 from detectors.types import Flags, Floats, Key, State
 from exporter.config.sections.job import JobConfig
+from exporter.pipeline.incident_update import IncidentUpdate
 from exporter.pipeline.policy import INVALID_SCORE, STAYS_OPEN
 
 NO_DATA_CLOSES: Final = 3600.0
@@ -18,34 +18,6 @@ NO_DATA_CLOSES: Final = 3600.0
 OUTSIDE: Final = 2
 """Samples inside the valid range with a score above STAYS_OPEN after which an incident is the detector's own: the first
 one may be about the jump back."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class IncidentUpdate:
-    """Incidents after one cycle; arrays have shape (E,); `closed_severity` is 0 where none has just ended.
-
-    `contribution`, shape (E, C), is the share of the severity by channel of the incidents that are open or just ended;
-    NaN in the other rows.
-    """
-
-    flag: Flags
-    changed: Flags
-    adopted: Flags
-    flapping: Flags
-    severity: Floats
-    since: Floats
-    contribution: Floats
-    closed_severity: Floats
-
-    def spread(self, rows: NDArray[np.intp] | slice, entities: int) -> "IncidentUpdate":
-        """Return this update of `rows` as one of so many entities, in the others of which nothing is open."""
-        columns = {}
-        for each in fields(self):
-            part = getattr(self, each.name)
-            fill = np.nan if each.name in {"since", "contribution"} else 0
-            columns[each.name] = np.full((entities, *part.shape[1:]), fill, part.dtype)
-            columns[each.name][rows] = part
-        return IncidentUpdate(**columns)
 
 
 class IncidentTracker:
@@ -154,6 +126,8 @@ class IncidentTracker:
         r = self._roster
         r.align(keys)
         rows = self._concerned(score, now)
+        if not isinstance(rows, slice) and not len(rows):
+            return IncidentUpdate.nothing(len(keys), r["contribution"].shape[1])
         part = {name: r[name][rows] for name in r.names}
         nobody = np.zeros(len(part["open"]), np.bool_)
         some = (nobody if flags is None else flags[rows] for flags in (accepted, moving, inside))
