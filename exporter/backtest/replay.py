@@ -218,7 +218,9 @@ def replay(
     cycle for every sample.
     """
     step, at, done = job.config.step, first, first - 1
-    job.newest = max(last * step, time.time())  # a time at which a source refuses samples is a gap, the last one too
+    job.reader.newest = max(
+        last * step, time.time()
+    )  # a time at which a source refuses samples is a gap, the last one too
 
     def told() -> bool:
         if job.warming:
