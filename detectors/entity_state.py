@@ -65,6 +65,11 @@ class EntityState:
         self.keys: tuple[Key, ...] = ()
         self._arrays = {name: column.rows(0) for name, column in self._columns.items()}
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns."""
+        return tuple(self._columns)
+
     def __getitem__(self, name: str) -> NDArray[Any]:
         """Return the array of a column, shape (E, ...): the state itself, not a copy."""
         return self._arrays[name]

@@ -15,6 +15,8 @@ MEAN_DEVIATION_TO_SIGMA: Final = 1.2533
 """Standard deviation of a normal variable over its median absolute, and over its mean absolute deviation."""
 _ROWS: Final = 512
 """Rows per block: their intermediate results stay in the processor's cache, which is three times as fast."""
+_TOGETHER: Final = 16
+"""Blocks with gaps whose rows are looked at together: the more, the fewer calls there are of a few rows each."""
 
 
 def median_and_scale(samples: Floats) -> tuple[Floats, Floats, Floats]:
@@ -43,12 +45,18 @@ def median_and_scale(samples: Floats) -> tuple[Floats, Floats, Floats]:
     shape, size = samples.shape[:-1], samples.shape[-1]
     middle, scale, count = (np.full(shape, fill).ravel() for fill in (np.nan, np.nan, 0.0))
     rows = samples.reshape(-1, size) if size else samples.reshape(0, 0)
+    waiting: list[tuple[NDArray[np.intp], Floats]] = []
     for first in range(0, len(rows), _ROWS):
-        block = slice(first, first + _ROWS)
-        ordered = np.sort(rows[block], axis=1)  # NaN last
-        complete = not np.isnan(ordered[:, -1]).any()
-        found = _whole(ordered) if complete else _with_gaps(ordered)
-        middle[block], scale[block], count[block] = found
+        ordered = np.sort(rows[first : first + _ROWS], axis=1)  # NaN last
+        at = np.arange(first, first + len(ordered))
+        if np.isnan(ordered[:, -1]).any():
+            waiting.append((at, ordered))
+        else:
+            middle[at], scale[at], count[at] = _whole(ordered)
+        if waiting and (len(waiting) == _TOGETHER or first + _ROWS >= len(rows)):
+            at, ordered = (np.concatenate(parts) for parts in zip(*waiting, strict=True))
+            middle[at], scale[at], count[at] = _with_gaps(ordered)
+            waiting.clear()
     scale = np.maximum(scale, 1e-6 * np.abs(middle) + 1e-12)
     return middle.reshape(shape), scale.reshape(shape), count.reshape(shape)
 
@@ -82,8 +90,10 @@ def _with_gaps(ordered: Floats) -> tuple[Floats, Floats, Floats]:
     count = np.isfinite(ordered).sum(axis=1)
     middle, scale = np.full(len(ordered), np.nan), np.full(len(ordered), np.nan)
     for size in np.unique(count[count > 0]):
-        rows = np.flatnonzero(count == size)
-        middle[rows], scale[rows], _ = _whole(ordered[rows, :size])
+        alike = np.flatnonzero(count == size)
+        for first in range(0, len(alike), _ROWS):
+            rows = alike[first : first + _ROWS]
+            middle[rows], scale[rows], _ = _whole(ordered[rows, :size])
     return middle, scale, count.astype(np.float64)
 
 

@@ -6,13 +6,14 @@ width, patched in place, would save half of that, but could not leave out a line
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import compress
 from typing import Final
 
 import msgspec
 import numpy as np
+from prometheus_client.parser import text_string_to_metric_families
 
 from detectors.types import Flags, Floats, Key
 
@@ -126,3 +127,10 @@ def present_lines(head: bytes, labels: Sequence[bytes], values: Floats) -> bytes
 def family_header(name: str, help_text: str) -> bytes:
     """Return the HELP and TYPE of a gauge, without the last line feed, since `lines` begin with one."""
     return f"# HELP {name} {help_text}\n# TYPE {name} gauge".encode()
+
+
+def read(text: str) -> Iterator[tuple[str, dict[str, str], float]]:
+    """Yield name, labels and value of the samples of a page as a scrape reads them: an empty label is none."""
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            yield sample.name, {name: value for name, value in sample.labels.items() if value}, sample.value

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
-from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
 from deploy.demo.screen import Screen
@@ -14,6 +13,7 @@ from deploy.demo.shop import BROKEN, FACTOR, METRIC, PAGES, labels, slowdown, us
 from deploy.demo.stack import JOB, SHOP_JOB, STEP
 from deploy.demo.story import Reading, Story, readings
 from detectors import Floats
+from exporter import exposition
 from exporter.config.sections.root import Config
 from exporter.observe import logs
 from exporter.observe.job_metrics import JobMetrics
@@ -90,7 +90,7 @@ def run(console: Console, duration: float | None) -> int:
             for step in range(STEPS):
                 now = BEGIN + step * STEP
                 runner.cycle(now)
-                rows = readings(samples(page))
+                rows = readings(list(exposition.read(page.current.body.decode())))
                 screen.show(rows)
                 watch(story, screen, page, now, next(row for row in rows if row.broken))
                 time.sleep(pace)
@@ -101,12 +101,6 @@ def run(console: Console, duration: float | None) -> int:
         return 0
     console.print(f"not seen: {', '.join(story.missing)}", soft_wrap=True)
     return 1
-
-
-def samples(page: Page) -> list[tuple[str, dict[str, str], float]]:
-    """Return the samples of the page as a scrape would read them: an empty label is none."""
-    every = (each for family in text_string_to_metric_families(page.current.body.decode()) for each in family.samples)
-    return [(each.name, {name: text for name, text in each.labels.items() if text}, each.value) for each in every]
 
 
 def watch(story: Story, screen: Screen, page: Page, now: float, row: Reading) -> None:

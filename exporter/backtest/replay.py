@@ -13,11 +13,11 @@ from exporter.backtest.history import VerdictHistory
 from exporter.backtest.resample import Group
 from exporter.config.sections.job import JobConfig
 from exporter.pipeline.cycle import evaluate, judge
+from exporter.pipeline.gap_filling import fill_gaps
 from exporter.pipeline.job import LONGEST_CATCH_UP, Job
 from exporter.pipeline.job_settings import JobSettings
 from exporter.pipeline.policy import Policy
 from exporter.pipeline.verdict import Verdict
-from exporter.pipeline.window import fill_gaps
 from exporter.source.samples import RangeResult, Source
 
 
@@ -218,7 +218,9 @@ def replay(
     cycle for every sample.
     """
     step, at, done = job.config.step, first, first - 1
-    job.newest = max(last * step, time.time())  # a time at which a source refuses samples is a gap, the last one too
+    job.reader.newest = max(
+        last * step, time.time()
+    )  # a time at which a source refuses samples is a gap, the last one too
 
     def told() -> bool:
         if job.warming:

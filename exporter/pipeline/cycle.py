@@ -7,11 +7,11 @@ import numpy as np
 
 from detectors import Batch
 from exporter.observe.stages import Measure, unmeasured
+from exporter.pipeline.gap_filling import fill_gaps
 from exporter.pipeline.initial_fit import fit_on_history
 from exporter.pipeline.job import Job
 from exporter.pipeline.normal_band import normal_band
 from exporter.pipeline.verdict import Verdict, count_states
-from exporter.pipeline.window import fill_gaps
 from exporter.pipeline.worst_readings import Sample
 from exporter.source.chunks import Chunk
 

@@ -1,13 +1,14 @@
 """From scores to incidents: when an incident begins, and when it ends."""
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from detectors.entity_state import Column, EntityState
 from detectors.types import Flags, Floats, Key, State
 from exporter.config.sections.job import JobConfig
+from exporter.pipeline.incident_update import IncidentUpdate
 from exporter.pipeline.policy import INVALID_SCORE, STAYS_OPEN
 
 NO_DATA_CLOSES: Final = 3600.0
@@ -17,24 +18,6 @@ NO_DATA_CLOSES: Final = 3600.0
 OUTSIDE: Final = 2
 """Samples inside the valid range with a score above STAYS_OPEN after which an incident is the detector's own: the first
 one may be about the jump back."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class IncidentUpdate:
-    """Incidents after one cycle; arrays have shape (E,); `closed_severity` is 0 where none has just ended.
-
-    `contribution`, shape (E, C), is the share of the severity by channel of the incidents that are open or just ended;
-    NaN in the other rows.
-    """
-
-    flag: Flags
-    changed: Flags
-    adopted: Flags
-    flapping: Flags
-    severity: Floats
-    since: Floats
-    contribution: Floats
-    closed_severity: Floats
 
 
 class IncidentTracker:
@@ -142,6 +125,41 @@ class IncidentTracker:
         """
         r = self._roster
         r.align(keys)
+        rows = self._concerned(score, now)
+        if not isinstance(rows, slice) and not len(rows):
+            return IncidentUpdate.nothing(len(keys), r["contribution"].shape[1])
+        part = {name: r[name][rows] for name in r.names}
+        nobody = np.zeros(len(part["open"]), np.bool_)
+        some = (nobody if flags is None else flags[rows] for flags in (accepted, moving, inside))
+        shares = None if contribution is None else contribution[rows]
+        update = self._decide(part, score[rows], now, elapsed, shares, *some)
+        for name, column in part.items():
+            r[name][rows] = column
+        return update.spread(rows, len(keys))
+
+    def _concerned(self, score: Floats, now: float) -> NDArray[np.intp] | slice:
+        """Return the rows with an incident, on the way to one or not long after it; in the others nothing changes."""
+        r = self._roster
+        newest_turn = r["turns"][:, 0]
+        with np.errstate(invalid="ignore"):
+            some = (score > 1) | r["open"] | r["flapping"] | (r["above"] != 0) | (r["outside"] != 0)
+        some |= newest_turn > now - self._flap_window
+        some |= np.isnan(score) & (newest_turn > -np.inf)  # their clock stands still
+        rows = np.flatnonzero(some)
+        return rows if 2 * len(rows) < len(some) else slice(None)
+
+    def _decide(
+        self,
+        r: dict[str, NDArray[Any]],
+        score: Floats,
+        now: float,
+        elapsed: float,
+        contribution: Floats | None,
+        accepted: Flags,
+        moving: Flags,
+        inside: Flags,
+    ) -> IncidentUpdate:
+        """Decide as `decide` does, on rows of the roster that are changed in place."""
         before = r["open"] | r["flapping"]
         known = np.isfinite(score)
         with np.errstate(invalid="ignore"):
@@ -150,10 +168,8 @@ class IncidentTracker:
         r["silent"] = np.where(known, 0.0, r["silent"] + elapsed)
         r["calm"] = np.where(known, np.where(warm, 0.0, r["calm"] + elapsed), r["calm"])
         opening = ~r["open"] & (r["above"] >= self._open_after) & hot
-        nobody = np.zeros(len(keys), np.bool_)
-        accepted, moving, inside = (nobody if some is None else some for some in (accepted, moving, inside))
         calmed = r["open"] & known & ~warm & (r["calm"] >= self._clear_after)
-        calmed |= self._is_back(score, inside, warm)
+        calmed |= _is_back(r, score, inside, warm)
         adopted = before & (accepted | ((now - r["since"] >= self._max_hold) & ~moving))
         ended = adopted | (before & (r["silent"] >= NO_DATA_CLOSES))
         r["since"] = np.where(opening & ~before, now, r["since"])
@@ -164,48 +180,43 @@ class IncidentTracker:
                 (before | opening)[:, None], r["contribution"] + gain[:, None] * np.nan_to_num(contribution), 0.0
             )
         r["open"] = (r["open"] | opening) & ~calmed & ~ended
-        r["flapping"] = self._flaps(opening | calmed, ended, known, now, elapsed)
+        r["flapping"] = self._flaps(r, opening | calmed, ended, known, now, elapsed)
         flag = r["open"] | r["flapping"]
         closing = (before | opening) & ~flag
-        closed_severity, shares = np.where(closing & ~accepted, r["severity"], 0.0), self._shares()
+        closed_severity, shares = np.where(closing & ~accepted, r["severity"], 0.0), _shares(r["contribution"])
         r["since"] = np.where(flag, r["since"], np.nan)
         r["severity"] = np.where(flag, r["severity"], 0.0)
         r["contribution"] = np.where(flag[:, None], r["contribution"], 0.0)
         r["above"] = np.where(calmed | ended, 0, r["above"])
         return IncidentUpdate(
-            flag,
-            flag != before,
-            adopted,
-            r["flapping"].copy(),
-            r["severity"].copy(),
-            r["since"].copy(),
-            shares,
-            closed_severity,
+            flag, flag != before, adopted, r["flapping"], r["severity"], r["since"], shares, closed_severity
         )
 
-    def _is_back(self, score: Floats, inside: Flags, warm: Flags) -> Flags:
-        """Return whose incident is over because its values, and nothing else, lay outside the valid range."""
-        r = self._roster
-        r["outside"] = np.where(inside & warm, np.maximum(r["outside"] - 1, 0), r["outside"])
-        back: Flags = (r["outside"] > 0) & inside & ~warm
-        # The detector's own score would be larger, or smaller and not alone.
-        r["outside"] = np.where(score == INVALID_SCORE, OUTSIDE, np.where(back, 0, r["outside"]))
-        return np.asarray(back & r["open"])
-
-    def _flaps(self, turned: Flags, ended: Flags, known: Flags, now: float, elapsed: float) -> Flags:
+    def _flaps(
+        self, r: dict[str, NDArray[Any]], turned: Flags, ended: Flags, known: Flags, now: float, elapsed: float
+    ) -> Flags:
         """Return which entities are flapping, after those that `turned` opened or closed an incident of their own."""
-        turns = self._roster["turns"]  # the newest in front
+        turns = r["turns"]  # the newest in front
         turns[~known] += elapsed  # the clock stands still for them
         rows = np.flatnonzero(turned)
         turns[rows, 1:] = turns[rows, :-1]
         turns[rows, 0] = now
         turns[ended] = -np.inf
         too_many, unsettled = turns[:, -1] > now - self._flap_window, turns[:, 0] > now - self._flap_window
-        flapping: Flags = unsettled & (self._roster["flapping"] | too_many)
+        flapping: Flags = unsettled & (r["flapping"] | too_many)
         return flapping
 
-    def _shares(self) -> Floats:
-        contribution = self._roster["contribution"]
-        total = contribution.sum(axis=1, keepdims=True)
-        shares: Floats = np.divide(contribution, total, out=np.full(contribution.shape, np.nan), where=total > 0)
-        return shares
+
+def _is_back(r: dict[str, NDArray[Any]], score: Floats, inside: Flags, warm: Flags) -> Flags:
+    """Return whose incident is over because its values, and nothing else, lay outside the valid range."""
+    r["outside"] = np.where(inside & warm, np.maximum(r["outside"] - 1, 0), r["outside"])
+    back: Flags = (r["outside"] > 0) & inside & ~warm
+    # The detector's own score would be larger, or smaller and not alone.
+    r["outside"] = np.where(score == INVALID_SCORE, OUTSIDE, np.where(back, 0, r["outside"]))
+    return np.asarray(back & r["open"])
+
+
+def _shares(contribution: Floats) -> Floats:
+    total = contribution.sum(axis=1, keepdims=True)
+    shares: Floats = np.divide(contribution, total, out=np.full(contribution.shape, np.nan), where=total > 0)
+    return shares

@@ -6,8 +6,9 @@ from typing import Final
 
 from exporter.observe.stages import Measure
 from exporter.pipeline.fit_progress import FitProgress
+from exporter.pipeline.gap_filling import fill_gaps
 from exporter.pipeline.job import Job
-from exporter.pipeline.window import Window, fill_gaps
+from exporter.pipeline.window import Window
 from exporter.source.chunks import Chunk
 
 HELD: Final = 8_000_000
@@ -28,7 +29,7 @@ def fit_on_history(job: Job, chunks: Iterator[Chunk], until: float, measure: Mea
     read, step = job.fit_progress, job.config.step
     held = read.held
     if held:
-        chunks = job.fetch(held[-1].first + held[-1].count * step, until, measure)
+        chunks = job.reader.fetch(held[-1].first + held[-1].count * step, until, measure)
     size = sum(chunk.size for chunk in held) if job.judged == -float("inf") else HELD + 1
     while size <= HELD and (chunk := next(chunks, None)) is not None:
         held.append(chunk)
@@ -48,10 +49,10 @@ def _newest(job: Job, window: Window, until: float, measure: Measure) -> Iterato
     """Read as much of the history before `until` as may be held, or what `window` lacks of it."""
     step = job.config.step
     if window.until > -float("inf"):
-        return job.fetch(window.until + step, until, measure)
-    now = next(job.fetch(until - step, until, measure))
+        return job.reader.fetch(window.until + step, until, measure)
+    now = next(job.reader.fetch(until - step, until, measure))
     columns = max(HELD * now.count // max(now.size, 1), job.window.samples)
-    return job.fetch(until - (min(columns, job.history(until)) - 1) * step, until, measure)
+    return job.reader.fetch(until - (min(columns, job.history(until)) - 1) * step, until, measure)
 
 
 def _drained(held: deque[Chunk], chunks: Iterator[Chunk]) -> Iterator[Chunk]:

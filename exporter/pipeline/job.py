@@ -4,7 +4,6 @@ import math
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from functools import partial
 from typing import Final
 
 import numpy as np
@@ -17,17 +16,15 @@ from exporter.config.sections.job import DriftConfig, JobConfig
 from exporter.models import Store
 from exporter.models.handle import ModelHandle
 from exporter.observe.job_metrics import NO_METRICS, JobMetrics
-from exporter.observe.stages import Measure, unmeasured
+from exporter.observe.stages import Measure
 from exporter.pipeline.fit_progress import FitProgress
-from exporter.pipeline.history_reach import Reach, longest_reach, reach_of
+from exporter.pipeline.history_reach import longest_reach
+from exporter.pipeline.job_reader import JobReader
 from exporter.pipeline.job_settings import JobSettings
 from exporter.pipeline.learned_state import LearnedState
 from exporter.pipeline.verdict import Verdict
 from exporter.pipeline.window import Edit, Window
-from exporter.promql import format_duration
-from exporter.source.adaptive import AdaptiveReader, Gap, told
-from exporter.source.chunks import Chunk, FetchStats, fetch, on_grid
-from exporter.source.counters import rated
+from exporter.source.chunks import Chunk
 from exporter.source.samples import Source
 
 log = structlog.get_logger()
@@ -68,23 +65,16 @@ class Job:
         edit: Edit | None = None,
         too_little: Callable[[ValueError], None] | None = None,
     ) -> None:
-        self.settings, self.source, self.metrics = settings, source, metrics
+        self.settings, self.metrics = settings, metrics
         self.model = ModelHandle(settings.name, settings.model_name, settings.config, metrics, store, too_little)
         self.learnt = LearnedState(settings)
-        self.dropped: dict[str, int] = {}
-        """Series left out of the newest samples, by reason."""
-        self.newest: float | None = None
-        """Unix seconds of a time that tells whether the source answers at all; None: that of the newest sample."""
+        self.reader = JobReader(settings, source, metrics)
         self.fit_progress = FitProgress()
         self._edit = edit
         self._pending: JobSettings | None = None
         self._lock = threading.Lock()
         self._reach = LONGEST_CATCH_UP
-        self._history: Reach | None = None
         self._window: Window | None = None
-        self._queries: dict[str, str] | None = None
-        self._reader = AdaptiveReader(settings.config.step)
-        self._seen = False
 
     @property
     def name(self) -> str:
@@ -131,94 +121,29 @@ class Job:
         return Window.of(self.config, samples, self.settings.owns, keys, self._edit)
 
     @property
-    def queries(self) -> dict[str, str]:
-        """PromQL by channel. The first use asks the source which bare metrics are counters. Raises SourceError."""
-        if self._queries is None:
-            asked = self.config.queries
-            self._queries = rated(self.name, asked, self.config.step, self.source) if self.config.rate else asked
-        return self._queries
+    def source(self) -> Source:
+        """Where the samples come from; a reload may exchange it."""
+        return self.reader.source
 
-    @property
-    def asked(self) -> dict[str, str]:
-        """The same as far as the source was asked already, and nothing before."""
-        return self._queries or {}
+    @source.setter
+    def source(self, source: Source) -> None:
+        self.reader.source = source
 
     def history(self, until: float) -> int:
         """Return how many samples a first fill up to `until` (Unix seconds) reads. Raises SourceError."""
-        return max(self.window.samples, round(self._reach_back(until).seconds / self.config.step))
-
-    def _reach_back(self, until: float) -> Reach:
-        """Return how far the history reaches; what the configuration leaves open is asked of the source, once."""
-        if self._history is None:
-            reach = self._history = reach_of(self.settings, self.source, self.queries, self.window.samples, until)
-            self.metrics.history_reached(reach.seconds, reach.limit)
-            log.info("history", job=self.name, reach=format_duration(reach.seconds), limit=reach.limit, hint=reach.hint)
-        return self._history
-
-    def fetch(self, first: float, until: float, measure: Measure = unmeasured) -> Iterator[Chunk]:
-        """Yield the samples from `first` up to `until` (Unix seconds) in chunks, oldest first. Raises SourceError."""
-        start = on_grid(first, self.config.step)
-        return self._fetch(start, until, series=0, measure=measure)
+        reach = self.reader.reach(until, self.window.samples)
+        return max(self.window.samples, round(reach.seconds / self.config.step))
 
     def fetch_new(self, until: float, measure: Measure) -> Iterator[Chunk]:
-        """Yield the samples that the window lacks up to `until` (Unix seconds), as `fetch` does."""
-        start = on_grid(self.fetch_start(until), self.config.step)
+        """Yield the samples that the window lacks up to `until` (Unix seconds), in chunks. Raises SourceError."""
+        first = max(self.window.until + self.config.step, self.fetch_start(until))
         series = len(self.window.keys) * len(self.window.channels)
-        return self._fetch(max(self.window.until + self.config.step, start), until, series=series, measure=measure)
+        return self.reader.fetch(first, until, measure, series)
 
     @property
     def is_empty(self) -> bool:
         """Whether no answer ever held a series, of whatever replica."""
-        return not (self._seen or self.window.keys)
-
-    def _fetch(self, start: float, until: float, series: int, measure: Measure) -> Iterator[Chunk]:
-        gaps: list[Gap] = []
-        try:
-            yield from self._chunks(start, until, series, measure, gaps)
-        finally:
-            if gaps:
-                log.warning("samples_not_answered", job=self.name, **told(gaps, self.config.step))
-
-    def _chunks(self, start: float, until: float, series: int, measure: Measure, gaps: list[Gap]) -> Iterator[Chunk]:
-        def done(stats: FetchStats) -> None:
-            gaps.extend(stats.gaps)
-            self._count(stats)
-
-        return fetch(
-            self.source,
-            self.queries,
-            self.config.step,
-            start,
-            until,
-            max_series=self.config.max_series,
-            series=series,
-            reader=self._reader,
-            newest=self.newest,
-            measured=partial(measure, "fetch"),
-            done=done,
-        )
-
-    def _count(self, stats: FetchStats) -> None:
-        """Report what a chunk brought in and what was left out of it."""
-        self._seen |= stats.series > 0
-        for gap in stats.gaps:
-            self.metrics.not_answered(gap.error.reason, gap.count)
-        self.metrics.fetched(
-            samples=stats.samples,
-            body_bytes=stats.body_bytes,
-            retries=stats.retries,
-            partial=stats.partial,
-            series_dropped=stats.series_dropped,
-            samples_dropped=stats.samples_dropped,
-        )
-        if stats.series_dropped != self.dropped:  # logged when it begins, changes and ends, not every minute
-            dropped = {**dict.fromkeys(self.dropped, 0), **stats.series_dropped}
-            hint = (
-                "limit: raise limits.series or narrow the query; duplicate: of series of one entity with a sample at "
-                "the same time the first in the order of labels counts; see entity"
-            )
-            log.warning("series_dropped", job=self.name, **dropped, hint=hint)
-            self.dropped = stats.series_dropped
+        return not (self.reader.seen or self.window.keys)
 
     def fetch_start(self, until: float) -> float:
         """Return the time (Unix seconds) of the oldest sample that a cycle at `until` needs.
@@ -281,7 +206,7 @@ class Job:
         with self._lock:
             pending, self._pending = self._pending, None
         if pending is not None and pending.digests != self.settings.digests:
-            self.settings = pending
+            self.settings = self.reader.settings = pending
             self.learnt.reconfigure(pending)
             log.info("job_reconfigured", job=self.name, hint="open incidents and all that was learnt stay")
         if self.model.swap_in(self.judged):
@@ -302,7 +227,7 @@ class Job:
         """
         other = Job(self.settings, self.source)
         other.model, manifest = self.model.newer(store)
-        other._queries, other.dropped = self._queries, self.dropped
+        other.reader.take_over(self.reader)
         other._window = other.new_window(self.window.samples)
         trained_to = self._newest(manifest.trained_to)
         other._reach = LONGEST_MODEL_CATCH_UP

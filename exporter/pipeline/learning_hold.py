@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from detectors.entity_state import Column, EntityState
 from detectors.types import Batch, Flags, Floats, Judgement, State
 from exporter.config.sections.job import JobConfig
-from exporter.pipeline.incidents import IncidentTracker, IncidentUpdate
+from exporter.pipeline.incident_update import IncidentUpdate
+from exporter.pipeline.incidents import IncidentTracker
 
 PARTS: Final = 4
 """Parts of `max_hold`, each a mean: a level is at rest when the newest mean is no new extreme of the last four."""

@@ -66,6 +66,8 @@ class Policy:
 
     def invalid(self, newest: Floats) -> Flags:
         """Return the entities, shape (E,), with a value (E, C) outside the valid range."""
+        if self.lowest == -np.inf and self.highest == np.inf:
+            return np.zeros(len(newest), np.bool_)
         with np.errstate(invalid="ignore"):
             return np.asarray(((newest < self.lowest) | (newest > self.highest)).any(axis=1))
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from detectors.entity_state import Column, EntityState
 from detectors.types import Flags, Floats, Key, State
 from exporter.config.sections.job import JobConfig
-from exporter.pipeline.incidents import IncidentUpdate
+from exporter.pipeline.incident_update import IncidentUpdate
 from exporter.query_units import quantity_of
 
 SHOWN_AFTER: Final = 300.0

@@ -166,7 +166,7 @@ class Runner:
         except Exception as error:  # a defect or a lack of memory in one job must not end the others
             self._failed("internal", error, now)
         else:
-            self.health = self.health.succeeded(now, self.job.asked)
+            self.health = self.health.succeeded(now, self.job.reader.asked)
             self._succeeded = time.monotonic()
             metrics.source_answered()
             metrics.cycle_succeeded()

@@ -29,7 +29,7 @@ def beginning(job: Job, first: int, last: int) -> int:
     if last - first < 2:
         raise TrainError("the time to train on is shorter than two steps; see --from, --since and train.window")
     width, coarse, begins = job.config.step, max((last - first) // PROBES, 1), []
-    for query in job.queries.values():
+    for query in job.reader.queries.values():
         frame, _ = read_whole(job.source, query, first * width, last * width, coarse * width, job.config.max_series)
         if len(frame.times):
             begins.append(round(float(frame.times.min()) / width))

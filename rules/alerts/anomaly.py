@@ -29,7 +29,7 @@ def anomaly(job: AlertedJob) -> Alert:
     verdict = job.newest(metric)
     known = job.known(job.entity("a"))
     told = min(TOLD, wanted.keep_firing_for)
-    expr = f"{verdict} == 1\nor {job.held(job.alert_name, verdict, job.reachable)}"
+    expr = f"{verdict} == 1\nor {job.still_firing(job.alert_name, verdict, job.reachable)}"
     if told:
         expr += f"\nor {job.just_ended(job.alert_name, 'anomaly_incident_end_timestamp_seconds', told)}"
     fired = 2 + math.ceil(wanted.for_ / 60)

@@ -32,7 +32,7 @@ def storm(job: AlertedJob) -> Alert:
         expr=(
             f"{score} > 1\n"
             f"or (\n  {job.firing(names.STORM)}\n  and on ({on}) count by ({on}) ({flagged}) > 1\n)\n"
-            f"or {job.held(names.STORM, score, job.reachable)}"
+            f"or {job.still_firing(names.STORM, score, job.reachable)}"
         ),
         labels=job.labels,
         summary=literal(f"Many anomalies at once in {job.name}") + entity(known, job.labels),

@@ -9,7 +9,7 @@ from exporter.config.sections.alerting import AlertingConfig
 from exporter.config.sections.job import JobConfig
 from exporter.exposition import published_names
 from exporter.promql import selector
-from rules.alerts import hold_promql
+from rules.alerts import firing_promql
 from rules.alerts.alert import labels, milliseconds
 from rules.alerts.templates import ADDED, Text, literal
 
@@ -39,7 +39,7 @@ class AlertedJob:
         self.recent = milliseconds(max(RECENT, config.alert.keep_firing_for))
         self.detector = config.detector_name
         self.channels = tuple(config.queries)
-        self.reachable = hold_promql.all_reachable(name, alerting.health.scrape_job)
+        self.reachable = firing_promql.all_reachable(name, alerting.health.scrape_job)
 
     def selector(self, metric: str) -> str:
         """Return the selector of a metric of the job."""
@@ -47,19 +47,19 @@ class AlertedJob:
 
     def newest(self, metric: str) -> str:
         """Return the newest result, even if scrapes fail."""
-        return hold_promql.recent(self.selector(metric), self.ours, self.recent)
+        return firing_promql.recent(self.selector(metric), self.ours, self.recent)
 
     def firing(self, alert: str) -> str:
         """Return the firing series of an alert."""
-        return hold_promql.firing(alert, self.name, self.ours)
+        return firing_promql.firing(alert, self.name, self.ours)
 
-    def held(self, alert: str, own: str, reachable: str) -> str:
+    def still_firing(self, alert: str, own: str, reachable: str) -> str:
         """Return the firing series of an alert that have no new results."""
-        return hold_promql.held(alert, self.name, self.ours, own, reachable)
+        return firing_promql.still_firing(alert, self.name, self.ours, own, reachable)
 
     def just_ended(self, alert: str, end: str, seconds: float) -> str:
         """Return the firing series of an alert whose incident ended within so many seconds; `end` is a metric."""
-        return hold_promql.just_ended(alert, self.name, self.ours, self.selector(end), milliseconds(seconds))
+        return firing_promql.just_ended(alert, self.name, self.ours, self.selector(end), milliseconds(seconds))
 
     def entity(self, value: str) -> dict[str, str]:
         """Return the labels of a series of the job for a test; its entity labels have the given value."""

@@ -45,7 +45,7 @@ def vanished(job: AlertedJob, share: float) -> Alert:
         name=names.VANISHED,
         expr=(
             f"1 - ({present})\n  / (quantile_over_time(0.5, ({present})[1d:5m]) > 0) >= {share:g}\n  and ({fresh})\n"
-            f"or {job.held(names.VANISHED, f'({fresh})', fresh)}"
+            f"or {job.still_firing(names.VANISHED, f'({fresh})', fresh)}"
         ),
         labels=job.labels,
         summary=literal(f"Series of {job.name} have vanished"),

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.demo.servers import PrometheusServer
 from detectors.types import Key
+from exporter import exposition
 from exporter.observe.metrics import SelfMetrics
 from exporter.pipeline.verdict import Verdict
 from exporter.sinks.metrics_page import Page
@@ -116,10 +116,9 @@ def _verdict(keys: tuple[Key, ...], seed: int) -> Verdict:
 
 def _samples(text: str) -> dict[tuple[str, Key], float]:
     return {
-        (sample.name, tuple(sorted((name, value) for name, value in sample.labels.items() if value))): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-        if not sample.name.startswith(("anomaly_exporter_", "process_", "python_"))
+        (name, tuple(sorted(labelled.items()))): value
+        for name, labelled, value in exposition.read(text)
+        if not name.startswith(("anomaly_exporter_", "process_", "python_"))
     }
 
 

@@ -32,3 +32,15 @@ def test_more_rows_than_one_block_and_more_axes_than_one():
     median, scale, count = median_and_scale(samples)
     for at in [(0, 0), (3, 4), (39, 29)]:
         np.testing.assert_allclose([median[at], scale[at], count[at]], textbook(samples[at]))
+
+
+def test_rows_of_many_lengths_are_each_what_they_are_alone():
+    random = np.random.default_rng(0)
+    samples = random.normal(size=(9000, 30))
+    samples[np.arange(30) < random.integers(0, 31, 9000)[:, None]] = np.nan
+    samples[600:1200] = 1.0  # blocks without gaps between those with
+    found = median_and_scale(samples)
+    chosen = [*range(0, 9000, 700), 599, 600, 1023, 1024, 1199, 1200, 8999]
+    for row in chosen:
+        for one, all_ in zip(median_and_scale(samples[row]), found, strict=True):
+            np.testing.assert_array_equal(all_[row], one)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 from urllib.parse import quote
@@ -35,17 +35,10 @@ Configure = Callable[..., io.StringIO]
 
 
 @pytest.fixture(autouse=True)
-def untouched_logging(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Leave logging, and the secrets that are known, as they were."""
+def no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Know no secret, and leave those that are known as they were."""
     monkeypatch.setattr(redact, "_secrets", {})
     monkeypatch.setattr(redact, "_known", ())
-    root = logging.getLogger()
-    before, level = list(root.handlers), root.level
-    yield
-    root.handlers[:] = before
-    root.setLevel(level)
-    logging.captureWarnings(False)
-    structlog.reset_defaults()
 
 
 @pytest.fixture

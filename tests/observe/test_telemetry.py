@@ -3,7 +3,6 @@
 import gzip
 import io
 import json
-import logging
 import os
 import subprocess
 import sys
@@ -78,17 +77,10 @@ def collector() -> Iterator[Collector]:
 
 
 @pytest.fixture(autouse=True)
-def untouched(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No OTEL_* variable from outside, and logging left as it was."""
+def unconfigured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No OTEL_* variable from outside."""
     for name in [name for name in os.environ if name.startswith("OTEL_")]:
         monkeypatch.delenv(name)
-    root = logging.getLogger()
-    before, level = list(root.handlers), root.level
-    yield
-    root.handlers[:] = before
-    root.setLevel(level)
-    logging.captureWarnings(False)
-    structlog.reset_defaults()
 
 
 @pytest.fixture

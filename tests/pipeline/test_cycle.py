@@ -204,7 +204,7 @@ def test_raw_counters_become_rates_and_the_user_may_say_no():
         source = FakeSource()
         source.types = {"work_total": "counter"}
         job = Job(JobSettings("j", JobConfig(expr="work_total", rate=rate), DIGESTS), source)
-        assert job.queries == {"value": expected}
+        assert job.reader.queries == {"value": expected}
 
 
 def test_the_name_tells_a_counter_where_the_metadata_does_not():
@@ -212,7 +212,7 @@ def test_the_name_tells_a_counter_where_the_metadata_does_not():
     source.types = {"odd_total": "gauge"}
     config = JobConfig(channels={"a": "work_total", "b": "odd_total", "c": "level", "d": "sum(work_total)"})
     job = Job(JobSettings("j", config, DIGESTS), source)
-    assert list(job.queries.values()) == ["rate(work_total[5m])", "odd_total", "level", "sum(work_total)"]
+    assert list(job.reader.queries.values()) == ["rate(work_total[5m])", "odd_total", "level", "sum(work_total)"]
 
 
 def test_what_came_in_during_an_outage_is_judged_as_if_there_had_been_none():

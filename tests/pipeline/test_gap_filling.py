@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from exporter.pipeline.window import fill_gaps
+from exporter.pipeline.gap_filling import fill_gaps
 from tests.support.batches import batch
 
 N = np.nan
@@ -44,3 +44,13 @@ def test_samples_stay_and_the_newest_is_never_invented(values, limit):
 def test_nothing_to_fill_costs_no_copy():
     whole = batch(np.ones((2, 1, 5)))
     assert fill_gaps(whole, 3) is whole
+
+
+@given(arrays(float, (3, 2, 8), elements=st.sampled_from([N, 1.0, 2.0])), st.integers(0, 5), st.integers(0, 4))
+def test_a_beginning_without_samples_fills_as_it_does_for_each_series_alone(values, empty, limit):
+    values = np.concatenate([np.full((3, 2, empty), N), values], axis=2)
+    filled = fill_gaps(batch(values), limit).values
+    for entity in range(3):
+        for channel in range(2):
+            beside = np.concatenate([values[entity : entity + 1, channel : channel + 1], np.ones((1, 1, 8 + empty))])
+            np.testing.assert_array_equal(filled[entity, channel], fill_gaps(batch(beside), limit).values[0, 0])

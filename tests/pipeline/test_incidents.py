@@ -1,9 +1,12 @@
 """The alert lasts exactly as long as the incident."""
 
+from dataclasses import astuple
+
 import numpy as np
 import pytest
 
 from detectors import Judgement
+from exporter.pipeline.incident_update import IncidentUpdate
 from exporter.pipeline.incidents import IncidentTracker
 from exporter.pipeline.policy import INVALID_SCORE, STAYS_OPEN, Policy
 from tests.support.batches import batch, keys
@@ -182,3 +185,32 @@ def test_where_there_is_no_forecast_the_score_stands():
 
 def test_no_verdict_stays_no_verdict():
     assert np.isnan(policy_score(Policy(direction="above"), 15, score=N))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_rows_without_an_incident_need_no_decision(seed):
+    """Whoever comes, goes, flaps, falls silent or lies outside its valid range: the same as deciding on every row."""
+
+    class Whole(IncidentTracker):
+        def _concerned(self, score, now):
+            return slice(None)
+
+    random = np.random.default_rng(seed)
+    settings = {"open_after": 1 + seed % 3, "clear_after": 180.0, "max_hold": 3600.0, "flap_limit": 2}
+    some, whole = (kind(60.0, **settings, channels=2) for kind in (IncidentTracker, Whole))
+    names, level = keys(40), np.zeros(40)
+    for n in range(300):
+        level = np.where(random.random(40) < 0.03, random.choice([0, 0, 0, 0.7, 2, INVALID_SCORE], 40), level)
+        score = np.where(random.random(40) < 0.1, N, level)
+        score = np.full(40, N) if n == 150 else score
+        accepted, moving, inside = (random.random(40) < share for share in (0.01, 0.2, 0.8))
+        options = (60.0 * n, 60.0, random.random((40, 2)), accepted, moving, inside)
+        for field, one, other in zip(
+            IncidentUpdate.__slots__,
+            astuple(some.decide(names, score, *options)),
+            astuple(whole.decide(names, score, *options)),
+            strict=True,
+        ):
+            np.testing.assert_array_equal(one, other, err_msg=f"{field} at {n}")
+        if n in (100, 200):
+            names = names[3:] + tuple((("pod", f"late{n}{at}"),) for at in range(3))

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from prometheus_client import generate_latest
-from prometheus_client.parser import text_string_to_metric_families
 
 from detectors.types import Key
+from exporter import exposition
 from exporter.config.sections.job import JobConfig
 from exporter.exposition import MAX_LABEL_BYTES, blanks
 from exporter.families import FAMILIES
@@ -56,11 +56,10 @@ def samples(page: Page) -> dict[tuple[str, Key], float]:
     """Render, parse and return all samples; a sample that is there twice is an error."""
     page.render()
     found: dict[tuple[str, Key], float] = {}
-    for family in text_string_to_metric_families(page.current.body.decode()):
-        for sample in family.samples:
-            identity = (sample.name, tuple(sorted((name, value) for name, value in sample.labels.items() if value)))
-            assert identity not in found
-            found[identity] = sample.value
+    for name, labels, value in exposition.read(page.current.body.decode()):
+        identity = (name, tuple(sorted(labels.items())))
+        assert identity not in found
+        found[identity] = value
     return found
 
 

@@ -19,7 +19,7 @@ def firing(alert: str, job: str, labels: Collection[str]) -> str:
     return f"max without ({', '.join(sorted(labels))}) ({chosen})"
 
 
-def held(alert: str, job: str, labels: Collection[str], own: str, reachable: str) -> str:
+def still_firing(alert: str, job: str, labels: Collection[str], own: str, reachable: str) -> str:
     """Return the firing series without new results, which may still be anomalous.
 
     Parameters
