@@ -84,7 +84,7 @@ def test_without_a_state_folder_a_link_shows_what_prometheus_has_scraped(prometh
     ours.start()
     eventually(lambda: api(ours, "now")["quiet"]["watched"] == 2)
     answer = api(ours, link)
-    assert 1.0 in answer["flag"]
+    assert 1.0 in answer["flag"], answer["notes"]
     close = api(ours, f"{link}&range=120")
     assert max(value or 0.0 for value in close["curves"][0]["value"]) > 90
     assert any(upper is not None for upper in answer["curves"][0]["upper"])

@@ -49,7 +49,7 @@ def curves_of(wanted: Wanted, remembered: Curves | None, history: History) -> Cu
         remembered = None  # of another configuration of the job
     if remembered is not None and remembered.times[0] <= wanted.start + 1.5 * step:
         return remembered
-    before = wanted.end if remembered is None else float(remembered.times[0]) - step / 2
+    before = wanted.end if remembered is None else float(remembered.times[0]) - step
     coarse = wanted.coarse
     older = _asked(wanted, history, max(before, wanted.start + coarse), coarse)
     if remembered is None:

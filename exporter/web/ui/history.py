@@ -145,7 +145,9 @@ def _judged(name: str) -> str:
 
 
 def _grid(start: float, end: float, step: float) -> Floats:
-    return np.arange(np.ceil(start / step - 1e-9), np.floor(end / step + 1e-9) + 1) * step
+    """Return times a step apart of which the last is `end`: what is newest must not fall behind the last of them."""
+    times: Floats = end - step * np.arange(max(np.floor((end - start) / step + 1e-6), 0.0), -1.0, -1.0)
+    return times
 
 
 def _ends(times: Floats) -> tuple[float, float]:
