@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from deploy.demo.servers import PrometheusServer, backfill, openmetrics
-from detectors.units import DAY, HOUR
+from detectors.units import DAY, HOUR, WEEK
 from exporter.config.load import load
 from exporter.observe.metrics import SelfMetrics
 from exporter.observe.stages import Telemetry
@@ -32,7 +32,7 @@ STEP, PAST, RANGE = 300.0, 3 * DAY, 2 * DAY
 @pytest.fixture(scope="module")
 def world(servers, tmp_path_factory):
     """A Prometheus with five days of two services; return its address and the end of what it knows."""
-    end = time.time() // STEP * STEP - HOUR
+    end = (time.time() - HOUR) // WEEK * WEEK - DAY  # a Wednesday: on other days chance opens other incidents
     times = np.arange(end - PAST - RANGE, end + 1, STEP)
     rng, lines = np.random.default_rng(3), []
 
