@@ -218,9 +218,8 @@ def replay(
     cycle for every sample.
     """
     step, at, done = job.config.step, first, first - 1
-    job.reader.newest = max(
-        last * step, time.time()
-    )  # a time at which a source refuses samples is a gap, the last one too
+    # A time at which a source refuses samples is a gap, the last one too.
+    job.reader.newest = max(last * step, time.time())
 
     def told() -> bool:
         if job.warming:

@@ -164,11 +164,9 @@ class AlertBudget:
 
         NaN where none is open, and beyond the SHOWN most severe: it is for people, and an outage shall cost no cycle.
         """
-        rows = np.flatnonzero(flag)
+        rows = most_severe(flag, severity, SHOWN)
         if not len(rows):
             return None
-        if len(rows) > SHOWN:
-            rows = rows[np.argpartition(-severity[rows], SHOWN)[:SHOWN]]
         found: Floats = np.full(len(flag), np.nan)
         found[rows] = self.needed(rows, elapsed)
         return found
@@ -203,6 +201,14 @@ class AlertBudget:
         rate = entities * (prior * self._false_alarms * share + chance) / (prior + self._entity_weeks)
         least: Floats = np.minimum.accumulate(rate)
         return least
+
+
+def most_severe(flag: Flags, severity: Floats, most: int) -> NDArray[np.intp]:
+    """Return the rows of the open incidents; of more than `most`, those of the most severe."""
+    rows = np.flatnonzero(flag)
+    if len(rows) > most:
+        rows = rows[np.argpartition(-severity[rows], most)[:most]]
+    return rows
 
 
 def _bin(severity: Floats) -> NDArray[np.intp]:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from typing import Final
 
 from exporter.service.active import Active
 from exporter.sinks.incident_log import IncidentLog
@@ -10,6 +11,9 @@ from exporter.sinks.recent import RecentVerdicts
 from exporter.sinks.registry import Sinks
 from exporter.source.samples import RangeResult
 from exporter.web.ui.facts import Facts, JobFacts, Running
+
+_MOST_SERIES: Final = 200
+"""Series in one answer: a page draws one, of several channels and families."""
 
 
 class PageFacts:
@@ -51,7 +55,3 @@ class PageFacts:
     def read(self, expr: str, start: float, end: float, step: float) -> RangeResult:
         """Ask the source. Raises SourceError."""
         return self._active().source.range(expr, start, end, step, max_series=_MOST_SERIES)
-
-
-_MOST_SERIES = 200
-"""Series in one answer: a page draws one, of several channels and families."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from detectors.types import Floats, Key
 from exporter.config.sections.root import Config
+from exporter.pipeline.alert_budget import most_severe
 from exporter.pipeline.verdict import Verdict
 from exporter.sinks.base import Change, EveryVerdict
 
@@ -110,8 +111,11 @@ class RecentVerdicts(EveryVerdict):
             samples.append(sample)
             most = self._most()
             longer = self._longer.setdefault(verdict.job, deque())
-            while len(samples) > most:
-                longer.append(samples.popleft().only(_worst(verdict)))
+            if len(samples) > most:
+                worst = most_severe(verdict.flag, verdict.severity, MOST_LONGER)
+                keys = frozenset(verdict.keys[row] for row in worst.tolist())
+                while len(samples) > most:
+                    longer.append(samples.popleft().only(keys))
             while longer and len(longer) + len(samples) > MOST_SAMPLES:
                 longer.popleft()
 
@@ -133,14 +137,6 @@ class RecentVerdicts(EveryVerdict):
             if there:
                 found[key] = _curves(there)
         return found
-
-
-def _worst(verdict: Verdict) -> frozenset[Key]:
-    """Return the series with an open incident, the most severe if there are many."""
-    rows = np.flatnonzero(verdict.flag)
-    if len(rows) > MOST_LONGER:
-        rows = rows[np.argpartition(-verdict.severity[rows], MOST_LONGER)[:MOST_LONGER]]
-    return frozenset(verdict.keys[row] for row in rows.tolist())
 
 
 def _rows(samples: Sequence[_Sample], keys: Sequence[Key]) -> NDArray[np.int64]:

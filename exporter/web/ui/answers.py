@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from exporter.query_units import Unit
+from exporter.sinks.incident_log import End
 
 Labels = Annotated[dict[str, str], Meta(description="labels of the series at the source")]
 JobName = Annotated[str, Meta(description="name of the job")]
@@ -91,7 +92,7 @@ class PastIncident(Struct):
     seconds: Annotated[float, Meta(description="how long it lasted, or has lasted")]
     alerted: Annotated[bool, Meta(description="whether it was an alert")]
     ending: Annotated[
-        Literal["", "recovered", "adopted", "accepted", "no data", "removed", "unknown"],
+        End,
         Meta(description="how it ended; empty while it is open, unknown where nobody saw it"),
     ]
     score: Annotated[float | None, Meta(description="of its worst reading")]
