@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +25,8 @@ from exporter.config.values import duration, moment
 from exporter.errors import InputError
 from exporter.labelled_incidents import Alert, Incident, label_of
 from exporter.observe.progress import Bar
+from exporter.pipeline.expectation import JobFeedback
+from exporter.sinks.feedback import FILE, UnusableFeedback, of_jobs, read_feedback
 
 _WIDTH_OF_A_LIST: Final = 120
 _WIDTH_OF_FIGURES: Final = 160
@@ -57,6 +59,7 @@ def list_incidents(
     *,
     hold: bool,
     as_object: bool,
+    answers: Path | None = None,
 ) -> int:
     """List what all jobs, or those named, would have found; return the exit code. Raises InputError, ConfigError.
 
@@ -70,17 +73,29 @@ def list_incidents(
         The flags --since, --from and --to.
     hold, as_object : bool
         Do not learn open incidents; print JSON.
+    answers : Path or None
+        The flag --answers.
     """
     config, names = configured(path, profile, jobs)
     period = time_range(since, start, end)
     settings = {name: Settings(name, config.jobs[name], changes, detector).job(None, files=False) for name in names}
-    found = overview(config, settings, *period, hold)
+    found = overview(config, settings, *period, hold, heeded(answers))
     if as_object:
         sys.stdout.write(as_json_list(found) + "\n")
     elif found.code != NOTHING:
         as_tables(found, _console(_WIDTH_OF_A_LIST))
     sys.stderr.writelines(f"{line}\n" for line in gaps(found))
     return found.code
+
+
+def heeded(answers: Path | None) -> Callable[[str], JobFeedback]:
+    """Return what each job heeds of the answers in a file. Raises InputError, also where there is no such file."""
+    try:
+        if answers is not None and not answers.exists():
+            raise InputError(f"--answers {answers}: there is no such file; the state folder has one, {FILE}")
+        return of_jobs([] if answers is None else read_feedback(answers))
+    except UnusableFeedback as error:
+        raise InputError(f"--answers {error}") from None
 
 
 def time_range(since: str | None, start: str | None, end: str | None) -> tuple[float, float]:

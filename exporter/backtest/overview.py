@@ -1,7 +1,7 @@
 """What all jobs would have alerted: the incidents of a time range, one by one, against the budgets."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,6 +11,7 @@ from exporter.backtest.run_prometheus import NO_SERIES, columns_of, judged
 from exporter.config.sections.job import JobConfig
 from exporter.config.sections.root import Config
 from exporter.observe.progress import Bar
+from exporter.pipeline.expectation import NO_FEEDBACK, JobFeedback
 from exporter.source.errors import SourceError
 
 COMPLETE: Final = 0
@@ -87,11 +88,18 @@ class Overview:
         return COMPLETE if not failed else NOTHING if failed == len(self.jobs) else INCOMPLETE
 
 
-def overview(config: Config, jobs: Mapping[str, JobConfig], start: float, end: float, hold: bool) -> Overview:
+def overview(
+    config: Config,
+    jobs: Mapping[str, JobConfig],
+    start: float,
+    end: float,
+    hold: bool,
+    heeded: Callable[[str], JobFeedback] = lambda _: NO_FEEDBACK,
+) -> Overview:
     """Judge the samples of `jobs` from `start` to `end` (Unix seconds), one job after the other.
 
-    A job whose samples cannot be had keeps its error, and what was judged until then. Raises InputError where the time
-    range holds no sample.
+    Each job heeds the answers that `heeded` has for it. A job whose samples cannot be had keeps its error, and what was
+    judged until then. Raises InputError where the time range holds no sample.
     """
     spans = [columns_of(start, end, job.step) for job in jobs.values()]
     answers: list[JobAnswer] = []
@@ -100,7 +108,7 @@ def overview(config: Config, jobs: Mapping[str, JobConfig], start: float, end: f
             doing = name + (f" ({len(answers) + 1} of {len(jobs)})" if len(jobs) > 1 else "")
             past, error = PastIncidents(name, job), ""
             try:
-                for now, verdict in judged(config, name, job, start, end, hold, bar, doing):
+                for now, verdict in judged(config, name, job, start, end, hold, bar, doing, heeded(name)):
                     past.add(verdict, now.learnt.budget)
             except (SourceError, ValueError) as failure:
                 error = " ".join(str(failure).split())

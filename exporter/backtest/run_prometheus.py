@@ -19,6 +19,7 @@ from exporter.config.sections.job import JobConfig
 from exporter.config.sections.root import Config
 from exporter.errors import InputError
 from exporter.observe.progress import Bar
+from exporter.pipeline.expectation import NO_FEEDBACK, JobFeedback
 from exporter.pipeline.job import Job
 from exporter.pipeline.policy import Policy
 from exporter.pipeline.verdict import Verdict
@@ -37,6 +38,7 @@ def backtest_prometheus(
     end: float,
     hold: bool,
     keep_values: bool = False,
+    feedback: JobFeedback = NO_FEEDBACK,
 ) -> Run:
     """Judge the samples of a job from `start` to `end` (Unix seconds) and keep all verdicts. Raises InputError."""
     first, last = columns_of(start, end, job_config.step)
@@ -46,7 +48,7 @@ def backtest_prometheus(
     began = time.perf_counter()
     try:
         with Bar(last - first + 1) as bar:
-            for _, verdict in judged(config, name, job_config, start, end, hold, bar):
+            for _, verdict in judged(config, name, job_config, start, end, hold, bar, feedback=feedback):
                 history.add(verdict)
     except SourceError as error:
         raise InputError(f"job {name}: {error}") from None
@@ -79,11 +81,13 @@ def judged(
     hold: bool,
     bar: Bar,
     doing: str = "",
+    feedback: JobFeedback = NO_FEEDBACK,
 ) -> Iterator[tuple[Job, Verdict]]:
     """Yield the verdicts of a job from `start` to `end` (Unix seconds), each with the job as it is after it.
 
     Samples are read piece by piece. The first cycle, at `start`, reads the history before it as a starting exporter
-    does. `bar` shows the samples judged, and what is being done for the job `doing`. Raises InputError, SourceError.
+    does. `bar` shows the samples judged, and what is being done for the job `doing`. The job heeds the `feedback` as
+    the running exporter did. Raises InputError, SourceError.
     """
     first, last = columns_of(start, end, job_config.step)
     doing = doing or name
@@ -93,6 +97,7 @@ def judged(
 
     with closing(Prometheus(config.prometheus, config.limits)) as source:
         job = make_job(name, job_config, source, hold, len(config.jobs))
+        job.heed(feedback)
         for verdict in replay(job, first, last, partial(bar.add, 1), learning):
             yield job, verdict
 

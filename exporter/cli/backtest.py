@@ -39,6 +39,10 @@ def backtest(
             help="Use the alerts that fired in Prometheus as labels: 'alertname=~\"Node.*\"'.",
         ),
     ] = None,
+    answers: Annotated[
+        Path | None,
+        typer.Option(help="Heed the answers of people in this file as the exporter did: feedback.json of its state."),
+    ] = None,
     plot: Annotated[bool, typer.Option("--plot", help="Write one plot per entity into the folder of --out.")] = False,
     tune: Annotated[
         bool, typer.Option("--tune", help="Show the result of other values of false_alarms and least_deviation.")
@@ -83,6 +87,10 @@ def backtest(
             alerts is not None and (data is not None or incidents is not None),
             "--labels-from-alerts queries the configured Prometheus; omit --data and --incidents",
         ),
+        (
+            answers is not None and data is not None,
+            "--answers are about series of the configured Prometheus; omit --data",
+        ),
         (plot and out is None, "--plot writes next to the CSV files: name the folder with --out DIR"),
         (
             publish and config is None,
@@ -105,6 +113,7 @@ def backtest(
                 end,
                 hold=not no_hold,
                 as_object=json,
+                answers=answers,
             )
             raise typer.Exit(code)
         if plot:
@@ -121,7 +130,8 @@ def backtest(
             evaluated = chosen.job(None, files=False)
             if alerts is not None:
                 known = read_alerts(loaded, alerts, *period, evaluated.step)
-            runs = [backtest_prometheus(loaded, chosen.name, evaluated, *period, not no_hold, plot)]
+            heeded = command.heeded(answers)(chosen.name)
+            runs = [backtest_prometheus(loaded, chosen.name, evaluated, *period, not no_hold, plot, heeded)]
         command.finish(
             chosen.name,
             runs,

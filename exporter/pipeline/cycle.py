@@ -87,14 +87,14 @@ def judge(job: Job, window: Batch, measure: Measure) -> Verdict:
         score = learnt.policy.apply(judgement, batch)
         lower, upper = normal_band(learnt.policy, judgement)
     with measure("decide"):
-        now, accepted = float(batch.times[-1]), learnt.take_accepted(batch.keys)
+        now = float(batch.times[-1])
+        accepted = learnt.take_accepted(batch.keys, now)
         moving, inside = learnt.hold.moving(batch, judgement, step), learnt.policy.inside(batch)
         decision = learnt.incidents.decide(
             batch.keys, score, now, step, judgement.contribution, accepted, moving, inside
         )
         alert = learnt.budget.decide(batch.keys, decision.flag, decision.severity, decision.closed_severity, step)
         needed = learnt.budget.needed_by(decision.flag, decision.severity, step)
-        groups = learnt.groups.score(batch.keys, decision.flag, now, step)
         unusual = learnt.policy.unusual(judgement, batch)
         hold = learnt.hold.decide(batch, unusual, decision, step, accepted, moving, inside)
         detector.update(batch.last(1), frozen=hold.frozen, rebaselined=hold.adopted)
@@ -103,8 +103,10 @@ def judge(job: Job, window: Batch, measure: Measure) -> Verdict:
         contribution = np.where(np.isnan(decision.contribution), judgement.contribution, decision.contribution)
         sample = Sample(batch.values[:, :, -1].copy(), judgement.expected, lower, upper, contribution)
         readings = learnt.readings.take(batch.keys, now, score, sample, decision, accepted)
+        shown = learnt.expected.show(batch.keys, batch.channels, now, decision, sample, readings)
+        groups = learnt.groups.score(batch.keys, decision.flag, now, step, None if shown is None else shown.flag)
         learnt.judged = now
-    return Verdict(
+    verdict = Verdict(
         job=job.name,
         detector=job.config.detector_name,
         time=now,
@@ -131,3 +133,4 @@ def judge(job: Job, window: Batch, measure: Measure) -> Verdict:
         direction=judgement.direction,
         needed=needed,
     )
+    return verdict if shown is None else shown.of(verdict)

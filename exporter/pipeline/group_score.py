@@ -65,21 +65,36 @@ class GroupScorer:
         """Take over what `state()` returned. Raises ValueError when it does not fit."""
         self._roster.restore(state)
 
-    def score(self, keys: tuple[Key, ...], flag: Flags, now: float, elapsed: float) -> dict[Key, float]:
-        """Return anomaly_group_score by group labels, for the flags of the sample at `now` (Unix seconds)."""
+    def score(
+        self, keys: tuple[Key, ...], flag: Flags, now: float, elapsed: float, shown: Flags | None = None
+    ) -> dict[Key, float]:
+        """Return anomaly_group_score by group labels, for the flags of the sample at `now` (Unix seconds).
+
+        What is learnt of a group are its flags; `shown` are those of them that its score is about, None: all.
+        """
         if not self._labels:
             return {}
         self._align(keys)
+        opened, r = self._opened(flag), self._roster
+        score = self._score(opened)
+        seen = score if shown is None else self._score(self._opened(shown))
+        self._learn(opened, score > 1, now, elapsed)
+        return dict(zip(r.keys, seen.tolist(), strict=True))
+
+    def _opened(self, flag: Flags) -> Floats:
+        """Return how many are open in each group."""
+        groups = len(self._roster.keys)
+        return np.bincount(self._group_of, weights=flag.astype(np.float64), minlength=groups).astype(np.float64)
+
+    def _score(self, opened: Floats) -> Floats:
         r = self._roster
         size = np.bincount(self._group_of, minlength=len(r.keys)).astype(np.float64)
-        opened = np.bincount(self._group_of, weights=flag.astype(np.float64), minlength=len(r.keys)).astype(np.float64)
         at_least = np.cumsum(r["seen"][:, ::-1], axis=1)[:, ::-1]
         worse = np.take_along_axis(at_least, _bin(opened)[:, None], axis=1)[:, 0]
         rate = (PRIOR_WEEKS * self._chance(size, opened) + worse) / (PRIOR_WEEKS + r["weeks"])
         score = np.maximum(rate, 1e-30) ** (-1 / KAPPA)
-        score = np.where(opened >= 2, score, np.minimum(score, 1.0))
-        self._learn(opened, score > 1, now, elapsed)
-        return dict(zip(r.keys, score.tolist(), strict=True))
+        found: Floats = np.where(opened >= 2, score, np.minimum(score, 1.0))
+        return found
 
     def _align(self, keys: tuple[Key, ...]) -> None:
         if keys is self._keys:

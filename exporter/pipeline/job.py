@@ -17,6 +17,7 @@ from exporter.models import Store
 from exporter.models.handle import ModelHandle
 from exporter.observe.job_metrics import NO_METRICS, JobMetrics
 from exporter.observe.stages import Measure
+from exporter.pipeline.expectation import JobFeedback
 from exporter.pipeline.fit_progress import FitProgress
 from exporter.pipeline.history_reach import longest_reach
 from exporter.pipeline.job_reader import JobReader
@@ -219,6 +220,10 @@ class Job:
     def accept(self, keys: Iterable[Key]) -> None:
         """Let the level of open incidents be normal from the next sample on. May be called from any thread."""
         self.learnt.accept(keys)
+
+    def heed(self, feedback: JobFeedback) -> None:
+        """Heed what people answered to incidents, from the next sample on. May be called from any thread."""
+        self.learnt.expected.answers, self.learnt.accepting = feedback.expected, feedback.accepted
 
     def with_newer_model(self, store: Store) -> "Job":
         """Return this job with the model that is current in `store`, which has yet to learn what came since.

@@ -13,6 +13,7 @@ from detectors.types import Flags, Key, State
 from exporter.config.sections.job import DriftConfig
 from exporter.pipeline.alert_budget import AlertBudget
 from exporter.pipeline.drift import DriftWatch
+from exporter.pipeline.expected import ExpectedIncidents
 from exporter.pipeline.group_score import GroupScorer
 from exporter.pipeline.incidents import IncidentTracker
 from exporter.pipeline.job_settings import JobSettings
@@ -46,6 +47,7 @@ class LearnedState:
         self.hold = LearningHold(config)
         self.budget = AlertBudget.of(config, settings.shard.count)
         self.groups = GroupScorer.of(config)
+        self.expected = ExpectedIncidents()
         self.drift: DriftWatch | None = None
         """What watches the scores for lasting changes, if anything does."""
         self.judged = -math.inf
@@ -58,6 +60,8 @@ class LearnedState:
         """The newest verdict, to be shown again after a restart until there is a newer one."""
         self.keys: tuple[Key, ...] = ()
         """Entities of the window before a restart."""
+        self.accepting: tuple[tuple[Key, float], ...] = ()
+        """Entities whose level an answer accepts, and when it was given (Unix seconds); replaced as a whole."""
         self._accepted: frozenset[Key] = frozenset()
         self._accepting = threading.Lock()
 
@@ -87,10 +91,15 @@ class LearnedState:
         with self._accepting:
             self._accepted |= frozenset(keys)
 
-    def take_accepted(self, keys: tuple[Key, ...]) -> Flags | None:
-        """Return which entities of `keys` were accepted since the last time, shape (E,); None if there was none."""
+    def take_accepted(self, keys: tuple[Key, ...], now: float) -> Flags | None:
+        """Return which entities of `keys` were accepted since the last time, shape (E,); None if there was none.
+
+        Those that an answer accepts count for the first sample after the answer, the one at `now` (Unix seconds) if so.
+        """
         with self._accepting:
             accepted, self._accepted = self._accepted, frozenset()
+        if self.accepting:
+            accepted |= {key for key, at in self.accepting if self.judged <= at < now}
         return np.array([key in accepted for key in keys], np.bool_) if accepted else None
 
     def state(self) -> State:
@@ -136,5 +145,6 @@ class LearnedState:
             "readings": self.readings,
             "budget": self.budget,
             "groups": self.groups,
+            "expected": self.expected,
         }
         return parts if self.drift is None else {**parts, "drift": self.drift}

@@ -52,6 +52,9 @@ class Verdict:
     needed : Floats, shape (E,), or None
         Severity from which the open incident is an alert, infinite where none would be enough; NaN where none is open
         or it was not worked out; None where no incident is open, and in a verdict from before a restart.
+    hidden : Flags, shape (E,), or None
+        Incidents that are open and left out of all of the above, since somebody answered that they are expected; None
+        where there is none.
     """
 
     job: str
@@ -79,6 +82,7 @@ class Verdict:
     readings: Readings = field(default_factory=no_readings)
     direction: Floats | None = None
     needed: Floats | None = None
+    hidden: Flags | None = None
 
 
 def entity_states(values: Floats, score: Floats) -> dict[str, Flags]:

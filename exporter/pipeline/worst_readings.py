@@ -14,8 +14,8 @@ from exporter.query_units import quantity_of
 
 SHOWN_AFTER: Final = 300.0
 """Seconds for which an incident that has ended is shown, so that a scrape surely sees its end."""
-Ending = Literal["recovered", "adopted", "accepted", "no data"]
-ENDINGS: Final[tuple[Ending, ...]] = ("recovered", "adopted", "accepted", "no data")
+Ending = Literal["recovered", "adopted", "accepted", "no data", "expected"]
+ENDINGS: Final[tuple[Ending, ...]] = ("recovered", "adopted", "accepted", "no data", "expected")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

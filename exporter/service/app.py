@@ -30,6 +30,7 @@ from exporter.service.model_reload import ModelReloader
 from exporter.service.page_facts import PageFacts
 from exporter.service.runner import Runner
 from exporter.sinks.base import SinkError
+from exporter.sinks.feedback_book import FeedbackBook
 from exporter.sinks.latest import LatestVerdicts, UnknownJob
 from exporter.sinks.metrics_page import Page
 from exporter.sinks.registry import Resources, Sinks
@@ -85,6 +86,9 @@ class App:
         prepared.commit()
         self.active: Active = prepared.active
         """What is active; a reload exchanges it as a whole."""
+        self._feedback = self.sinks.one(FeedbackBook)
+        self._feedback.heed = self._heed
+        self._heed()
         self._models = ModelReloader(self._jobs, lambda: self.active.store)
         latest = self.sinks.one(LatestVerdicts)
         web = config.web if listen is None else config.web.model_copy(update={"listen": listen})
@@ -164,6 +168,11 @@ class App:
             raise UnknownJob
         return runner.accept(keys)
 
+    def _heed(self) -> None:
+        """Have every job heed what people answered to its incidents."""
+        for name, runner in self.active.runners.items():
+            runner.job.heed(self._feedback.of(name))
+
     def _housekeeping_loop(self) -> None:
         """Reload when a file has changed or a signal asks for it, make reports, withdraw old scores."""
         polled = time.monotonic()
@@ -211,6 +220,7 @@ class App:
         logs.configure(new.log)
         prepared.commit()
         self.active = active
+        self._heed()
         for name, runner in before.runners.items():
             if active.runners.get(name) is not runner:
                 runner.retire()

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Final
 
 from exporter.service.active import Active
+from exporter.sinks.feedback_book import FeedbackBook
 from exporter.sinks.incident_log import IncidentLog
 from exporter.sinks.latest import LatestVerdicts
 from exporter.sinks.recent import RecentVerdicts
@@ -39,7 +40,7 @@ class PageFacts:
     def running(self, sinks: Sinks) -> Running:
         """Return where the pages look."""
         feed, recent, incidents = sinks.one(LatestVerdicts), sinks.one(RecentVerdicts), sinks.one(IncidentLog)
-        return Running(self.facts, feed, recent, incidents, self.read)
+        return Running(self.facts, feed, recent, incidents, self.read, sinks.one(FeedbackBook))
 
     def facts(self) -> Facts:
         """Return how everything stands; never waits."""

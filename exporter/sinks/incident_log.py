@@ -30,7 +30,7 @@ SAVE_EVERY: Final = 10.0
 """Seconds between two writes of the file: what happened since the last one is lost at a kill."""
 FILE: Final = "incidents.json"
 _LARGEST: Final = 256 * 2**20
-End = Literal["", "recovered", "adopted", "accepted", "no data", "removed", "unknown"]
+End = Literal["", "recovered", "adopted", "accepted", "no data", "expected", "removed", "unknown"]
 
 
 class Logged(msgspec.Struct):
@@ -73,6 +73,7 @@ class IncidentLog(EveryVerdict):
         self._open: dict[str, dict[Key, Logged]] = {}
         self._alerts: deque[Logged] = deque(maxlen=MOST)
         self._others: deque[Logged] = deque(maxlen=MOST)
+        self._taken: set[tuple[str, Key]] = set()  # series of which an incident was taken from view
         self.began = time.time()
         """Unix seconds from which on incidents are remembered."""
         self._units: dict[str, Mapping[str, Unit]] = {}
@@ -130,7 +131,7 @@ class IncidentLog(EveryVerdict):
                     if len(mine) >= MOST_OPEN:
                         break
                     if key not in mine:
-                        mine[key] = Logged(incident_of(verdict, row, units))
+                        mine[key] = self._again(verdict, row) or Logged(incident_of(verdict, row, units))
                         self._changed = True
             for key, each in mine.items():  # a few microseconds each, of MOST_OPEN at most
                 row = flagged[key]
@@ -140,6 +141,20 @@ class IncidentLog(EveryVerdict):
                 logged = mine.get(verdict.keys[row])
                 if logged is not None and not logged.alerted:
                     logged.alerted_at, self._changed = verdict.time, True
+
+    def _again(self, verdict: Verdict, row: int) -> Logged | None:
+        """Return an incident that was taken from view as expected and is shown again: it is one, not two."""
+        if (verdict.job, verdict.keys[row]) not in self._taken:
+            return None
+        for ended in (self._alerts, self._others):
+            for logged in reversed(ended):
+                if logged.incident.ending == "expected" and _is(
+                    logged.incident, verdict.job, verdict.keys[row], float(verdict.since[row])
+                ):
+                    ended.remove(logged)
+                    logged.incident.over, logged.incident.ending = None, "recovered"
+                    return logged
+        return None
 
     def _end(self, mine: dict[Key, Logged], gone: list[Key], verdict: Verdict, units: Mapping[str, Unit]) -> None:
         ended = {verdict.keys[row]: row for row in np.flatnonzero(verdict.changed & ~verdict.flag).tolist()}
@@ -160,6 +175,8 @@ class IncidentLog(EveryVerdict):
 
     def _put(self, logged: Logged) -> None:
         (self._alerts if logged.alerted else self._others).append(logged)
+        if logged.incident.ending == "expected":
+            self._taken.add((logged.incident.job, logged.incident.key))
 
     def past(self) -> list[Logged]:
         """Return the incidents that are over, the newest end first; they are not changed any more."""

@@ -13,9 +13,9 @@ from exporter.config.sections.job import JobConfig
 from exporter.config.sections.root import Config
 from exporter.config.sections.train import Endpoint
 from exporter.labelled_incidents import LabelledIncident, find_alerts, read_incidents
+from exporter.source.endpoint import session_to
 from exporter.source.errors import SourceError
 from exporter.train.errors import TrainError
-from exporter.train.pushgateway import session_to
 
 _QUERY: Final = "query"
 """Label that our own alerts have in addition to those of the entity: the name of the job."""

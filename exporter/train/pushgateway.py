@@ -5,9 +5,9 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Gauge, pushadd_to_gateway
 
-from exporter.config.sections.source import BasicAuth, ClientTLS, PrometheusConfig
 from exporter.config.sections.train import Endpoint
 from exporter.observe.metrics import PREFIX
+from exporter.source.endpoint import session_to
 from exporter.source.errors import SourceError
 from exporter.source.http_session import Session
 from exporter.train.errors import TrainError
@@ -76,19 +76,3 @@ def _handler(session: Session) -> Callable[..., Callable[[], None]]:
         return send
 
     return handler
-
-
-def session_to(endpoint: Endpoint) -> Session:
-    """Return a session whose requests raise SourceError when they fail, and for every status other than 200."""
-    auth = None
-    if endpoint.username is not None and endpoint.password is not None:
-        auth = BasicAuth(username=endpoint.username, password=endpoint.password)
-    return Session(
-        PrometheusConfig(
-            url=endpoint.url,
-            deadline=endpoint.deadline,
-            basic_auth=auth,
-            bearer=endpoint.bearer,
-            tls=ClientTLS(ca_file=endpoint.ca_file),
-        )
-    )

@@ -22,6 +22,8 @@ log = structlog.get_logger()
 OPEN_PATHS: Final = frozenset({"/-/healthy", "/-/ready"})
 """Open to all: a kubelet's probes hold no credentials, and the answers say nothing but yes or no."""
 
+LOGIN: Final = "anomaly_exporter.login"
+"""Key of the scope that holds the name of who is logged in."""
 _HASH: Final = re.compile(rb"\$2[aby]\$(?:0[4-9]|1[0-5])\$[./A-Za-z0-9]{53}")
 _MOST_WAITING: Final = 32
 _MOST_REMEMBERED: Final = 256
@@ -86,7 +88,9 @@ class BasicAuth:
         app = self._app
         if scope["path"] not in OPEN_PATHS:
             header = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
-            app = await self._refusal(_credentials(header)) or app
+            credentials = _credentials(header)
+            app = await self._refusal(credentials) or app
+            scope[LOGIN] = credentials[0] if credentials else ""
         await app(scope, receive, send)
 
     async def _refusal(self, credentials: tuple[str, bytes] | None) -> PlainTextResponse | None:

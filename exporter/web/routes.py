@@ -16,6 +16,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from exporter import __version__
+from exporter.config.sections.service import WebConfig
 from exporter.exposition import CONTENT_TYPE
 from exporter.sinks.latest import LatestVerdicts
 from exporter.sinks.metrics_page import Page, Snapshot
@@ -213,19 +214,17 @@ async def _broken(_request: Request, error: Exception) -> Response:
     return PlainTextResponse("This page failed; the exporter's log says why.\n", 500, headers={"Connection": "close"})
 
 
-def build(
-    page: Page, hooks: Callbacks, enable_reload: bool, protect: Callable[[ASGIApp], ASGIApp], ui: bool = False
-) -> ASGIApp:
+def build(page: Page, hooks: Callbacks, config: WebConfig, protect: Callable[[ASGIApp], ASGIApp]) -> ASGIApp:
     """Return the application.
 
     Parameters
     ----------
-    ui : bool
-        Whether there are pages for people.
+    config : WebConfig
+        Whether there are pages for people, and what may be changed over HTTP.
     protect : callable
         Wraps what needs a login.
     """
-    pages = Routes(page, hooks, enable_reload)
+    pages = Routes(page, hooks, config.enable_reload)
     endpoint = Callable[[Request], Awaitable[Response]]
     gets: dict[str, endpoint] = {
         "/": pages.index,
@@ -235,7 +234,7 @@ def build(
         "/-/healthy": pages.healthy,
         "/-/ready": pages.ready,
     }
-    shown = ui_routes(hooks.running) if ui and hooks.running is not None else []
+    shown = ui_routes(hooks.running, config.may_act) if config.ui and hooks.running is not None else []
     routes = [*shown, *(Route(path, function, methods=["GET"]) for path, function in gets.items())]
     routes.append(Route("/-/reload", pages.reload, methods=["POST", "PUT"]))
     routes.append(Route("/-/accept", pages.accept, methods=["POST"]))

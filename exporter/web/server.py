@@ -124,7 +124,7 @@ class Server:
         """Open the port and serve. Raises ServerError, and then nothing was started."""
         try:
             context = RenewingContext.of(self._config.tls) if self._config.tls else None
-            app = build(self._page, self._hooks, self._config.enable_reload, self._protect, self._config.ui)
+            app = build(self._page, self._hooks, self._config, self._protect)
         except (BadTLSFile, UnusableHash) as error:
             raise ServerError(str(error)) from None
         listen = self._config.listen

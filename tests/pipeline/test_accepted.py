@@ -56,7 +56,7 @@ def test_accepting_what_is_not_open_any_more_does_nothing():
     bench = with_a_lasting_change("robust")
     bench.job.accept([(("i", "never seen"),)])
     assert bench.cycle(430).flag.all()
-    assert bench.job.learnt.take_accepted(bench.verdicts[-1].keys) is None
+    assert bench.job.learnt.take_accepted(bench.verdicts[-1].keys, bench.verdicts[-1].time) is None
 
 
 def test_it_is_counted_and_kept_over_a_restart_before_the_next_cycle(tmp_path):

@@ -10,6 +10,7 @@ import numpy as np
 from exporter.config.sections.root import Config
 from exporter.observe.health import Health
 from exporter.pipeline.verdict import Verdict
+from exporter.sinks.feedback_book import FeedbackBook
 from exporter.sinks.incident_log import IncidentLog
 from exporter.sinks.latest import LatestVerdicts
 from exporter.sinks.recent import RecentVerdicts
@@ -29,7 +30,8 @@ class Watched:
         config.setdefault("jobs", {"cpu": {"expr": "node_memory_free_bytes"}})
         self.config = Config.model_validate(config)
         self.feed, self.recent, self.incidents = LatestVerdicts(), RecentVerdicts(), IncidentLog()
-        for sink in (self.feed, self.recent, self.incidents):
+        self.feedback = FeedbackBook()
+        for sink in (self.feed, self.recent, self.incidents, self.feedback):
             sink.prepare(self.config).commit()
         self.health = dict.fromkeys(self.config.jobs, HEALTHY)
         self.source, self.refused = FakeSource(), ""
@@ -43,7 +45,7 @@ class Watched:
     @property
     def running(self) -> Running:
         read = lambda *asked: self.read(*asked)  # noqa: E731, PLW0108 - a test may replace it
-        return Running(self.facts, self.feed, self.recent, self.incidents, read)
+        return Running(self.facts, self.feed, self.recent, self.incidents, read, self.feedback)
 
     def read(self, expr: str, start: float, end: float, step: float) -> RangeResult:
         return self.source.range(expr, start, end, step)

@@ -15,7 +15,7 @@ import yaml
 
 from exporter.labelled_incidents import read_incidents
 from exporter.observe.health import Health
-from exporter.web.ui.page_routes import POLICY
+from exporter.web.ui.page_response import POLICY
 from tests.support.pages import STEP, Watched
 from tests.support.verdicts import key, verdict
 

@@ -77,3 +77,7 @@ class Config(Section):
     def conflicts(self) -> Iterator[Conflict]:
         """Say which keys do not go together."""
         yield from unreachable({name: job.alert for name, job in self.jobs.items()}, self.alerting)
+        if self.web.actions and self.state is None:
+            yield ("web", "actions"), "actions: true needs a folder that keeps the answers: set state: {path: …}"
+        if self.web.actions and not self.web.ui:
+            yield ("web", "actions"), "actions: true needs the pages: leave out ui: false"

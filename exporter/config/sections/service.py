@@ -36,7 +36,18 @@ class WebConfig(Section):
     )
     enable_reload: bool = Field(False, description="allow POST /-/reload and /-/accept; SIGHUP always works")
     ui: bool = Field(True, description="show the pages for people: what is wrong now, series, past incidents, status")
+    actions: bool | None = Field(
+        None,
+        description="let people answer incidents on the pages and the API; default: where `users` are set up or client "
+        "certificates are demanded",
+    )
     max_connections: int = Field(512, ge=8, description="connections open at once")
+
+    @property
+    def may_act(self) -> bool:
+        """Whether people may answer incidents: everybody who reaches the port, or whoever shows who they are."""
+        known = bool(self.users) or (self.tls is not None and self.tls.client_ca_file is not None)
+        return self.ui and (known if self.actions is None else self.actions)
 
     @field_validator("listen")
     @classmethod

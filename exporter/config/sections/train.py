@@ -74,7 +74,9 @@ class TrainConfig(Section):
     alerts: Annotated[str, AfterValidator(balanced)] | None = Field(
         None, description="matchers of alerts in Prometheus whose firing counts as a known incident"
     )
-    alertmanager: Endpoint | None = Field(None, description="Alertmanager whose silences are left out of the training")
+    alertmanager: Endpoint | None = Field(
+        None, description="Alertmanager whose silences are left out of the training, and that takes those of the pages"
+    )
     gate: GateConfig = Field(GateConfig(), description="what a new model must show")
     shards: PositiveInt = Field(1, description="replicas of the exporter; each has its own models")
     backend: Literal["loky", "dask", "sequential"] = Field("loky", description="where jobs and shards are trained")

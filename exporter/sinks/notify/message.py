@@ -16,6 +16,7 @@ _ENDINGS: Final = {
     "recovered": "back to normal",
     "adopted": "not back to normal, but it has lasted so long (max_hold) that it counts as normal from now on",
     "accepted": "accepted: its level counts as normal from now on",
+    "expected": "somebody answered that it is expected: it goes on, unseen as long as it grows no larger",
     "no data": "no data for an hour: it is unknown whether it is over",
     "removed": "no longer evaluated: its job has left the configuration",
 }

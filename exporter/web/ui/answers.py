@@ -62,7 +62,9 @@ class Group(Struct):
 class Unseen(Struct):
     """Something that is not judged now: nothing is known of it, so that it is not known to be healthy."""
 
-    kind: Literal["failing", "warming", "waiting", "late", "empty", "series_warming", "series_stale", "configuration"]
+    kind: Literal[
+        "failing", "warming", "waiting", "late", "empty", "series_warming", "series_stale", "configuration", "answers"
+    ]
     jobs: list[str]
     text: str
     since: str | None = None
@@ -108,6 +110,9 @@ class Now(Struct):
     open: Annotated[int, Meta(description="open incidents")]
     alerting: Annotated[int, Meta(description="alerts among them")]
     shown: Annotated[int, Meta(description="incidents in groups: the worst")]
+    expected: Annotated[
+        int, Meta(description="open incidents that are left out: people answered that they are expected")
+    ]
     groups: list[Group]
     last_seen: Annotated[
         list[PastIncident], Meta(description="open when their job was last judged, which has no verdict now")

@@ -1,12 +1,13 @@
 """What the pages may know of the running exporter: handed in by the service, which stands above this room."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from exporter.config.sections.job import JobConfig
 from exporter.config.sections.root import Config
 from exporter.observe.health import Health
 from exporter.query_units import Unit, quantity_of
+from exporter.sinks.feedback_book import FeedbackBook
 from exporter.sinks.incident_log import IncidentLog
 from exporter.sinks.latest import LatestVerdicts
 from exporter.sinks.recent import RecentVerdicts
@@ -91,3 +92,4 @@ class Running:
     recent: RecentVerdicts
     incidents: IncidentLog
     read: Read
+    feedback: FeedbackBook = field(default_factory=FeedbackBook)

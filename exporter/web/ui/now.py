@@ -14,7 +14,7 @@ from exporter.pipeline.verdict import Verdict
 from exporter.query_units import Unit
 from exporter.sinks.notify.message import worst_told
 from exporter.sinks.notify.notification import incident_of
-from exporter.web.ui.answers import Channel, Group, Job, Jobs, Now, OpenIncident, PastIncident, Quiet
+from exporter.web.ui.answers import Channel, Group, Job, Jobs, Now, OpenIncident, PastIncident, Quiet, Unseen
 from exporter.web.ui.facts import Facts, JobFacts, Running
 from exporter.web.ui.grouping import Begun, common, grouped
 from exporter.web.ui.identity import link, series_id
@@ -56,11 +56,17 @@ def now_answer(running: Running, now: float) -> Now:
         open=len(found),
         alerting=sum(bool(verdict.alert[row]) for verdict, row in found),
         shown=len(shown),
+        expected=sum(0 if each.hidden is None else int(each.hidden.sum()) for each in verdicts.values()),
         groups=groups,
         last_seen=_last_seen(running, facts, verdicts, now),
-        unseen=unseen(facts, jobs),
+        unseen=[*_answers(running), *unseen(facts, jobs)],
         quiet=_quiet(running, facts, jobs, verdicts),
     )
+
+
+def _answers(running: Running) -> list[Unseen]:
+    """Return that the answers of people are not in force, where their file cannot be read."""
+    return [Unseen("answers", [], running.feedback.trouble)] if running.feedback.is_damaged else []
 
 
 def jobs_answer(running: Running, now: float) -> Jobs:

@@ -6,6 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from exporter import __version__
+from exporter.web.ui import feedback_openapi
 from exporter.web.ui.answers import Ambiguous, Jobs, Now, PastIncidents, Refusal, Series, Status
 
 _REF: Final = "#/components/schemas/{name}"
@@ -70,7 +71,7 @@ _PATHS: Final[tuple[tuple[str, str, list[dict[str, Any]], type, dict[str, type]]
 def document() -> dict[str, Any]:
     """Return the document, OpenAPI 3.1."""
     found = {kind for _, _, _, answer, others in _PATHS for kind in (answer, *others.values(), Refusal)}
-    types = sorted(found, key=lambda kind: kind.__name__)
+    types = sorted({*found, *feedback_openapi.TYPES}, key=lambda kind: kind.__name__)
     schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
     names = dict(zip(types, schemas, strict=True))
     return {
@@ -94,7 +95,8 @@ def document() -> dict[str, Any]:
                 }
             }
             for name, summary, parameters, answer, others in _PATHS
-        },
+        }
+        | feedback_openapi.paths(names),
         "components": {"schemas": components},
     }
 

@@ -5,45 +5,25 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Final
-from urllib.parse import urlencode
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
-from exporter.sinks.latest import UnknownJob
-from exporter.web.api import BadParameter
 from exporter.web.ui import export, pages
+from exporter.web.ui.answer_form import form_of
 from exporter.web.ui.answers import Ambiguous, PastIncidents
 from exporter.web.ui.facts import Running
 from exporter.web.ui.history import History
 from exporter.web.ui.now import now_answer
+from exporter.web.ui.page_response import HEADERS, page_response, query
 from exporter.web.ui.parameters import asked_for, filter_of, once_each
 from exporter.web.ui.past import past_answer
-from exporter.web.ui.series import NoSuchSeries, series_answer
+from exporter.web.ui.rights import Rights
+from exporter.web.ui.series import series_answer
 from exporter.web.ui.status import status_answer
-from exporter.web.ui.turns import MANY, Busy, Turn
+from exporter.web.ui.turns import Turn
 
-POLICY: Final = "; ".join(
-    (
-        "default-src 'none'",
-        "style-src 'self'",
-        "script-src 'self'",
-        "img-src 'self'",
-        "connect-src 'self'",
-        "form-action 'self'",
-        "base-uri 'none'",
-        "frame-ancestors 'none'",
-    )
-)
-"""Nothing from elsewhere and nothing inline: a label that got into the page as a script would not run."""
-_HEADERS: Final = {
-    "Content-Security-Policy": POLICY,
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
-    "X-Frame-Options": "DENY",
-}
 _STATIC: Final = {"ui.css": "text/css", "ui.js": "text/javascript", "icon.svg": "image/svg+xml"}
 _FILES: Final = {
     "past.csv": ("text/csv", export.as_csv),
@@ -61,10 +41,12 @@ class PageRoutes:
     history : History
     quick, slow : Turn
         For pages from memory, and for those that may wait for the source.
+    rights : Rights
     """
 
-    def __init__(self, running: Running, history: History, quick: Turn, slow: Turn) -> None:
+    def __init__(self, running: Running, history: History, quick: Turn, slow: Turn, rights: Rights) -> None:
         self._running, self._history, self._quick, self._slow = running, history, quick, slow
+        self._rights = rights
 
     def routes(self) -> list[Route]:
         """Return all of them."""
@@ -87,7 +69,10 @@ class PageRoutes:
         def page() -> str:
             asked = asked_for(request.query_params.multi_items())
             answer = series_answer(self._running, self._history, asked, time.time())
-            return pages.choice_page(answer) if isinstance(answer, Ambiguous) else pages.series_page(answer, asked)
+            if isinstance(answer, Ambiguous):
+                return pages.choice_page(answer)
+            form = form_of(self._running, self._rights, request, answer, asked.since, time.time())
+            return pages.series_page(answer, asked, form)
 
         return await self._page(page, self._slow)
 
@@ -96,11 +81,11 @@ class PageRoutes:
 
         def page() -> str:
             answer, asked = self._past(request)
-            links = {"all": _query(asked), "before": "", "after": ""}
+            links = {"all": query(asked), "before": "", "after": ""}
             if answer.next is not None:
-                links["after"] = _query(asked, offset=answer.next)
+                links["after"] = query(asked, offset=answer.next)
             if answer.offset:
-                links["before"] = _query(asked, offset=max(answer.offset - max(len(answer.incidents), 1), 0))
+                links["before"] = query(asked, offset=max(answer.offset - max(len(answer.incidents), 1), 0))
             return pages.past_page(answer, asked, list(self._running.facts().jobs), links)
 
         return await self._page(page)
@@ -118,7 +103,7 @@ class PageRoutes:
     async def static(self, request: Request) -> Response:
         """Hand out a file of ours."""
         name = request.url.path.rpartition("/")[2]
-        return Response(static_file(name), media_type=_STATIC[name], headers=_HEADERS)
+        return Response(static_file(name), media_type=_STATIC[name], headers=HEADERS)
 
     def _past(self, request: Request, limit: int | None = None) -> tuple[PastIncidents, dict[str, str]]:
         """Return what is asked for, and how. Raises BadParameter."""
@@ -133,30 +118,7 @@ class PageRoutes:
         headers: Mapping[str, str] | None = None,
         kind: str = "text/html",
     ) -> Response:
-        try:
-            text = await (turn or self._quick).run(page)
-        except Busy:
-            return _refused("Busy", MANY, 503)
-        except BadParameter as error:
-            return _refused("This address cannot be understood", f"{error}.", 400)
-        except UnknownJob:
-            told = "There is no job of that name now; Status lists those there are. It was renamed or removed."
-            return _refused("Unknown job", told, 404)
-        except NoSuchSeries as error:
-            return _refused("Unknown series", str(error), 404)
-        # Half of a surrogate pair cannot be UTF-8.
-        return Response(text.encode("utf-8", "replace"), 200, {**_HEADERS, **(headers or {})}, kind)
-
-
-def _refused(title: str, text: str, status: int) -> Response:
-    more = {"Retry-After": "5"} if status == 503 else {}
-    return HTMLResponse(pages.refusal_page(title, text), status, _HEADERS | more)
-
-
-def _query(asked: Mapping[str, str], **more: int) -> str:
-    every = {name: value for name, value in asked.items() if name not in {"offset", "limit"} | more.keys()}
-    text = urlencode(every | {name: str(value) for name, value in more.items()}, errors="replace")
-    return f"?{text}" if text else ""
+        return await page_response(turn or self._quick, page, headers, kind)
 
 
 @cache

@@ -16,8 +16,11 @@ from exporter.redact import printable
 from exporter.sinks.recent import Curves
 from exporter.templating import environment
 from exporter.web.ui import graphs
+from exporter.web.ui.answer_form import AnswerForm
 from exporter.web.ui.answers import Ambiguous, Now, OpenIncident, PastIncidents, Series, Status
 from exporter.web.ui.facts import Running
+from exporter.web.ui.feedback_answers import Answers
+from exporter.web.ui.feedback_wording import KINDS
 from exporter.web.ui.jobs import named
 from exporter.web.ui.parameters import COMPARED
 from exporter.web.ui.series import Asked
@@ -32,6 +35,7 @@ ENDINGS: Final = {
     "recovered": "back to normal",
     "adopted": "lasted so long that its level counts as normal (max_hold)",
     "accepted": "accepted as normal",
+    "expected": "somebody answered that it is expected; it is not shown any more unless it grows larger",
     "no data": "no data any more: whether it was over is unknown",
     "removed": "its job has left the configuration",
     "unknown": "nobody saw how it ended: the exporter did not run, or its job began again",
@@ -72,8 +76,8 @@ def headline(answer: Now) -> dict[str, str]:
     return {"mood": mood, "told": told, "title": told}
 
 
-def series_page(answer: Series, asked: Asked) -> str:
-    """Show one series or one of its incidents."""
+def series_page(answer: Series, asked: Asked, form: AnswerForm) -> str:
+    """Show one series or one of its incidents, with the form for answers to it."""
     drawn = [_drawn(answer, at) for at in range(len(answer.curves))]
     score = None
     if any(each is not None for each in answer.scores):
@@ -87,7 +91,7 @@ def series_page(answer: Series, asked: Asked) -> str:
         "series.html", "", answer=answer, drawn=drawn, score=score, normal=normal, rows=rows[::-1], ranges=RANGES,
         compared=_COMPARED.get(asked.back), seconds=asked.seconds, kind=kind,
         title=f"{kind} of {answer.job}: {labels_text(answer.labels)}",
-        ticks=_ticks(answer.start, answer.end),
+        ticks=_ticks(answer.start, answer.end), form=form,
     )  # fmt: skip
 
 
@@ -100,6 +104,14 @@ def past_page(answer: PastIncidents, asked: Mapping[str, str], jobs: list[str], 
     """Show incidents that are over; `query` are links to other pages and forms of the same list."""
     return _render("past.html", "Past incidents", answer=answer, asked=asked, jobs=jobs, query=query,
                    title="Past incidents")  # fmt: skip
+
+
+def answers_page(
+    answer: Answers, asked: Mapping[str, str], jobs: list[str], token: str, query: Mapping[str, str]
+) -> str:
+    """Show what people answered to incidents; `query` are links to other pages and files of the same list."""
+    return _render("answers.html", "Answers", answer=answer, asked=asked, jobs=jobs, token=token, query=query,
+                   title="Answers to incidents")  # fmt: skip
 
 
 def status_page(answer: Status, enable_reload: bool) -> str:
@@ -222,4 +234,5 @@ _TEMPLATES: Final = environment("exporter.web.ui")
 _TEMPLATES.filters |= {
     "labels": labels_text, "clipped": clipped, "clock": clock, "ago": ago, "figure": figure, "lasting": wording.length,
     "counted": _counted, "named": named, "tick": _tick, "lines": lines, "ending": ENDINGS.__getitem__,
+    "kind": KINDS.__getitem__,
 }  # fmt: skip

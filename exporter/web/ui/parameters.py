@@ -65,8 +65,8 @@ def filter_of(parameters: Parameters, limit: int | None = None) -> Filter:
         start=_time("start", found, -math.inf),
         end=_time("end", found, math.inf),
         alerted=None if alerted is None else alerted == "true",
-        limit=limit or _whole("limit", found, 1, MOST_OF_A_PAGE, MOST_OF_A_PAGE),
-        offset=_whole("offset", found, 0, 10**9, 0),
+        limit=limit or whole("limit", found, 1, MOST_OF_A_PAGE, MOST_OF_A_PAGE),
+        offset=whole("offset", found, 0, 10**9, 0),
     )
 
 
@@ -94,7 +94,8 @@ def _number(name: str, found: dict[str, str], least: float, most: float, default
     return float(text)
 
 
-def _whole(name: str, found: dict[str, str], least: int, most: int, default: int) -> int:
+def whole(name: str, found: dict[str, str], least: int, most: int, default: int) -> int:
+    """Return a whole number. Raises BadParameter."""
     if not re.fullmatch(r"[0-9]{0,10}", found.get(name, "")):
         raise BadParameter(f"{name} must be a whole number from {least} to {most}")
     return int(_number(name, found, least, most, default))

@@ -4,16 +4,25 @@ from starlette.routing import Route
 
 from exporter.web.ui.api_routes import ApiRoutes
 from exporter.web.ui.facts import Running
+from exporter.web.ui.feedback_api import FeedbackApi
+from exporter.web.ui.feedback_pages import FeedbackPages
 from exporter.web.ui.history import History
 from exporter.web.ui.page_routes import PageRoutes
+from exporter.web.ui.rights import Rights
 from exporter.web.ui.turns import Turn
 
 _MOST_QUICK, _MOST_SLOW = 64, 8
 """Requests that wait for an answer from memory, and for one that may ask the source."""
 
 
-def ui_routes(running: Running) -> list[Route]:
-    """Return the pages and their API."""
+def ui_routes(running: Running, may_act: bool = False) -> list[Route]:
+    """Return the pages and their API; `may_act` tells whether people may answer incidents."""
     history, quick, slow = History(running.read), Turn(_MOST_QUICK), Turn(_MOST_SLOW)
-    parts = ApiRoutes(running, history, quick, slow), PageRoutes(running, history, quick, slow)
+    rights = Rights(running, may_act)
+    parts = (
+        ApiRoutes(running, history, quick, slow),
+        PageRoutes(running, history, quick, slow, rights),
+        FeedbackApi(running, quick, rights),
+        FeedbackPages(running, quick, rights),
+    )
     return [route for part in parts for route in part.routes()]

@@ -1,0 +1,150 @@
+"""The answers to incidents on pages: a form without scripts, the list, and files of it."""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from typing import Final
+from urllib.parse import parse_qsl
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from exporter.config.values import duration
+from exporter.sinks.feedback import KINDS, Feedback, Saved
+from exporter.web.api import BadParameter
+from exporter.web.ui import export, pages
+from exporter.web.ui.answering import NotAnswered, give, take_back
+from exporter.web.ui.facts import Running
+from exporter.web.ui.feedback_answers import Given, NewAnswer
+from exporter.web.ui.feedback_api import chosen, listed
+from exporter.web.ui.feedback_wording import answer_of
+from exporter.web.ui.page_response import page_response, query, refusal
+from exporter.web.ui.parameters import once_each
+from exporter.web.ui.rights import TOKEN, Rights, body_of
+from exporter.web.ui.turns import MANY, Busy, Turn
+
+_FIELDS: Final = (TOKEN, "job", "id", "since", "kind", "when", "margin", "longest", "until", "why", "who")
+_FILES: Final = {"answers.csv": "text/csv", "answers.json": "application/json", "answers.yml": "application/yaml"}
+
+
+class FeedbackPages:
+    """The endpoints.
+
+    Parameters
+    ----------
+    running : Running
+    turn : Turn
+    rights : Rights
+    """
+
+    def __init__(self, running: Running, turn: Turn, rights: Rights) -> None:
+        self._running, self._turn, self._rights = running, turn, rights
+
+    def routes(self) -> list[Route]:
+        """Return all of them."""
+        return [
+            Route("/answers", self.list, methods=["GET"]),
+            Route("/answers", self.give, methods=["POST"]),
+            Route("/answers/undo", self.take_back, methods=["POST"]),
+            *(Route(f"/{name}", self.file, methods=["GET"]) for name in _FILES),
+        ]
+
+    async def list(self, request: Request) -> Response:
+        """List the answers."""
+        parameters, token = request.query_params.multi_items(), self._rights.token(request)
+
+        def page() -> str:
+            answer = listed(self._running, self._rights, parameters, time.time())
+            asked = {name: value for name, value in parameters if value and name not in {"offset", "limit"}}
+            links = {"all": query(asked), "before": "", "after": ""}
+            if answer.next is not None:
+                links["after"] = query(asked, offset=answer.next)
+            if answer.offset:
+                links["before"] = query(asked, offset=max(answer.offset - max(len(answer.answers), 1), 0))
+            return pages.answers_page(answer, asked, list(self._running.facts().jobs), token, links)
+
+        return await page_response(self._turn, page)
+
+    async def give(self, request: Request) -> Response:
+        """Take an answer from a form."""
+
+        def call(fields: Mapping[str, str]) -> Given:
+            return give(self._running, _new(fields), self._rights.login(request), time.time())
+
+        return await self._changed(request, call)
+
+    async def take_back(self, request: Request) -> Response:
+        """Take an answer back."""
+
+        def call(fields: Mapping[str, str]) -> Given:
+            return take_back(self._running, fields.get("answer", ""), self._rights.login(request), time.time())
+
+        return await self._changed(request, call)
+
+    async def _changed(self, request: Request, call: Callable[[Mapping[str, str]], Given]) -> Response:
+        try:
+            fields = await _fields(request)
+            self._rights.check(request, fields.get(TOKEN, ""))
+            given = await self._turn.run(lambda: call(fields))
+        except NotAnswered as error:
+            return refusal("Not answered", str(error), error.status)
+        except Busy:
+            return refusal("Busy", MANY, 503)
+        up = "../" if request.url.path.endswith("/undo") else ""
+        return RedirectResponse(f"{up}{given.answer.link}#answers", 303)
+
+    async def file(self, request: Request) -> Response:
+        """Hand out the answers as a file."""
+        name = request.url.path.rpartition("/")[2]
+        parameters = request.query_params.multi_items()
+
+        def text() -> str:
+            return _file(name, self._running, once_each(parameters, ("job", "kind", "standing")), time.time())
+
+        return await page_response(
+            self._turn, text, {"Content-Disposition": f"attachment; filename={name}"}, _FILES[name]
+        )
+
+
+def _file(name: str, running: Running, asked: dict[str, str], now: float) -> str:
+    if asked.get("kind", "expected") not in KINDS:
+        raise BadParameter(f"kind must be {', '.join(KINDS[:-1])} or {KINDS[-1]}")
+    found, facts = chosen(running.feedback.every(), asked, now), running.facts()
+    if name == "answers.json":
+        return json.dumps(msgspec.to_builtins(Saved(found[::-1])), indent=1)
+    if name == "answers.csv":
+        return export.answers_as_csv([answer_of(each, facts, now) for each in found])
+    return export.labels_file(found, {each.id: _end(running, each, now) for each in found})
+
+
+def _end(running: Running, feedback: Feedback, now: float) -> float:
+    """Return when an incident ended (Unix seconds), as far as that is known: now where it is still open."""
+    if feedback.over is not None:
+        return feedback.over
+    logged = running.incidents.find(feedback.job, feedback.key, feedback.since)
+    return feedback.at if logged is None else logged.incident.over or now
+
+
+async def _fields(request: Request) -> dict[str, str]:
+    """Return the fields of a form. Raises NotAnswered."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/x-www-form-urlencoded":
+        raise NotAnswered(415, "This is not what the form of the page sends.")
+    text = (await body_of(request)).decode("utf-8", "replace")
+    return {name: value for name, value in parse_qsl(text, max_num_fields=50) if value}
+
+
+def _new(fields: Mapping[str, str]) -> NewAnswer:
+    """Return what a form asks for. Raises NotAnswered."""
+    given = {name: fields[name] for name in ("job", "id", "kind", "when", "until", "why", "who") if name in fields}
+    if "kind" not in given:
+        raise NotAnswered(400, "Choose what it was: expected, the new normal, a real incident, or silence it.")
+    try:
+        numbers = {name: float(fields[name]) for name in ("since", "margin") if name in fields}
+        if "longest" in fields:
+            numbers["longest"] = duration(fields["longest"])
+        return msgspec.convert({"why": ""} | given | numbers, NewAnswer)
+    except ValueError as error:
+        told = str(error) if "duration" in str(error) else "a field holds something else than it should"
+        raise NotAnswered(400, f"The answer cannot be understood: {told}. Go back and change it.") from None

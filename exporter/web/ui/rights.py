@@ -1,0 +1,87 @@
+"""Who may change something from a page: whoever is logged in, from a page of ours, and no other page in their name."""
+
+import hashlib
+import hmac
+import secrets
+from typing import Final
+from urllib.parse import urlsplit
+
+from starlette.requests import HTTPConnection, Request
+
+from exporter.web.basic_auth import LOGIN
+from exporter.web.ui.answering import NotAnswered
+from exporter.web.ui.facts import Running
+
+LARGEST: Final = 32 * 1024
+"""Bytes of the body of a request."""
+TOKEN: Final = "token"  # noqa: S105 - the name of a field
+HEADER: Final = "x-anomaly-token"
+_OFF: Final = (
+    "Answers are off. They are on where people log in (web.users), or for everybody who reaches the port with "
+    "web.actions: true."
+)
+
+
+class Rights:
+    """Decides on requests that change something.
+
+    Parameters
+    ----------
+    running : Running
+    may_act : bool
+        Whether people may answer incidents at all.
+    """
+
+    def __init__(self, running: Running, may_act: bool) -> None:
+        self._running, self._may_act = running, may_act
+        self._key = secrets.token_bytes(32)
+
+    @property
+    def refusal(self) -> str:
+        """Why nobody can answer now, "" where one can."""
+        if not self._may_act:
+            return _OFF
+        trouble = self._running.feedback.trouble
+        return f"No answer can be given: {trouble}." if trouble else ""
+
+    def login(self, request: HTTPConnection) -> str:
+        """Return who is logged in, "" where nobody is."""
+        return str(request.scope.get(LOGIN, ""))
+
+    def token(self, request: HTTPConnection) -> str:
+        """Return what only pages of ours know, for whoever is logged in."""
+        return hmac.digest(self._key, self.login(request).encode(), hashlib.sha256).hex()
+
+    def check(self, request: Request, token: str | None) -> None:
+        """Refuse a request that may not change anything. Raises NotAnswered.
+
+        A browser sends logins by itself, also with requests that another page makes it send. So what comes from a
+        browser must come from a page of ours (`Sec-Fetch-Site`, `Origin`), and know the token that only those have.
+        """
+        if refusal := self.refusal:
+            raise NotAnswered(403 if not self._may_act else 503, refusal)
+        site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+        if site is None and origin is None and token is None:
+            return  # no browser, and no form of one
+        ours = site == "same-origin" if site is not None else origin is None or _same(origin, request)
+        if not ours:
+            raise NotAnswered(403, "Another page sent this. Answer on the exporter's own pages.")
+        if token is None or not hmac.compare_digest(token.encode(), self.token(request).encode()):
+            raise NotAnswered(
+                403, "This page was made before the exporter was started again, or for somebody else: go back, load it "
+                "again and answer again."
+            )  # fmt: skip
+
+
+def _same(origin: str, request: Request) -> bool:
+    return urlsplit(origin).netloc == request.headers.get("host", "")
+
+
+async def body_of(request: Request) -> bytes:
+    """Return the body of a request. Raises NotAnswered where it is larger than any answer."""
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > LARGEST:
+            raise NotAnswered(413, f"The request has more than {LARGEST // 1024} KiB: shorten the reason.")
+    return body
