@@ -57,15 +57,19 @@ def accept_incidents(
     """
     if job.strip() == "":
         raise NotAccepted("name the job: --job NAME")
-    address = url or own_url(web)
-    headers = {}
-    if user := user or (next(iter(web.users)) if len(web.users) == 1 else None):
-        headers = urllib3.make_headers(basic_auth=f"{user}:{password(user, environ)}")
-    elif web.users:
-        raise NotAccepted(f"{address} asks for a user: --user {' or --user '.join(web.users)}")
-    with _pool(web if url is None else None, certificate, key) as pool:
+    address, headers = url or own_url(web), login(web, url, user, environ)
+    with pool_to(web if url is None else None, certificate, key) as pool:
         selected: Sequence[str | None] = entities or (None,)
         return "".join(_post(pool, address, headers, job, entity) for entity in selected)
+
+
+def login(web: WebConfig, url: str | None, user: str | None, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return the headers of a request to an exporter, with name and password where it asks. Raises NotAccepted."""
+    if user := user or (next(iter(web.users)) if len(web.users) == 1 else None):
+        return dict(urllib3.make_headers(basic_auth=f"{user}:{password(user, environ)}"))
+    if web.users:
+        raise NotAccepted(f"{url or own_url(web)} asks for a user: --user {' or --user '.join(web.users)}")
+    return {}
 
 
 def own_url(web: WebConfig) -> str:
@@ -85,7 +89,7 @@ def password(user: str, environ: Mapping[str, str]) -> str:
     return getpass(f"Password of {user}: ")
 
 
-def _pool(own: WebConfig | None, certificate: Path | None, key: Path | None) -> urllib3.PoolManager:
+def pool_to(own: WebConfig | None, certificate: Path | None, key: Path | None) -> urllib3.PoolManager:
     """Return connections to an exporter; to our `own` one they trust exactly the certificate in its configuration."""
     files: dict[str, Any] = {"cert_file": certificate, "key_file": key}
     files = {name: str(path) for name, path in files.items() if path is not None}

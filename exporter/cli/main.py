@@ -10,6 +10,7 @@ from exporter.cli.backtest import backtest
 from exporter.cli.check_config import check_config
 from exporter.cli.demo import demo
 from exporter.cli.deploy import deploy
+from exporter.cli.feedback import feedback
 from exporter.cli.init import init
 from exporter.cli.models import models
 from exporter.cli.report import report
@@ -39,6 +40,7 @@ def version(
 for command in (run, check_config, accept, backtest, train, report, rules, init, deploy, demo):
     cli.command()(command)
 cli.add_typer(models, name="models")
+cli.add_typer(feedback, name="feedback")
 
 
 def main() -> None:

@@ -4,9 +4,11 @@ import dataclasses
 import math
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
+from matplotlib import image
 
 from exporter.config.sections.service import WebConfig
 from exporter.observe.health import Health
@@ -18,6 +20,8 @@ from tests.support.pages import STEP, Watched
 from tests.support.verdicts import key, verdict
 
 FOLDER = Path(__file__).parents[2] / "docs/images"
+_FORM = slice(1150, 1800)
+"""Where the form for answers is on the page of the incident, in pixels."""
 CHANNELS = ("p99", "rps")
 JOBS = {
     "api": {"channels": {"p99": "request_duration_seconds", "rps": "requests_per_second"}},
@@ -25,9 +29,9 @@ JOBS = {
 }
 
 
-def watched() -> Watched:
+def watched(**config: Any) -> Watched:
     """Return an exporter that watches a shop whose checkout has become slow, while another job replays its history."""
-    shop = Watched(jobs=JOBS)
+    shop = Watched(jobs=JOBS, **config)
     keys = tuple(key(namespace="shop", service=name) for name in ("checkout", "cart", "search"))
     rng = np.random.default_rng(3)
     since, before = np.full(3, np.nan), np.zeros(3, np.bool_)
@@ -53,23 +57,49 @@ def watched() -> Watched:
     return shop
 
 
+def answered(url: str, incidents: list[dict[str, Any]]) -> None:
+    """Answer two incidents."""
+    new = {
+        "job": "api",
+        "labels": incidents[0]["labels"],
+        "who": "eva",
+        "kind": "incident",
+        "why": "Full disk, OPS-1207.",
+    }
+    httpx.post(f"{url}/api/v1/answers", json=new, trust_env=False).raise_for_status()
+    nightly = {
+        "labels": {"namespace": "shop", "service": "cart"},
+        "kind": "expected",
+        "when": "daily",
+        "why": "Export, OPS-871",
+    }
+    httpx.post(f"{url}/api/v1/answers", json=new | nightly, trust_env=False).raise_for_status()
+
+
 def main() -> None:
     """Make all of them."""
     FOLDER.mkdir(exist_ok=True)
-    shop = watched()
+    state = tempfile.TemporaryDirectory()
+    shop = watched(state={"path": state.name})
     hooks = Callbacks(lambda: True, lambda: None, feed=shop.feed, running=shop.running)
-    server = Server(WebConfig(listen="127.0.0.1:0"), Page(SelfMetrics()), hooks)
+    server = Server(WebConfig(listen="127.0.0.1:0", actions=True), Page(SelfMetrics()), hooks)
     server.start()
     try:
         now = httpx.get(f"{server.url}/api/v1/now", trust_env=False).json()
-        incident = now["groups"][0]["incidents"][0]["link"]
+        incidents = now["groups"][0]["incidents"]
+        incident = incidents[0]["link"]
         with tempfile.TemporaryDirectory() as folder:
             browser = Browser(Path(folder))
             browser.picture(server.url, 1000, 560, file=FOLDER / "page-now.png")
             browser.picture(f"{server.url}/{incident}", 1000, 1100, file=FOLDER / "page-incident.png")
             browser.picture(server.url, 390, 900, dark=True, file=FOLDER / "page-now-phone-dark.png")
+            seen = browser.picture(f"{server.url}/{incident}", 1000, 1900)
+            image.imsave(FOLDER / "page-answer.png", seen[_FORM])
+            answered(server.url, incidents)
+            browser.picture(f"{server.url}/answers", 1000, 420, file=FOLDER / "page-answers.png")
     finally:
         server.stop()
+        state.cleanup()
 
 
 if __name__ == "__main__":
