@@ -21,7 +21,7 @@ from tests.support.waiting import PATIENCE
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = {
-    "airflow": "airflow", "dask": "distributed,dask", "kubernetes": "kubernetes", "otel": "opentelemetry",
+    "airflow": "airflow", "dask": "distributed,dask", "kubernetes": "kubernetes", "mcp": "mcp", "otel": "opentelemetry",
     "plot": "matplotlib", "river": "river", "s3": "s3fs", "torch": "torch",
 }  # fmt: skip
 """Packages by extra, as they are imported."""
@@ -60,6 +60,7 @@ COMMANDS = {
     "deploy --diff": ("kubernetes", "deploy --config {folder}/deploy.yml --diff"),
     "deploy --delete": ("kubernetes", "deploy --config {folder}/deploy.yml --delete"),
     "demo": (None, "demo --replay --for 1s"),
+    "mcp": ("mcp", "mcp --config {folder}/anomaly.yml"),
 }
 
 

@@ -36,10 +36,16 @@ class Exporter:
     certificate: Path | None = None
     key: Path | None = None
 
-    def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None, **asked: str | None) -> bytes:
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        asked: Mapping[str, str | None] | None = None,
+    ) -> bytes:
         """Return the answer to a request. Raises NotAccepted, with what the exporter says where it refuses."""
         address, headers = self.url or own_url(self.web), login(self.web, self.url, self.user)
-        query = urlencode({name: value for name, value in asked.items() if value})
+        query = urlencode({name: value for name, value in (asked or {}).items() if value})
         content = None if body is None else json.dumps(body).encode()
         headers |= {} if content is None else {"Content-Type": "application/json"}
         with pool_to(self.web if self.url is None else None, self.certificate, self.key) as pool:

@@ -35,7 +35,7 @@ def listed(exporter: Exporter, job: str | None, standing: bool, as_object: bool)
     offset: int | None = 0
     while offset is not None:
         asked = {"job": job, "standing": "true" if standing else None, "offset": str(offset)}
-        page = json.loads(exporter.ask("GET", "api/v1/answers", **asked))
+        page = json.loads(exporter.ask("GET", "api/v1/answers", asked=asked))
         found, offset = found + page["answers"], page["next"]
     if as_object:
         return json.dumps(found, indent=2) + "\n"

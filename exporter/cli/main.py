@@ -12,6 +12,7 @@ from exporter.cli.demo import demo
 from exporter.cli.deploy import deploy
 from exporter.cli.feedback import feedback
 from exporter.cli.init import init
+from exporter.cli.mcp import mcp
 from exporter.cli.models import models
 from exporter.cli.report import report
 from exporter.cli.rules import rules
@@ -37,7 +38,7 @@ def version(
         raise typer.Exit
 
 
-for command in (run, check_config, accept, backtest, train, report, rules, init, deploy, demo):
+for command in (run, check_config, accept, backtest, train, report, rules, init, deploy, demo, mcp):
     cli.command()(command)
 cli.add_typer(models, name="models")
 cli.add_typer(feedback, name="feedback")

@@ -30,6 +30,7 @@ from exporter.web.api import (
     nothing_to_accept,
 )
 from exporter.web.guards import DefaultPolicy, Limits
+from exporter.web.mcp.endpoint import McpEndpoint
 from exporter.web.ui.facts import Running
 from exporter.web.ui.routes import ui_routes
 
@@ -238,6 +239,9 @@ def build(page: Page, hooks: Callbacks, config: WebConfig, protect: Callable[[AS
     routes = [*shown, *(Route(path, function, methods=["GET"]) for path, function in gets.items())]
     routes.append(Route("/-/reload", pages.reload, methods=["POST", "PUT"]))
     routes.append(Route("/-/accept", pages.accept, methods=["POST"]))
+    if shown:
+        api = Starlette(routes=shown, exception_handlers={HTTPException: _refused, Exception: _broken})
+        routes.append(Route("/mcp", McpEndpoint(api), methods=["POST"]))
     app = Starlette(routes=routes, exception_handlers={HTTPException: _refused, Exception: _broken})
     app.router.redirect_slashes = False  # a redirect would be built from the Host header
     return DefaultPolicy(Limits(protect(app)))

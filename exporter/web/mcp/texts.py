@@ -1,0 +1,161 @@
+"""Answers of the JSON API as short texts: whole lines, exact numbers, and what was left out."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from exporter import incident_wording as wording
+from exporter.redact import printable
+from exporter.web.mcp.references import reference
+
+MOST: Final = 1500
+"""Characters of an answer."""
+_LINE: Final = 420
+_LABELS: Final = 160
+_TAIL: Final = 80
+_Json = dict[str, Any]
+
+
+def fitted(lines: Iterable[str], what: str = "lines") -> str:
+    """Return as many whole lines as fit, and how many more there are."""
+    every = [clipped(line, _LINE) for line in lines]
+    if len("\n".join(every)) <= MOST:
+        return "\n".join(every)
+    kept: list[str] = []
+    for line in every:
+        if len("\n".join([*kept, line])) > MOST - _TAIL:
+            break
+        kept.append(line)
+    return "\n".join([*kept, f"({len(every) - len(kept)} more {what} not shown)"])
+
+
+def clipped(text: str, most: int) -> str:
+    """Return the beginning of a text that is too long, with nothing unprintable in it."""
+    text = printable(text)
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def labels(of: dict[str, str]) -> str:
+    """Write the labels of a series."""
+    return clipped(", ".join(f'{name}="{value}"' for name, value in of.items()) or "(its only series)", _LABELS)
+
+
+def now(answer: _Json) -> str:
+    """Write what is wrong now."""
+    head = f"As of {answer['at']}: {answer['open']} open incidents, {answer['alerting']} of them alerts."
+    lines = [head]
+    if answer["expected"]:
+        lines.append(f"{answer['expected']} more are open and not shown: people answered that they are expected.")
+    lines += [
+        f"Not seen: {', '.join(each['jobs'][:5]) or 'everything'}: {each['text']}" for each in answer["unseen"][:4]
+    ]
+    if len(answer["unseen"]) > 4:
+        lines.append(f"Not seen: {len(answer['unseen']) - 4} more; /api/v1/now has all.")
+    quiet = answer["quiet"]
+    if not answer["open"]:
+        since = f"since {quiet['since']}" if quiet["since"] else f"since {quiet['counted_since']}, when counting began"
+        lines.append(f"{quiet['watched']} of {quiet['series']} series have a verdict; no incident is open {since}.")
+    for group in answer["groups"]:
+        for each in group["incidents"]:
+            lines += open_incident(each)
+    return fitted(lines)
+
+
+def open_incident(each: _Json) -> list[str]:
+    """Write an open incident in two lines."""
+    kind = "ALERT" if each["alert"] else "open"
+    length = wording.length(each["seconds"])
+    needed = "" if each["needed"] is None else f", an alert from {wording.number(each['needed'])}"
+    severity = "unknown" if each["severity"] is None else wording.number(each["severity"])
+    return [
+        f"{kind} {reference(each)}: {each['job']} {labels(each['labels'])}, for {length} since {each['since']}",
+        f"  now {clipped(each['now'], 200)}; severity {severity}{needed}",
+    ]
+
+
+def explained(answer: _Json, answers: Sequence[_Json]) -> str:
+    """Write what is known of a series or one of its incidents."""
+    judged = answer["judged"] or "never"
+    lines = [f"{answer['job']} {labels(answer['labels'])}; last judged {judged}; state {answer['state']}"]
+    if (incident := answer["incident"]) is not None:
+        lines += [*open_incident(incident), f"  {incident['why']}"]
+    elif (past := answer["past"]) is not None:
+        end = f"ended {past['until']} ({past['ending']})" if past["until"] else "whether it is over is not known"
+        alert = "was an alert" if past["alerted"] else "was no alert"
+        lines += [f"{reference(past)}: began {past['since']}, {end}; {alert}", f"  {past['why']}"]
+    else:
+        lines.append("No incident is open here.")
+    lines += [_channel(each) for each in answer["channels"]]
+    lines += [_answer(each) for each in answers]
+    lines += [f"Missing: {note}" for note in answer["notes"]]
+    return fitted(lines)
+
+
+def _channel(each: _Json) -> str:
+    known = each["observed"], each["expected"], each["lower"], each["upper"], each["contribution"], each["unit"]
+    return f"{each['channel']}: {wording.reading(*known)}"
+
+
+def _answer(each: _Json) -> str:
+    state = f"taken back by {each['undone_by']}" if each["undone"] else "in force" if each["stands"] else "over"
+    return f"Answer {each['id']} of {each['who']}, {state}: {each['kind']}: {each['told']}. {clipped(each['why'], 200)}"
+
+
+def moved(answer: _Json) -> str:
+    """Write which incidents began at the same time."""
+    found = answer["others"]
+    if not found:
+        return "No other incident that is remembered began at the same time."
+    lines = [f"{len(found)} other incidents began at the same time, the nearest first:"]
+    for each in found:
+        alert = " alert" if each["alerted"] else ""
+        end = "open" if each["until"] is None else f"until {each['until']}"
+        lines.append(f"{reference(each)}{alert}: {each['job']} {labels(each['labels'])}, {each['since']}, {end}")
+    return fitted(lines, "incidents")
+
+
+def samples(answer: _Json, most: int = 24) -> str:
+    """Write the samples of a series over a range, evenly thinned where there are many."""
+    times = answer["times"]
+    step = max(-(-len(times) // most), 1)
+    names = [f"{each['channel']}{f' ({unit})' if (unit := each['unit']) else ''}" for each in answer["curves"]]
+    lines = [
+        f"{answer['job']} {labels(answer['labels'])}",
+        f"time (UTC) | {' | '.join(f'{name} [normal]' for name in names)} | score",
+    ]
+    if not times:
+        return fitted([lines[0], "No values are known in this range.", *answer["notes"]])
+    if step > 1:
+        lines.append(f"(one of {step} samples is shown)")
+    dated = times[-1] - times[0] > wording.DATED
+    for at in range(len(times) - 1, -1, -step):
+        values = [_value(curve, at) for curve in answer["curves"]]
+        flag = " ALERT" if answer["alert"][at] else " open" if answer["flag"][at] else ""
+        lines.append(
+            f"{wording.moment(times[at], dated)} | {' | '.join(values)} | {_plain(answer['scores'][at])}{flag}"
+        )
+    return fitted(lines, "samples")
+
+
+def _value(curve: _Json, at: int) -> str:
+    return f"{_plain(curve['value'][at])} [{_plain(curve['lower'][at])}..{_plain(curve['upper'][at])}]"
+
+
+def _plain(value: float | None) -> str:
+    return "-" if value is None else f"{value:.7g}"
+
+
+def past(answer: _Json) -> str:
+    """Write incidents that are over."""
+    lines = [f"{answer['total']} incidents that are over match, the newest end first."]
+    for each in answer["incidents"]:
+        alert = " alert" if each["alerted"] else ""
+        lines.append(
+            f"{reference(each)}{alert}: {each['job']} {labels(each['labels'])}, {each['since']} to {each['until']} "
+            f"({each['ending']})"
+        )
+    return fitted(lines, "incidents")
+
+
+def given(answer: _Json) -> str:
+    """Write an answer that was just given or taken back."""
+    return fitted([_answer(answer["answer"]), answer["note"]])
