@@ -90,13 +90,18 @@ class JobMetrics:
         """Note the share of entities with an open incident."""
         self._metrics.flagged_ratio.labels(self._job, self._detector).set(share)
 
+    def expected(self, count: int) -> None:
+        """Note how many open incidents are left out, since people answered that they are expected."""
+        self._metrics.expected_incidents.labels(self._job).set(count)
+
     def within_band(self, share: float) -> None:
         """Note the share of the newest samples that lie within their band."""
         self._metrics.band_coverage.labels(self._job, self._detector).set(share)
 
     def ratios_withdrawn(self) -> None:
-        """Drop the two shares above: there is no verdict they could be about."""
+        """Drop the figures above: there is no verdict they could be about."""
         self._metrics.flagged_ratio.remove_by_labels({"query": self._job})
+        self._metrics.expected_incidents.remove_by_labels({"query": self._job})
         self._metrics.band_coverage.remove_by_labels({"query": self._job})
 
     def entities_withdrawn(self) -> None:

@@ -29,7 +29,7 @@ M = TypeVar("M", Counter, Gauge, Histogram)
 class SelfMetrics:
     """One registry of all metrics about the exporter itself. `query` is the name of the job."""
 
-    def __init__(self) -> None:
+    def __init__(self) -> None:  # noqa: PLR0915 - a list
         # A second series per counter and histogram that no rule of ours reads.
         disable_created_metrics()  # type: ignore[no-untyped-call]  # prometheus_client has no annotation there
         self.registry = CollectorRegistry()
@@ -45,6 +45,9 @@ class SelfMetrics:
         self.series = gauge("series", "Entities of a job by state", "query", "detector", "state")
         self.flagged_ratio = gauge(
             "flagged_ratio", "Share of a job's entities with an open incident", "query", "detector"
+        )
+        self.expected_incidents = gauge(
+            "expected_incidents", "Open incidents left out, since people answered that they are expected", "query"
         )
         self.band_coverage = gauge(
             "band_coverage_ratio", "Share of a job's newest samples that lie within their band", "query", "detector"

@@ -30,6 +30,7 @@ from exporter.service.model_reload import ModelReloader
 from exporter.service.page_facts import PageFacts
 from exporter.service.runner import Runner
 from exporter.sinks.base import SinkError
+from exporter.sinks.feedback import Feedback
 from exporter.sinks.feedback_book import FeedbackBook
 from exporter.sinks.latest import LatestVerdicts, UnknownJob
 from exporter.sinks.metrics_page import Page
@@ -87,7 +88,7 @@ class App:
         self.active: Active = prepared.active
         """What is active; a reload exchanges it as a whole."""
         self._feedback = self.sinks.one(FeedbackBook)
-        self._feedback.heed = self._heed
+        self._feedback.heed = self._answered
         self._heed()
         self._models = ModelReloader(self._jobs, lambda: self.active.store)
         latest = self.sinks.one(LatestVerdicts)
@@ -167,6 +168,13 @@ class App:
         if (runner := self.active.runners.get(job)) is None:  # a reload has just removed it
             raise UnknownJob
         return runner.accept(keys)
+
+    def _answered(self, feedback: Feedback) -> None:
+        """Have the jobs heed an answer that was given or taken back."""
+        self._heed()
+        runner = self.active.runners.get(feedback.job)
+        if feedback.kind == "normal" and runner is not None:
+            runner.note_accepted([feedback.key])
 
     def _heed(self) -> None:
         """Have every job heed what people answered to its incidents."""

@@ -117,12 +117,16 @@ class Runner:
     def accept(self, keys: Sequence[Key]) -> float:
         """Let the level of open incidents be normal from the next cycle on; return the seconds between two cycles."""
         self.job.accept(keys)
+        self.note_accepted(keys)
+        return self.config.step
+
+    def note_accepted(self, keys: Sequence[Key]) -> None:
+        """Count and log that the level of open incidents was accepted."""
         self._metrics.incidents_accepted(len(keys))
         for key in keys[:MAX_ACCEPTED_LINES]:
             log.warning("incident_accepted", job=self.job.name, labels=dict(key), hint="its level counts as normal now")
         if len(keys) > MAX_ACCEPTED_LINES:
             log.warning("accepted_not_listed", job=self.job.name, count=len(keys) - MAX_ACCEPTED_LINES)
-        return self.config.step
 
     def save(self) -> None:
         """Save the job's state; no cycle may be running."""

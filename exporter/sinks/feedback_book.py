@@ -41,7 +41,7 @@ class _Content:
 
 
 class FeedbackBook(Sink):
-    """Keeps what people answered. Safe to use from any thread.
+    """Keeps what people answered, not what was judged. Safe to use from any thread.
 
     A file that cannot be read is not touched: nothing that it may hold is in force, which hides no incident, and no
     answer is taken until somebody has looked at it.
@@ -51,8 +51,8 @@ class FeedbackBook(Sink):
         self._writing = threading.Lock()
         self._content = _Content()
         self._of = of_jobs(())
-        self.heed: Callable[[], None] = lambda: None
-        """Called after every change, so that the jobs heed it."""
+        self.heed: Callable[[Feedback], None] = lambda _: None
+        """Called with every change, so that the jobs heed it."""
 
     def prepare(self, config: Config) -> Change:
         """Prepare another configuration; a file that is new to us is read, and one that was not readable again."""
@@ -105,7 +105,7 @@ class FeedbackBook(Sink):
                 raise NotKept(f"the answer could not be kept, and nothing has changed: {error}") from None
             self._use(_Content(content.file, tuple(every), ""))
         with suppress(Exception):  # a job that fails says so itself
-            self.heed()
+            self.heed(added)
         return added
 
 

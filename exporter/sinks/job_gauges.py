@@ -31,6 +31,7 @@ class JobGauges(NewestVerdict):
             self._shown[job] = detector, len(verdict.keys)
             metrics.entities(verdict.states)
             metrics.flagged(float(verdict.flag.mean()) if verdict.flag.size else float("nan"))
+            metrics.expected(0 if verdict.hidden is None else int(verdict.hidden.sum()))
             metrics.within_band(coverage(verdict))
 
     def warm(self, job: str, detector: str, entities: int) -> None:

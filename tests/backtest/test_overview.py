@@ -15,12 +15,15 @@ from detectors.units import DAY, HOUR, WEEK
 from exporter.config.load import load
 from exporter.observe.metrics import SelfMetrics
 from exporter.observe.stages import Telemetry
+from exporter.pipeline.expectation import NO_FEEDBACK, Expectation, Limit
 from exporter.pipeline.job import Job
 from exporter.pipeline.job_settings import JobSettings
 from exporter.pipeline.verdict import Verdict
 from exporter.service.runner import Runner
+from exporter.sinks import checked_json
 from exporter.sinks.audit import AuditSink
 from exporter.sinks.base import EveryVerdict
+from exporter.sinks.feedback import Feedback, Saved, of_jobs
 from exporter.sinks.registry import Sinks
 from exporter.source.prometheus import Prometheus
 from tests.support.command import backtest
@@ -90,7 +93,7 @@ class Alerts(EveryVerdict):
         self._open = {each for each in self._open if each[0] != verdict.job} | open_now
 
 
-def lived(path, first, last):
+def lived(path, first, last, heeded=lambda _: NO_FEEDBACK):
     """Run every cycle from `first` to `last` as the exporter does; return incidents by the audit file, and alerts."""
     loaded, metrics, alerts = load(path).config, SelfMetrics(), Alerts()
     audit = AuditSink(metrics)
@@ -99,6 +102,7 @@ def lived(path, first, last):
     with closing(Prometheus(loaded.prometheus, loaded.limits)) as source:
         for name, job in loaded.jobs.items():
             runner = Runner(Job(JobSettings(name, job), source), Telemetry(metrics), sinks)
+            runner.job.heed(heeded(name))
             for now in np.arange(first, last + 1, STEP):
                 runner.cycle(float(now) + 1.0)
     sinks.close(30.0)
@@ -112,6 +116,33 @@ def lived(path, first, last):
         else:
             spans.append((*entity, begun.pop(entity), moment.timestamp()))
     return spans + [(*entity, start, None) for entity, start in begun.items()], alerts.since
+
+
+def test_with_the_answers_of_people_the_list_is_what_a_live_run_that_heeded_them_has(world, config, tmp_path):
+    _, end = world
+    path = config(f"audit: {{path: '{tmp_path / 'audit.csv'}'}}", load={"expr": "load", "direction": "above"})
+    first = np.ceil((end - RANGE) / STEP) * STEP
+    seconds = lambda text: None if text is None else datetime.fromisoformat(text).timestamp()  # noqa: E731
+    plain = json.loads(asked(path, end, "--json").stdout)["incidents"]
+    answered = next(each for each in plain if each["labels"] == {"instance": "a:9100"})
+    since, at = seconds(answered["start"]), seconds(answered["start"]) + 2.5 * STEP
+    always = Expectation(since, None, at, "always", [Limit("load", high=100.0), Limit("value", high=100.0)])
+    feedback = Feedback("1", "expected", "load", answered["labels"], since, None, at, "eva", "why", always)
+    file = tmp_path / "feedback.json"
+    file.write_bytes(checked_json.encode(Saved([feedback])))
+    spans, _ = lived(path, first, end, of_jobs([feedback]))
+    found = json.loads(asked(path, end, "--json", "--answers", file).stdout)["incidents"]
+    listed = [
+        (each["job"], json.dumps(each["labels"]), max(seconds(each["start"]), first), seconds(each["end"]))
+        for each in found
+    ]
+    assert sorted(listed, key=str) == sorted(spans, key=str)
+    assert len(found) < len(plain) or [each["end"] for each in found] != [each["end"] for each in plain]
+    shorter = next(each for each in found if each["start"] == answered["start"])
+    assert seconds(shorter["end"]) == since + 3 * STEP
+    assert "there is no such file" in asked(path, end, "--answers", tmp_path / "none").output
+    file.write_text("damaged")
+    assert "cannot be read" in asked(path, end, "--answers", file).output
 
 
 def test_the_list_is_what_a_live_run_has_in_its_audit_file_and_what_it_alerted(world, config, tmp_path):

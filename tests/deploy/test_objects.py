@@ -129,15 +129,15 @@ def test_what_the_configuration_writes_lies_on_volumes_that_outlive_the_pod(plan
 
 
 def test_probes_ask_pages_that_are_there_and_need_no_login(variant):
+    from exporter.config.sections.service import WebConfig
     from exporter.observe.metrics import SelfMetrics
     from exporter.sinks.metrics_page import Page
     from exporter.web.basic_auth import OPEN_PATHS
     from exporter.web.routes import Callbacks, build
 
     served = []
-    build(
-        Page(SelfMetrics()), Callbacks(lambda: True, lambda: None), False, lambda app: served.extend(app.routes) or app
-    )
+    hooks = Callbacks(lambda: True, lambda: None)
+    build(Page(SelfMetrics()), hooks, WebConfig(), lambda app: served.extend(app.routes) or app)
     paths = {route.path for route in served if isinstance(route, Route)}
     workload = made_of(objects(variant), "StatefulSet" if variant.sharded else "Deployment", variant.name)
     container = workload["spec"]["template"]["spec"]["containers"][0]

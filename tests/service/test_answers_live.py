@@ -41,6 +41,8 @@ def test_an_answer_is_heeded_from_the_next_sample_on_until_it_is_taken_back(ther
     after = there.cycle(NOW + 1)
     assert not after.flag[0]
     assert after.hidden[0]
+    counted = there.app.metrics.registry.get_sample_value
+    assert counted("anomaly_exporter_expected_incidents", {"query": "job"}) == 1.0
     there.now = NOW + 1
     take_back(there.app._facts.running(there.app.sinks), given.answer.id, "max", there.now * 60.0)
     back = there.cycle(NOW + 2)
@@ -73,6 +75,8 @@ def test_a_new_normal_is_learnt_from_the_next_sample_on(there):
     after = there.cycle(NOW + 1)
     assert not after.flag[0]
     assert after.hidden is None
+    counted = there.app.metrics.registry.get_sample_value
+    assert counted("anomaly_exporter_incidents_accepted_total", {"query": "job"}) == 1.0
 
 
 WRITER = """

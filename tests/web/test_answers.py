@@ -90,7 +90,7 @@ def test_the_form_of_an_incident_takes_an_answer_and_takes_it_back(open_port, wa
 def test_jobs_heed_an_answer_and_its_undoing(open_port, watched):
     watched.minutes((A,), 30, lambda ago: [ago < 10])
     book, heard = watched.running.feedback, []
-    book.heed = lambda: heard.append(book.of("cpu"))
+    book.heed = lambda _: heard.append(book.of("cpu"))
     given = ask(open_port).json()["answer"]
     assert open_port.delete(f"/api/v1/answers/{given['id']}").status_code == 200
     (first, second) = heard
