@@ -13,6 +13,9 @@ When = Literal["once", "weekly", "daily", "always"]
 BEGINS_WITHIN: Final = 4200.0
 """Seconds before and after the time of the week or day within which an expected incident begins: clocks are put forward
 and back by an hour, and no job starts to the minute."""
+CHANCE: Final = 0.5
+"""How far beyond its band a value may lie that nobody spoke of, as a share of the band's width on that side: bands are
+left by chance, and a second channel that does so makes an incident no larger."""
 _SAME: Final = HOUR
 """Seconds by which the beginning of the one incident may be another: a job that begins again sees it elsewhere."""
 _PERIODS: Final = {"weekly": WEEK, "daily": DAY}
@@ -39,7 +42,7 @@ class Expectation(msgspec.Struct, frozen=True):
         `once`: the incident that was answered. `weekly`, `daily`: those that begin around the same time of the week or
         of the day (UTC). `always`: all of them.
     limits : list of Limit
-        By channel; other values outside their band are not expected.
+        By channel; other values clearly outside their band are not expected.
     score : float or None
         Up to here an incident is expected whose worst reading lies within its band; None: none of them is.
     longest : float or None
@@ -76,6 +79,7 @@ class Reading(msgspec.Struct, frozen=True):
     """The values of a series at one time, shape (C,) each; NaN where there is no such number."""
 
     values: Sequence[float]
+    expected: Sequence[float]
     lower: Sequence[float]
     upper: Sequence[float]
 
@@ -111,12 +115,19 @@ def expects(
 
 
 def _within(limits: dict[str, Limit], channels: Sequence[str], reading: Reading) -> bool:
-    for channel, value, side in zip(channels, reading.values, reading.sides(), strict=True):
+    """Tell whether no value lies further out than was answered, or than chance takes it."""
+    for at, side in enumerate(reading.sides()):
         if not side:
             continue
-        limit = limits.get(channel)
-        most = None if limit is None else limit.high if side == "high" else limit.low
-        if most is None or (value > most if side == "high" else value < most):
+        value, limit = reading.values[at], limits.get(channels[at])
+        edge = reading.upper[at] if side == "high" else reading.lower[at]
+        away = CHANCE * (edge - reading.expected[at])
+        chance = edge if math.isnan(away) else edge + away
+        said = None if limit is None else limit.high if side == "high" else limit.low
+        if side == "high":
+            if value > max(chance, -math.inf if said is None else said):
+                return False
+        elif value < min(chance, math.inf if said is None else said):
             return False
     return True
 

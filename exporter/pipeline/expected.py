@@ -13,6 +13,7 @@ from exporter.pipeline.incident_update import IncidentUpdate
 from exporter.pipeline.verdict import Verdict
 from exporter.pipeline.worst_readings import ENDINGS, SHOWN_AFTER, Readings, Sample
 
+_SIDES: Final = ("value", "expected", "lower", "upper")
 _EXPECTED: Final = ENDINGS.index("expected")
 
 
@@ -154,8 +155,8 @@ class ExpectedIncidents:
 
 
 def _readings(sample: Sample, row: int, readings: Readings, at: int | None) -> tuple[Reading, Reading | None, float]:
-    newest = Reading(sample.value[row].tolist(), sample.lower[row].tolist(), sample.upper[row].tolist())
+    newest = Reading(*(getattr(sample, name)[row].tolist() for name in _SIDES))
     if at is None:
         return newest, None, np.nan
-    worst = Reading(readings.value[at].tolist(), readings.lower[at].tolist(), readings.upper[at].tolist())
+    worst = Reading(*(getattr(readings, name)[at].tolist() for name in _SIDES))
     return newest, worst, float(readings.score[at])

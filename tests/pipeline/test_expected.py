@@ -8,7 +8,7 @@ import pytest
 
 from exporter.backtest.replay import make_job, replay
 from exporter.config.sections.job import JobConfig
-from exporter.pipeline.expectation import NO_FEEDBACK, Expectation, JobFeedback, Limit, Said
+from exporter.pipeline.expectation import NO_FEEDBACK, Expectation, JobFeedback, Limit, Reading, Said, expects
 from exporter.pipeline.verdict import Verdict
 from exporter.pipeline.worst_readings import ENDINGS
 from tests.support.cycles import DAY, MONDAY, STEP, Recorded
@@ -167,6 +167,33 @@ def test_an_incident_that_outgrows_its_answer_comes_back_with_when_it_began(seed
     (back,) = [each for each in shown if each.changed[0] and each.flag[0] and each.time > at(615)]
     assert back.time >= at(630)
     assert back.since[0] == since
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        ([14.0, 5.0], False), ([17.0, 5.0], True), ([14.0, 6.4], False), ([14.0, 6.6], True), ([14.0, 3.6], False),
+        ([14.0, 3.0], True), ([3.0, 5.0], True), ([3.6, 5.0], False), ([np.nan, 5.0], False),
+    ],
+)  # fmt: skip
+def test_a_channel_that_leaves_its_band_by_chance_makes_an_incident_no_larger(values, shown):
+    answer = expected(610, at(600), "always")
+    reading = Reading(values, [5.0, 5.0], [4.0, 4.0], [6.0, 6.0])
+    small = Reading([14.0, np.nan], [5.0, np.nan], [4.0, np.nan], [6.0, np.nan])
+    assert expects(answer, ("c0", "c1"), reading, small, 4.0) is not shown
+    if any(reading.sides()):
+        assert expects(answer, ("c0", "c1"), small, reading, 4.0) is not shown
+
+
+def test_what_lies_within_its_band_is_expected_up_to_its_score_and_only_if_that_was_answered():
+    inside = Reading([5.5], [5.0], [4.0], [6.0])
+    assert not expects(expected(610, at(600), "always"), ("c0",), inside, inside, 2.0)
+    answer = expected(610, at(600), "always", limits=[], score=2.4)
+    assert expects(answer, ("c0",), inside, inside, 2.3)
+    assert not expects(answer, ("c0",), inside, inside, 2.5)
+    unknown = Reading([9.0], [np.nan], [np.nan], [np.nan])
+    assert expects(answer, ("c0",), unknown, unknown, 2.3)
+    assert not expects(answer, ("c0",), unknown, unknown, 2.5)
 
 
 def test_a_restart_in_between_changes_nothing(seed):
