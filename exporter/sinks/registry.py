@@ -20,6 +20,7 @@ from exporter.sinks.job_gauges import JobGauges
 from exporter.sinks.latest import LatestVerdicts
 from exporter.sinks.metrics_page import Page
 from exporter.sinks.notify.notifier import Notifier
+from exporter.sinks.notify.pages import OurPages
 from exporter.sinks.recent import RecentVerdicts
 
 log = structlog.get_logger()
@@ -36,12 +37,12 @@ class Resources:
     ----------
     metrics : SelfMetrics
         The exporter's metrics about itself.
-    external_url : callable returning str
-        Address of what is wrong now on our own port, for messages.
+    pages : OurPages
+        What messages show of our own pages.
     """
 
     metrics: SelfMetrics
-    external_url: Callable[[], str]
+    pages: OurPages
 
 
 SINKS: Final[Mapping[str, Callable[[Resources], Sink]]] = {
@@ -53,7 +54,7 @@ SINKS: Final[Mapping[str, Callable[[Resources], Sink]]] = {
     "job_gauges": lambda have: JobGauges(have.metrics),
     "metrics_page": lambda have: Page(have.metrics),
     "latest": lambda _: LatestVerdicts(),
-    "notify": lambda have: Notifier(have.metrics, have.external_url),
+    "notify": lambda have: Notifier(have.metrics, have.pages),
 }
 """How each sink is built, by the name it has in logs and metrics; verdicts reach them in this order."""
 

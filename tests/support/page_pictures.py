@@ -13,6 +13,7 @@ from exporter.observe.health import Health
 from exporter.observe.metrics import SelfMetrics
 from exporter.sinks.metrics_page import Page
 from exporter.web.server import Callbacks, Server
+from exporter.web.ui.picture import incident_picture
 from tests.support.browser import Browser
 from tests.support.pages import STEP, Watched
 from tests.support.verdicts import key, verdict
@@ -68,6 +69,8 @@ def main() -> None:
             browser.picture(server.url, 1000, 560, file=FOLDER / "page-now.png")
             browser.picture(f"{server.url}/{incident}", 1000, 1100, file=FOLDER / "page-incident.png")
             browser.picture(server.url, 390, 900, dark=True, file=FOLDER / "page-now-phone-dark.png")
+        worst = max(shop.incidents.every(), key=lambda each: each.incident.severity or 0.0)
+        (FOLDER / "message-picture.png").write_bytes(incident_picture(shop.running, worst.incident) or b"")
     finally:
         server.stop()
 

@@ -11,7 +11,7 @@ from pydantic import (
 )
 
 from exporter.config.secrets import FilePath, Secret
-from exporter.config.section_base import PositiveDuration, Section
+from exporter.config.section_base import PositiveDuration, Section, SourceUrl
 from exporter.config.values import Size
 
 _HOST: Final = re.compile(r"[A-Za-z0-9._-]*|\[[0-9A-Fa-f:.%]+\]")
@@ -36,6 +36,9 @@ class WebConfig(Section):
     )
     enable_reload: bool = Field(False, description="allow POST /-/reload and /-/accept; SIGHUP always works")
     ui: bool = Field(True, description="show the pages for people: what is wrong now, series, past incidents, status")
+    external_url: SourceUrl | None = Field(
+        None, description="address under which people reach our pages, for links in messages; default: host and port"
+    )
     max_connections: int = Field(512, ge=8, description="connections open at once")
 
     @field_validator("listen")
