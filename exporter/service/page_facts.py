@@ -7,6 +7,7 @@ from typing import Final
 from exporter.service.active import Active
 from exporter.sinks.incident_log import IncidentLog
 from exporter.sinks.latest import LatestVerdicts
+from exporter.sinks.notify.notifier import Notifier
 from exporter.sinks.recent import RecentVerdicts
 from exporter.sinks.registry import Sinks
 from exporter.source.samples import RangeResult
@@ -39,7 +40,7 @@ class PageFacts:
     def running(self, sinks: Sinks) -> Running:
         """Return where the pages look."""
         feed, recent, incidents = sinks.one(LatestVerdicts), sinks.one(RecentVerdicts), sinks.one(IncidentLog)
-        return Running(self.facts, feed, recent, incidents, self.read)
+        return Running(self.facts, feed, recent, incidents, self.read, sinks.one(Notifier).sent)
 
     def facts(self) -> Facts:
         """Return how everything stands; never waits."""

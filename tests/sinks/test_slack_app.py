@@ -18,6 +18,7 @@ from tests.sinks.test_delivery import judged
 from tests.sinks.test_receiver import many
 from tests.support.slack import CHANNEL, TOKEN, Slack, workspace
 from tests.support.stub import Reply
+from tests.support.verdicts import key
 from tests.support.waiting import eventually
 
 JOB = JobConfig(expr="up")
@@ -73,6 +74,7 @@ def test_one_message_is_edited_as_its_incident_goes_on_and_ends(desk, slack):
     assert slack.text().endswith("from 00:00 to 00:30 UTC (29 min)")
     assert slack.pushed == 1
     assert eventually(lambda: desk.pending("slack_app") == 0)
+    assert [each.what for each in notifier.sent.of("cpu", key(instance="a"), 1.5)] == ["beginning", "change", "end"]
     state = notifier._receivers["slack_app"]._state
     eventually(lambda: not state.posts)
     assert state.size == 0
@@ -131,7 +133,9 @@ def test_a_restart_in_the_middle_edits_the_same_message_on(desk, slack):
     again.show(WORSE, JOB)
     eventually(lambda: "score 8 " in slack.text())
     again.close(5.0)
-    app(desk, slack).show(OFF, JOB)
+    after = app(desk, slack)
+    assert [each.what for each in after.sent.of("cpu", key(instance="a"), 1.5)] == ["beginning"]
+    after.show(OFF, JOB)
     eventually(lambda: "OVER" in slack.text())
     settled(slack)
     assert slack.pushed == 1

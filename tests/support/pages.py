@@ -12,6 +12,7 @@ from exporter.observe.health import Health
 from exporter.pipeline.verdict import Verdict
 from exporter.sinks.incident_log import IncidentLog
 from exporter.sinks.latest import LatestVerdicts
+from exporter.sinks.notify.sent_log import SentLog
 from exporter.sinks.recent import RecentVerdicts
 from exporter.source.samples import RangeResult
 from exporter.web.ui.facts import Facts, JobFacts, Running
@@ -32,7 +33,7 @@ class Watched:
         for sink in (self.feed, self.recent, self.incidents):
             sink.prepare(self.config).commit()
         self.health = dict.fromkeys(self.config.jobs, HEALTHY)
-        self.source, self.refused = FakeSource(), ""
+        self.source, self.refused, self.sent = FakeSource(), "", SentLog()
         self.now = time.time() // STEP * STEP
         self.started = self.now - 7200.0
 
@@ -43,7 +44,7 @@ class Watched:
     @property
     def running(self) -> Running:
         read = lambda *asked: self.read(*asked)  # noqa: E731, PLW0108 - a test may replace it
-        return Running(self.facts, self.feed, self.recent, self.incidents, read)
+        return Running(self.facts, self.feed, self.recent, self.incidents, read, self.sent)
 
     def read(self, expr: str, start: float, end: float, step: float) -> RangeResult:
         return self.source.range(expr, start, end, step)

@@ -10,6 +10,7 @@ from exporter.sinks.notify.http_post import PostFailed
 from exporter.sinks.notify.notification import Incident, PendingNotifications
 from exporter.sinks.notify.posts import ESCAPES, Post, alt, content, section, worst
 from exporter.sinks.notify.receiver import Receiver
+from exporter.sinks.notify.sent_log import What
 from exporter.sinks.notify.slack_api import SlackChannel, SlackRefused
 
 log = structlog.get_logger()
@@ -95,6 +96,7 @@ class EditedMessages(Receiver):
         if rest.size and self._limited() <= 0:
             text = self._text(rest)
             self._deliver(lambda: self._channel.post(text.translate(ESCAPES), [section(text)]))
+            self._tell_page(rest)
             self._state.mark_sent(rest)
 
     def _posted(self, batch: list[Incident]) -> Post | None:
@@ -110,6 +112,7 @@ class EditedMessages(Receiver):
         if found is None:
             return None
         post.channel, post.ts = found
+        self._told.note(self._name, "beginning", batch, time.time())
         self._state.posts.append(post)
         self._save(self._waiting())  # at once: a restart must not post it again
         return post
@@ -178,10 +181,19 @@ class EditedMessages(Receiver):
             if not error.unwanted or post.picture:
                 raise
             self._failed(error)  # it would be refused again and again
+        else:
+            self._note_change(post, told)
         post.shown, post.edited, post.judged = told, time.time(), judged
         self._state.mark_ended(post)
         self._save(self._waiting())
         return True
+
+    def _note_change(self, post: Post, told: list[tuple[float | None, float | None]]) -> None:
+        """Note for the pages of incidents which of them an edit tells anew."""
+        for each, before, now in zip(post.members, post.shown, told, strict=True):
+            if before != now:
+                what: What = "end" if now[1] is not None and before[1] is None else "change"
+                self._told.note(self._name, what, [each], time.time())
 
     def _upload(self, post: Post) -> None:
         """Upload a picture for a message; without one it stays as it is."""

@@ -20,6 +20,7 @@ from exporter.sinks.notify.mail import Mailer
 from exporter.sinks.notify.notification import Incident, PendingNotifications
 from exporter.sinks.notify.pages import OurPages
 from exporter.sinks.notify.receiver import Links, Receiver, Settings
+from exporter.sinks.notify.sent_log import SentLog
 from exporter.sinks.notify.slack_api import SlackChannel
 
 log = structlog.get_logger()
@@ -38,6 +39,8 @@ class Notifier(NewestVerdict):
     def __init__(self, metrics: SelfMetrics, pages: OurPages) -> None:
         self._metrics, self._pages = metrics, pages
         self._links = Links(self._chosen, pages.home, self._page_of)
+        self.sent = SentLog()
+        """What was sent to whom."""
         self._config: Config | None = None
         self._receivers: dict[str, Receiver] = {}
         self._started = False
@@ -51,6 +54,7 @@ class Notifier(NewestVerdict):
     def _use(self, config: Config, settings: dict[str, Settings], added: dict[str, Receiver]) -> None:
         """Exchange the configuration; a receiver that stays remembers what it was sent."""
         self._config = config
+        self.sent.use(config.state.path if config.state else None)
         for name in self._receivers.keys() - settings.keys():
             self._receivers.pop(name).stop()
         self._receivers |= added
@@ -89,7 +93,7 @@ class Notifier(NewestVerdict):
 
     def _receiver(self, name: str, settings: Settings) -> Receiver:
         kind = Receiver if settings.channel is None else EditedMessages
-        return kind(name, settings, self._links, self._metrics)
+        return kind(name, settings, self._links, self._metrics, self.sent)
 
     def _chosen(self) -> str:
         return (self._config and self._config.notify.link) or ""

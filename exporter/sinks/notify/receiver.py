@@ -21,6 +21,7 @@ from exporter.sinks.notify.delivery import DeliveryState
 from exporter.sinks.notify.http_post import PostFailed
 from exporter.sinks.notify.message import compose
 from exporter.sinks.notify.notification import Incident, PendingNotifications
+from exporter.sinks.notify.sent_log import SentLog
 
 if TYPE_CHECKING:
     from exporter.sinks.notify.slack_api import SlackChannel
@@ -93,11 +94,13 @@ class Receiver:
     links : Links
         The addresses in messages.
     metrics : SelfMetrics
+    sent : SentLog
+        Notes what the receiver has taken.
     """
 
-    def __init__(self, name: str, settings: Settings, links: Links, metrics: SelfMetrics) -> None:
+    def __init__(self, name: str, settings: Settings, links: Links, metrics: SelfMetrics, sent: SentLog) -> None:
         self.settings = settings
-        self._name, self._links, self._metrics = name, links, metrics
+        self._name, self._links, self._metrics, self._told = name, links, metrics, sent
         self._state = delivery.load(settings.file, name) if settings.file else DeliveryState()
         self._inbox: dict[str, tuple[Verdict, JobConfig]] = {}
         self._jobs: Collection[str] | None = None
@@ -195,6 +198,7 @@ class Receiver:
                 return
         else:
             self._arrived()
+            self._tell_page(pending)
         self._note_sent()
         self._state.mark_sent(pending)
         self._save(self._waiting())
@@ -204,6 +208,14 @@ class Receiver:
         links = self._links
         end = links.chosen() or ("" if any(map(links.incident, pending.named())) else links.home())
         return compose(pending, end, time.time(), links.incident)
+
+    def _tell_page(self, pending: PendingNotifications) -> None:
+        """Note for the pages of incidents that a message on them was sent."""
+        if math.isfinite(self.settings.most):  # not the log
+            now = time.time()
+            for what, by_job in (("beginning", pending.opened), ("end", pending.over)):
+                for incidents in by_job.values():
+                    self._told.note(self._name, what, incidents, now)  # type: ignore[arg-type]  # one of What
 
     def _waiting(self) -> int:
         """Return how many incidents have something pending."""

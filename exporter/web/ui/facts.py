@@ -1,7 +1,7 @@
 """What the pages may know of the running exporter: handed in by the service, which stands above this room."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from exporter.config.sections.job import JobConfig
 from exporter.config.sections.root import Config
@@ -9,6 +9,7 @@ from exporter.observe.health import Health
 from exporter.query_units import Unit, quantity_of
 from exporter.sinks.incident_log import IncidentLog
 from exporter.sinks.latest import LatestVerdicts
+from exporter.sinks.notify.sent_log import SentLog
 from exporter.sinks.recent import RecentVerdicts
 from exporter.source.samples import RangeResult
 
@@ -84,6 +85,7 @@ class Running:
     incidents : IncidentLog
     read : Read
         Waits for the source, within a deadline of its own.
+    sent : SentLog
     """
 
     facts: Callable[[], Facts]
@@ -91,3 +93,4 @@ class Running:
     recent: RecentVerdicts
     incidents: IncidentLog
     read: Read
+    sent: SentLog = field(default_factory=SentLog)

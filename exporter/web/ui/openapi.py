@@ -39,6 +39,7 @@ _SERIES: Final = [
                {"type": "number", "minimum": 60, "maximum": 1_209_600}),
     _parameter("end", "end of the range, Unix seconds; default: the newest sample, or soon after the incident", _TIME),
     _parameter("compare", "add the values of a day or a week earlier", {"type": "string", "enum": ["day", "week"]}),
+    _parameter("told", "add every sample in a sentence", {"type": "boolean"}),
 ]  # fmt: skip
 _PAST: Final = [
     _parameter("job", "name of a job", {"type": "string"}),

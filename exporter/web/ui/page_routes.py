@@ -44,7 +44,12 @@ _HEADERS: Final = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
     "X-Frame-Options": "DENY",
 }
-_STATIC: Final = {"ui.css": "text/css", "ui.js": "text/javascript", "icon.svg": "image/svg+xml"}
+_STATIC: Final = {
+    "ui.css": "text/css",
+    "ui.js": "text/javascript",
+    "curves.js": "text/javascript",
+    "icon.svg": "image/svg+xml",
+}
 _FILES: Final = {
     "past.csv": ("text/csv", export.as_csv),
     "past.yml": ("application/yaml", export.as_incidents_file),
