@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from exporter.observe.stages import Telemetry
 from exporter.service.active import Active
 from exporter.sinks.incident_log import IncidentLog
 from exporter.sinks.latest import LatestVerdicts
@@ -24,10 +25,11 @@ class PageFacts:
     ----------
     active : callable returning Active
         What runs now.
+    telemetry : Telemetry
     """
 
-    def __init__(self, active: Callable[[], Active]) -> None:
-        self._active = active
+    def __init__(self, active: Callable[[], Active], telemetry: Telemetry) -> None:
+        self._active, self._telemetry = active, telemetry
         self._started = self._loaded = time.time()
         self._refused = ""
 
@@ -47,7 +49,7 @@ class PageFacts:
         active = self._active()
         config = active.loaded.config
         jobs = {
-            name: JobFacts(job, runner.health, runner.job.model.version)
+            name: JobFacts(job, runner.health, runner.job.model.version, dict(self._telemetry.newest.get(name, {})))
             for name, job in config.jobs.items()
             if (runner := active.runners.get(name)) is not None
         }

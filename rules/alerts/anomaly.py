@@ -117,7 +117,8 @@ def _text(job: AlertedJob, minute: int, end: float | None = None, *, old: bool =
     several = len(job.channels) > 1
     now = 60.0 * minute
     readings = wording.BETWEEN.join(
-        (f"{name}: " if several else "") + wording.reading(**_READING, unit=quantity_of(expr, job.config.rate).unit)
+        (f"{name}: " if several else "")
+        + wording.reading(**_READING, unit=quantity_of(expr, job.config.rate).unit, unusual=True)
         for name, expr in job.config.queries.items()
     )
     dated = wording.is_dated(_START, now if end is None else end)

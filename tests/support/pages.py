@@ -34,11 +34,12 @@ class Watched:
             sink.prepare(self.config).commit()
         self.health = dict.fromkeys(self.config.jobs, HEALTHY)
         self.source, self.refused, self.sent = FakeSource(), "", SentLog()
+        self.stages = {"fetch": 0.0421, "score": 0.0137}
         self.now = time.time() // STEP * STEP
         self.started = self.now - 7200.0
 
     def facts(self) -> Facts:
-        jobs = {name: JobFacts(job, self.health[name]) for name, job in self.config.jobs.items()}
+        jobs = {name: JobFacts(job, self.health[name], stages=self.stages) for name, job in self.config.jobs.items()}
         return Facts(self.config, "digest", jobs, self.started, self.started, self.refused)
 
     @property

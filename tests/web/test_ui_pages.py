@@ -173,6 +173,11 @@ def test_ranges_and_neighbours_of_a_range_are_links(get, watched):
     assert "earlier</span>" not in shown.text
 
 
+def test_the_status_says_how_long_the_stages_of_a_cycle_take(get, watched):
+    watched.minutes((A,), 10, lambda ago: [False])
+    assert "its stagesfetch 42.1 ms, score 13.7 ms" in text(get("/status"))
+
+
 def test_what_cannot_be_shown_says_what_happened_and_what_to_do(get, watched):
     assert "Status lists those there are" in text(get("series?job=gone", 404))
     assert "This address cannot be understood" in text(get("series?nonsense=1", 400))

@@ -91,7 +91,7 @@ class PastIncident(Struct):
     since: str | None
     until: Annotated[str | None, Meta(description="null while it is open")]
     seconds: Annotated[float, Meta(description="how long it lasted, or has lasted")]
-    alerted: Annotated[bool, Meta(description="whether it was an alert")]
+    alerted: Annotated[bool | None, Meta(description="whether it was an alert; null: not known, from the audit file")]
     ending: Annotated[
         End,
         Meta(description="how it ended; empty while it is open, unknown where nobody saw it"),
@@ -153,6 +153,7 @@ class Job(Struct):
     failures: int
     last_success: str | None
     cycle_seconds: float | None
+    stages: Annotated[dict[str, float], Meta(description="seconds that each stage of a cycle took last")]
     trouble: Trouble | None
     queries: list[Query]
     model_version: str

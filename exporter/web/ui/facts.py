@@ -27,11 +27,14 @@ class JobFacts:
     health : Health
     model_version : str
         "" where the detector has no fitted model.
+    stages : mapping of str to float
+        Seconds that each stage of a cycle took last.
     """
 
     config: JobConfig
     health: Health
     model_version: str = ""
+    stages: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def units(self) -> dict[str, Unit]:

@@ -11,18 +11,15 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
-from exporter.sinks.latest import UnknownJob
-from exporter.web.api import BadParameter
 from exporter.web.ui import export, pages
 from exporter.web.ui.answers import Ambiguous, PastIncidents
-from exporter.web.ui.facts import Running
-from exporter.web.ui.history import History
+from exporter.web.ui.endpoints import Endpoints, Refused
 from exporter.web.ui.now import now_answer
 from exporter.web.ui.parameters import asked_for, filter_of, once_each
 from exporter.web.ui.past import past_answer
-from exporter.web.ui.series import NoSuchSeries, series_answer
+from exporter.web.ui.series import series_answer
 from exporter.web.ui.status import status_answer
-from exporter.web.ui.turns import MANY, Busy, Turn
+from exporter.web.ui.turns import Turn
 
 POLICY: Final = "; ".join(
     (
@@ -57,19 +54,8 @@ _FILES: Final = {
 _ALL: Final = 1_000_000
 
 
-class PageRoutes:
-    """The endpoints.
-
-    Parameters
-    ----------
-    running : Running
-    history : History
-    quick, slow : Turn
-        For pages from memory, and for those that may wait for the source.
-    """
-
-    def __init__(self, running: Running, history: History, quick: Turn, slow: Turn) -> None:
-        self._running, self._history, self._quick, self._slow = running, history, quick, slow
+class PageRoutes(Endpoints):
+    """The endpoints of the pages."""
 
     def routes(self) -> list[Route]:
         """Return all of them."""
@@ -138,24 +124,15 @@ class PageRoutes:
         headers: Mapping[str, str] | None = None,
         kind: str = "text/html",
     ) -> Response:
-        try:
-            text = await (turn or self._quick).run(page)
-        except Busy:
-            return _refused("Busy", MANY, 503)
-        except BadParameter as error:
-            return _refused("This address cannot be understood", f"{error}.", 400)
-        except UnknownJob:
-            told = "There is no job of that name now; Status lists those there are. It was renamed or removed."
-            return _refused("Unknown job", told, 404)
-        except NoSuchSeries as error:
-            return _refused("Unknown series", str(error), 404)
-        # Half of a surrogate pair cannot be UTF-8.
-        return Response(text.encode("utf-8", "replace"), 200, {**_HEADERS, **(headers or {})}, kind)
+        def answer() -> Response:
+            # Half of a surrogate pair cannot be UTF-8.
+            return Response(page().encode("utf-8", "replace"), 200, {**_HEADERS, **(headers or {})}, kind)
 
+        return await self._run(answer, turn or self._quick)
 
-def _refused(title: str, text: str, status: int) -> Response:
-    more = {"Retry-After": "5"} if status == 503 else {}
-    return HTMLResponse(pages.refusal_page(title, text), status, _HEADERS | more)
+    def _refuse(self, refused: Refused) -> Response:
+        text = pages.refusal_page(refused.title, refused.text)
+        return HTMLResponse(text, refused.status, {**_HEADERS, **refused.headers})
 
 
 def _query(asked: Mapping[str, str], **more: int) -> str:
