@@ -16,7 +16,7 @@ from exporter.atomic_files import TooLarge, read_once, write_atomically
 from exporter.config.sections.root import Config
 from exporter.config.sections.service import AuditConfig
 from exporter.pipeline.verdict import Verdict
-from exporter.query_units import Unit, quantity_of
+from exporter.query_units import Unit
 from exporter.sinks import checked_json
 from exporter.sinks.audit_incidents import incidents_of_audit
 from exporter.sinks.base import Change, EveryVerdict
@@ -101,10 +101,7 @@ class IncidentLog(EveryVerdict):
         return Change(lambda: self._use(config, file, saved))
 
     def _use(self, config: Config, file: Path | None, saved: _Saved) -> None:
-        units: dict[str, Mapping[str, Unit]] = {
-            name: {channel: quantity_of(expr, job.rate).unit for channel, expr in job.queries.items()}
-            for name, job in config.jobs.items()
-        }
+        units: dict[str, Mapping[str, Unit]] = {name: job.units for name, job in config.jobs.items()}
         with self._lock:
             self._on, self._file, self._units = config.web.ui, file, units
             self._audit = config.audit if config.web.ui and config.state is None else None

@@ -80,6 +80,12 @@ def test_one_message_is_edited_as_its_incident_goes_on_and_ends(desk, slack):
     assert state.size == 0
 
 
+def test_numbers_have_the_unit_of_the_job(desk, slack):
+    app(desk, slack).show(ON, JobConfig(expr="up", unit="seconds"))
+    eventually(lambda: slack.messages)
+    assert "observed 1.5 s, expected 1.5 s" in slack.text()
+
+
 def test_a_message_leads_to_the_page_of_its_incident(desk, slack):
     app(desk, slack).show(ON, JOB)
     eventually(lambda: slack.messages)

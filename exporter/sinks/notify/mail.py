@@ -53,6 +53,7 @@ class Mailer:
         config = self._config
         mail = compose_mail(config, pending, text, self._pictures(pending) if config.pictures else [])
         host, _, port = config.smarthost.rpartition(":")
+        host = host.strip("[]")
         try:
             password = config.password.read() if config.password else ""
         except SecretUnavailable as error:

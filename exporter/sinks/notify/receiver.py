@@ -15,7 +15,6 @@ from detectors.units import HOUR
 from exporter.config.sections.job import JobConfig
 from exporter.observe.metrics import SelfMetrics
 from exporter.pipeline.verdict import Verdict
-from exporter.query_units import quantity_of
 from exporter.sinks.notify import delivery
 from exporter.sinks.notify.delivery import DeliveryState
 from exporter.sinks.notify.http_post import PostFailed
@@ -175,8 +174,7 @@ class Receiver:
             jobs, self._jobs = self._jobs, None
         state, before, lost = self._state, self._waiting(), 0
         for verdict, config in inbox.values():
-            units = {name: quantity_of(expr, config.rate).unit for name, expr in config.queries.items()}
-            lost += state.take(verdict, config.alert.metric, units)
+            lost += state.take(verdict, config.alert.metric, config.units)
         if jobs is not None:
             lost += state.keep(jobs, time.time())
         if not self.settings.resolved:

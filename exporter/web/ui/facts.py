@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from exporter.config.sections.job import JobConfig
 from exporter.config.sections.root import Config
 from exporter.observe.health import Health
-from exporter.query_units import Unit, quantity_of
+from exporter.query_units import Unit
 from exporter.sinks.incident_log import IncidentLog
 from exporter.sinks.latest import LatestVerdicts
 from exporter.sinks.notify.sent_log import SentLog
@@ -39,7 +39,7 @@ class JobFacts:
     @property
     def units(self) -> dict[str, Unit]:
         """What to write after a number, by channel."""
-        return {name: quantity_of(expr, self.config.rate).unit for name, expr in self.config.queries.items()}
+        return self.config.units
 
     @property
     def queries(self) -> dict[str, str]:
