@@ -222,7 +222,7 @@ class App:
             closing = threading.Timer(2 * old.prometheus.deadline, before.source.close)
             closing.daemon = True
             closing.start()
-        if new.web != old.web:
+        if new.web.model_copy(update={"external_url": old.web.external_url}) != old.web:
             log.warning("restart_needed", what="web", why="the port, its TLS and its users are set up at start")
 
     def forget_removed(self) -> None:

@@ -19,6 +19,7 @@ from exporter.sinks.notify import mail as mail_module
 from exporter.sinks.notify.pages import OurPages
 from tests.sinks.test_delivery import judged
 from tests.support.receivers import Letters
+from tests.support.sockets import silent
 from tests.support.verdicts import key
 from tests.support.waiting import PATIENCE, eventually
 
@@ -182,6 +183,12 @@ def test_one_recipient_who_is_unknown_does_not_take_the_mail_from_the_others(des
         eventually(lambda: any(line["event"] == "recipient_refused" for line in logs))
     assert letters.received[0].rcpt_tos == ["them@example.org"]
     assert desk.count("sent", "email") == 1
+
+
+def test_a_server_that_never_says_anything_is_given_up_and_tried_again(desk):
+    with silent() as url:
+        desk.open(desk.config(email=config(url.removeprefix("http://")))).show(ON, JOB)
+        eventually(lambda: desk.count("failed", "email") >= 2)
 
 
 def test_nobody_listening_is_tried_again(desk, post_office):

@@ -8,6 +8,7 @@ import pytest
 import structlog
 
 from exporter.config.sections.job import JobConfig
+from exporter.config.sections.root import Config
 from exporter.config.sections.service import LogConfig
 from exporter.observe.logs import configure
 from exporter.pipeline.worst_readings import Readings
@@ -112,6 +113,32 @@ def test_a_picture_that_slack_never_shows_is_given_up_and_the_message_stays(desk
     notifier.show(OFF, JOB)
     eventually(lambda: "OVER" in slack.text())
     assert slack.pushed == 1
+
+
+def test_a_picture_that_somebody_has_deleted_does_not_hold_up_the_end(desk, slack):
+    notifier = app(desk, slack)
+    notifier.show(ON, JOB)
+    eventually(lambda: slack.files and any(block["type"] == "image" for block in slack.only()["blocks"]))
+    settled(slack)
+    slack.files.clear()
+    notifier.show(OFF, JOB)
+    eventually(lambda: "OVER" in slack.text())
+    assert slack.pushed == 1
+
+
+def test_beside_alertmanager_both_tell_where_that_is_wanted(desk, slack):
+    alerting = {"receivers": {"us": {"webhook": {"url": "http://localhost:1"}}}, "routes": {"ticket": ["us"]}}
+    to = {"token": {"env": "TOKEN"}, "channel": CHANNEL, "url": slack.url}
+    for beside, told in ((False, 0), (True, 1)):
+        config = Config.model_validate({
+            "jobs": {"cpu": {"expr": "up"}}, "alerting": alerting,
+            "notify": {"slack_app": to, "beside_alertmanager": beside},
+        })  # fmt: skip
+        with structlog.testing.capture_logs() as logs:
+            desk.open(config, PAGES).show(ON, JOB)
+            eventually(lambda logs=logs: any(line["event"] == "notification" for line in logs))
+        settled(slack)
+        assert slack.pushed == told
 
 
 @pytest.mark.parametrize("method", ["files.getUploadURLExternal", "files.completeUploadExternal"])

@@ -11,7 +11,6 @@ from exporter.config.receivers.templates import alert_list, links, title
 from exporter.config.secrets import Secret
 from exporter.config.section_base import Conflict, Section
 
-
 _ADDRESS: Final = re.compile(r"([^\s:\[\]]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
 
 

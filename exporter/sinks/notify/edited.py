@@ -137,7 +137,7 @@ class EditedMessages(Receiver):
         if post.coming and post.due <= now:
             self._show_picture(post, now)
         if self._text_wait(post, now) == 0:
-            if not self._edit(post):
+            if not self._edit_anyway(post):
                 return
             if post.is_over or now - post.pictured >= PICTURE_EVERY:
                 self._upload(post)
@@ -165,6 +165,17 @@ class EditedMessages(Receiver):
             raise
         else:
             self._remove(before)
+
+    def _edit_anyway(self, post: Post) -> bool:
+        """Edit a message, without its picture if that is not there any more. Raises PostFailed."""
+        try:
+            return self._edit(post)
+        except SlackRefused as error:
+            if not (error.unwanted and post.picture):
+                raise
+            self._no_picture(error)
+        post.picture = ""
+        return self._edit(post)
 
     def _edit(self, post: Post) -> bool:
         """Edit a message; False if it cannot be edited any more. Raises PostFailed."""

@@ -7,7 +7,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from email.message import EmailMessage
 from email.utils import formatdate, getaddresses, make_msgid
 from pathlib import Path
@@ -162,8 +162,9 @@ def _server(host: str, port: int) -> Iterator[smtplib.SMTP]:
 
 
 def _cut(server: smtplib.SMTP) -> None:
-    if server.sock is not None:
-        server.sock.shutdown(socket.SHUT_RDWR)
+    with suppress(OSError):
+        if server.sock is not None:
+            server.sock.shutdown(socket.SHUT_RDWR)
 
 
 def _failure(host: str, error: smtplib.SMTPException) -> PostFailed:
