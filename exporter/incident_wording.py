@@ -92,8 +92,11 @@ def reading(
     upper: float | None = None,
     contribution: float | None = None,
     unit: Unit = "",
+    unusual: bool = True,
 ) -> str:
     """Write what a channel showed; None where there is no such number.
+
+    A value within its band that is `unusual` all the same is told as that.
 
     >>> reading(5.0, 1.0, 0.5, 1.5)
     'observed 5, expected 1 (normal: 0.5 to 1.5)'
@@ -104,7 +107,7 @@ def reading(
     limits: Mapping[str, str] = {
         name: number(limit, unit) for name, limit in (("lower", lower), ("upper", upper)) if limit is not None
     }
-    if value is not None and limits and not is_outside(value, lower, upper):
+    if unusual and value is not None and limits and not is_outside(value, lower, upper):
         text += TOGETHER
     elif len(limits) == 2:
         text += BAND.format(**limits)

@@ -22,11 +22,16 @@ from exporter.observe.stages import Telemetry
 from exporter.pipeline.job import Job
 from exporter.pipeline.job_settings import JobSettings
 from exporter.service.runner import Runner
+from exporter.sinks.base import Sink
+from exporter.sinks.incident_log import IncidentLog
 from exporter.sinks.job_gauges import JobGauges
+from exporter.sinks.latest import LatestVerdicts
 from exporter.sinks.metrics_page import Page
+from exporter.sinks.recent import RecentVerdicts
 from exporter.sinks.registry import Sinks
 from exporter.source.samples import RangeResult
 from exporter.web.server import Callbacks, Server
+from exporter.web.ui.facts import Facts, JobFacts, Running
 
 MILESTONES: Final = ("anomaly_score above 1", "anomaly_flag 1", "anomaly_alert 1", "incident closed")
 BEGIN: Final = 1_767_600_000.0
@@ -38,13 +43,22 @@ PACE: Final = 0.2
 
 
 class ReplaySource:
-    """A source with the recorded latencies of the shop; the same in every run."""
+    """A source with the recorded latencies of the shop; the same in every run.
+
+    Parameters
+    ----------
+    shift : float
+        Seconds by which the recording is moved, so that pages show it as of now.
+    """
+
+    def __init__(self, shift: float = 0.0) -> None:
+        self._shift = shift
 
     def range(self, expr: str, start: float, end: float, step: float, max_series: int | None = None) -> RangeResult:
         """Return the recorded samples from `start` to `end`; see `Source`."""
         del expr, max_series  # there is only one recording, with three series
         times: Floats = start + step * np.arange(round((end - start) / step) + 1, dtype=np.float64)
-        values = np.concatenate([recorded(page, times) for page in PAGES])
+        values = np.concatenate([recorded(page, times - self._shift) for page in PAGES])
         series = [json.dumps({"__name__": METRIC, **labels(page)}).encode() for page in PAGES]
         return RangeResult(series, np.full(len(PAGES), len(times)), np.tile(times, len(PAGES)), values)
 
@@ -72,24 +86,31 @@ def run(console: Console, duration: float | None) -> int:
     logs.configure(config.log)
     metrics = SelfMetrics()
     page = Page(metrics)
-    sinks = Sinks(metrics, {"job_gauges": JobGauges(metrics), "metrics_page": page})
-    shop = config.jobs[JOB]
-    job = Job(JobSettings(JOB, shop), ReplaySource(), JobMetrics(metrics, JOB, shop.detector_name))
+    recent, past, feed = RecentVerdicts(), IncidentLog(), LatestVerdicts()
+    shown: dict[str, Sink] = {"recent": recent, "incident_log": past, "latest": feed}
+    sinks = Sinks(metrics, {"job_gauges": JobGauges(metrics), "metrics_page": page, **shown})
+    sinks.prepare(config).commit()
+    shop, shift = config.jobs[JOB], time.time() // STEP * STEP - BEGIN
+    source = ReplaySource(shift)
+    job = Job(JobSettings(JOB, shop), source, JobMetrics(metrics, JOB, shop.detector_name))
     runner = Runner(job, Telemetry(metrics), sinks)
-    server = Server(
-        config.web, page, Callbacks(ready=lambda: runner.published, reload=lambda: "nothing to reload in a replay")
+    began = time.time()
+    running = Running(
+        lambda: Facts(config, "", {JOB: JobFacts(shop, runner.health)}, began, began), feed, recent, past, source.range
     )
+    hooks = Callbacks(lambda: runner.published, lambda: "nothing to reload in a replay", feed, running=running)
+    server = Server(config.web, page, hooks)
     with Screen(console, "anomaly-exporter demo on recorded series, without servers") as screen:
         story = Story(MILESTONES, screen.say)
         server.start()
         try:
             host, port = server.address
-            screen.open_at({"exporter": f"http://{host}:{port}/metrics"})
+            screen.open_at({"exporter": f"http://{host}:{port}/"})
             screen.say(f"{STEP:g}s pass in {PACE:g}s; {BROKEN} becomes {FACTOR:g} times slower after a while")
             pace = PACE if duration is None else min(PACE, duration / STEPS)
             for step in range(STEPS):
                 now = BEGIN + step * STEP
-                runner.cycle(now)
+                runner.cycle(now + shift)
                 rows = readings(list(exposition.read(page.current.body.decode())))
                 screen.show(rows)
                 watch(story, screen, page, now, next(row for row in rows if row.broken))

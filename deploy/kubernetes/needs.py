@@ -95,8 +95,14 @@ def egress(config: Config) -> tuple[Mapping[str, Any], ...]:
     """Return the addresses that the pods may connect to, as NetworkPolicy rules."""
     train = config.train
     made = [_to(config.prometheus.url)]
-    if config.notify.addresses:
+    notify = config.notify
+    if notify.addresses:
         made.append(_port(443))  # the address is in a secret, so only the port is known
+    if notify.slack_app:
+        made.append(_to(notify.slack_app.url))
+        made.append(_port(443))  # of the address that a picture is uploaded to
+    if notify.email:
+        made.append(_to(f"smtp://{notify.email.smarthost}"))
     if config.models and config.models.url:
         endpoints = list(_endpoints(config.models.options))
         made += map(_to, endpoints) if endpoints else [_port(443)]

@@ -122,8 +122,11 @@ def _read_profile(file: Path, base: Path) -> tuple[Node, list[Mistake]]:
 def notes(config: Config) -> tuple[str, ...]:
     """Return one sentence for each."""
     found = []
-    if config.alerting.receivers and config.notify.addresses:
-        found.append("notify has no effect when alerting.receivers is set: Alertmanager notifies them")
+    if config.alerting.receivers and config.notify.names and not config.notify.beside_alertmanager:
+        found.append(
+            "notify has no effect when alerting.receivers is set: Alertmanager notifies them; "
+            "notify.beside_alertmanager lets both notify"
+        )
     watched = any(drift_settings(job.drift_detection, config.drift_detection) for job in config.jobs.values())
     if watched and not (config.models or config.state):
         found.append("drift_detection: drift is only counted and logged; with models or state it also asks to retrain")

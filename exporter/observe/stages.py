@@ -1,6 +1,7 @@
 """Durations of a cycle and its stages, and, where OpenTelemetry is switched on, a trace of each cycle."""
 
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Final, Literal, Protocol
@@ -63,6 +64,8 @@ class Telemetry:
 
     def __init__(self, metrics: SelfMetrics, environ: Mapping[str, str] = os.environ) -> None:
         self._metrics = metrics
+        self.newest: dict[str, dict[str, float]] = {}
+        """Seconds that each stage took last, by job."""
         self._tracing = _tracing() if _wanted(environ) else None
 
     @contextmanager
@@ -74,8 +77,12 @@ class Telemetry:
     @contextmanager
     def stage(self, job: str, name: Stage) -> Iterator[Span]:
         """Measure one stage; in the thread of the cycle its span is a child of the cycle's."""
-        with self._span(name, job) as span, self._metrics.stage_seconds.labels(job, name).time():
-            yield span
+        began = time.perf_counter()
+        try:
+            with self._span(name, job) as span, self._metrics.stage_seconds.labels(job, name).time():
+                yield span
+        finally:
+            self.newest.setdefault(job, {})[name] = time.perf_counter() - began
 
     def close(self, timeout: float = 5.0) -> None:
         """Send the spans still waiting, for at most `timeout` seconds."""

@@ -12,7 +12,8 @@ from exporter.config.sections.job import JobConfig
 from exporter.exposition import published_names
 from exporter.report.data import JUDGED, Incident, Period
 from exporter.report.prometheus_history import Series
-from exporter.report.read_audit import FORGOTTEN, SILENT, AuditTrail, Flagged
+from exporter.report.read_audit import FORGOTTEN, AuditTrail, Flagged
+from exporter.sinks.audit_files import SILENT
 
 States = Mapping[str, NDArray[np.int8]]
 Masks = Mapping[str, Mapping[Key, Flags]]

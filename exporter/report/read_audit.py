@@ -1,9 +1,6 @@
 """Reads incidents from the audit file and the files rotated from it."""
 
-import csv
-import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -13,10 +10,9 @@ from detectors.types import Key
 from detectors.units import WEEK
 from exporter.config.sections.service import AuditConfig
 from exporter.report.data import Period
-from exporter.sinks.audit_rows import COLUMNS, HEADER, timestamp
+from exporter.sinks.audit_files import SILENT, decoded, files_since, rows_of
+from exporter.sinks.audit_rows import COLUMNS, timestamp
 
-SILENT: Final = 3600.0
-"""Seconds without a row after which nobody knows whether an incident went on: the exporter did not run."""
 FORGOTTEN: Final = WEEK
 """Seconds before the period that are looked at too: an incident that is open in it may have begun there."""
 _FLAGS: Final = {"0": False, "1": True}
@@ -53,7 +49,7 @@ def read_audit(config: AuditConfig | None, jobs: Collection[str], period: Period
         return AuditTrail(note=f"The audit file {config.path} is not there: all below is from Prometheus alone.")
     reader = _Reader(period)
     unreadable = []
-    for path in _files(config.path, config.keep, period.start - FORGOTTEN):
+    for path in files_since(config.path, config.keep, period.start - FORGOTTEN):
         try:
             reader.read(path)
         except OSError as error:
@@ -79,7 +75,7 @@ class _Reader:
 
     def read(self, path: Path) -> None:
         """Add the rows of a file. Raises OSError, and ValueError when the file has other columns."""
-        for cells in _rows(path):
+        for cells in rows_of(path):
             if len(cells) != len(COLUMNS):
                 self.torn += 1
             elif cells[0] < self._until:  # times of this form sort as text
@@ -107,42 +103,8 @@ class _Reader:
         """Return what was found by job and entity."""
         by_job: dict[str, dict[Key, list[Flagged]]] = {}
         for (job_cell, labels), found in self._found.items():
-            job, key = _decoded(job_cell, labels)
+            job, key = decoded(job_cell, labels)
             self.torn += key is None
             if key is not None and job in jobs and found:
                 by_job.setdefault(job, {})[key] = found
         return by_job
-
-
-def _files(path: Path, keep: int, start: float) -> list[Path]:
-    """Return the files that were written to after `start`, oldest first."""
-    files = []
-    for file in (*(path.with_name(f"{path.name}.{number}") for number in range(keep, 0, -1)), path):
-        with suppress(OSError):
-            if file.stat().st_mtime >= start:
-                files.append(file)
-    return files
-
-
-def _rows(path: Path) -> Iterator[list[str]]:
-    """Yield the cells of each line, none for a torn line. Raises OSError, and ValueError for other columns."""
-    with path.open("rb") as file:
-        head = file.readline(len(HEADER) + 1)
-        if head and head != HEADER:
-            raise ValueError("other columns")
-        for line in file:
-            if not line.endswith(b"\n"):
-                yield []  # torn by a kill or a full disk; the exporter repairs the line when it writes next
-                return
-            try:
-                yield next(csv.reader([line.decode("utf-8", "replace")]), [])
-            except csv.Error:
-                yield []
-
-
-def _decoded(job: str, labels: str) -> tuple[str, Key | None]:
-    try:
-        found = json.loads(labels)
-        return json.loads(f'"{job}"'), tuple(sorted((str(name), str(value)) for name, value in found.items()))
-    except (ValueError, AttributeError):
-        return job, None

@@ -2,7 +2,6 @@
 
 import gc
 import signal
-import socket
 import threading
 import time
 from collections.abc import Sequence
@@ -26,6 +25,7 @@ from exporter.pipeline.shard import Shard
 from exporter.redact import mask
 from exporter.report.schedule import Reporter
 from exporter.service.active import Active, Preparation, Prepared
+from exporter.service.message_pages import our_pages
 from exporter.service.model_reload import ModelReloader
 from exporter.service.page_facts import PageFacts
 from exporter.service.runner import Runner
@@ -81,7 +81,8 @@ class App:
         self._reloading = threading.Lock()
         self._leaving: list[Runner] = []
         """Of jobs that a reload has removed, with a cycle under way that still counts."""
-        self.sinks = Sinks.of(Resources(self.metrics, self._external_url))
+        pages = our_pages(lambda: self.active.loaded.config.web, lambda: self.server, lambda: self._running)
+        self.sinks = Sinks.of(Resources(self.metrics, pages))
         self._preparation = Preparation(self.sinks, self.metrics, self._telemetry, shard)
         prepared = self._preparation.prepare(loaded, None)
         prepared.commit()
@@ -93,9 +94,9 @@ class App:
         self._models = ModelReloader(self._jobs, lambda: self.active.store)
         latest = self.sinks.one(LatestVerdicts)
         web = config.web if listen is None else config.web.model_copy(update={"listen": listen})
-        self._facts = PageFacts(lambda: self.active)
-        running = self._facts.running(self.sinks)
-        callbacks = Callbacks(self._ready, self.reload, latest, self._accept, self._configuration, running)
+        self._facts = PageFacts(lambda: self.active, self._telemetry)
+        self._running = self._facts.running(self.sinks)
+        callbacks = Callbacks(self._ready, self.reload, latest, self._accept, self._configuration, self._running)
         self.server = Server(web, self.sinks.one(Page), callbacks)
         self.metrics.started.set_to_current_time()
         self.metrics.shard.labels(str(shard.index), str(shard.count)).set(1)
@@ -145,14 +146,6 @@ class App:
         self.active.source.close()
         self._telemetry.close()
         log.info("stopped")
-
-    def _external_url(self) -> str:
-        """Return the address of what is wrong now as seen from elsewhere, as far as we can know."""
-        host, port = self.server.address
-        name = socket.gethostname() if host in {"0.0.0.0", "::", ""} else host  # noqa: S104 - compared, not bound
-        scheme, name = self.server.url.partition("://")[0], f"[{name}]" if ":" in name else name
-        shown = "" if self.active.loaded.config.web.ui else "api/v1/anomalies?flag=true"
-        return f"{scheme}://{name}:{port}/{shown}"
 
     def _ready(self) -> bool:
         return any(runner.published for runner in self.active.runners.values())
@@ -247,7 +240,7 @@ class App:
             closing = threading.Timer(2 * old.prometheus.deadline, before.source.close)
             closing.daemon = True
             closing.start()
-        if new.web != old.web:
+        if new.web.model_copy(update={"external_url": old.web.external_url}) != old.web:
             log.warning("restart_needed", what="web", why="the port, its TLS and its users are set up at start")
 
     def forget_removed(self) -> None:

@@ -4,10 +4,12 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from exporter.observe.stages import Telemetry
 from exporter.service.active import Active
 from exporter.sinks.feedback_book import FeedbackBook
 from exporter.sinks.incident_log import IncidentLog
 from exporter.sinks.latest import LatestVerdicts
+from exporter.sinks.notify.notifier import Notifier
 from exporter.sinks.recent import RecentVerdicts
 from exporter.sinks.registry import Sinks
 from exporter.source.samples import RangeResult
@@ -24,10 +26,11 @@ class PageFacts:
     ----------
     active : callable returning Active
         What runs now.
+    telemetry : Telemetry
     """
 
-    def __init__(self, active: Callable[[], Active]) -> None:
-        self._active = active
+    def __init__(self, active: Callable[[], Active], telemetry: Telemetry) -> None:
+        self._active, self._telemetry = active, telemetry
         self._started = self._loaded = time.time()
         self._refused = ""
 
@@ -40,14 +43,15 @@ class PageFacts:
     def running(self, sinks: Sinks) -> Running:
         """Return where the pages look."""
         feed, recent, incidents = sinks.one(LatestVerdicts), sinks.one(RecentVerdicts), sinks.one(IncidentLog)
-        return Running(self.facts, feed, recent, incidents, self.read, sinks.one(FeedbackBook))
+        book, sent = sinks.one(FeedbackBook), sinks.one(Notifier).sent
+        return Running(self.facts, feed, recent, incidents, self.read, book, sent)
 
     def facts(self) -> Facts:
         """Return how everything stands; never waits."""
         active = self._active()
         config = active.loaded.config
         jobs = {
-            name: JobFacts(job, runner.health, runner.job.model.version)
+            name: JobFacts(job, runner.health, runner.job.model.version, dict(self._telemetry.newest.get(name, {})))
             for name, job in config.jobs.items()
             if (runner := active.runners.get(name)) is not None
         }

@@ -14,9 +14,11 @@ import structlog
 from detectors.types import Key
 from exporter.atomic_files import TooLarge, read_once, write_atomically
 from exporter.config.sections.root import Config
+from exporter.config.sections.service import AuditConfig
 from exporter.pipeline.verdict import Verdict
-from exporter.query_units import Unit, quantity_of
+from exporter.query_units import Unit
 from exporter.sinks import checked_json
+from exporter.sinks.audit_incidents import incidents_of_audit
 from exporter.sinks.base import Change, EveryVerdict
 from exporter.sinks.notify.notification import Incident, ending_of, incident_of
 
@@ -29,6 +31,8 @@ MOST_OPEN: Final = 2000
 SAVE_EVERY: Final = 10.0
 """Seconds between two writes of the file: what happened since the last one is lost at a kill."""
 FILE: Final = "incidents.json"
+FLAGGED_WITHIN: Final = 900.0
+"""Seconds, at most, from the beginning of an incident to its first row in the audit file, for links."""
 _LARGEST: Final = 256 * 2**20
 End = Literal["", "recovered", "adopted", "accepted", "no data", "expected", "removed", "unknown"]
 
@@ -41,6 +45,8 @@ class Logged(msgspec.Struct):
     """When it became an alert (Unix seconds)."""
     unknown: bool = False
     """Whether nobody saw how it ended: the job began again, or the exporter did not run."""
+    audited: bool = False
+    """Whether it comes from the audit file, which does not say whether it was an alert."""
 
     @property
     def alerted(self) -> bool:
@@ -79,6 +85,7 @@ class IncidentLog(EveryVerdict):
         self._units: dict[str, Mapping[str, Unit]] = {}
         self._file: Path | None = None
         self._on = True
+        self._audit: AuditConfig | None = None
         self._changed, self._closing = False, threading.Event()
         self._thread = threading.Thread(target=self._run, name="incident log", daemon=True)
         self._trouble = ""
@@ -95,12 +102,10 @@ class IncidentLog(EveryVerdict):
         return Change(lambda: self._use(config, file, saved))
 
     def _use(self, config: Config, file: Path | None, saved: _Saved) -> None:
-        units: dict[str, Mapping[str, Unit]] = {
-            name: {channel: quantity_of(expr, job.rate).unit for channel, expr in job.queries.items()}
-            for name, job in config.jobs.items()
-        }
+        units: dict[str, Mapping[str, Unit]] = {name: job.units for name, job in config.jobs.items()}
         with self._lock:
             self._on, self._file, self._units = config.web.ui, file, units
+            self._audit = config.audit if config.web.ui and config.state is None else None
             self.began = min(self.began, saved.began or self.began)
             for each in saved.past:
                 self._put(each)
@@ -149,7 +154,7 @@ class IncidentLog(EveryVerdict):
         for ended in (self._alerts, self._others):
             for logged in reversed(ended):
                 if logged.incident.ending == "expected" and _is(
-                    logged.incident, verdict.job, verdict.keys[row], float(verdict.since[row])
+                    logged, verdict.job, verdict.keys[row], float(verdict.since[row])
                 ):
                     ended.remove(logged)
                     logged.incident.over, logged.incident.ending = None, "recovered"
@@ -190,8 +195,11 @@ class IncidentLog(EveryVerdict):
             return [*self._others, *self._alerts, *(each for mine in self._open.values() for each in mine.values())]
 
     def find(self, job: str, key: Key, since: float) -> Logged | None:
-        """Return one incident, open or over; `since` is when it began (Unix seconds), to a second."""
-        return next((each for each in reversed(self.every()) if _is(each.incident, job, key, since)), None)
+        """Return one incident, open or over; `since` is when it began (Unix seconds), to a second.
+
+        The audit file has the first sample that was flagged, which may be later than the beginning.
+        """
+        return next((each for each in reversed(self.every()) if _is(each, job, key, since)), None)
 
     def start(self) -> None:
         """Begin to write the file."""
@@ -206,9 +214,21 @@ class IncidentLog(EveryVerdict):
             self.save()
 
     def _run(self) -> None:
+        self.read_audit()
         while not self._closing.wait(SAVE_EVERY):
             self.save()
         self.save()
+
+    def read_audit(self) -> None:
+        """Take over what the audit file tells of the time before the start, where no folder keeps it."""
+        if self._audit is None:
+            return
+        found = incidents_of_audit(self._audit, self._units, self.began)
+        found.sort(key=lambda each: each[0].over or 0.0)
+        logged = [Logged(incident, unknown=not seen, audited=True) for incident, seen in found[-MOST:]]
+        with self._lock:
+            room = MOST - len(self._others)
+            self._others.extendleft(reversed(logged[max(len(logged) - room, 0) :]))
 
     def save(self) -> None:
         """Write the file if something has changed. A failure is logged once and tried again."""
@@ -236,8 +256,12 @@ def _goes_on(logged: Logged, verdict: Verdict, row: int | None) -> bool:
     return row is not None and float(verdict.since[row]) == logged.incident.since
 
 
-def _is(incident: Incident, job: str, key: Key, since: float) -> bool:
-    return incident.job == job and abs(incident.since - since) < 1.0 and incident.key == tuple(sorted(key))
+def _is(logged: Logged, job: str, key: Key, since: float) -> bool:
+    incident = logged.incident
+    same = abs(incident.since - since) < 1.0
+    if logged.audited and incident.over is not None:
+        same = incident.since - FLAGGED_WITHIN <= since <= incident.over
+    return incident.job == job and same and incident.key == tuple(sorted(key))
 
 
 def _load(file: Path) -> _Saved:

@@ -1,4 +1,4 @@
-"""The last samples of every series with what was thought of them: the memory of our page."""
+"""The last samples of every series with what was thought of them: the memory of our page, and of pictures."""
 
 import threading
 from collections import deque
@@ -91,9 +91,10 @@ class RecentVerdicts(EveryVerdict):
         return Change(lambda: self._use(config))
 
     def _use(self, config: Config) -> None:
-        jobs = config.jobs.keys() if config.web.ui else frozenset()
+        wanted = config.web.ui or config.notify.shows_pictures
+        jobs = config.jobs.keys() if wanted else frozenset()
         with self._lock:
-            self._on = config.web.ui
+            self._on = wanted
             for memory in (self._samples, self._longer):
                 for job in memory.keys() - jobs:
                     del memory[job]

@@ -21,6 +21,7 @@ from exporter.sinks.job_gauges import JobGauges
 from exporter.sinks.latest import LatestVerdicts
 from exporter.sinks.metrics_page import Page
 from exporter.sinks.notify.notifier import Notifier
+from exporter.sinks.notify.pages import OurPages
 from exporter.sinks.recent import RecentVerdicts
 
 log = structlog.get_logger()
@@ -37,12 +38,12 @@ class Resources:
     ----------
     metrics : SelfMetrics
         The exporter's metrics about itself.
-    external_url : callable returning str
-        Address of what is wrong now on our own port, for messages.
+    pages : OurPages
+        What messages show of our own pages.
     """
 
     metrics: SelfMetrics
-    external_url: Callable[[], str]
+    pages: OurPages
 
 
 SINKS: Final[Mapping[str, Callable[[Resources], Sink]]] = {
@@ -55,7 +56,7 @@ SINKS: Final[Mapping[str, Callable[[Resources], Sink]]] = {
     "metrics_page": lambda have: Page(have.metrics),
     "latest": lambda _: LatestVerdicts(),
     "feedback": lambda _: FeedbackBook(),
-    "notify": lambda have: Notifier(have.metrics, have.external_url),
+    "notify": lambda have: Notifier(have.metrics, have.pages),
 }
 """How each sink is built, by the name it has in logs and metrics; verdicts reach them in this order."""
 

@@ -5,7 +5,6 @@ from typing import Final
 
 from exporter import incident_wording as wording
 from exporter.promql import format_duration
-from exporter.query_units import quantity_of
 from rules.alerts import names
 from rules.alerts.alert import Alert, Case, series
 from rules.alerts.incident_text import OLD, description
@@ -117,8 +116,8 @@ def _text(job: AlertedJob, minute: int, end: float | None = None, *, old: bool =
     several = len(job.channels) > 1
     now = 60.0 * minute
     readings = wording.BETWEEN.join(
-        (f"{name}: " if several else "") + wording.reading(**_READING, unit=quantity_of(expr, job.config.rate).unit)
-        for name, expr in job.config.queries.items()
+        (f"{name}: " if several else "") + wording.reading(**_READING, unit=unit, unusual=True)
+        for name, unit in job.config.units.items()
     )
     dated = wording.is_dated(_START, now if end is None else end)
     worst = wording.WORST.format(at=wording.moment(_START, dated), readings=readings, score=wording.number(_SCORE))

@@ -5,7 +5,7 @@ from typing import Final
 
 from exporter import incident_wording as wording
 from exporter.promql import quote
-from exporter.query_units import Unit, quantity_of
+from exporter.query_units import Unit
 from rules.alerts.job_context import AlertedJob
 from rules.alerts.templates import picked, plain, selector_of
 
@@ -35,15 +35,11 @@ def description(job: AlertedJob, most: int) -> str:
     """
     flagged = f"sum({job.selector('anomaly_exporter_flagged_ratio')})"
     many = f"{flagged} * sum({job.selector('anomaly_exporter_series')}) > {most}"
-    units = _units(job)
+    units = job.config.units
     crowd = CROWD.format(most=most)
     return _definitions(units.values()) + (
         "{{ if query " + quote(many) + " }}" + crowd + "{{ else }}" + _told(job, units) + "{{ end }}"
     )
-
-
-def _units(job: AlertedJob) -> dict[str, Unit]:
-    return {name: quantity_of(expr, job.config.rate).unit for name, expr in job.config.queries.items()}
 
 
 def _told(job: AlertedJob, units: Mapping[str, Unit]) -> str:

@@ -162,3 +162,10 @@ def test_the_page_gives_a_reason_for_every_default() -> None:
     ]
     assert [(key.strip("`"), default) for key, default, _ in rows] == list(defaults())
     assert all(len(reason.strip()) > 10 for _, _, reason in rows)
+
+
+def test_a_unit_that_is_said_counts_and_any_other_is_guessed(tmp_path: Path) -> None:
+    several = "{channels: {p: x_seconds, q: y}, unit: {q: ratio}}"
+    text = f"jobs: {{a: {{expr: free_bytes}}, b: {{expr: free_bytes, unit: none}}, c: {several}}}"
+    jobs = loaded(tmp_path, text).jobs
+    assert [job.units for job in jobs.values()] == [{"value": "bytes"}, {"value": ""}, {"p": "seconds", "q": "ratio"}]

@@ -82,7 +82,8 @@ def test_notes_say_what_has_no_effect(tmp_path: Path) -> None:
     receiver = "{webhook: {url: 'http://localhost:1'}}"
     file.write_text(f"{new}alerting: {{receivers: {{us: {receiver}}}, routes: {{ticket: [us]}}}}\n")
     assert load(file, None, {}).notes == (
-        "notify has no effect when alerting.receivers is set: Alertmanager notifies them",
+        "notify has no effect when alerting.receivers is set: Alertmanager notifies them; "
+        "notify.beside_alertmanager lets both notify",
     )
 
 

@@ -1,6 +1,7 @@
 """The demo shows what it promises, says so with its exit code, and leaves nothing behind."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 
 from deploy.demo.replay import PAGES, ReplaySource, recorded
@@ -143,6 +145,18 @@ def test_replay_shows_the_whole_cycle_without_any_server(tmp_path: Path) -> None
         for seen in ("anomaly_score above 1", "anomaly_flag 1", "anomaly_alert 1", "incident closed"):
             assert seen in running.said
         assert 'anomaly_score{instance="shop",job="shop",page="checkout"' in running.said
+
+
+def test_replay_shows_the_pages_as_of_now(tmp_path: Path) -> None:
+    with demo(tmp_path, "--replay", "--for", "30s") as running:
+        running.wait_until_said("anomaly_alert 1")
+        [url] = set(re.findall(r"http://127\.0\.0\.1:[0-9]+/", running.said))
+        now = httpx.get(f"{url}api/v1/now", trust_env=False).json()
+        assert (now["alerting"], now["unseen"]) == (1, [])
+        [incident] = now["groups"][0]["incidents"]
+        assert incident["labels"]["page"] == "checkout"
+        page = httpx.get(f"{url}{incident['link']}", trust_env=False).text
+        assert page.count('<svg class="graph"') == 2
 
 
 def test_recording_is_the_same_in_every_run_and_from_every_start() -> None:

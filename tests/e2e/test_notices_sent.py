@@ -1,5 +1,6 @@
 """From a fault in a real Prometheus to a message, and to the feed, without Alertmanager."""
 
+import html
 import json
 import re
 
@@ -38,7 +39,9 @@ def test_one_message_one_end_and_a_kill_between_them_repeats_nothing(prometheus,
         [opened] = arrived(slack, 1, within=PATIENCE)
         assert opened.startswith("ANOMALY in level: instance=target, job=target, name=b\n")
         assert "expected 10." in opened
-        assert re.search(r"http://\S+:[0-9]+/$", opened)
+        [link] = re.findall(r"http://\S+:[0-9]+/(series\?job=level&amp;\S+)$", opened)
+        page = requests.get(f"{first.url}/{html.unescape(link)}", timeout=PATIENCE, proxies={"http": ""})
+        assert "Incident of job <b>level</b>" in page.text
         [found] = feed(first, flag="true")["anomalies"]
         assert (found["labels"]["name"], found["channels"][0]["expr"]) == ("b", "level")
         assert found["channels"][0]["observed"] > found["channels"][0]["upper"]

@@ -13,6 +13,7 @@ from exporter.config.sections.root import Config
 from exporter.observe.metrics import SelfMetrics
 from exporter.sinks.notify import http_post, receiver
 from exporter.sinks.notify.notifier import Notifier
+from exporter.sinks.notify.pages import OurPages
 from tests.support.stub import Reply, Stub, serve
 from tests.support.waiting import eventually
 
@@ -41,8 +42,8 @@ class Desk:
             everything["state"] = {"path": str(self.folder)}
         return Config.model_validate(everything)
 
-    def open(self, config: Config) -> Notifier:
-        notifier = Notifier(self.metrics, lambda: "http://me:9877")
+    def open(self, config: Config, pages: OurPages | None = None) -> Notifier:
+        notifier = Notifier(self.metrics, pages or OurPages(lambda: "http://me:9877"))
         notifier.prepare(config).commit()
         notifier.start()
         self.stack.callback(notifier.close, 5.0)

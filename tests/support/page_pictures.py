@@ -15,6 +15,7 @@ from exporter.observe.health import Health
 from exporter.observe.metrics import SelfMetrics
 from exporter.sinks.metrics_page import Page
 from exporter.web.server import Callbacks, Server
+from exporter.web.ui.picture import incident_picture
 from tests.support.browser import Browser
 from tests.support.pages import STEP, Watched
 from tests.support.verdicts import key, verdict
@@ -97,6 +98,8 @@ def main() -> None:
             image.imsave(FOLDER / "page-answer.png", seen[_FORM])
             answered(server.url, incidents)
             browser.picture(f"{server.url}/answers", 1000, 420, file=FOLDER / "page-answers.png")
+        worst = max(shop.incidents.every(), key=lambda each: each.incident.severity or 0.0)
+        (FOLDER / "message-picture.png").write_bytes(incident_picture(shop.running, worst.incident) or b"")
     finally:
         server.stop()
         state.cleanup()

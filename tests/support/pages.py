@@ -13,6 +13,7 @@ from exporter.pipeline.verdict import Verdict
 from exporter.sinks.feedback_book import FeedbackBook
 from exporter.sinks.incident_log import IncidentLog
 from exporter.sinks.latest import LatestVerdicts
+from exporter.sinks.notify.sent_log import SentLog
 from exporter.sinks.recent import RecentVerdicts
 from exporter.source.samples import RangeResult
 from exporter.web.ui.facts import Facts, JobFacts, Running
@@ -34,18 +35,19 @@ class Watched:
         for sink in (self.feed, self.recent, self.incidents, self.feedback):
             sink.prepare(self.config).commit()
         self.health = dict.fromkeys(self.config.jobs, HEALTHY)
-        self.source, self.refused = FakeSource(), ""
+        self.source, self.refused, self.sent = FakeSource(), "", SentLog()
+        self.stages = {"fetch": 0.0421, "score": 0.0137}
         self.now = time.time() // STEP * STEP
         self.started = self.now - 7200.0
 
     def facts(self) -> Facts:
-        jobs = {name: JobFacts(job, self.health[name]) for name, job in self.config.jobs.items()}
+        jobs = {name: JobFacts(job, self.health[name], stages=self.stages) for name, job in self.config.jobs.items()}
         return Facts(self.config, "digest", jobs, self.started, self.started, self.refused)
 
     @property
     def running(self) -> Running:
         read = lambda *asked: self.read(*asked)  # noqa: E731, PLW0108 - a test may replace it
-        return Running(self.facts, self.feed, self.recent, self.incidents, read, self.feedback)
+        return Running(self.facts, self.feed, self.recent, self.incidents, read, self.feedback, self.sent)
 
     def read(self, expr: str, start: float, end: float, step: float) -> RangeResult:
         return self.source.range(expr, start, end, step)

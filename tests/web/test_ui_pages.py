@@ -145,6 +145,24 @@ def test_the_page_of_an_incident_shows_it_open_and_over(get, watched):
     assert link in links(get("/past"), "series?")
 
 
+def test_the_page_of_an_incident_says_what_was_sent_to_whom_and_its_worst_sample(serve):
+    alerting = {"receivers": {"on-call": {"webhook": {"url": "http://h"}}}, "routes": {"ticket": ["on-call"]}}
+    watched = Watched(alerting=alerting)
+    watched.minutes((A, B), 60, lambda ago: [10 < ago < 30, False])
+    [logged] = watched.incidents.past()
+    watched.sent.note("slack_app", "beginning", [logged.incident], watched.now - 25 * STEP)
+    watched.sent.note("slack_app", "end", [logged.incident], watched.now - 10 * STEP)
+    url = serve(running=watched.running).url
+    link = links(httpx.get(f"{url}/past", trust_env=False), "series?")[0]
+    told = text(httpx.get(f"{url}/{link}", trust_env=False))
+    assert re.search(r"What was sent to whom .* UTC to slack_app: the beginning.* UTC to slack_app: the end", told)
+    assert "Alertmanager sends the alerts of this job to on-call" in told
+    assert re.search(r"The worst sample of the incident, .* UTC.*value.* B ?5 B ?4 B to 6 B", told)
+    answer = httpx.get(f"{url}/api/v1/{link}", trust_env=False).json()
+    assert [each["what"] for each in answer["sent"]] == ["beginning", "end"]
+    assert answer["routed"] == ["on-call"]
+
+
 def test_ranges_and_neighbours_of_a_range_are_links(get, watched):
     watched.minutes((A,), 30, lambda ago: [False])
     shown = get("series?job=cpu&range=3600")
@@ -153,6 +171,11 @@ def test_ranges_and_neighbours_of_a_range_are_links(get, watched):
     assert 'aria-current="true">1 h' in shown.text
     assert "value a week earlier" in text(get("series?job=cpu&compare=week"))
     assert "earlier</span>" not in shown.text
+
+
+def test_the_status_says_how_long_the_stages_of_a_cycle_take(get, watched):
+    watched.minutes((A,), 10, lambda ago: [False])
+    assert "its stagesfetch 42.1 ms, score 13.7 ms" in text(get("/status"))
 
 
 def test_what_cannot_be_shown_says_what_happened_and_what_to_do(get, watched):
@@ -189,7 +212,8 @@ def test_a_label_of_any_kind_comes_to_nothing(get, watched):
     for seen in (page, past, get(links(page, "series?")[0]), get(links(past, "series?")[0]), get("/status")):
         tags = Seen(seen.text).tags
         scripts = [attributes for tag, attributes in tags if tag == "script"]
-        assert scripts == [{"src": "static/ui.js", "defer": None}]
+        assert {each["src"] for each in scripts} <= {"static/ui.js", "static/curves.js"}
+        assert all(each.keys() == {"src", "defer"} for each in scripts)
         assert not any(tag == "img" for tag, _ in tags)
         assert not any(name.startswith("on") or name == "style" for _, each in tags for name in each)
         assert "\u202e" not in seen.text

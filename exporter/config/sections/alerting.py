@@ -1,17 +1,16 @@
-"""What the generated alerts look like and where they go: `alert` of a job, `alerting` and `notify`."""
+"""What the generated alerts look like and where they go: `alert` of a job, and `alerting`."""
 
 import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
-from pydantic import AfterValidator, Field, SecretStr, create_model
+from pydantic import AfterValidator, Field, create_model
 
 from detectors.seasonality import time_zone
 from detectors.units import DAY
 from exporter.config.errors import nearest
 from exporter.config.receivers import RECEIVERS
 from exporter.config.receivers.kind import Line
-from exporter.config.secrets import Secret
 from exporter.config.section_base import Conflict, LabelName, PositiveDuration, Section, SourceUrl
 from exporter.config.values import Days, Duration, Months, Times, Weekdays, Years
 from exporter.promql import format_duration
@@ -77,23 +76,11 @@ if TYPE_CHECKING:  # the fields come from a map, which a type checker cannot fol
     class _Ways(Section):
         """A key for every kind of receiver."""
 
-    class _Addresses(Section):
-        """A key for every kind of receiver that the exporter reaches without Alertmanager."""
-
 else:
     _Ways = create_model(
         "_Ways",
         __base__=Section,
         **{name: (kind.section | None, Field(None, description=kind.description)) for name, kind in RECEIVERS.items()},
-    )
-    _Addresses = create_model(
-        "_Addresses",
-        __base__=Section,
-        **{
-            name: (kind.own.address | None, Field(None, description=kind.own.description))
-            for name, kind in RECEIVERS.items()
-            if kind.own
-        },
     )
 
 
@@ -255,20 +242,3 @@ def unknown(kind: str, name: str, known: Mapping[str, object]) -> str:
 
 def _no_one(severity: str, where: str) -> str:
     return f"severity {severity!r} reaches nobody: name its receivers in alerting.routes, or in {where}"
-
-
-class NotifyConfig(_Addresses):
-    """Notifications sent by the exporter itself, as long as `alerting.receivers` names none for Alertmanager."""
-
-    rate_limit: RateLimitConfig = Field(RateLimitConfig(), description="most messages to one receiver")
-    resolved: bool = Field(True, description="notify the end of an incident too")
-    link: SourceUrl | None = Field(
-        None, description="address at the end of every message, such as a dashboard; default: our own page"
-    )
-    proxy_from_environment: bool = Field(False, description="honour HTTPS_PROXY, NO_PROXY and ~/.netrc")
-
-    @property
-    def addresses(self) -> dict[str, Secret | SecretStr]:
-        """The addresses that are given, by kind of receiver."""
-        known = {name: getattr(self, name) for name, kind in RECEIVERS.items() if kind.own}
-        return {name: address for name, address in known.items() if address is not None}

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from pydantic import (
     AfterValidator,
     BeforeValidator,
+    Discriminator,
     Field,
     PlainSerializer,
     PositiveInt,
+    Tag,
     TypeAdapter,
     ValidationError,
     ValidationInfo,
@@ -25,11 +27,17 @@ from exporter.config.sections.alerting import AlertConfig
 from exporter.config.values import Duration, RatePerWeek, balanced, duration_or_auto
 from exporter.families import OPTIONS
 from exporter.promql import format_duration
+from exporter.query_units import Unit, quantity_of
 
 if TYPE_CHECKING:  # the choices are those of the table, which a type checker cannot follow
     Publishable = str
 else:
     Publishable = Literal[OPTIONS]
+UnitName = Literal["bytes", "bytes per second", "seconds", "ratio", "none"]
+Units = Annotated[
+    Annotated[UnitName, Tag("one")] | Annotated[dict[LabelName, UnitName], Tag("by channel")],
+    Discriminator(lambda value: "by channel" if isinstance(value, dict) else "one"),
+]
 JobName = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_][a-zA-Z0-9_.:-]{0,99}$")]
 PromQL = Annotated[str, AfterValidator(balanced)]
 History = Annotated[
@@ -114,6 +122,11 @@ class JobConfig(Section):
     least_deviation: float = Field(
         0.0, ge=0, description="deviations smaller than this, in the unit of the metric, do not count"
     )
+    unit: Units | None = Field(
+        None,
+        description="what is written after numbers in texts, also by channel; none: nothing; default: guessed from the "
+        "query",
+    )
     valid_range: tuple[float | None, float | None] | None = Field(
         None, description="a value outside [lowest, highest] is always an anomaly"
     )
@@ -191,11 +204,26 @@ class JobConfig(Section):
             yield ("valid_range",), "the lowest value comes first"
         if self.entity is not None and (missing := set(self.group) - set(self.entity)):
             yield ("group", "entity"), f"group needs labels that entity leaves out: {', '.join(sorted(missing))}"
+        if isinstance(self.unit, dict) and (unknown := self.unit.keys() - self.queries.keys()):
+            yield (
+                ("unit",),
+                f"names no channel of the job: {', '.join(sorted(unknown))}; there are: {', '.join(self.queries)}",
+            )
 
     @property
     def queries(self) -> dict[str, str]:
         """PromQL by channel; the only channel of a job with `expr` is called `value`."""
         return self.channels or {"value": self.expr or ""}
+
+    @property
+    def units(self) -> dict[str, Unit]:
+        """What is written after numbers, by channel: as `unit` says, else guessed from the query."""
+        said = self.unit if isinstance(self.unit, dict) else dict.fromkeys(self.queries, self.unit)
+        found: dict[str, Unit] = {}
+        for channel, expr in self.queries.items():
+            name = said.get(channel)
+            found[channel] = quantity_of(expr, self.rate).unit if name is None else "" if name == "none" else name
+        return found
 
     @property
     def alerting_metric(self) -> Literal["alert", "flag"]:
@@ -260,8 +288,9 @@ DECIDING: Final = frozenset(
         # How many series are read. Entities beyond it join or go as any other entity does; `limits.series`, which is
         # the same for every job, has always been exchanged in place.
         "max_series",
-        # What watches the scores. It changes no verdict.
+        # What watches the scores, and how numbers are written. Neither changes a verdict.
         "drift_detection",
+        "unit",
     }
 )
 """Keys of a job that are exchanged in place."""

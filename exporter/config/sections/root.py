@@ -9,9 +9,10 @@ from typing import Final
 from pydantic import Field, ValidationInfo, field_validator
 
 from exporter.config.section_base import Conflict, Section
-from exporter.config.sections.alerting import AlertingConfig, NotifyConfig, unreachable
+from exporter.config.sections.alerting import AlertingConfig, unreachable
 from exporter.config.sections.job import DriftDetection, JobConfig, JobDefaults, JobName
 from exporter.config.sections.models import ModelsConfig
+from exporter.config.sections.notify import NotifyConfig
 from exporter.config.sections.service import AuditConfig, LogConfig, ReportConfig, StateConfig, WebConfig
 from exporter.config.sections.source import LimitsConfig, PrometheusConfig
 from exporter.config.sections.train import TrainConfig

@@ -11,7 +11,7 @@ from pydantic import (
 )
 
 from exporter.config.secrets import FilePath, Secret
-from exporter.config.section_base import PositiveDuration, Section
+from exporter.config.section_base import PositiveDuration, Section, SourceUrl
 from exporter.config.values import Size
 
 _HOST: Final = re.compile(r"[A-Za-z0-9._-]*|\[[0-9A-Fa-f:.%]+\]")
@@ -40,6 +40,9 @@ class WebConfig(Section):
         None,
         description="let people answer incidents on the pages and the API; default: where `users` are set up or client "
         "certificates are demanded",
+    )
+    external_url: SourceUrl | None = Field(
+        None, description="address under which people reach our pages, for links in messages; default: host and port"
     )
     max_connections: int = Field(512, ge=8, description="connections open at once")
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Literal
@@ -18,6 +18,7 @@ from exporter.pipeline.verdict import Verdict
 from exporter.query_units import Unit
 from exporter.sinks import checked_json
 from exporter.sinks.notify.notification import Ending, Incident, PendingNotifications, ending_of, incident_of
+from exporter.sinks.notify.posts import Post
 
 MOST: Final = 10_000
 """Incidents one receiver keeps track of; those beyond it are only counted."""
@@ -27,6 +28,7 @@ class _Saved(msgspec.Struct):
     incidents: list[Incident] = []
     passed: dict[str, int] = {}
     sent: list[float] = []
+    posts: list[Post] = []
 
 
 @dataclass(slots=True)
@@ -35,6 +37,8 @@ class _OfJob:
     known: dict[Key, float] = field(default_factory=dict)
     """When there was last a verdict, by incident; empty after a restart, since our own absence is not missing data."""
     entities: int = 0
+    judged: float = 0.0
+    """Time of the newest verdict."""
 
 
 class DeliveryState:
@@ -49,6 +53,8 @@ class DeliveryState:
         self._beyond: dict[str, int] = {}
         self.sent: list[float] = []
         """When the newest messages were sent (Unix seconds), as many as the rate limit needs."""
+        self.posts: list[Post] = []
+        """Messages that are edited until all their incidents are over."""
 
     def take(
         self, verdict: Verdict, metric: Literal["alert", "flag"], units: Mapping[str, Unit] = MappingProxyType({})
@@ -58,7 +64,7 @@ class DeliveryState:
         `units` are those of the job's channels.
         """
         mine = self._jobs.setdefault(verdict.job, _OfJob())
-        mine.entities = len(verdict.keys)
+        mine.entities, mine.judged = len(verdict.keys), verdict.time
         room, beyond = MOST - self.size, 0
         calm = set(mine.incidents)
         for row in np.flatnonzero(verdict.alert if metric == "alert" else verdict.flag).tolist():
@@ -136,6 +142,24 @@ class DeliveryState:
         )
         return waiting + sum(self._passed.values())
 
+    def judged(self, jobs: Iterable[str]) -> float:
+        """Return the time of the newest verdict on any of some jobs (Unix seconds), 0 where there was none."""
+        return max((self._jobs[job].judged for job in jobs if job in self._jobs), default=0.0)
+
+    def without_posts(self) -> PendingNotifications:
+        """Return what has yet to be sent, but for the ends that messages tell once they are edited."""
+        pending = self.pending()
+        posted = {id(each) for post in self.posts for each in post.members}
+        over = {job: [each for each in ended if id(each) not in posted] for job, ended in pending.over.items()}
+        return replace(pending, over={job: ended for job, ended in over.items() if ended})
+
+    def mark_ended(self, post: Post) -> None:
+        """Note that a message tells how some of its incidents ended."""
+        for each in post.members:
+            mine = self._jobs.get(each.job)
+            if each.over is not None and mine is not None and mine.incidents.get(each.key) is each:
+                self.mark_sent(PendingNotifications({}, {each.job: [each]}, {}, {}, {}))
+
     def mark_sent(self, sent: PendingNotifications) -> None:
         """Note that the receiver has got what `sent` holds."""
         for incident in _each(sent.opened):
@@ -150,7 +174,7 @@ class DeliveryState:
     def encode(self) -> bytes:
         """Encode everything except what the next verdict brings anyway."""
         incidents = [each for mine in self._jobs.values() for each in mine.incidents.values()]
-        return checked_json.encode(_Saved(incidents, self._passed, self.sent))
+        return checked_json.encode(_Saved(incidents, self._passed, self.sent, self.posts))
 
     @classmethod
     def decode(cls, data: bytes) -> "DeliveryState":
@@ -160,7 +184,16 @@ class DeliveryState:
         state._passed, state.sent = saved.passed, saved.sent
         for incident in saved.incidents:
             state._jobs.setdefault(incident.job, _OfJob()).incidents[incident.key] = incident
+        for post in saved.posts:
+            post.members = [state._same(each) for each in post.members]
+        state.posts = saved.posts
         return state
+
+    def _same(self, incident: Incident) -> Incident:
+        """Return the incident that is followed where a copy of it is given, else the copy."""
+        mine = self._jobs.get(incident.job)
+        known = mine.incidents.get(incident.key) if mine is not None else None
+        return known if known is not None and known.since == incident.since else incident
 
 
 def _each(by_job: dict[str, list[Incident]]) -> Iterable[Incident]:

@@ -1,7 +1,8 @@
 """One message to one address, with one deadline and no way around it: no redirects, no credentials of others."""
 
 import json
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
@@ -49,37 +50,51 @@ class _Session(requests.Session):
         return
 
 
+class Answer(NamedTuple):
+    """What came back: the status, its header fields, and the beginning of the body."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
 def post(address: Secret | SecretStr, message: Any, proxies: bool) -> None:
     """Post `message` as JSON to the address kept in a secret, which is read each time. Raises PostFailed.
 
     `proxies` honours HTTPS_PROXY, NO_PROXY and ~/.netrc.
     """
     url = _read(address)
+    headers = {"Content-Type": "application/json"}
+    answer = exchange(url, json.dumps(msgspec.to_builtins(message)).encode(), headers, proxies)
+    if not 200 <= answer.status < 300:
+        raise refused(url, answer, "is the webhook still there?")
+
+
+def exchange(url: str, body: bytes, headers: Mapping[str, str], proxies: bool, most: int = 0) -> Answer:
+    """Post `body` and return the answer, with `most` bytes of it where it is a 2xx. Raises PostFailed without one."""
     with deadline(DEADLINE), _Session() as session:
         session.trust_env = proxies
         for scheme in ("http://", "https://"):
             session.mount(scheme, Adapter(1))
-        headers = {"Content-Type": "application/json", "User-Agent": f"anomaly-exporter/{__version__}"}
         try:
             response = session.post(
                 url,
-                json.dumps(msgspec.to_builtins(message)),
-                headers=headers,
+                body,
+                headers={"User-Agent": f"anomaly-exporter/{__version__}", **headers},
                 timeout=DEADLINE,
                 allow_redirects=False,
                 stream=True,
                 verify=system_certificates(),
             )
             with response:
-                if 200 <= response.status_code < 300:
-                    return
-                answer = clean(response.raw.read(_READ, decode_content=True).decode(errors="replace"))
+                wanted = most if 200 <= response.status_code < 300 else max(most, _READ)
+                read = response.raw.read(wanted, decode_content=True) if wanted else b""
+                return Answer(response.status_code, response.headers, read)
         except (RequestException, HTTPError, OSError) as error:
             cause = root_cause(error)
             late = isinstance(cause, TimeoutError)
             text = f"no answer within {DEADLINE:g}s" if late else words(cause)
             raise PostFailed(f"{urlsplit(url).hostname}: {text}") from None
-    raise _refused(response, answer)
 
 
 def _read(address: Secret | SecretStr) -> str:
@@ -98,13 +113,14 @@ def _read(address: Secret | SecretStr) -> str:
     return url
 
 
-def _refused(response: requests.Response, answer: str) -> PostFailed:
-    status = response.status_code
-    text = f"{urlsplit(response.url).hostname} answers {status}{f': {answer}' if answer else ''}"
+def refused(url: str, answer: Answer, advice: str) -> PostFailed:
+    """Return the failure that a status other than 2xx stands for; `advice` is for those that will not pass."""
+    status, said = answer.status, clean(answer.body[:_READ].decode(errors="replace"))
+    text = f"{urlsplit(url).hostname} answers {status}{f': {said}' if said else ''}"
     if status in _RETRIED or status >= 500:
-        return PostFailed(text, wait=retry_after(response.headers.get("Retry-After")))
+        return PostFailed(text, wait=retry_after(answer.headers.get("Retry-After")))
     if 300 <= status < 400:
         return PostFailed(f"{text}; a redirect is not followed, set the final address", lasting=True)
     if status in _UNWANTED:
         return PostFailed(text, unwanted=True)
-    return PostFailed(f"{text}; is the webhook still there?", lasting=True)
+    return PostFailed(f"{text}; {advice}", lasting=True)

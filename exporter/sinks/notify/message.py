@@ -1,14 +1,12 @@
 """The text of a notification: what happened, where, since when, and what is normal, readable at three at night."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from exporter import incident_wording as wording
 from exporter.redact import printable
-from exporter.sinks.notify.notification import Channel, Incident, PendingNotifications
+from exporter.sinks.notify.notification import LISTED, Channel, Incident, PendingNotifications
 
-LISTED: Final = 5
-"""Incidents of one job listed one by one; more of them are one line, and the worst."""
 _WORST: Final = 3
 _MOST_LINES: Final = 40
 _LONGEST: Final = 300
@@ -24,13 +22,28 @@ _Part = tuple[list[str], int]
 """Lines, and how many incidents they are about."""
 
 
-def compose(pending: PendingNotifications, link: str, now: float) -> str:
-    """Return the text of a message on what is pending; `now` in Unix seconds, `link` an address to look at."""
+def _no_page(_incident: Incident) -> str:
+    return ""
+
+
+def compose(pending: PendingNotifications, link: str, now: float, page: Callable[[Incident], str] = _no_page) -> str:
+    """Return the text of a message on what is pending.
+
+    Parameters
+    ----------
+    pending : PendingNotifications
+    link : str
+        Where to look, at the end of the message; "" for none.
+    now : float
+        Unix seconds.
+    page : callable taking an Incident
+        Returns the address of its page, which follows what is told of it; "" for none.
+    """
     parts: list[_Part] = []
     for job, incidents in pending.opened.items():
-        parts += _opened(job, incidents, pending, now)
+        parts += _opened(job, incidents, pending, now, page)
     for job, incidents in pending.over.items():
-        parts += _over(job, incidents, now)
+        parts += _over(job, incidents, now, page)
     for job, count in pending.passed.items():
         line = f"{job}: {_count(count)} opened and ended before a message could be sent (see the log)"
         parts.append(([line], count))
@@ -46,29 +59,37 @@ def compose(pending: PendingNotifications, link: str, now: float) -> str:
     return "\n".join([*lines, link] if link else lines)
 
 
-def _opened(job: str, incidents: list[Incident], pending: PendingNotifications, now: float) -> Iterator[_Part]:
+def _opened(
+    job: str, incidents: list[Incident], pending: PendingNotifications, now: float, page: Callable[[Incident], str]
+) -> Iterator[_Part]:
     if len(incidents) <= LISTED:
         for incident in incidents:
-            yield [f"ANOMALY in {job}: {_labels(incident)}", _told(incident, now)], 1
+            yield _alone(f"ANOMALY in {job}: {labels_told(incident)}", incident, now, page), 1
         return
     count, new = pending.open_now[job], len(incidents)
     entities = max(pending.entities.get(job, 0), count)
     since = wording.lasting(min(incident.since for incident in incidents), None, now)
     among = "" if count == new else f", {new} of them new"
     head = f"ANOMALY in {job}: {count} of {entities} entities{among}, {since}. The worst:"
-    worst = [f"- {_labels(incident)}: {_told(incident, now)}" for incident in incidents[:_WORST]]
+    worst = [f"- {labels_told(incident)}: {_told(incident, now)}" for incident in incidents[:_WORST]]
     yield [head, *worst, f"and {new - _WORST} more"], new
 
 
-def _over(job: str, incidents: list[Incident], now: float) -> Iterator[_Part]:
+def _over(job: str, incidents: list[Incident], now: float, page: Callable[[Incident], str]) -> Iterator[_Part]:
     if len(incidents) <= LISTED:
         for incident in incidents:
-            yield [f"OVER in {job}: {_labels(incident)}: {_ENDINGS[incident.ending]}", _told(incident, now)], 1
+            head = f"OVER in {job}: {labels_told(incident)}: {_ENDINGS[incident.ending]}"
+            yield _alone(head, incident, now, page), 1
         return
     endings = [incident.ending for incident in incidents]
     for ending in dict.fromkeys(endings):
         count = endings.count(ending)
         yield [f"OVER in {job}: {_count(count)} {_ENDINGS[ending]}"], count
+
+
+def _alone(head: str, incident: Incident, now: float, page: Callable[[Incident], str]) -> list[str]:
+    address = page(incident)
+    return [head, _told(incident, now), *([address] if address else [])]
 
 
 def _told(incident: Incident, now: float) -> str:
@@ -97,7 +118,8 @@ def _channel(channel: Channel, several: bool) -> str:
     return f"{_clipped(channel.name)}: {told}" if several else told
 
 
-def _labels(incident: Incident) -> str:
+def labels_told(incident: Incident) -> str:
+    """Write the labels of an incident's series, the beginning of very long ones."""
     return _clipped(", ".join(f"{name}={value}" for name, value in incident.labels.items()) or "its only series")
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 import numpy as np
@@ -15,6 +15,8 @@ from exporter.pipeline.worst_readings import Readings
 from exporter.query_units import Unit
 
 Ending = worst_readings.Ending | Literal["removed"]
+LISTED: Final = 5
+"""Incidents of one job that a message tells one by one; more of them are one line, and the worst."""
 
 
 class Channel(msgspec.Struct, frozen=True):
@@ -87,6 +89,17 @@ class PendingNotifications:
     """Open incidents by job, notified or not."""
     entities: dict[str, int]
     """Entities by job."""
+
+    @property
+    def size(self) -> int:
+        """How many incidents it is about."""
+        told = (len(each) for by_job in (self.opened, self.over) for each in by_job.values())
+        return sum(told) + sum(self.passed.values())
+
+    def named(self) -> list[Incident]:
+        """Return the incidents that a message tells one by one, those that opened come first."""
+        few = (each for by_job in (self.opened, self.over) for each in by_job.values() if len(each) <= LISTED)
+        return [incident for incidents in few for incident in incidents]
 
 
 def _channels(

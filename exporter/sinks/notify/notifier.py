@@ -1,7 +1,6 @@
 """All receivers of notifications: the log always, others where there is no Alertmanager to notify them."""
 
 import time
-from collections.abc import Callable
 from functools import partial
 
 import structlog
@@ -15,9 +14,14 @@ from exporter.config.sections.root import Config
 from exporter.observe.metrics import SelfMetrics
 from exporter.pipeline.verdict import Verdict
 from exporter.sinks.base import Change, NewestVerdict
+from exporter.sinks.notify.edited import EditedMessages
 from exporter.sinks.notify.http_post import post
-from exporter.sinks.notify.notification import PendingNotifications
-from exporter.sinks.notify.receiver import Receiver, Settings
+from exporter.sinks.notify.mail import Mailer
+from exporter.sinks.notify.notification import Incident, PendingNotifications
+from exporter.sinks.notify.pages import OurPages
+from exporter.sinks.notify.receiver import Links, Receiver, Settings
+from exporter.sinks.notify.sent_log import SentLog
+from exporter.sinks.notify.slack_api import SlackChannel
 
 log = structlog.get_logger()
 
@@ -28,28 +32,29 @@ class Notifier(NewestVerdict):
     Parameters
     ----------
     metrics : SelfMetrics
-    page : callable returning str
-        Address of our own pages, for messages where `notify.link` names no other.
+    pages : OurPages
+        What messages show of our own pages.
     """
 
-    def __init__(self, metrics: SelfMetrics, page: Callable[[], str]) -> None:
-        self._metrics, self._page = metrics, page
+    def __init__(self, metrics: SelfMetrics, pages: OurPages) -> None:
+        self._metrics, self._pages = metrics, pages
+        self._links = Links(self._chosen, pages.home, self._page_of)
+        self.sent = SentLog()
+        """What was sent to whom."""
         self._config: Config | None = None
         self._receivers: dict[str, Receiver] = {}
         self._started = False
 
     def prepare(self, config: Config) -> Change:
         """Prepare the receivers of another configuration; what they were sent is read, nothing is sent yet."""
-        settings = _settings(config)
-        added = {
-            name: Receiver(name, settings[name], self._link, self._metrics)
-            for name in settings.keys() - self._receivers.keys()
-        }
+        settings = _settings(config, self._pages)
+        added = {name: self._receiver(name, settings[name]) for name in settings.keys() - self._receivers.keys()}
         return Change(lambda: self._use(config, settings, added))
 
     def _use(self, config: Config, settings: dict[str, Settings], added: dict[str, Receiver]) -> None:
         """Exchange the configuration; a receiver that stays remembers what it was sent."""
         self._config = config
+        self.sent.use(config.state.path if config.state else None)
         for name in self._receivers.keys() - settings.keys():
             self._receivers.pop(name).stop()
         self._receivers |= added
@@ -86,20 +91,42 @@ class Notifier(NewestVerdict):
         for receiver in self._receivers.values():
             receiver.join(max(deadline - time.monotonic(), 0.0))
 
-    def _link(self) -> str:
-        return (self._config and self._config.notify.link) or self._page()
+    def _receiver(self, name: str, settings: Settings) -> Receiver:
+        kind = Receiver if settings.channel is None else EditedMessages
+        return kind(name, settings, self._links, self._metrics, self.sent)
+
+    def _chosen(self) -> str:
+        return (self._config and self._config.notify.link) or ""
+
+    def _page_of(self, incident: Incident) -> str:
+        """Return the address of an incident's page, unless only `notify.link` is known to be reachable."""
+        config = self._config
+        if config is None or not config.web.ui or (config.notify.link and not config.web.external_url):
+            return ""
+        return self._pages.incident(incident.job, incident.key, incident.since)
 
 
-def _settings(config: Config) -> dict[str, Settings]:
+def _settings(config: Config, pages: OurPages) -> dict[str, Settings]:
     """Return how each receiver is notified: the log always, the others where Alertmanager has no receivers."""
     notify = config.notify
     found = {"log": Settings(_log, float("inf"), 0.0, True, None)}
-    for name, address in ({} if config.alerting.receivers else notify.addresses).items():
-        own = RECEIVERS[name].own
-        assert own is not None
+    if config.alerting.receivers and not notify.beside_alertmanager:
+        return found
+    for name in notify.names:
         file = config.state.path / f"notifications-{name}.json" if config.state else None
-        send = partial(_post, address, own, notify.proxy_from_environment)
-        found[name] = Settings(send, notify.rate_limit.count, notify.rate_limit.interval, notify.resolved, file)
+        limits = notify.rate_limit.count, notify.rate_limit.interval, notify.resolved, file
+        if name == "slack_app":
+            assert notify.slack_app is not None
+            channel = SlackChannel(notify.slack_app, notify.proxy_from_environment, pages.picture)
+            found[name] = Settings(_log, *limits, channel)
+        elif name == "email":
+            assert notify.email is not None
+            found[name] = Settings(Mailer(notify.email, pages.picture).send, *limits)
+        else:
+            own = RECEIVERS[name].own
+            assert own is not None
+            send = partial(_post, notify.addresses[name], own, notify.proxy_from_environment)
+            found[name] = Settings(send, *limits)
     return found
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import structlog
 
@@ -15,12 +15,15 @@ from detectors.units import HOUR
 from exporter.config.sections.job import JobConfig
 from exporter.observe.metrics import SelfMetrics
 from exporter.pipeline.verdict import Verdict
-from exporter.query_units import quantity_of
 from exporter.sinks.notify import delivery
 from exporter.sinks.notify.delivery import DeliveryState
 from exporter.sinks.notify.http_post import PostFailed
 from exporter.sinks.notify.message import compose
-from exporter.sinks.notify.notification import PendingNotifications
+from exporter.sinks.notify.notification import Incident, PendingNotifications
+from exporter.sinks.notify.sent_log import SentLog
+
+if TYPE_CHECKING:
+    from exporter.sinks.notify.slack_api import SlackChannel
 
 log = structlog.get_logger()
 
@@ -45,6 +48,8 @@ class Settings:
         Notify the end of an incident too.
     file : Path or None
         Keeps what was sent over a restart.
+    channel : SlackChannel or None
+        Where messages can be edited, which `EditedMessages` does instead of sending.
     """
 
     send: Callable[[PendingNotifications, str], None]
@@ -52,6 +57,26 @@ class Settings:
     window: float
     resolved: bool
     file: Path | None
+    channel: "SlackChannel | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """The addresses in messages.
+
+    Parameters
+    ----------
+    chosen : callable returning str
+        The address at the end of every message that the configuration names, "" for none.
+    home : callable returning str
+        The address at the end of a message that has no other.
+    incident : callable taking an Incident
+        Returns the address of its page, "" for none.
+    """
+
+    chosen: Callable[[], str]
+    home: Callable[[], str]
+    incident: Callable[[Incident], str]
 
 
 class Receiver:
@@ -65,14 +90,16 @@ class Receiver:
     name : str
         For logs and metrics.
     settings : Settings
-    link : callable returning str
-        The address at the end of every message.
+    links : Links
+        The addresses in messages.
     metrics : SelfMetrics
+    sent : SentLog
+        Notes what the receiver has taken.
     """
 
-    def __init__(self, name: str, settings: Settings, link: Callable[[], str], metrics: SelfMetrics) -> None:
+    def __init__(self, name: str, settings: Settings, links: Links, metrics: SelfMetrics, sent: SentLog) -> None:
         self.settings = settings
-        self._name, self._link, self._metrics = name, link, metrics
+        self._name, self._links, self._metrics, self._told = name, links, metrics, sent
         self._state = delivery.load(settings.file, name) if settings.file else DeliveryState()
         self._inbox: dict[str, tuple[Verdict, JobConfig]] = {}
         self._jobs: Collection[str] | None = None
@@ -128,10 +155,13 @@ class Receiver:
         """Return the seconds until a message may be sent, None when nothing is pending."""
         if not self._state.pending_count():
             return None
+        return max(self._not_before - time.monotonic(), self._limited(), 0.0)
+
+    def _limited(self) -> float:
+        """Return the seconds for which the rate limit lets no message through."""
         now, settings = time.time(), self.settings
         sent = self._sent(now)
-        allowed = sent[-int(settings.most)] + settings.window if len(sent) >= settings.most else 0.0
-        return max(self._not_before - time.monotonic(), allowed - now, 0.0)
+        return sent[-int(settings.most)] + settings.window - now if len(sent) >= settings.most else 0.0
 
     def _sent(self, now: float) -> list[float]:
         # A clock that was set back must not stop notifications: what lies in the future is forgotten.
@@ -142,17 +172,16 @@ class Receiver:
         with self._guard:
             inbox, self._inbox = self._inbox, {}
             jobs, self._jobs = self._jobs, None
-        state, before, lost = self._state, self._state.pending_count(), 0
+        state, before, lost = self._state, self._waiting(), 0
         for verdict, config in inbox.values():
-            units = {name: quantity_of(expr, config.rate).unit for name, expr in config.queries.items()}
-            lost += state.take(verdict, config.alert.metric, units)
+            lost += state.take(verdict, config.alert.metric, config.units)
         if jobs is not None:
             lost += state.keep(jobs, time.time())
         if not self.settings.resolved:
             state.mark_sent(PendingNotifications({}, state.pending().over, {}, {}, {}))
         if lost:
             self._count("suppressed", lost)
-        if (pending := state.pending_count()) != before:
+        if (pending := self._waiting()) != before:
             if not before:
                 self._not_before = max(self._not_before, time.monotonic() + GATHER)
             self._save(pending)
@@ -160,21 +189,51 @@ class Receiver:
     def _send(self) -> None:
         pending, settings = self._state.pending(), self.settings
         try:
-            settings.send(pending, compose(pending, self._link(), time.time()))
+            settings.send(pending, self._text(pending))
         except PostFailed as error:
             self._failed(error)
             if not error.unwanted:  # it would be refused again and again, and hold up all that follow
                 return
         else:
-            self._count("sent")
-            if self._trouble:
-                log.info("notifications_recovered", receiver=self._name, after=self._trouble)
-            self._failures, self._trouble = 0, ""
-        now = time.time()
-        if math.isfinite(settings.most):
-            self._state.sent = [*self._sent(now), now]
+            self._arrived()
+            self._tell_page(pending)
+        self._note_sent()
         self._state.mark_sent(pending)
-        self._save(self._state.pending_count())
+        self._save(self._waiting())
+
+    def _text(self, pending: PendingNotifications) -> str:
+        """Return the text on what is pending: with the address of each incident, or else with one at the end."""
+        links = self._links
+        end = links.chosen() or ("" if any(map(links.incident, pending.named())) else links.home())
+        return compose(pending, end, time.time(), links.incident)
+
+    def _tell_page(self, pending: PendingNotifications) -> None:
+        """Note for the pages of incidents that a message on them was sent."""
+        if math.isfinite(self.settings.most):  # not the log
+            now = time.time()
+            for what, by_job in (("beginning", pending.opened), ("end", pending.over)):
+                for incidents in by_job.values():
+                    self._told.note(self._name, what, incidents, now)  # type: ignore[arg-type]  # one of What
+
+    def _waiting(self) -> int:
+        """Return how many incidents have something pending."""
+        return self._state.pending_count()
+
+    def _note_sent(self) -> None:
+        """Note a message for the rate limit."""
+        if math.isfinite(self.settings.most):
+            now = time.time()
+            self._state.sent = [*self._sent(now), now]
+
+    def _arrived(self) -> None:
+        """Count a message that has arrived, and note that the receiver is well again."""
+        self._count("sent")
+        self._well()
+
+    def _well(self) -> None:
+        if self._trouble:
+            log.info("notifications_recovered", receiver=self._name, after=self._trouble)
+        self._failures, self._trouble = 0, ""
 
     def _failed(self, error: PostFailed) -> None:
         """Count every failure, log each cause once, and wait longer after each one."""

@@ -9,6 +9,7 @@ from msgspec import Meta, Struct
 
 from exporter.query_units import Unit
 from exporter.sinks.incident_log import End
+from exporter.sinks.notify.sent_log import What
 
 Labels = Annotated[dict[str, str], Meta(description="labels of the series at the source")]
 JobName = Annotated[str, Meta(description="name of the job")]
@@ -92,7 +93,7 @@ class PastIncident(Struct):
     since: str | None
     until: Annotated[str | None, Meta(description="null while it is open")]
     seconds: Annotated[float, Meta(description="how long it lasted, or has lasted")]
-    alerted: Annotated[bool, Meta(description="whether it was an alert")]
+    alerted: Annotated[bool | None, Meta(description="whether it was an alert; null: not known, from the audit file")]
     ending: Annotated[
         End,
         Meta(description="how it ended; empty while it is open, unknown where nobody saw it"),
@@ -157,6 +158,7 @@ class Job(Struct):
     failures: int
     last_success: str | None
     cycle_seconds: float | None
+    stages: Annotated[dict[str, float], Meta(description="seconds that each stage of a cycle took last")]
     trouble: Trouble | None
     queries: list[Query]
     model_version: str
@@ -201,6 +203,14 @@ class Choice(Struct):
     link: Link
 
 
+class Message(Struct):
+    """A message that the exporter itself sent on an incident."""
+
+    at: str | None
+    receiver: Annotated[str, Meta(description="key of the receiver in notify")]
+    what: Annotated[What, Meta(description="what it told: the beginning, a change of the same message, or the end")]
+
+
 class Series(Struct):
     """One series over a range of time."""
 
@@ -216,6 +226,12 @@ class Series(Struct):
     incident: Annotated[OpenIncident | None, Meta(description="the one that is open")]
     past: Annotated[PastIncident | None, Meta(description="the one of since, unless it is open")]
     others: Annotated[list[PastIncident], Meta(description="incidents of other series that began at the same time")]
+    worst_at: Annotated[str | None, Meta(description="time of the worst reading of the incident that is shown")]
+    worst: Annotated[list[Channel], Meta(description="that reading, of the channels that were not normal")]
+    sent: Annotated[list[Message], Meta(description="what the exporter itself sent on that incident, oldest first")]
+    routed: Annotated[
+        list[str], Meta(description="receivers of Alertmanager that get the alerts of the job, by the configuration")
+    ]
     channels: list[Channel]
     start: float
     end: float
@@ -226,6 +242,7 @@ class Series(Struct):
     alert: Annotated[list[float | None], Meta(description="1 while it was an alert, else 0")]
     notes: Annotated[list[str], Meta(description="what is missing, and why")]
     link: Link
+    told: Annotated[list[str], Meta(description="every sample in a sentence, if told asks for them")] = []
 
 
 class Ambiguous(Struct):

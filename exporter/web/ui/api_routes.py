@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -10,33 +10,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from exporter.sinks.latest import UnknownJob
-from exporter.web.api import BadParameter
 from exporter.web.ui.answers import Ambiguous, Refusal
+from exporter.web.ui.endpoints import Endpoints, Refused
 from exporter.web.ui.facts import Running
-from exporter.web.ui.history import History
 from exporter.web.ui.now import jobs_answer, now_answer
 from exporter.web.ui.openapi import document
 from exporter.web.ui.parameters import asked_for, filter_of, once_each
 from exporter.web.ui.past import past_answer
-from exporter.web.ui.series import NoSuchSeries, series_answer
+from exporter.web.ui.series import series_answer
 from exporter.web.ui.status import status_answer
-from exporter.web.ui.turns import MANY, Busy, Turn
+from exporter.web.ui.turns import Turn
 
 
-class ApiRoutes:
-    """The endpoints below /api/v1/ that the pages are made of.
-
-    Parameters
-    ----------
-    running : Running
-    history : History
-    quick, slow : Turn
-        For answers from memory, and for those that may wait for the source.
-    """
-
-    def __init__(self, running: Running, history: History, quick: Turn, slow: Turn) -> None:
-        self._running, self._history, self._quick, self._slow = running, history, quick, slow
+class ApiRoutes(Endpoints):
+    """The endpoints below /api/v1/ that the pages are made of."""
 
     def routes(self) -> list[Route]:
         """Return all of them."""
@@ -68,7 +55,7 @@ class ApiRoutes:
         def answer() -> msgspec.Struct:
             return past_answer(self._running, filter_of(request.query_params.multi_items()), time.time())
 
-        return await self._run(answer, self._quick)
+        return await self._answer(answer, self._quick)
 
     async def series(self, request: Request) -> Response:
         """Answer one series over a range."""
@@ -77,7 +64,7 @@ class ApiRoutes:
             asked = asked_for(request.query_params.multi_items())
             return series_answer(self._running, self._history, asked, time.time())
 
-        return await self._run(answer, self._slow)
+        return await self._answer(answer, self._slow)
 
     async def openapi(self, _request: Request) -> Response:
         """Hand out the description of the API."""
@@ -90,26 +77,20 @@ class ApiRoutes:
             once_each(request.query_params.multi_items(), ())
             return answer(self._running, time.time())
 
-        return await self._run(call, self._quick)
+        return await self._answer(call, self._quick)
 
-    async def _run(self, call: Callable[[], msgspec.Struct], turn: Turn) -> Response:
-        try:
-            return await turn.run(lambda: _answered(call()))
-        except BadParameter as error:
-            return _json(Refusal(f"{error}."), 400)
-        except Busy:
-            return _json(Refusal(MANY), 503)
-        except UnknownJob:
-            return _json(Refusal("there is no job of that name; /api/v1/jobs lists them."), 404)
-        except NoSuchSeries as error:
-            return _json(Refusal(str(error)), 404)
+    async def _answer(self, call: Callable[[], msgspec.Struct], turn: Turn) -> Response:
+        return await self._run(lambda: _answered(call()), turn)
+
+    def _refuse(self, refused: Refused) -> Response:
+        return _json(Refusal(refused.text), refused.status, refused.headers)
 
 
 def _answered(answer: msgspec.Struct) -> Response:
     return _json(answer, 300 if isinstance(answer, Ambiguous) else 200)
 
 
-def _json(content: Any, status: int) -> Response:
+def _json(content: Any, status: int, headers: Mapping[str, str] | None = None) -> Response:
     # Not msgspec's encoder: a label may hold half of a surrogate pair, which plain JSON can escape.
     text = json.dumps(msgspec.to_builtins(content), allow_nan=False)
-    return Response(text, status, {"Retry-After": "5"} if status == 503 else None, "application/json")
+    return Response(text, status, headers, "application/json")

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from exporter.config.sections.job import JobConfig
 from exporter.config.sections.root import Config
 from exporter.observe.health import Health
-from exporter.query_units import Unit, quantity_of
+from exporter.query_units import Unit
 from exporter.sinks.feedback_book import FeedbackBook
 from exporter.sinks.incident_log import IncidentLog
 from exporter.sinks.latest import LatestVerdicts
+from exporter.sinks.notify.sent_log import SentLog
 from exporter.sinks.recent import RecentVerdicts
 from exporter.source.samples import RangeResult
 
@@ -27,16 +28,19 @@ class JobFacts:
     health : Health
     model_version : str
         "" where the detector has no fitted model.
+    stages : mapping of str to float
+        Seconds that each stage of a cycle took last.
     """
 
     config: JobConfig
     health: Health
     model_version: str = ""
+    stages: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def units(self) -> dict[str, Unit]:
         """What to write after a number, by channel."""
-        return {name: quantity_of(expr, self.config.rate).unit for name, expr in self.config.queries.items()}
+        return self.config.units
 
     @property
     def queries(self) -> dict[str, str]:
@@ -85,6 +89,7 @@ class Running:
     incidents : IncidentLog
     read : Read
         Waits for the source, within a deadline of its own.
+    sent : SentLog
     """
 
     facts: Callable[[], Facts]
@@ -93,3 +98,4 @@ class Running:
     incidents: IncidentLog
     read: Read
     feedback: FeedbackBook = field(default_factory=FeedbackBook)
+    sent: SentLog = field(default_factory=SentLog)

@@ -16,6 +16,7 @@ from exporter.sinks.feedback import KINDS, Feedback, Saved
 from exporter.web.api import BadParameter
 from exporter.web.ui import export, pages
 from exporter.web.ui.answering import NotAnswered, give, take_back
+from exporter.web.ui.endpoints import Refused
 from exporter.web.ui.facts import Running
 from exporter.web.ui.feedback_answers import Given, NewAnswer
 from exporter.web.ui.feedback_api import chosen, listed
@@ -89,9 +90,9 @@ class FeedbackPages:
             self._rights.check(request, fields.get(TOKEN, ""))
             given = await self._turn.run(lambda: call(fields))
         except NotAnswered as error:
-            return refusal("Not answered", str(error), error.status)
+            return refusal(Refused("Not answered", str(error), error.status))
         except Busy:
-            return refusal("Busy", MANY, 503)
+            return refusal(Refused("Busy", MANY, 503))
         up = "../" if request.url.path.endswith("/undo") else ""
         return RedirectResponse(f"{up}{given.answer.link}#answers", 303)
 

@@ -16,6 +16,7 @@ WIDTH: Final = 1000
 SPARK_WIDTH, SPARK_HEIGHT = 160, 36
 _GAP: Final = 2.5
 """Steps without a sample that are a gap in a line."""
+Points = list[tuple[int, int]]
 
 
 def axis_limits(value: Floats, *edges: Floats) -> tuple[float, float]:
@@ -69,37 +70,46 @@ class Frame:
         found: list[int] = np.rint((1.0 - share) * self.height).astype(int).tolist()
         return found
 
-    def line(self, times: Floats, values: Floats) -> str:
-        """Return the path of a line, which is broken where samples are missing."""
-        parts = []
+    def lines(self, times: Floats, values: Floats) -> Iterator[Points]:
+        """Yield the points of a line, which is broken where samples are missing."""
         for first, last in _pieces(times, np.isfinite(values)):
             x, y = self.x(times[first:last]), self.y(values[first:last])
             if last - first == 1:  # a dot
                 x, y = [x[0], x[0] + 1], [y[0], y[0]]
-            parts.append("M" + "L".join(f"{across} {down}" for across, down in zip(x, y, strict=True)))
-        return "".join(parts)
+            yield list(zip(x, y, strict=True))
 
-    def band(self, times: Floats, lower: Floats, upper: Floats) -> str:
-        """Return the path of the area between two lines; a missing limit is the edge of the picture."""
-        parts = []
+    def areas(self, times: Floats, lower: Floats, upper: Floats) -> Iterator[Points]:
+        """Yield the corners of the areas between two lines; a missing limit is the edge of the picture."""
         for first, last in _pieces(times, np.isfinite(lower) | np.isfinite(upper)):
             x = self.x(times[first:last])
             top = self.y(np.nan_to_num(upper[first:last], nan=np.inf, posinf=np.inf))
             bottom = self.y(np.nan_to_num(lower[first:last], nan=-np.inf, neginf=-np.inf))
             if last - first == 1:
                 x, top, bottom = [x[0], x[0] + 1], top * 2, bottom * 2
-            there = zip(x, top, strict=True)
-            back = zip(reversed(x), reversed(bottom), strict=True)
-            parts.append("M" + "L".join(f"{across} {down}" for across, down in (*there, *back)) + "Z")
-        return "".join(parts)
+            yield [*zip(x, top, strict=True), *zip(reversed(x), reversed(bottom), strict=True)]
 
-    def spans(self, times: Floats, inside: Flags, step: float) -> str:
-        """Return the path of the whole height wherever a sample, the end of its step, is `inside`."""
-        parts = []
+    def columns(self, times: Floats, inside: Flags, step: float) -> Iterator[tuple[int, int]]:
+        """Yield the left and right edge wherever a sample, the end of its step, is `inside`."""
         for first, last in runs_of(inside):
             left, right = self.x(np.array([times[first] - step, times[last - 1]]))
-            parts.append(f"M{left} 0H{max(right, left + 2)}V{self.height}H{left}Z")
-        return "".join(parts)
+            yield left, max(right, left + 2)
+
+    def line(self, times: Floats, values: Floats) -> str:
+        """Return the path of a line."""
+        return "".join(_drawn(points) for points in self.lines(times, values))
+
+    def band(self, times: Floats, lower: Floats, upper: Floats) -> str:
+        """Return the path of the area between two lines."""
+        return "".join(f"{_drawn(points)}Z" for points in self.areas(times, lower, upper))
+
+    def spans(self, times: Floats, inside: Flags, step: float) -> str:
+        """Return the path of the whole height wherever a sample is `inside`."""
+        edges = self.columns(times, inside, step)
+        return "".join(f"M{left} 0H{right}V{self.height}H{left}Z" for left, right in edges)
+
+
+def _drawn(points: Points) -> str:
+    return "M" + "L".join(f"{across} {down}" for across, down in points)
 
 
 def _pieces(times: Floats, there: Flags) -> Iterator[tuple[int, int]]:
@@ -112,10 +122,15 @@ def _pieces(times: Floats, there: Flags) -> Iterator[tuple[int, int]]:
         yield from zip([first, *inner], [*inner, last], strict=True)
 
 
+def step_of(times: Floats) -> float:
+    """Return the usual seconds between two samples."""
+    return float(np.median(np.diff(times))) if len(times) > 1 else 60.0
+
+
 def sparkline(times: Floats, value: Floats, lower: Floats, upper: Floats, flag: Floats, alt: str) -> Markup:
     """Draw a small picture of value and band; where an incident was open the background is shaded."""
     low, high = axis_limits(value, lower, upper)
-    step = float(np.median(np.diff(times))) if len(times) > 1 else 60.0
+    step = step_of(times)
     frame = Frame(float(times[0]) - step, float(times[-1]), low, high, SPARK_HEIGHT, SPARK_WIDTH)
     shapes = [
         _path("open", frame.spans(times, flag > 0, step)),

@@ -78,6 +78,7 @@ def job_answer(
         failures=health.failures,
         last_success=_utc(health.last_success),
         cycle_seconds=health.seconds,
+        stages=dict(facts.stages),
         trouble=trouble,
         queries=[Query(channel, expr, units.get(channel, "")) for channel, expr in facts.queries.items()],
         model_version=facts.model_version,

@@ -8,6 +8,7 @@ import msgspec
 from exporter import __version__
 from exporter.web.ui import feedback_openapi
 from exporter.web.ui.answers import Ambiguous, Jobs, Now, PastIncidents, Refusal, Series, Status
+from exporter.web.ui.answers_machines import Anomalies, Configuration
 
 _REF: Final = "#/components/schemas/{name}"
 _TIME: Final = {"type": "number", "minimum": 0, "maximum": 9_999_999_999}
@@ -40,6 +41,7 @@ _SERIES: Final = [
                {"type": "number", "minimum": 60, "maximum": 1_209_600}),
     _parameter("end", "end of the range, Unix seconds; default: the newest sample, or soon after the incident", _TIME),
     _parameter("compare", "add the values of a day or a week earlier", {"type": "string", "enum": ["day", "week"]}),
+    _parameter("told", "add every sample in a sentence", {"type": "boolean"}),
 ]  # fmt: skip
 _PAST: Final = [
     _parameter("job", "name of a job", {"type": "string"}),
@@ -52,6 +54,15 @@ _PAST: Final = [
         "offset", "incidents skipped before them", {"type": "integer", "minimum": 0, "maximum": 10**9, "default": 0}
     ),
 ]
+_SWITCH: Final = {"type": "boolean"}
+_ANOMALIES: Final = [
+    _parameter("job", "names of jobs; default: all", {"type": "array", "items": _NAME}),
+    _parameter("match", _MATCH["description"], {"type": "array", "items": _MATCH["schema"] | {"minLength": 1}}),
+    _parameter("flag", "only open incidents, or only others", _SWITCH),
+    _parameter("alert", "only alerts, or only others", _SWITCH),
+    _parameter("limit", "series in one answer", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}),
+    _parameter("offset", "series skipped before them", {"type": "integer", "minimum": 0, "maximum": 10**9}),
+]
 _PATHS: Final[tuple[tuple[str, str, list[dict[str, Any]], type, dict[str, type]], ...]] = (
     ("now", "What is wrong now, what cannot be seen, what is watched", [], Now, {}),
     ("jobs", "How every job stands", [], Jobs, {}),
@@ -63,6 +74,8 @@ _PATHS: Final[tuple[tuple[str, str, list[dict[str, Any]], type, dict[str, type]]
         {"300": Ambiguous, "404": Refusal},
     ),
     ("incidents", "Incidents that are over", _PAST, PastIncidents, {}),
+    ("anomalies", "The newest verdicts, the worst first", _ANOMALIES, Anomalies, {"304": type(None)}),
+    ("config", "Digests of the configuration in force, for check-config --against", [], Configuration, {}),
     ("status", "The exporter itself: versions, cycles, configuration in force without secrets", [], Status, {}),
 )
 
@@ -71,7 +84,7 @@ _PATHS: Final[tuple[tuple[str, str, list[dict[str, Any]], type, dict[str, type]]
 def document() -> dict[str, Any]:
     """Return the document, OpenAPI 3.1."""
     found = {kind for _, _, _, answer, others in _PATHS for kind in (answer, *others.values(), Refusal)}
-    types = sorted({*found, *feedback_openapi.TYPES}, key=lambda kind: kind.__name__)
+    types = sorted({*found, *feedback_openapi.TYPES} - {type(None)}, key=lambda kind: kind.__name__)
     schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
     names = dict(zip(types, schemas, strict=True))
     return {
@@ -89,7 +102,7 @@ def document() -> dict[str, Any]:
                     "summary": summary,
                     "parameters": parameters,
                     "responses": {
-                        code: _response(names[kind], kind)
+                        code: _response(names.get(kind), kind)
                         for code, kind in {"200": answer, "400": Refusal, "503": Refusal, **others}.items()
                     },
                 }
@@ -101,5 +114,7 @@ def document() -> dict[str, Any]:
     }
 
 
-def _response(schema: dict[str, Any], kind: type) -> dict[str, Any]:
+def _response(schema: dict[str, Any] | None, kind: type) -> dict[str, Any]:
+    if schema is None:
+        return {"description": "Nothing has changed since the answer of that ETag."}
     return {"description": (kind.__doc__ or "").strip(), "content": {"application/json": {"schema": schema}}}

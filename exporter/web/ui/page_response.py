@@ -6,11 +6,9 @@ from urllib.parse import urlencode
 
 from starlette.responses import HTMLResponse, Response
 
-from exporter.sinks.latest import UnknownJob
-from exporter.web.api import BadParameter
 from exporter.web.ui import pages
-from exporter.web.ui.series import NoSuchSeries
-from exporter.web.ui.turns import MANY, Busy, Turn
+from exporter.web.ui.endpoints import Refused, refusal_of
+from exporter.web.ui.turns import Turn
 
 POLICY: Final = "; ".join(
     (
@@ -35,29 +33,27 @@ HEADERS: Final = {
 }
 
 
-async def page_response(
-    turn: Turn, page: Callable[[], str], headers: Mapping[str, str] | None = None, kind: str = "text/html"
-) -> Response:
-    """Answer with a page, or with why there is none."""
-    try:
-        text = await turn.run(page)
-    except Busy:
-        return refusal("Busy", MANY, 503)
-    except BadParameter as error:
-        return refusal("This address cannot be understood", f"{error}.", 400)
-    except UnknownJob:
-        told = "There is no job of that name now; Status lists those there are. It was renamed or removed."
-        return refusal("Unknown job", told, 404)
-    except NoSuchSeries as error:
-        return refusal("Unknown series", str(error), 404)
+def as_page(text: str, headers: Mapping[str, str] | None = None, kind: str = "text/html") -> Response:
+    """Answer with a page."""
     # Half of a surrogate pair cannot be UTF-8.
     return Response(text.encode("utf-8", "replace"), 200, {**HEADERS, **(headers or {})}, kind)
 
 
-def refusal(title: str, text: str, status: int) -> Response:
+def refusal(refused: Refused) -> Response:
     """Answer what happened and what to do."""
-    more = {"Retry-After": "5"} if status == 503 else {}
-    return HTMLResponse(pages.refusal_page(title, text), status, HEADERS | more)
+    return HTMLResponse(pages.refusal_page(refused.title, refused.text), refused.status, {**HEADERS, **refused.headers})
+
+
+async def page_response(
+    turn: Turn, page: Callable[[], str], headers: Mapping[str, str] | None = None, kind: str = "text/html"
+) -> Response:
+    """Answer with a page that is made in its turn, or with why there is none."""
+    try:
+        return as_page(await turn.run(page), headers, kind)
+    except Exception as error:
+        if (refused := refusal_of(error)) is None:
+            raise
+        return refusal(refused)
 
 
 def query(asked: Mapping[str, str], **more: int) -> str:

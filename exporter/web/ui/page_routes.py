@@ -13,10 +13,11 @@ from starlette.routing import Route
 from exporter.web.ui import export, pages
 from exporter.web.ui.answer_form import form_of
 from exporter.web.ui.answers import Ambiguous, PastIncidents
+from exporter.web.ui.endpoints import Endpoints, Refused
 from exporter.web.ui.facts import Running
 from exporter.web.ui.history import History
 from exporter.web.ui.now import now_answer
-from exporter.web.ui.page_response import HEADERS, page_response, query
+from exporter.web.ui.page_response import HEADERS, as_page, query, refusal
 from exporter.web.ui.parameters import asked_for, filter_of, once_each
 from exporter.web.ui.past import past_answer
 from exporter.web.ui.rights import Rights
@@ -24,7 +25,12 @@ from exporter.web.ui.series import series_answer
 from exporter.web.ui.status import status_answer
 from exporter.web.ui.turns import Turn
 
-_STATIC: Final = {"ui.css": "text/css", "ui.js": "text/javascript", "icon.svg": "image/svg+xml"}
+_STATIC: Final = {
+    "ui.css": "text/css",
+    "ui.js": "text/javascript",
+    "curves.js": "text/javascript",
+    "icon.svg": "image/svg+xml",
+}
 _FILES: Final = {
     "past.csv": ("text/csv", export.as_csv),
     "past.yml": ("application/yaml", export.as_incidents_file),
@@ -32,20 +38,18 @@ _FILES: Final = {
 _ALL: Final = 1_000_000
 
 
-class PageRoutes:
-    """The endpoints.
+class PageRoutes(Endpoints):
+    """The endpoints of the pages.
 
     Parameters
     ----------
-    running : Running
-    history : History
-    quick, slow : Turn
-        For pages from memory, and for those that may wait for the source.
+    running, history, quick, slow
+        As for `Endpoints`.
     rights : Rights
     """
 
     def __init__(self, running: Running, history: History, quick: Turn, slow: Turn, rights: Rights) -> None:
-        self._running, self._history, self._quick, self._slow = running, history, quick, slow
+        super().__init__(running, history, quick, slow)
         self._rights = rights
 
     def routes(self) -> list[Route]:
@@ -118,7 +122,10 @@ class PageRoutes:
         headers: Mapping[str, str] | None = None,
         kind: str = "text/html",
     ) -> Response:
-        return await page_response(turn or self._quick, page, headers, kind)
+        return await self._run(lambda: as_page(page(), headers, kind), turn or self._quick)
+
+    def _refuse(self, refused: Refused) -> Response:
+        return refusal(refused)
 
 
 @cache

@@ -84,7 +84,7 @@ def series_page(answer: Series, asked: Asked, form: AnswerForm) -> str:
         most = max(2.0, 1.1 * max(each for each in answer.scores if each is not None))
         frame = graphs.Frame(answer.start, answer.end, 0.0, most, _SCORE_HEIGHT)
         times, scores = np.array(answer.times), _floats(answer.scores)
-        score = graphs.graph(frame, times, _step(times), scores, "score", limit=1.0)
+        score = graphs.graph(frame, times, graphs.step_of(times), scores, "score", limit=1.0)
     rows = list(zip(answer.times, *(curve.value for curve in answer.curves), answer.scores, strict=True))[-20:]
     kind = "Incident" if answer.incident or answer.past else "Series"
     return _render(
@@ -149,7 +149,7 @@ def _drawn(answer: Series, at: int) -> dict[str, Any]:
     frame = graphs.Frame(answer.start, answer.end, low, high, _GRAPH_HEIGHT)
     told = wording.reading(_last(value), _last(expected), _last(lower), _last(upper), None, curve.unit)
     svg = graphs.graph(
-        frame, times, _step(times), value, f"{curve.channel}: {told}", expected=expected, band=(lower, upper),
+        frame, times, graphs.step_of(times), value, f"{curve.channel}: {told}", expected=expected, band=(lower, upper),
         flag=_floats(answer.flag), alert=_floats(answer.alert), before=before,
     )  # fmt: skip
     top, bottom = wording.number(high, curve.unit), wording.number(low, curve.unit)
@@ -178,10 +178,6 @@ def _floats(values: list[float | None]) -> Floats:
 def _last(values: Floats) -> float | None:
     known = values[np.isfinite(values)]
     return float(known[-1]) if len(known) else None
-
-
-def _step(times: Floats) -> float:
-    return float(np.median(np.diff(times))) if len(times) > 1 else 60.0
 
 
 def _counted(count: int, noun: str) -> str:

@@ -35,13 +35,15 @@ def once_each(parameters: Parameters, known: Collection[str]) -> dict[str, str]:
 
 def asked_for(parameters: Parameters) -> Asked:
     """Return which series is asked for, and over which range. Raises BadParameter."""
-    found = once_each(parameters, ("job", "match", "id", "since", "range", "end", "compare"))
+    found = once_each(parameters, ("job", "match", "id", "since", "range", "end", "compare", "told"))
     if "job" not in found:
         raise BadParameter("job is missing: name the job that judges the series")
     if "id" in found and not re.fullmatch(r"[0-9a-f]{16}", found["id"]):
         raise BadParameter("id must be 16 hexadecimal digits")
     if found.get("compare", "day") not in COMPARED:
         raise BadParameter("compare must be day or week")
+    if found.get("told", "false") not in {"true", "false"}:
+        raise BadParameter("told must be true or false")
     return Asked(
         found["job"],
         _labels(found),
@@ -50,6 +52,7 @@ def asked_for(parameters: Parameters) -> Asked:
         _number("range", found, 60, LONGEST) if "range" in found else None,
         _number("end", found, 0, _LATEST) if "end" in found else None,
         COMPARED.get(found.get("compare", ""), 0.0),
+        found.get("told") == "true",
     )
 
 

@@ -48,7 +48,7 @@ class Filter:
         over = math.inf if incident.over is None else incident.over
         return (
             (not self.job or incident.job == self.job)
-            and self.alerted in {None, logged.alerted}
+            and (self.alerted is None or (self.alerted == logged.alerted and not logged.audited))
             and incident.since <= self.end
             and over >= self.start
             and all((incident.labels.get(each.label, "") == each.value) is each.equal for each in self.labels)
@@ -84,7 +84,7 @@ def past_incident(logged: Logged, now: float) -> PastIncident:
         since=utc(incident.since),
         until=None if incident.over is None else utc(incident.over),
         seconds=max(until - incident.since, 0.0) if math.isfinite(incident.since) else 0.0,
-        alerted=logged.alerted,
+        alerted=None if logged.audited else logged.alerted,
         ending=logged.ending,
         score=None if incident.score is None else finite(incident.score),
         severity=None if incident.severity is None else finite(incident.severity),
@@ -108,6 +108,11 @@ def _note(running: Running, known: int) -> str:
         return f"Only the last {MOST:,} alerts and {MOST:,} other incidents are remembered; the audit file has all."
     if not running.incidents.is_kept:
         started = wording.moment(running.facts().started, dated=True)
+        if running.facts().config.audit is not None:
+            return (
+                f"What was before the start of the exporter, {started} UTC, comes from the audit file, which does not "
+                "say whether an incident was an alert. A folder (state: path) remembers that too."
+            )
         return (
             f"Incidents are remembered since the start of the exporter, {started} UTC. With a folder (state: path) it "
             "remembers them over a restart too."

@@ -13,8 +13,9 @@ from exporter.json_values import finite, utc
 from exporter.pipeline.verdict import Verdict, entity_states
 from exporter.sinks.incident_log import Logged
 from exporter.sinks.latest import Matcher, Selection, UnknownJob
+from exporter.sinks.notify import notification
 from exporter.sinks.notify.message import worst_told
-from exporter.web.ui.answers import Ambiguous, Choice, Curve, OpenIncident, Series
+from exporter.web.ui.answers import Ambiguous, Channel, Choice, Curve, Message, OpenIncident, Series
 from exporter.web.ui.curves import WIDE, Wanted, curves_of, earlier
 from exporter.web.ui.facts import JobFacts, Running
 from exporter.web.ui.history import History
@@ -22,6 +23,7 @@ from exporter.web.ui.identity import ids, link, series_id
 from exporter.web.ui.now import channels as channels_of
 from exporter.web.ui.now import incident
 from exporter.web.ui.past import at_the_same_time, past_incident
+from exporter.web.ui.told import samples_told
 
 LONGEST: Final = 14 * DAY
 """Seconds of the longest range."""
@@ -47,6 +49,8 @@ class Asked:
         Unix seconds, None: the newest sample, or some time after the incident.
     back : float
         Seconds before the range of another time that is laid over, 0: none.
+    told : bool
+        Add every sample in a sentence.
     """
 
     job: str
@@ -56,6 +60,7 @@ class Asked:
     seconds: float | None = None
     end: float | None = None
     back: float = 0.0
+    told: bool = False
 
 
 class NoSuchSeries(Exception):
@@ -135,6 +140,7 @@ def _answer(
                 f"The exporter does not remember the incident of {utc(asked.since)}: the range is where it was."
             )
     own = asked.job, series_id(asked.job, key)
+    meant = _meant(running, asked, key, there, job)
     near = at_the_same_time(running.incidents.every(), asked.since, own, job.config.step)
     units = job.units
     return Series(
@@ -147,6 +153,10 @@ def _answer(
         incident=open_now,
         past=past,
         others=[past_incident(each, now) for each in near],
+        worst_at=None if meant is None or meant.at is None else utc(meant.at),
+        worst=[] if meant is None else [_worst_of(each) for each in meant.channels],
+        sent=[] if meant is None else sent_on(running, meant),
+        routed=list(running.facts().config.alerting.receivers_of(job.config.alert)),
         channels=[] if there is None else channels_of(*there, units),
         start=start,
         end=end,
@@ -165,7 +175,33 @@ def _answer(
         alert=_plain(curves.alert),
         notes=wanted.notes,
         link=link(asked.job, key, asked.since),
+        told=samples_told(curves, before, wanted.channels, units) if asked.told else [],
     )
+
+
+def _meant(
+    running: Running, asked: Asked, key: Key, there: tuple[Verdict, int] | None, job: JobFacts
+) -> notification.Incident | None:
+    """Return the incident that the page is about: that of `since`, else the one that is open."""
+    if math.isfinite(asked.since) and (logged := running.incidents.find(asked.job, key, asked.since)) is not None:
+        return logged.incident
+    if there is None or not there[0].flag[there[1]]:
+        return None
+    found = notification.incident_of(*there, job.units)
+    return None if math.isfinite(asked.since) and abs(found.since - asked.since) >= 1.0 else found
+
+
+def _worst_of(channel: notification.Channel) -> Channel:
+    return Channel(
+        channel=channel.name, unit=channel.unit, observed=channel.observed, expected=channel.expected,
+        lower=channel.lower, upper=channel.upper, contribution=channel.contribution,
+    )  # fmt: skip
+
+
+def sent_on(running: Running, incident: notification.Incident) -> list[Message]:
+    """Return what the exporter itself has sent on an incident."""
+    sent = running.sent.of(incident.job, incident.key, incident.since)
+    return [Message(utc(each.at), each.receiver, each.what) for each in sent]
 
 
 def _range(asked: Asked, over: float | None, job: JobFacts, newest: float, now: float) -> tuple[float, float]:

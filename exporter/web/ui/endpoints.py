@@ -1,0 +1,72 @@
+"""What the pages and their API have in common: where they look, their turn, and how a refusal becomes an answer."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import NamedTuple
+
+from starlette.responses import Response
+
+from exporter.sinks.latest import UnknownJob
+from exporter.web.api import BadParameter
+from exporter.web.ui.facts import Running
+from exporter.web.ui.history import History
+from exporter.web.ui.series import NoSuchSeries
+from exporter.web.ui.turns import MANY, Busy, Turn
+
+
+class Refused(NamedTuple):
+    """Why a request cannot be answered: a heading, a sentence with what to do, and the status."""
+
+    title: str
+    text: str
+    status: int
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What tells a program to come back."""
+        return {"Retry-After": "5"} if self.status == 503 else {}
+
+
+NO_JOB = "There is no job of that name now: it was renamed or removed. Status lists those there are (/api/v1/jobs)."
+
+
+def refusal_of(error: Exception) -> Refused | None:
+    """Return what is answered where making an answer raised `error`, None for a fault of our own."""
+    match error:
+        case Busy():
+            return Refused("Busy", MANY, 503)
+        case BadParameter():
+            return Refused("This address cannot be understood", f"{error}.", 400)
+        case UnknownJob():
+            return Refused("Unknown job", NO_JOB, 404)
+        case NoSuchSeries():
+            return Refused("Unknown series", str(error), 404)
+    return None
+
+
+class Endpoints(ABC):
+    """Endpoints that look at the running exporter.
+
+    Parameters
+    ----------
+    running : Running
+    history : History
+    quick, slow : Turn
+        For answers from memory, and for those that may wait for the source.
+    """
+
+    def __init__(self, running: Running, history: History, quick: Turn, slow: Turn) -> None:
+        self._running, self._history, self._quick, self._slow = running, history, quick, slow
+
+    @abstractmethod
+    def _refuse(self, refused: Refused) -> Response:
+        """Return the answer to a request that cannot be answered."""
+
+    async def _run(self, call: Callable[[], Response], turn: Turn) -> Response:
+        """Return what `call`, which is made in its turn, returns; or a refusal."""
+        try:
+            return await turn.run(call)
+        except Exception as error:
+            if (refused := refusal_of(error)) is None:
+                raise
+            return self._refuse(refused)
