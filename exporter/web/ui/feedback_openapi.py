@@ -9,7 +9,7 @@ from exporter.web.ui.feedback_answers import Answers, Given, NewAnswer
 TYPES: Final = (Answers, Given, NewAnswer)
 _LISTED: Final[tuple[tuple[str, str, dict[str, Any]], ...]] = (
     ("job", "name of a job", {"type": "string"}),
-    ("kind", "only answers of this kind", {"type": "string", "enum": list(KINDS)}),
+    ("kind", "only answers of this kind; empty: all", {"type": "string", "enum": ["", *KINDS]}),
     ("standing", "only those that stand, or only the others", {"type": "boolean"}),
     ("limit", "answers in one page", {"type": "integer", "minimum": 1, "maximum": 200, "default": 200}),
     ("offset", "answers skipped before them", {"type": "integer", "minimum": 0, "maximum": 10**9, "default": 0}),
