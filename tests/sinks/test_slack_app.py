@@ -14,7 +14,7 @@ from exporter.observe.logs import configure
 from exporter.pipeline.worst_readings import Readings
 from exporter.sinks.notify import edited, http_post
 from exporter.sinks.notify.pages import OurPages
-from tests.sinks.conftest import Desk
+from tests.sinks.conftest import PAGES, PNG, Desk
 from tests.sinks.test_delivery import judged
 from tests.sinks.test_receiver import many
 from tests.support.slack import CHANNEL, TOKEN, Slack, workspace
@@ -32,11 +32,6 @@ WORSE = replace(
     ),
 )
 """Its incident began at 1.5 s, as that of ON, and has its worst reading after five minutes."""
-PNG = b"\x89PNG picture"
-PAGES = OurPages(
-    lambda: "http://me:9877/", lambda job, key, since: f"http://me:9877/series?job={job}&since={since:.0f}",
-    lambda incident: PNG,
-)  # fmt: skip
 
 
 @pytest.fixture
