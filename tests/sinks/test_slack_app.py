@@ -12,7 +12,7 @@ from exporter.config.sections.root import Config
 from exporter.config.sections.service import LogConfig
 from exporter.observe.logs import configure
 from exporter.pipeline.worst_readings import Readings
-from exporter.sinks.notify import edited, http_post
+from exporter.sinks.notify import edited, http_post, pictures
 from exporter.sinks.notify.pages import OurPages
 from tests.sinks.conftest import PAGES, PNG, Desk
 from tests.sinks.test_delivery import judged
@@ -37,7 +37,7 @@ WORSE = replace(
 @pytest.fixture
 def slack(desk, monkeypatch):
     monkeypatch.setenv("TOKEN", TOKEN)
-    monkeypatch.setattr(edited, "USABLE_AFTER", (0.02, 0.02, 0.02))
+    monkeypatch.setattr(pictures, "USABLE_AFTER", (0.02, 0.02, 0.02))
     monkeypatch.setattr(edited, "EDIT_EVERY", 0.05)
     with workspace() as found:
         yield found
@@ -228,6 +228,22 @@ def test_a_message_that_cannot_be_edited_is_given_up_and_the_end_is_told_by_anot
         notifier.show(OFF, JOB)
         eventually(lambda: slack.pushed == 2)
     assert list(slack.messages.values())[1]["text"].startswith("OVER in cpu: instance=a: back to normal\n")
+
+
+def test_a_message_that_slack_refuses_for_reasons_of_its_own_holds_up_no_other(desk, slack, monkeypatch):
+    monkeypatch.setattr(edited, "PUT_OFF", 0.2)
+    notifier = app(desk, slack, app={"pictures": False})
+    notifier.show(ON, JOB)
+    eventually(lambda: slack.messages)
+    slack.faults["chat.update"] = ["something_new"] * 5
+    notifier.show(WORSE, JOB)
+    eventually(lambda: slack.calls.count("chat.update") >= 1)
+    notifier.show(many(1, job="api"), JOB)
+    eventually(lambda: slack.pushed == 2)
+    eventually(lambda: slack.calls.count("chat.update") == 5)
+    notifier.show(OFF, JOB)
+    eventually(lambda: slack.pushed == 3)
+    assert list(slack.messages.values())[2]["text"].startswith("OVER in cpu: instance=a: back to normal\n")
 
 
 def test_more_at_once_than_the_rate_limit_lets_through_share_one_message(desk, slack):
