@@ -1,6 +1,7 @@
 """The alert on the anomalies of a job; its text tells the worst reading of the incident, and since when."""
 
 import math
+from collections.abc import Mapping
 from typing import Final
 
 from exporter import incident_wording as wording
@@ -9,7 +10,7 @@ from rules.alerts import names
 from rules.alerts.alert import Alert, Case, series
 from rules.alerts.incident_text import OLD, description
 from rules.alerts.job_context import AlertedJob
-from rules.alerts.templates import Text, entity, graph_link, literal
+from rules.alerts.templates import Text, entity, graph_link, literal, page_link
 
 DETAILED: Final = 100
 """Most open incidents of a job for which alerts show readings: each costs three queries per evaluation."""
@@ -80,8 +81,12 @@ def anomaly(job: AlertedJob) -> Alert:
         cases=tuple(cases),
         for_=wanted.for_,
         keep_firing_for=wanted.keep_firing_for - told,
-        annotations=job.annotations,
+        annotations={**_page(job, known), **job.annotations},
     )
+
+
+def _page(job: AlertedJob, known: Mapping[str, str]) -> dict[str, Text]:
+    return {} if job.pages is None else {"page_url": page_link(job.pages, known, job.labels)}
 
 
 def _series(job: AlertedJob, metric: str, verdict: str, steady: str, end: float | None = None) -> dict[str, str]:

@@ -28,10 +28,15 @@ class AlertedJob:
     alert_name : str
         Name of its own alert.
     alerting : AlertingConfig
+    pages : str or None
+        Address of the exporter's pages, where it is known.
     """
 
-    def __init__(self, name: str, config: JobConfig, alert_name: str, alerting: AlertingConfig) -> None:
+    def __init__(
+        self, name: str, config: JobConfig, alert_name: str, alerting: AlertingConfig, pages: str | None = None
+    ) -> None:
         self.name, self.config, self.alert_name, self.alerting = name, config, alert_name, alerting
+        self.pages = pages
         self.labels = {**config.alert.labels, **labels(config.alert, alerting)}
         """Labels that the alerts of the job set."""
         self.ours = ADDED.union(self.labels)

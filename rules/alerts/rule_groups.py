@@ -23,7 +23,7 @@ def groups(config: Config) -> tuple[Group, ...]:
     if dead := target_down(config.jobs.values(), config.alerting):
         made.append(Group("anomaly-exporter targets", TARGETS, None, dead))
     for job, name in alert_names(config.jobs).items():
-        alerts = job_alerts(AlertedJob(job, config.jobs[job], name, config.alerting))
+        alerts = job_alerts(AlertedJob(job, config.jobs[job], name, config.alerting, config.web.external_url))
         made.append(Group(f"anomaly-exporter {job}", f"job-{slug(job)}", job, alerts))
     links = config.alerting.links
     return tuple(replace(group, alerts=tuple(with_links(alert, links) for alert in group.alerts)) for group in made)

@@ -104,6 +104,20 @@ def graph_link(expr: str, series: Mapping[str, str], ours: Collection[str]) -> T
     return Text(selector_of(ours) + link, graph_path(expr.replace("%s", matchers(series))))
 
 
+def page_link(pages: str, series: Mapping[str, str], ours: Collection[str]) -> Text:
+    """Return the address of the page of a series; `pages` is that of all pages of the exporter."""
+    added = {"__name__", "query", "detector", *ours}
+    name = 'reReplaceAll "^exported_(query|detector|channel)$" "${1}" $k'
+    matched = (
+        '{{ $m := "" }}{{ $c := "" }}{{ range $k, $v := $labels }}{{ if ' + _is_of_series(added) + " }}"
+        '{{ $m = printf "%s%s%s=%q" $m $c (' + name + ') $v }}{{ $c = "," }}{{ end }}{{ end }}'
+    )
+    link = "/series?job={{ urlquery $labels.query }}{{ with $m }}&match={{ urlquery . }}{{ end }}"
+    match = ",".join(f"{name}={quote(series[name])}" for name in sorted(series) if name not in added)
+    example = f"/series?job={quote_plus(series['query'])}" + (f"&match={quote_plus(match)}" if match else "")
+    return Text(matched, "") + literal(pages) + Text(link, example)
+
+
 def graph_path(expr: str) -> str:
     """Return the path of a graph of an expression."""
     return f"/graph?g0.expr={quote_plus(expr)}&g0.tab=0"

@@ -20,6 +20,14 @@ from tests.support.waiting import eventually
 HOOK = "/services/T0CANARY/B0CANARY/canarycanary"
 
 
+PNG = b"\x89PNG\r\n\x1a\npicture"
+PAGES = OurPages(
+    lambda: "http://me:9877/",
+    lambda job, key, since: f"http://me:9877/series?job={job}&since={since:.0f}",
+    lambda incident: PNG,
+)
+
+
 class Desk:
     """A notifier, its receivers, and what they got."""
 

@@ -16,7 +16,7 @@ from exporter.config.sections.job import JobConfig
 from exporter.config.sections.notify import OwnMailConfig
 from exporter.sinks.notify import http_post
 from exporter.sinks.notify import mail as mail_module
-from exporter.sinks.notify.pages import OurPages
+from tests.sinks.conftest import PAGES, PNG
 from tests.sinks.test_delivery import judged
 from tests.support.receivers import Letters
 from tests.support.sockets import silent
@@ -25,11 +25,6 @@ from tests.support.waiting import PATIENCE, eventually
 
 JOB = JobConfig(expr="up")
 ON, OFF = judged([True, False]), judged([False, False], [0.2, 0.2], at=30)
-PNG = b"\x89PNG\r\n\x1a\npicture"
-PAGES = OurPages(
-    lambda: "http://me:9877/", lambda job, key, since: f"http://me:9877/series?job={job}&since={since:.0f}",
-    lambda incident: PNG,
-)  # fmt: skip
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from exporter.config.sections.root import Config
 from exporter.config.sections.service import LogConfig
 from exporter.observe.logs import configure
 from exporter.pipeline.worst_readings import Readings
-from exporter.sinks.notify import edited, http_post
+from exporter.sinks.notify import edited, http_post, pictures
 from exporter.sinks.notify.pages import OurPages
-from tests.sinks.conftest import Desk
+from tests.sinks.conftest import PAGES, PNG, Desk
 from tests.sinks.test_delivery import judged
 from tests.sinks.test_receiver import many
 from tests.support.slack import CHANNEL, TOKEN, Slack, workspace
@@ -32,17 +32,12 @@ WORSE = replace(
     ),
 )
 """Its incident began at 1.5 s, as that of ON, and has its worst reading after five minutes."""
-PNG = b"\x89PNG picture"
-PAGES = OurPages(
-    lambda: "http://me:9877/", lambda job, key, since: f"http://me:9877/series?job={job}&since={since:.0f}",
-    lambda incident: PNG,
-)  # fmt: skip
 
 
 @pytest.fixture
 def slack(desk, monkeypatch):
     monkeypatch.setenv("TOKEN", TOKEN)
-    monkeypatch.setattr(edited, "USABLE_AFTER", (0.02, 0.02, 0.02))
+    monkeypatch.setattr(pictures, "USABLE_AFTER", (0.02, 0.02, 0.02))
     monkeypatch.setattr(edited, "EDIT_EVERY", 0.05)
     with workspace() as found:
         yield found
@@ -233,6 +228,22 @@ def test_a_message_that_cannot_be_edited_is_given_up_and_the_end_is_told_by_anot
         notifier.show(OFF, JOB)
         eventually(lambda: slack.pushed == 2)
     assert list(slack.messages.values())[1]["text"].startswith("OVER in cpu: instance=a: back to normal\n")
+
+
+def test_a_message_that_slack_refuses_for_reasons_of_its_own_holds_up_no_other(desk, slack, monkeypatch):
+    monkeypatch.setattr(edited, "PUT_OFF", 0.2)
+    notifier = app(desk, slack, app={"pictures": False})
+    notifier.show(ON, JOB)
+    eventually(lambda: slack.messages)
+    slack.faults["chat.update"] = ["something_new"] * 5
+    notifier.show(WORSE, JOB)
+    eventually(lambda: slack.calls.count("chat.update") >= 1)
+    notifier.show(many(1, job="api"), JOB)
+    eventually(lambda: slack.pushed == 2)
+    eventually(lambda: slack.calls.count("chat.update") == 5)
+    notifier.show(OFF, JOB)
+    eventually(lambda: slack.pushed == 3)
+    assert list(slack.messages.values())[2]["text"].startswith("OVER in cpu: instance=a: back to normal\n")
 
 
 def test_more_at_once_than_the_rate_limit_lets_through_share_one_message(desk, slack):

@@ -163,6 +163,16 @@ def test_the_page_of_an_incident_says_what_was_sent_to_whom_and_its_worst_sample
     assert answer["routed"] == ["on-call"]
 
 
+def test_a_link_without_a_time_leads_to_the_last_incidents_of_its_series(get, watched):
+    """As those of alerts, which know no beginning."""
+    watched.minutes((A, B), 60, lambda ago: [10 < ago < 30 or 40 < ago < 45, False])
+    page = get('series?job=cpu&match=instance="a"')
+    assert "Earlier incidents here" in text(page)
+    first, second = [each for each in links(page, "series?") if "since=" in each]
+    assert "was an alert" in text(get(first))
+    assert links(get(first), "series?").count(second) == 1
+
+
 def test_ranges_and_neighbours_of_a_range_are_links(get, watched):
     watched.minutes((A,), 30, lambda ago: [False])
     shown = get("series?job=cpu&range=3600")

@@ -50,7 +50,7 @@ def alert_list(alert: str, escaped: str) -> str:
 
 def links(written: str, between: str, end: str) -> str:
     """Return a template of the links of an alert, `written` with NAME and URL."""
-    known = (("graph", "graph_url"), ("dashboard", "dashboard_url"), ("runbook", "runbook_url"))
+    known = (("page", "page_url"), ("graph", "graph_url"), ("dashboard", "dashboard_url"), ("runbook", "runbook_url"))
     return (
         "".join(
             "{{ with .Annotations." + key + " }}"

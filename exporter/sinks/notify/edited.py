@@ -2,13 +2,16 @@
 
 import time
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, Final
 
 import structlog
 
+from exporter.sinks.notify import pictures
 from exporter.sinks.notify.http_post import PostFailed
 from exporter.sinks.notify.notification import Incident, PendingNotifications
-from exporter.sinks.notify.posts import ESCAPES, Post, alt, content, section, worst
+from exporter.sinks.notify.pictures import Pictures
+from exporter.sinks.notify.posts import ESCAPES, Post, content, section
 from exporter.sinks.notify.receiver import Receiver
 from exporter.sinks.notify.sent_log import What
 from exporter.sinks.notify.slack_api import SlackChannel, SlackRefused
@@ -21,10 +24,10 @@ REFRESH_EVERY: Final = 900.0
 """Seconds of verdicts after which a message tells again how long its incident lasts."""
 PICTURE_EVERY: Final = 300.0
 """Seconds, at least, between two pictures of one incident; the end has one of its own."""
-USABLE_AFTER: Final = (2.0, 3.0, 6.0, 12.0, 30.0)
-"""Seconds that Slack gets to make an uploaded picture usable, from one try to the next."""
-_NO_PICTURES: Final = 3600.0
-"""Seconds for which no picture is uploaded after Slack has refused one for good."""
+PUT_OFF: Final = 120.0
+"""Seconds until an edit is tried again that Slack refused for a reason we do not know,"""
+MOST_REFUSALS: Final = 5
+"""and how often it is tried."""
 _MOST_EDITS: Final = 20
 
 
@@ -36,8 +39,9 @@ class EditedMessages(Receiver):
     of its incident is then a message of its own. A picture follows its message, and never delays it.
     """
 
-    _no_pictures_until = 0.0
-    _picture_trouble = ""
+    @cached_property
+    def _pictures(self) -> Pictures:
+        return Pictures(self._name, lambda: self._channel)
 
     def _pause(self) -> float | None:
         now = time.time()
@@ -51,15 +55,15 @@ class EditedMessages(Receiver):
         waits = [post.due - now] if post.coming else []
         text = self._text_wait(post, now)
         waits += [] if text is None else [text]
-        return max(min(waits), 0.0) if waits else None
+        put_off = min(post.not_before - now, PUT_OFF)  # a clock may have been set back
+        return max(min(waits), put_off, 0.0) if waits else None
 
     def _text_wait(self, post: Post, now: float) -> float | None:
         told = post.state()
         if [over for _, over in told] != [over for _, over in post.shown]:
             return 0.0
         if told != post.shown:
-            # A clock may have been set back.
-            return min(max(post.edited + EDIT_EVERY - now, 0.0), EDIT_EVERY)
+            return min(max(post.edited + EDIT_EVERY - now, 0.0), EDIT_EVERY)  # as above
         is_long = self._state.judged({each.job for each in post.members}) - post.judged >= REFRESH_EVERY
         return 0.0 if is_long and not post.is_over else None
 
@@ -72,9 +76,9 @@ class EditedMessages(Receiver):
         try:
             now = time.time()
             due = [post for post in self._state.posts if self._wait(post, now) == 0]
+            self._post_new()
             for post in due[:_MOST_EDITS]:
                 self._keep_up(post)
-            self._post_new()
         except PostFailed as error:
             self._failed(error)
         else:
@@ -91,7 +95,7 @@ class EditedMessages(Receiver):
         batches = [[each] for each in opened] if len(opened) <= allowed else [opened]
         posts = [post for batch in batches if (post := self._posted(batch)) is not None]
         for post in posts:
-            self._upload(post)
+            self._pictures.upload(post)
         rest = PendingNotifications({}, pending.over, pending.passed, {}, {})
         if rest.size and self._limited() <= 0:
             text = self._text(rest)
@@ -132,6 +136,23 @@ class EditedMessages(Receiver):
         return found
 
     def _keep_up(self, post: Post) -> None:
+        """Edit a message; one that Slack refuses for a reason of its own holds up no other. Raises PostFailed."""
+        try:
+            self._bring_up(post)
+        except SlackRefused as error:
+            if not error.is_odd:
+                raise
+            self._count("failed")
+            post.refused, post.not_before = post.refused + 1, time.time() + PUT_OFF
+            if post.refused >= MOST_REFUSALS:
+                self._give_up(post, error)
+
+    def _give_up(self, post: Post, error: SlackRefused) -> None:
+        hint = "the end of its incident will be a message of its own"
+        log.warning("message_gone", receiver=self._name, error=str(error), hint=hint)
+        self._state.posts.remove(post)
+
+    def _bring_up(self, post: Post) -> None:
         """Edit a message, with the picture that has become usable. Raises PostFailed."""
         now = time.time()
         if post.coming and post.due <= now:
@@ -140,7 +161,7 @@ class EditedMessages(Receiver):
             if not self._edit_anyway(post):
                 return
             if post.is_over or now - post.pictured >= PICTURE_EVERY:
-                self._upload(post)
+                self._pictures.upload(post)
         if post.is_over and not post.coming and post in self._state.posts:
             self._state.posts.remove(post)
 
@@ -152,19 +173,19 @@ class EditedMessages(Receiver):
                 return
         except SlackRefused as error:
             coming, post.picture = post.picture, before
-            if error.unwanted and post.tries + 1 < len(USABLE_AFTER):
+            if error.unwanted and post.tries + 1 < len(pictures.USABLE_AFTER):
                 post.coming, post.tries = coming, post.tries + 1
-                post.due = now + USABLE_AFTER[post.tries]
+                post.due = now + pictures.USABLE_AFTER[post.tries]
                 return
             if not error.unwanted:
                 post.coming = coming
                 raise
-            self._no_picture(error)
+            self._pictures.refused(error)
         except PostFailed:
             post.coming, post.picture = post.picture, before
             raise
         else:
-            self._remove(before)
+            self._pictures.remove(before)
 
     def _edit_anyway(self, post: Post) -> bool:
         """Edit a message, without its picture if that is not there any more. Raises PostFailed."""
@@ -173,7 +194,7 @@ class EditedMessages(Receiver):
         except SlackRefused as error:
             if not (error.unwanted and post.picture):
                 raise
-            self._no_picture(error)
+            self._pictures.refused(error)
         post.picture = ""
         return self._edit(post)
 
@@ -185,15 +206,14 @@ class EditedMessages(Receiver):
             self._channel.edit(post.channel, post.ts, text, blocks)
         except SlackRefused as error:
             if error.is_gone:
-                hint = "the end of its incident will be a message of its own"
-                log.warning("message_gone", receiver=self._name, error=str(error), hint=hint)
-                self._state.posts.remove(post)
+                self._give_up(post, error)
                 return False
             if not error.unwanted or post.picture:
                 raise
             self._failed(error)  # it would be refused again and again
         else:
             self._note_change(post, told)
+        post.refused = 0
         post.shown, post.edited, post.judged = told, time.time(), judged
         self._state.mark_ended(post)
         self._save(self._waiting())
@@ -205,36 +225,6 @@ class EditedMessages(Receiver):
             if before != now:
                 what: What = "end" if now[1] is not None and before[1] is None else "change"
                 self._told.note(self._name, what, [each], time.time())
-
-    def _upload(self, post: Post) -> None:
-        """Upload a picture for a message; without one it stays as it is."""
-        now = time.time()
-        if now < self._no_pictures_until:
-            return
-        shown = worst(post.members)
-        try:
-            coming = self._channel.upload(shown, alt(shown))
-        except PostFailed as error:
-            self._no_picture(error)
-            return
-        if coming:
-            self._remove(post.coming)
-            post.coming, post.tries, post.pictured, post.due = coming, 0, now, now + USABLE_AFTER[0]
-
-    def _no_picture(self, error: PostFailed) -> None:
-        """Log each cause once, and do not try again too soon."""
-        self._no_pictures_until = time.time() + (_NO_PICTURES if error.lasting else max(error.wait or 0.0, 60.0))
-        if str(error) != self._picture_trouble:
-            self._picture_trouble = str(error)
-            hint = "messages go on without pictures; notify.slack_app.pictures: false leaves them out"
-            log.warning("picture_not_sent", receiver=self._name, error=str(error), hint=hint)
-
-    def _remove(self, file: str) -> None:
-        if file:
-            try:
-                self._channel.remove(file)
-            except PostFailed as error:
-                log.debug("picture_not_removed", receiver=self._name, error=str(error))
 
     def _content(self, post: Post) -> tuple[str, list[dict[str, Any]]]:
         """Return the text of a message for those who see no more, and its blocks."""

@@ -40,6 +40,11 @@ class Post(msgspec.Struct):
     due: float = 0.0
     """When it is tried next."""
 
+    refused: int = 0
+    """How often in a row Slack has refused to edit it for a reason we do not know."""
+    not_before: float = 0.0
+    """When that is tried again."""
+
     def state(self) -> list[tuple[float | None, float | None]]:
         """Return what `shown` would be for a message of now."""
         return [(each.at, each.over) for each in self.members]

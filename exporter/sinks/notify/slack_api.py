@@ -52,6 +52,11 @@ class SlackRefused(PostFailed):
         self.error = error
 
     @property
+    def is_odd(self) -> bool:
+        """Whether the reason is none that we know: it may concern this message alone."""
+        return self.lasting and self.error not in _ADVICE
+
+    @property
     def is_gone(self) -> bool:
         """Whether the message that was to be edited cannot be edited any more."""
         return self.error in _GONE

@@ -226,6 +226,7 @@ class Series(Struct):
     incident: Annotated[OpenIncident | None, Meta(description="the one that is open")]
     past: Annotated[PastIncident | None, Meta(description="the one of since, unless it is open")]
     others: Annotated[list[PastIncident], Meta(description="incidents of other series that began at the same time")]
+    earlier: Annotated[list[PastIncident], Meta(description="the last incidents of this series, but for that of since")]
     worst_at: Annotated[str | None, Meta(description="time of the worst reading of the incident that is shown")]
     worst: Annotated[list[Channel], Meta(description="that reading, of the channels that were not normal")]
     sent: Annotated[list[Message], Meta(description="what the exporter itself sent on that incident, oldest first")]

@@ -29,6 +29,7 @@ LONGEST: Final = 14 * DAY
 """Seconds of the longest range."""
 SHORTEST: Final = 60.0
 _MOST_CHOICES: Final = 20
+_MOST_EARLIER: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +154,7 @@ def _answer(
         incident=open_now,
         past=past,
         others=[past_incident(each, now) for each in near],
+        earlier=[past_incident(each, now) for each in _earlier(running, asked, key, meant)],
         worst_at=None if meant is None or meant.at is None else utc(meant.at),
         worst=[] if meant is None else [_worst_of(each) for each in meant.channels],
         sent=[] if meant is None else sent_on(running, meant),
@@ -189,6 +191,13 @@ def _meant(
         return None
     found = notification.incident_of(*there, job.units)
     return None if math.isfinite(asked.since) and abs(found.since - asked.since) >= 1.0 else found
+
+
+def _earlier(running: Running, asked: Asked, key: Key, meant: notification.Incident | None) -> list[Logged]:
+    """Return the last incidents of a series that are over, but for the one the page is about."""
+    wanted = tuple(sorted(key))
+    own = (each for each in running.incidents.past() if each.incident.job == asked.job and each.incident.key == wanted)
+    return [each for each in own if meant is None or each.incident.since != meant.since][:_MOST_EARLIER]
 
 
 def _worst_of(channel: notification.Channel) -> Channel:
