@@ -1,7 +1,7 @@
 """What all jobs would have alerted: the incidents of a time range, one by one, against the budgets."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -87,15 +87,22 @@ class Overview:
         return COMPLETE if not failed else NOTHING if failed == len(self.jobs) else INCOMPLETE
 
 
-def overview(config: Config, jobs: Mapping[str, JobConfig], start: float, end: float, hold: bool) -> Overview:
+def overview(
+    config: Config,
+    jobs: Mapping[str, JobConfig],
+    start: float,
+    end: float,
+    hold: bool,
+    make_bar: Callable[[int], Bar] = Bar,
+) -> Overview:
     """Judge the samples of `jobs` from `start` to `end` (Unix seconds), one job after the other.
 
-    A job whose samples cannot be had keeps its error, and what was judged until then. Raises InputError where the time
-    range holds no sample.
+    `make_bar` returns what shows how many of so many samples were judged. A job whose samples cannot be had keeps its
+    error, and what was judged until then. Raises InputError where the time range holds no sample.
     """
     spans = [columns_of(start, end, job.step) for job in jobs.values()]
     answers: list[JobAnswer] = []
-    with Bar(sum(last - first + 1 for first, last in spans)) as bar:
+    with make_bar(sum(last - first + 1 for first, last in spans)) as bar:
         for name, job in jobs.items():
             doing = name + (f" ({len(answers) + 1} of {len(jobs)})" if len(jobs) > 1 else "")
             past, error = PastIncidents(name, job), ""

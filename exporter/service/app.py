@@ -137,6 +137,7 @@ class App:
         self._reports.close()
         self.sinks.close(CLOSE_WITHIN)
         self.server.stop()
+        self._facts.bench.close()
         self.active.source.close()
         self._telemetry.close()
         log.info("stopped")

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from exporter.preview.workbench import Workbench
 from exporter.service.active import Active
 from exporter.sinks.incident_log import IncidentLog
 from exporter.sinks.latest import LatestVerdicts
@@ -29,6 +30,8 @@ class PageFacts:
         self._active = active
         self._started = self._loaded = time.time()
         self._refused = ""
+        self.bench = Workbench(lambda: active().loaded.config, lambda: active().source)
+        """Replays that people try jobs with; none runs before one is asked for."""
 
     def note_load(self, refused: str) -> None:
         """Note how a load of the configuration went: "" where it worked, else why it was refused."""
@@ -39,7 +42,8 @@ class PageFacts:
     def running(self, sinks: Sinks) -> Running:
         """Return where the pages look."""
         feed, recent, incidents = sinks.one(LatestVerdicts), sinks.one(RecentVerdicts), sinks.one(IncidentLog)
-        return Running(self.facts, feed, recent, incidents, self.read)
+        bench = self.bench if self._active().loaded.config.web.offers_workbench else None
+        return Running(self.facts, feed, recent, incidents, self.read, bench)
 
     def facts(self) -> Facts:
         """Return how everything stands; never waits."""

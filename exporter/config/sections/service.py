@@ -36,7 +36,18 @@ class WebConfig(Section):
     )
     enable_reload: bool = Field(False, description="allow POST /-/reload and /-/accept; SIGHUP always works")
     ui: bool = Field(True, description="show the pages for people: what is wrong now, series, past incidents, status")
+    workbench: bool | None = Field(
+        None,
+        description="let people try jobs on the past, which sends queries to the source for them; default: only where "
+        "users or tls.client_ca_file ask who they are",
+    )
     max_connections: int = Field(512, ge=8, description="connections open at once")
+
+    @property
+    def offers_workbench(self) -> bool:
+        """Whether people may try jobs on the past."""
+        known = bool(self.users) or (self.tls is not None and self.tls.client_ca_file is not None)
+        return self.ui and (known if self.workbench is None else self.workbench)
 
     @field_validator("listen")
     @classmethod

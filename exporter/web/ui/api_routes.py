@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from starlette.requests import Request
@@ -113,3 +113,6 @@ def _json(content: Any, status: int) -> Response:
     # Not msgspec's encoder: a label may hold half of a surrogate pair, which plain JSON can escape.
     text = json.dumps(msgspec.to_builtins(content), allow_nan=False)
     return Response(text, status, {"Retry-After": "5"} if status == 503 else None, "application/json")
+
+
+as_json: Final = _json

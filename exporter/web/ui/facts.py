@@ -11,6 +11,7 @@ from exporter.sinks.incident_log import IncidentLog
 from exporter.sinks.latest import LatestVerdicts
 from exporter.sinks.recent import RecentVerdicts
 from exporter.source.samples import RangeResult
+from exporter.web.ui.bench import Bench
 
 Read = Callable[[str, float, float, float], RangeResult]
 """Asks the source for an expression from, to and every so many Unix seconds. Raises SourceError."""
@@ -84,6 +85,8 @@ class Running:
     incidents : IncidentLog
     read : Read
         Waits for the source, within a deadline of its own.
+    bench : Bench or None
+        Runs replays; None where the workbench is off.
     """
 
     facts: Callable[[], Facts]
@@ -91,3 +94,4 @@ class Running:
     recent: RecentVerdicts
     incidents: IncidentLog
     read: Read
+    bench: Bench | None = None

@@ -6,6 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from exporter import __version__
+from exporter.web.ui import openapi_preview
 from exporter.web.ui.answers import Ambiguous, Jobs, Now, PastIncidents, Refusal, Series, Status
 
 _REF: Final = "#/components/schemas/{name}"
@@ -70,6 +71,7 @@ _PATHS: Final[tuple[tuple[str, str, list[dict[str, Any]], type, dict[str, type]]
 def document() -> dict[str, Any]:
     """Return the document, OpenAPI 3.1."""
     found = {kind for _, _, _, answer, others in _PATHS for kind in (answer, *others.values(), Refusal)}
+    found |= set(openapi_preview.TYPES)
     types = sorted(found, key=lambda kind: kind.__name__)
     schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
     names = dict(zip(types, schemas, strict=True))
@@ -94,7 +96,8 @@ def document() -> dict[str, Any]:
                 }
             }
             for name, summary, parameters, answer, others in _PATHS
-        },
+        }
+        | openapi_preview.paths(names),
         "components": {"schemas": components},
     }
 

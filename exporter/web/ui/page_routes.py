@@ -44,7 +44,9 @@ _HEADERS: Final = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
     "X-Frame-Options": "DENY",
 }
+HEADERS: Final = _HEADERS
 _STATIC: Final = {"ui.css": "text/css", "ui.js": "text/javascript", "icon.svg": "image/svg+xml"}
+_STATIC["workbench.js"] = "text/javascript"
 _FILES: Final = {
     "past.csv": ("text/csv", export.as_csv),
     "past.yml": ("application/yaml", export.as_incidents_file),

@@ -223,3 +223,7 @@ _TEMPLATES.filters |= {
     "labels": labels_text, "clipped": clipped, "clock": clock, "ago": ago, "figure": figure, "lasting": wording.length,
     "counted": _counted, "named": named, "tick": _tick, "lines": lines, "ending": ENDINGS.__getitem__,
 }  # fmt: skip
+
+render: Final = _render
+ticks: Final = _ticks
+floats: Final = _floats

@@ -7,6 +7,7 @@ from exporter.web.ui.facts import Running
 from exporter.web.ui.history import History
 from exporter.web.ui.page_routes import PageRoutes
 from exporter.web.ui.turns import Turn
+from exporter.web.ui.workbench_routes import WorkbenchRoutes
 
 _MOST_QUICK, _MOST_SLOW = 64, 8
 """Requests that wait for an answer from memory, and for one that may ask the source."""
@@ -15,5 +16,9 @@ _MOST_QUICK, _MOST_SLOW = 64, 8
 def ui_routes(running: Running) -> list[Route]:
     """Return the pages and their API."""
     history, quick, slow = History(running.read), Turn(_MOST_QUICK), Turn(_MOST_SLOW)
-    parts = ApiRoutes(running, history, quick, slow), PageRoutes(running, history, quick, slow)
+    parts = (
+        ApiRoutes(running, history, quick, slow),
+        PageRoutes(running, history, quick, slow),
+        WorkbenchRoutes(running),
+    )
     return [route for part in parts for route in part.routes()]
