@@ -53,6 +53,7 @@ class Budgeting:
             weeks = weeks * self._decay + entities * step / WEEK
             found.append(weeks)
         self._weeks = np.array(found)
+        self._known: tuple[Opened, Floats] | None = None
 
     def decide(self, opened: Opened, job: JobConfig) -> Alerts:
         """Return which incidents are alerts by the budget of `job`."""
@@ -62,7 +63,9 @@ class Budgeting:
         after = np.minimum(opened.end, len(self._present) - 1)
         closed = np.where(ended, opened.closed * scale_at(self._ages[after - opened.joined]), 0.0)
         columns, row = np.unique(opened.column, return_inverse=True)
-        rates = self._rates(columns, after[ended], closed[ended], job)
+        if self._known is None or self._known[0] is not opened:  # the rates are the same for every budget
+            self._known = opened, self._rates(columns, after[ended], closed[ended], job)
+        rates = self._known[1]
         rate = rates[row, bin_of(scaled)]
         alert, alerts, worst = self._latched(opened, scaled, rate, closed, job.budget)
         needed = np.full(len(opened.first), np.nan)

@@ -74,6 +74,7 @@ class Deciding:
         self._moving = stretches.of_tape(tape["moving"])
         self._inside = stretches.of_tape(finite & ~invalid)
         self._held = {name: stretches.of_tape(tape[name]) for name in ("frozen", "learnt", "unusual", "due", "adopted")}
+        self._last: tuple[Floats, tuple[Flags, Flags, Floats, Floats]] | None = None
         self._due_itself = stretches.of_tape(_due_itself(tape, job))
 
     def decide(self, job: JobConfig) -> tuple[Opened, Floats]:
@@ -96,23 +97,50 @@ class Deciding:
         return scores
 
     def _run(self, job: JobConfig) -> tuple[Flags, Flags, Floats, Floats]:
-        """Return flag, adopted, severity and closed severity, shape (L, S)."""
-        scores, running = self._scores(job), self.stretches.running
-        flag, adopted = np.zeros(scores.shape, np.bool_), np.zeros(scores.shape, np.bool_)
-        severity, closed = np.zeros(scores.shape), np.zeros(scores.shape)
+        """Return flag, adopted, severity and closed severity, shape (L, S).
+
+        Only stretches with other scores than the last time are decided again: one setting moves a little at a time.
+        """
+        scores = self._scores(job)
+        if self._last is None:
+            fresh = np.arange(scores.shape[1])
+            zero, none = np.zeros(scores.shape), np.zeros(scores.shape, np.bool_)
+            found = none, none.copy(), zero, zero.copy()
+        else:
+            before, found = self._last
+            with np.errstate(invalid="ignore"):
+                other = (scores != before) & ~(np.isnan(scores) & np.isnan(before))
+            fresh = np.flatnonzero(other.any(axis=0))
+        self._last = scores, found
+        self._advance(job, scores, fresh, found)
+        return found
+
+    def _advance(
+        self, job: JobConfig, scores: Floats, fresh: NDArray[np.intp], found: tuple[Flags, Flags, Floats, Floats]
+    ) -> None:
+        """Decide the stretches `fresh`, into the arrays `found`."""
+        length = self.stretches.length[fresh]
+        if not len(fresh):
+            return
+        most = int(length[0])
+        running = (length[:, None] > np.arange(most)).sum(axis=0)
+        score, now, moving, inside = (array[:most, fresh] for array in (scores, self._now, self._moving, self._inside))
+        parts = [np.zeros(score.shape, array.dtype) for array in found]
+        flag, adopted, severity, closed = parts
         tracker = IncidentTracker.of(job)
-        rows = tracker.blank(scores.shape[1])
-        nobody = np.zeros(scores.shape[1], np.bool_)
+        rows = tracker.blank(len(fresh))
+        nobody = np.zeros(len(fresh), np.bool_)
         for at, some in enumerate(running.tolist()):
             if some < len(rows["open"]):
                 rows = {name: column[:some] for name, column in rows.items()}
             update = tracker.advance(
-                rows, scores[at, :some], self._now[at, :some], job.step, None, nobody[:some],
-                self._moving[at, :some], self._inside[at, :some],
+                rows, score[at, :some], now[at, :some], job.step, None, nobody[:some], moving[at, :some],
+                inside[at, :some],
             )  # fmt: skip
             flag[at, :some], adopted[at, :some] = update.flag, update.adopted
             severity[at, :some], closed[at, :some] = update.severity, update.closed_severity
-        return flag, adopted, severity, closed
+        for array, part in zip(found, parts, strict=True):
+            array[:most, fresh] = part
 
     def _differs(self, flag: Flags, adopted: Flags) -> Floats:
         held, found = self._held, np.full(len(self._tape.keys), np.inf)
@@ -138,7 +166,7 @@ def _due_itself(tape: Tape, job: JobConfig) -> Flags:
 
 
 def _opened(stretches: Stretches, flag: Flags, severity: Floats, closed: Floats) -> Opened:
-    length = len(stretches.running)
+    length = stretches.longest
     # A row of False between two stretches, so that what is open at the end of one does not go on in the next.
     runs = np.array(list(runs_of(np.pad(flag.T, ((0, 0), (0, 1))).reshape(-1))), np.int64).reshape(-1, 2)
     stretch, first = np.divmod(runs[:, 0], length + 1)

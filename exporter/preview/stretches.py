@@ -27,15 +27,12 @@ class Stretches:
         Row, first column and number of columns of each.
     since : int64 array, shape (S,)
         Column in which its entity joined the job.
-    running : int64 array, shape (L,)
-        How many stretches are at least one column longer than this.
     """
 
     entity: NDArray[np.int64]
     start: NDArray[np.int64]
     length: NDArray[np.int64]
     since: NDArray[np.int64]
-    running: NDArray[np.int64]
 
     @classmethod
     def of(cls, tape: Tape, warm: Flags, job: JobConfig) -> "Stretches":
@@ -61,13 +58,16 @@ class Stretches:
         table = table[np.argsort(table[:, 1] - table[:, 2], kind="stable")]
         entity, start, end, since = table.T
         length = end - start
-        most = int(length[0]) if len(length) else 0
-        running = (length[:, None] > np.arange(most)).sum(axis=0)
-        return cls(entity, start, length, since, running)
+        return cls(entity, start, length, since)
+
+    @property
+    def longest(self) -> int:
+        """Columns of the longest one, L."""
+        return int(self.length[0]) if len(self.length) else 0
 
     def of_tape(self, array: NDArray[Any], fill: float = 0.0) -> NDArray[Any]:
         """Return the samples of an array of the tape, shape (N, E), as (L, S); `fill` where a stretch is over."""
-        found = np.full((len(self.running), len(self.entity)), fill, array.dtype)
+        found = np.full((self.longest, len(self.entity)), fill, array.dtype)
         for at, (entity, start, length) in enumerate(zip(self.entity, self.start, self.length, strict=True)):
             found[:length, at] = array[start : start + length, entity]
         return found

@@ -88,7 +88,7 @@ class App:
         self._models = ModelReloader(self._jobs, lambda: self.active.store)
         latest = self.sinks.one(LatestVerdicts)
         web = config.web if listen is None else config.web.model_copy(update={"listen": listen})
-        self._facts = PageFacts(lambda: self.active)
+        self._facts = PageFacts(lambda: self.active, self.metrics)
         running = self._facts.running(self.sinks)
         callbacks = Callbacks(self._ready, self.reload, latest, self._accept, self._configuration, running)
         self.server = Server(web, self.sinks.one(Page), callbacks)

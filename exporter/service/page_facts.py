@@ -2,10 +2,13 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
+from exporter.observe.metrics import SelfMetrics
 from exporter.preview.workbench import Workbench
 from exporter.service.active import Active
+from exporter.service.job_details import details_of
 from exporter.sinks.incident_log import IncidentLog
 from exporter.sinks.latest import LatestVerdicts
 from exporter.sinks.recent import RecentVerdicts
@@ -24,10 +27,13 @@ class PageFacts:
     ----------
     active : callable returning Active
         What runs now.
+    metrics : SelfMetrics
+        Tell what a job has cost.
     """
 
-    def __init__(self, active: Callable[[], Active]) -> None:
+    def __init__(self, active: Callable[[], Active], metrics: SelfMetrics) -> None:
         self._active = active
+        self._details = partial(details_of, active, metrics)
         self._started = self._loaded = time.time()
         self._refused = ""
         self.bench = Workbench(lambda: active().loaded.config, lambda: active().source)
@@ -43,7 +49,7 @@ class PageFacts:
         """Return where the pages look."""
         feed, recent, incidents = sinks.one(LatestVerdicts), sinks.one(RecentVerdicts), sinks.one(IncidentLog)
         bench = self.bench if self._active().loaded.config.web.offers_workbench else None
-        return Running(self.facts, feed, recent, incidents, self.read, bench)
+        return Running(self.facts, feed, recent, incidents, self.read, bench, self._details)
 
     def facts(self) -> Facts:
         """Return how everything stands; never waits."""

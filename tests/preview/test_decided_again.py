@@ -4,7 +4,6 @@ import dataclasses
 
 import msgspec
 import numpy as np
-import pytest
 
 from exporter.backtest.past_incidents import PastIncidents
 from exporter.backtest.replay import Columns, make_job, replay
@@ -34,7 +33,7 @@ class Memory:
         return {}
 
 
-def fleet(seed: int, entities: int = 12, samples: int = 4000, spikes: int = 12) -> np.ndarray:
+def fleet(seed: int, entities: int = 8, samples: int = 2000, spikes: int = 8) -> np.ndarray:
     """Return series with a daily rhythm, spikes either way, steps that stay, gaps, and series that come and go."""
     rng = np.random.default_rng(seed)
     at = np.arange(samples)
@@ -44,12 +43,12 @@ def fleet(seed: int, entities: int = 12, samples: int = 4000, spikes: int = 12) 
     for row in range(entities):
         for start in rng.integers(300, samples, spikes):
             values[row, start : start + rng.integers(1, 90)] += rng.choice([-1, 1]) * rng.uniform(3, 40)
-    values[0, 2200:] += 30  # longer than max_hold
-    values[1, 2500:2900] += np.where(np.arange(400) % 14 < 6, 15.0, 0.0)  # comes and goes
-    values[2, 1500:1700] = np.nan
-    values[3, :1800] = np.nan
-    values[4, 2600:] = np.nan
-    values[5, 3000:3002] = np.nan
+    values[0, 1100:] += 30  # longer than max_hold
+    values[1, 1250:1650] += np.where(np.arange(400) % 14 < 6, 15.0, 0.0)  # comes and goes
+    values[2, 750:850] = np.nan
+    values[3, :900] = np.nan
+    values[4, 1300:] = np.nan
+    values[5, 1500:1502] = np.nan
     return values
 
 
@@ -103,20 +102,20 @@ def same(outcome: Outcome, job: JobConfig, past: PastIncidents, verdicts: list, 
 
 CHOICES = [
     {},
-    {"budget": 5.0},
     {"budget": 0.05},
+    {"budget": 400.0},
+    {"budget": 60.0, "least_deviation": 4.0},
     {"direction": "above"},
     {"direction": "below", "budget": 3.0},
-    {"least_deviation": 6.0},
     {"direction": "above", "least_deviation": 12.5, "budget": 0.5},
 ]
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_every_choice_gives_what_another_replay_gives(seed):
-    base = {"expr": "value", "step": STEP, "window": 3600.0, "history": 20_000.0, "budget": 1.0, "max_hold": 40_000.0}
+def test_every_choice_gives_what_another_replay_gives():
+    seed = 2
+    base = {"expr": "value", "step": STEP, "window": 3600.0, "history": 20_000.0, "budget": 1.0, "max_hold": 20_000.0}
     source = Memory(value=fleet(seed))
-    first, last = FIRST + 600, FIRST + 3999
+    first, last = FIRST + 600, FIRST + 1999
     outcome = outcome_of(JobConfig.model_validate(base), source, first, last)
     asked = source.asked
     inexact = []

@@ -8,6 +8,7 @@ import msgspec
 from exporter import __version__
 from exporter.web.ui import openapi_preview
 from exporter.web.ui.answers import Ambiguous, Jobs, Now, PastIncidents, Refusal, Series, Status
+from exporter.web.ui.job_answers import JobPage
 
 _REF: Final = "#/components/schemas/{name}"
 _TIME: Final = {"type": "number", "minimum": 0, "maximum": 9_999_999_999}
@@ -55,6 +56,16 @@ _PAST: Final = [
 _PATHS: Final[tuple[tuple[str, str, list[dict[str, Any]], type, dict[str, type]], ...]] = (
     ("now", "What is wrong now, what cannot be seen, what is watched", [], Now, {}),
     ("jobs", "How every job stands", [], Jobs, {}),
+    (
+        "job",
+        "One job: its series with incidents over time, its models, quality and cost",
+        [
+            _parameter("job", "name of a job", _NAME, required=True),
+            _parameter("range", "how far back", {"type": "string", "enum": ["6h", "1d", "7d", "14d"]}),
+        ],
+        JobPage,
+        {"404": Refusal},
+    ),
     (
         "series",
         "One series over a range of time: value, band, score, incidents",

@@ -5,6 +5,7 @@ from starlette.routing import Route
 from exporter.web.ui.api_routes import ApiRoutes
 from exporter.web.ui.facts import Running
 from exporter.web.ui.history import History
+from exporter.web.ui.job_routes import JobRoutes
 from exporter.web.ui.page_routes import PageRoutes
 from exporter.web.ui.turns import Turn
 from exporter.web.ui.workbench_routes import WorkbenchRoutes
@@ -19,6 +20,7 @@ def ui_routes(running: Running) -> list[Route]:
     parts = (
         ApiRoutes(running, history, quick, slow),
         PageRoutes(running, history, quick, slow),
+        JobRoutes(running, quick, slow),
         WorkbenchRoutes(running),
     )
     return [route for part in parts for route in part.routes()]
