@@ -97,6 +97,10 @@ class EntityState:
             arrays[name][known] = self._arrays[name][old[known]]
         return arrays
 
+    def blank(self, count: int) -> dict[str, NDArray[Any]]:
+        """Return arrays of so many entities that nothing is known of. The state does not change."""
+        return {name: column.rows(count) for name, column in self._columns.items()}
+
     def state(self) -> State:
         """Return copies of the keys and arrays, enough to restore."""
         return {KEYS_FIELD: encode_keys(self.keys), **{name: array.copy() for name, array in self._arrays.items()}}

@@ -95,15 +95,17 @@ def overview(
     end: float,
     hold: bool,
     heeded: Callable[[str], JobFeedback] = lambda _: NO_FEEDBACK,
+    make_bar: Callable[[int], Bar] = Bar,
 ) -> Overview:
     """Judge the samples of `jobs` from `start` to `end` (Unix seconds), one job after the other.
 
-    Each job heeds the answers that `heeded` has for it. A job whose samples cannot be had keeps its error, and what was
-    judged until then. Raises InputError where the time range holds no sample.
+    Each job heeds the answers that `heeded` has for it. `make_bar` returns what shows how many of so many samples were
+    judged. A job whose samples cannot be had keeps its error, and what was judged until then. Raises InputError where
+    the time range holds no sample.
     """
     spans = [columns_of(start, end, job.step) for job in jobs.values()]
     answers: list[JobAnswer] = []
-    with Bar(sum(last - first + 1 for first, last in spans)) as bar:
+    with make_bar(sum(last - first + 1 for first, last in spans)) as bar:
         for name, job in jobs.items():
             doing = name + (f" ({len(answers) + 1} of {len(jobs)})" if len(jobs) > 1 else "")
             past, error = PastIncidents(name, job), ""

@@ -88,6 +88,12 @@ class BacktestMetrics:
                 gauge.labels(job).set(value)
 
 
+def published(config: Config, job: str) -> Published | None:
+    """Return the figures of a job that were published last, None without any."""
+    folder = place(config)
+    return None if folder is None else _read(folder, job)
+
+
 def _files(folder: Path) -> Exchange[Published]:
     return Exchange(FolderBackend(folder.parent), folder.name, Published)
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from exporter.config.errors import ConfigError, Mistake
 from exporter.config.load import load
-from exporter.config.nodes import Node, Origin
+from exporter.config.nodes import Node, Origin, node_of
 from exporter.config.read_file import parse
 from exporter.config.sections.job import JobConfig
 from exporter.config.sections.root import Config
@@ -61,7 +61,7 @@ class Settings:
         tree: dict[str, Node] = {}
         if self._base is not None:
             dumped = self._base.model_dump(mode="json", by_alias=True, exclude_unset=True)
-            tree = {key: _plain_node(value, origin) for key, value in dumped.items()}
+            tree = {key: node_of(value, origin) for key, value in dumped.items()}
         if files:
             tree = {key: node for key, node in tree.items() if key not in _OF_THE_SOURCE}
             tree["expr"] = Node("value", origin)
@@ -98,12 +98,4 @@ def _node(text: str, source: str) -> Node:
         raise ConfigError(*(Mistake(source, None, (), each.message) for each in error.mistakes)) from None
     if mistakes:
         raise ConfigError(*mistakes)
-    return _plain_node(None, Origin(source)) if root is None else root
-
-
-def _plain_node(value: Any, origin: Origin) -> Node:
-    if isinstance(value, dict):
-        return Node({str(key): _plain_node(child, origin) for key, child in value.items()}, origin)
-    if isinstance(value, list):
-        return Node([_plain_node(child, origin) for child in value], origin)
-    return Node(value, origin)
+    return node_of(None, Origin(source)) if root is None else root

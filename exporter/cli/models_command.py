@@ -9,10 +9,11 @@ from typing import Any
 
 from rich.console import Console
 
-from exporter.cli.models_output import described, differences, table_of
+from exporter.cli.models_output import described, table_of
 from exporter.config.load import ConfigError, load
 from exporter.config.sections.service import LogConfig
 from exporter.models import ModelVersion, Store, StoreError
+from exporter.models.comparison import differences
 from exporter.models.signed_records import Manifest
 from exporter.observe.logs import configure
 from exporter.redact import masked

@@ -1,18 +1,14 @@
 """Stored models as text and tables."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
-from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
 from exporter.models import ModelVersion
+from exporter.models.comparison import facts, gate, moment
 from exporter.promql import format_duration
-
-_TIMES: Final = ("trained_from", "trained_to", "trained_at")
-_OWN: Final = ("job", "version", "generation", "sha256", "trained_at")  # differ between any two versions
 
 
 def table_of(found: Mapping[str, Sequence[ModelVersion]]) -> list[Any]:
@@ -28,7 +24,7 @@ def table_of(found: Mapping[str, Sequence[ModelVersion]]) -> list[Any]:
                 notes.append(f"{job}, {each.version}: {each.refused}")
             row = (
                 (moment(manifest.trained_at), _span(manifest.trained_to - manifest.trained_from), manifest.detector,
-                 f"{manifest.size:,}", _gate(each))
+                 f"{manifest.size:,}", gate(each))
                 if manifest else ("", "", "", "", "rejected, see below")
             )  # fmt: skip
             table.add_row(*(Text(cell) for cell in (job, each.version, "yes" if each.in_service else "", *row)))
@@ -51,43 +47,5 @@ def described(job: str, stored: ModelVersion, trained: Mapping[str, Any] | None)
         yield f"  last training: {ended}: {trained.get('reason') or 'no reason given'}"
 
 
-def differences(one: ModelVersion, other: ModelVersion) -> dict[str, tuple[Any, Any]]:
-    """Return the fields in which two versions differ, by name."""
-    mine, theirs = facts(one), facts(other)
-    names = dict.fromkeys([*mine, *theirs])
-    return {
-        name: (mine.get(name), theirs.get(name))
-        for name in names
-        if name not in _OWN and mine.get(name) != theirs.get(name)
-    }
-
-
-def facts(stored: ModelVersion) -> dict[str, Any]:
-    """Return manifest and gate decision of a version as flat fields, for people."""
-    found: dict[str, Any] = {}
-    for name, value in (asdict(stored.manifest) if stored.manifest else {}).items():
-        if name in _TIMES:
-            found[name] = moment(value)
-        elif isinstance(value, Mapping):
-            found |= {f"{name}.{key}": each for key, each in value.items()}
-        else:
-            found[name] = ", ".join(value) if name == "channels" else value
-    if stored.outcome is not None:
-        found |= {"gate": _gate(stored), "gate.judged_at": moment(stored.outcome.judged_at)}
-        found |= {f"gate.{name}": value for name, value in stored.outcome.figures.items()}
-    return found
-
-
-def moment(at: float) -> str:
-    """Return a time (Unix seconds) as text, in UTC."""
-    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%SZ}"
-
-
 def _span(seconds: float) -> str:
     return format_duration(max(round(seconds), 0))
-
-
-def _gate(stored: ModelVersion) -> str:
-    if stored.outcome is None:
-        return "not evaluated"
-    return f"{'passed' if stored.outcome.passed else 'rejected'}: {stored.outcome.reason}"

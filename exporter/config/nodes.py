@@ -34,6 +34,15 @@ def plain(node: Node) -> Any:
     return node.value
 
 
+def node_of(value: Any, origin: Origin) -> Node:
+    """Return a plain value as nodes of one origin: the reverse of `plain`."""
+    if isinstance(value, dict):
+        return Node({str(key): node_of(child, origin) for key, child in value.items()}, origin)
+    if isinstance(value, list):
+        return Node([node_of(child, origin) for child in value], origin)
+    return Node(value, origin)
+
+
 def follow(node: Node, place: Place) -> list[Node]:
     """Return the nodes met on the way to `place`, from the root to the deepest that exists."""
     path = [node]

@@ -11,38 +11,10 @@ from detectors.entity_state import Column, EntityState
 from detectors.types import Flags, Floats, Key, State
 from detectors.units import WEEK
 from exporter.config.sections.job import JobConfig
+from exporter.pipeline.chance import BINS, again_by, bin_of, chance_rate, least_severity, repeated, scale_at
 
-PRIOR_WEEKS: Final = 1.0
-"""Weight of the prior in weeks of the job's own history."""
-_TAIL_SEVERITY: Final = np.array([0.0, 2.5, 9.0, 24.0])
-_TAIL_LOG10: Final = np.array([0.0, -1.0, -2.0, -3.0])
-"""Share of incidents that open by chance and become at least this severe. On 4,000 clean series-weeks of one-minute
-samples `auto` had 1.7, 6.1 and 16; half as much again is for series less well-behaved than those."""
-_SAMPLE: Final = 1.6
-"""What one sample adds to the severity of a chance incident, per minute of the step: the longer the step, the more."""
-_EDGES: Final = np.geomspace(0.1, 10_000, 128)
-"""Severities from which the bins of the history begin."""
-_BELOW: Final = 4
-"""Bins below a severity, up to 1.44 times as severe, that tell how many chance incidents to expect beyond it."""
-_APART: Final = 50.0
-"""Incidents set apart from the rest count once for so many: they are failures, until there are too many of them."""
-_GROWN: Final = 1.5
-"""Times the severity of its own alerts that make an entity's incident something new."""
 SHOWN: Final = 500
 """Open incidents of which it is told what severity they need."""
-_YOUNG: Final = WEEK
-_YOUNG_SEVERITY: Final = 6.0
-"""Times that chance incidents of an entity's first week are more severe than later: its first weekend begins as one."""
-
-
-def chance_share(severity: Floats, step: float = 60.0) -> Floats:
-    """Return the share of chance incidents at least this severe, log-linear between the measured points and beyond."""
-    severity = severity - _SAMPLE * (step / 60.0 - 1.0)
-    slope = (_TAIL_LOG10[-1] - _TAIL_LOG10[-2]) / (_TAIL_SEVERITY[-1] - _TAIL_SEVERITY[-2])
-    inside = np.interp(severity, _TAIL_SEVERITY, _TAIL_LOG10)
-    beyond = _TAIL_LOG10[-1] + slope * (severity - _TAIL_SEVERITY[-1])
-    share: Floats = 10.0 ** np.where(severity > _TAIL_SEVERITY[-1], beyond, inside)
-    return share
 
 
 class AlertBudget:
@@ -65,7 +37,7 @@ class AlertBudget:
 
     def __init__(self, per_week: float, false_alarms: float) -> None:
         self._per_week, self._false_alarms = per_week, false_alarms
-        self._closed = np.zeros(len(_EDGES))
+        self._closed = np.zeros(BINS)
         self._entity_weeks = 0.0
         self._roster = EntityState(
             {
@@ -120,14 +92,14 @@ class AlertBudget:
         r = self._roster
         r.align(keys)
         r["age"] += elapsed
-        scale = np.where(r["age"] < _YOUNG, 1 / _YOUNG_SEVERITY, 1.0)
+        scale = scale_at(r["age"])
         self._learn(closed * scale, len(keys), elapsed)
         alert = np.zeros(len(keys), np.bool_)
         rows = np.flatnonzero(flag)
         if len(rows):
             scaled = severity[rows] * scale[rows]
-            again = np.where(scaled <= _GROWN * r["worst"][rows], self._repeated(rows), 0.0)
-            alert[rows] = (self._rate(elapsed)[_bin(scaled)] + again <= self._per_week) | r["alerting"][rows]
+            again = again_by(scaled, r["worst"][rows], self._repeated(rows))
+            alert[rows] = (self._rate(elapsed)[bin_of(scaled)] + again <= self._per_week) | r["alerting"][rows]
         r["alerting"] = alert
         return alert
 
@@ -147,17 +119,7 @@ class AlertBudget:
             Infinite where no severity would be enough.
         """
         r, rate = self._roster, self._rate(elapsed)
-        edges = np.append(np.concatenate([[0.0], _EDGES[1:]]), np.inf)  # the first bin holds all that is below it too
-
-        def least(again: Floats) -> Floats:
-            """Rates only fall: the number of those too high is the bin of the first that is not."""
-            found: Floats = edges[(rate + again[:, None] > self._per_week).sum(axis=1)]
-            return found
-
-        first, repeated = least(np.zeros(len(rows))), least(self._repeated(rows))
-        scaled = np.minimum(repeated, np.maximum(first, _GROWN * r["worst"][rows]))
-        young: Floats = np.where(r["age"][rows] < _YOUNG, _YOUNG_SEVERITY, 1.0)
-        return scaled * young
+        return least_severity(rate, self._repeated(rows), r["worst"][rows], r["age"][rows], self._per_week)
 
     def needed_by(self, flag: Flags, severity: Floats, elapsed: float) -> Floats | None:
         """Return `needed` for the open incidents, shape (E,); None where none is open.
@@ -174,8 +136,7 @@ class AlertBudget:
     def _repeated(self, rows: NDArray[np.int64]) -> Floats:
         """Return how many alerts a week the entities of these rows have raised themselves, but for one."""
         r = self._roster
-        earlier: Floats = np.maximum(r["alerts"][rows] - 1.0, 0.0)
-        return earlier / (PRIOR_WEEKS + self._entity_weeks / len(r.keys))
+        return repeated(r["alerts"][rows], self._entity_weeks, len(r.keys))
 
     def _learn(self, closed: Floats, entities: int, elapsed: float) -> None:
         r, decay = self._roster, math.exp(-elapsed / MEMORY)
@@ -184,23 +145,13 @@ class AlertBudget:
         r["alerts"] *= decay
         r["worst"] *= decay
         ended = np.flatnonzero(closed)
-        np.add.at(self._closed, _bin(closed[ended]), 1.0)
+        np.add.at(self._closed, bin_of(closed[ended]), 1.0)
         sent = ended[r["alerting"][ended]]
         r["alerts"][sent] += 1.0
         r["worst"][sent] = np.maximum(r["worst"][sent], closed[sent])
 
     def _rate(self, step: float) -> Floats:
-        """Return how many chance incidents a week are as severe as each of `_EDGES`; the least on the way there."""
-        entities = len(self._roster.keys)
-        at_least = np.cumsum(self._closed[::-1])[::-1]
-        just_below = np.concatenate([at_least[:1].repeat(_BELOW), at_least[:-_BELOW]]) - at_least
-        faded = np.maximum(np.minimum(at_least, just_below), at_least / _APART)
-        share = chance_share(_EDGES, step)
-        chance = np.where(share > 0.5, at_least, faded)  # what most chance incidents reach tells no failure apart
-        prior = PRIOR_WEEKS * entities
-        rate = entities * (prior * self._false_alarms * share + chance) / (prior + self._entity_weeks)
-        least: Floats = np.minimum.accumulate(rate)
-        return least
+        return chance_rate(self._closed, self._entity_weeks, len(self._roster.keys), self._false_alarms, step)
 
 
 def most_severe(flag: Flags, severity: Floats, most: int) -> NDArray[np.intp]:
@@ -209,7 +160,3 @@ def most_severe(flag: Flags, severity: Floats, most: int) -> NDArray[np.intp]:
     if len(rows) > most:
         rows = rows[np.argpartition(-severity[rows], most)[:most]]
     return rows
-
-
-def _bin(severity: Floats) -> NDArray[np.intp]:
-    return np.maximum(np.searchsorted(_EDGES, severity, side="right") - 1, 0)

@@ -132,7 +132,7 @@ class IncidentTracker:
         nobody = np.zeros(len(part["open"]), np.bool_)
         some = (nobody if flags is None else flags[rows] for flags in (accepted, moving, inside))
         shares = None if contribution is None else contribution[rows]
-        update = self._decide(part, score[rows], now, elapsed, shares, *some)
+        update = self.advance(part, score[rows], now, elapsed, shares, *some)
         for name, column in part.items():
             r[name][rows] = column
         return update.spread(rows, len(keys))
@@ -148,18 +148,25 @@ class IncidentTracker:
         rows = np.flatnonzero(some)
         return rows if 2 * len(rows) < len(some) else slice(None)
 
-    def _decide(
+    def blank(self, count: int) -> dict[str, NDArray[Any]]:
+        """Return the rows of so many entities of which nothing is known yet, for `advance`."""
+        return self._roster.blank(count)
+
+    def advance(
         self,
         r: dict[str, NDArray[Any]],
         score: Floats,
-        now: float,
+        now: float | Floats,
         elapsed: float,
         contribution: Floats | None,
         accepted: Flags,
         moving: Flags,
         inside: Flags,
     ) -> IncidentUpdate:
-        """Decide as `decide` does, on rows of the roster that are changed in place."""
+        """Decide as `decide` does, on rows by column, which are replaced or changed in place.
+
+        Rows do not look at each other, so that `now` may be one time for all or one for each, shape (E,).
+        """
         before = r["open"] | r["flapping"]
         known = np.isfinite(score)
         with np.errstate(invalid="ignore"):
@@ -193,14 +200,20 @@ class IncidentTracker:
         )
 
     def _flaps(
-        self, r: dict[str, NDArray[Any]], turned: Flags, ended: Flags, known: Flags, now: float, elapsed: float
+        self,
+        r: dict[str, NDArray[Any]],
+        turned: Flags,
+        ended: Flags,
+        known: Flags,
+        now: float | Floats,
+        elapsed: float,
     ) -> Flags:
         """Return which entities are flapping, after those that `turned` opened or closed an incident of their own."""
         turns = r["turns"]  # the newest in front
         turns[~known] += elapsed  # the clock stands still for them
         rows = np.flatnonzero(turned)
         turns[rows, 1:] = turns[rows, :-1]
-        turns[rows, 0] = now
+        turns[rows, 0] = np.broadcast_to(now, turned.shape)[rows]
         turns[ended] = -np.inf
         too_many, unsettled = turns[:, -1] > now - self._flap_window, turns[:, 0] > now - self._flap_window
         flapping: Flags = unsettled & (r["flapping"] | too_many)

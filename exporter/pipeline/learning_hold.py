@@ -22,10 +22,15 @@ NEGLIGIBLE: Final = 0.002
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Hold:
-    """Which entities are held back from learning, and which level becomes normal now; shape (E,) each."""
+    """Which entities are held back from learning, and which level becomes normal now; shape (E,) each.
+
+    `unusual` and `due` are the same without what was decided on incidents: what the hold itself says.
+    """
 
     frozen: Flags
     adopted: Flags
+    unusual: Flags
+    due: Flags
 
 
 class LearningHold:
@@ -124,7 +129,7 @@ class LearningHold:
         frozen = (decision.flag | own.flag) & ~adopted
         self._forget(np.flatnonzero(self._levels["held"] & ~frozen))
         self._levels["held"] = frozen
-        return Hold(frozen, adopted)
+        return Hold(frozen, adopted, own.flag, own.adopted)
 
     def _forget(self, rows: NDArray[np.intp]) -> None:
         """Forget the level of the rows that are not held any more."""

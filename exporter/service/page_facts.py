@@ -2,10 +2,14 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
+from exporter.observe.metrics import SelfMetrics
 from exporter.observe.stages import Telemetry
+from exporter.preview.workbench import Workbench
 from exporter.service.active import Active
+from exporter.service.job_details import details_of
 from exporter.sinks.feedback_book import FeedbackBook
 from exporter.sinks.incident_log import IncidentLog
 from exporter.sinks.latest import LatestVerdicts
@@ -27,12 +31,17 @@ class PageFacts:
     active : callable returning Active
         What runs now.
     telemetry : Telemetry
+    metrics : SelfMetrics
+        Tell what a job has cost.
     """
 
-    def __init__(self, active: Callable[[], Active], telemetry: Telemetry) -> None:
+    def __init__(self, active: Callable[[], Active], telemetry: Telemetry, metrics: SelfMetrics) -> None:
         self._active, self._telemetry = active, telemetry
+        self._details = partial(details_of, active, metrics)
         self._started = self._loaded = time.time()
         self._refused = ""
+        self.bench = Workbench(lambda: active().loaded.config, lambda: active().source)
+        """Replays that people try jobs with; none runs before one is asked for."""
 
     def note_load(self, refused: str) -> None:
         """Note how a load of the configuration went: "" where it worked, else why it was refused."""
@@ -44,7 +53,8 @@ class PageFacts:
         """Return where the pages look."""
         feed, recent, incidents = sinks.one(LatestVerdicts), sinks.one(RecentVerdicts), sinks.one(IncidentLog)
         book, sent = sinks.one(FeedbackBook), sinks.one(Notifier).sent
-        return Running(self.facts, feed, recent, incidents, self.read, book, sent)
+        bench = self.bench if self._active().loaded.config.web.offers_workbench else None
+        return Running(self.facts, feed, recent, incidents, self.read, book, sent, bench, self._details)
 
     def facts(self) -> Facts:
         """Return how everything stands; never waits."""

@@ -4,8 +4,9 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
+import msgspec
 import numpy as np
 from prometheus_api_client import PrometheusConnect
 
@@ -127,9 +128,36 @@ class Prometheus:
         except (ValueError, KeyError, TypeError, AttributeError):
             raise BadAnswer("the source's metadata API sent something else than Prometheus would") from None
 
+    def metrics(self) -> list[tuple[str, str, str]]:
+        """Return name, type and help of every metric, "" where the metadata do not know them. Raises SourceError."""
+        names, known = self._data("label/__name__/values"), self._data("metadata")
+        try:
+            types = {name: (str(rows[0]["type"]), str(rows[0]["help"])) for name, rows in known.items()}
+            return [(name, *_described(name, types)) for name in sorted(map(str, names))]
+        except (AttributeError, KeyError, IndexError, TypeError):
+            raise BadAnswer("the source's metadata API sent something else than Prometheus would") from None
+
+    def _data(self, what: str) -> Any:
+        """Return what is in an answer of the source's API. Raises SourceError."""
+        url = f"{self._config.url}/api/v1/{what}"
+        answer, _ = self._session.persist(lambda: self._session.attempt("GET", url).content)
+        try:
+            return msgspec.json.decode(answer)["data"]
+        except (msgspec.DecodeError, KeyError, TypeError):
+            raise BadAnswer("the source's metadata API sent something else than Prometheus would") from None
+
     def close(self) -> None:
         """Close all connections."""
         self._session.close()
+
+
+def _described(name: str, types: dict[str, tuple[str, str]]) -> tuple[str, str]:
+    """Return type and help of a metric; those of histograms and summaries are known without the name's ending."""
+    for end in ("", "_bucket", "_count", "_sum", "_total"):
+        if name.endswith(end) and (found := types.get(name.removesuffix(end))) is not None:
+            kind, about = found
+            return ("counter" if end in {"_bucket", "_count", "_sum"} else kind), about
+    return "", ""
 
 
 def _part(body: bytes, start: float, step: float, limits: Limits, known: list[bytes]) -> DecodedChunk:

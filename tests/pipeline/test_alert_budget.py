@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from exporter.pipeline.alert_budget import SHOWN, AlertBudget, chance_share
+from exporter.pipeline.alert_budget import SHOWN, AlertBudget
+from exporter.pipeline.chance import chance_share
 from tests.support.batches import keys
 
 STEP, DAY, WEEK = 60.0, 86_400.0, 604_800.0

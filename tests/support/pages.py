@@ -16,7 +16,8 @@ from exporter.sinks.latest import LatestVerdicts
 from exporter.sinks.notify.sent_log import SentLog
 from exporter.sinks.recent import RecentVerdicts
 from exporter.source.samples import RangeResult
-from exporter.web.ui.facts import Facts, JobFacts, Running
+from exporter.web.ui.bench import Bench
+from exporter.web.ui.facts import Facts, JobDetails, JobFacts, Running, no_details
 from tests.support.fake import FakeSource
 from tests.support.verdicts import verdict
 
@@ -39,6 +40,8 @@ class Watched:
         self.stages = {"fetch": 0.0421, "score": 0.0137}
         self.now = time.time() // STEP * STEP
         self.started = self.now - 7200.0
+        self.bench: Bench | None = None
+        self.details: Callable[[str], JobDetails] = no_details
 
     def facts(self) -> Facts:
         jobs = {name: JobFacts(job, self.health[name], stages=self.stages) for name, job in self.config.jobs.items()}
@@ -47,7 +50,9 @@ class Watched:
     @property
     def running(self) -> Running:
         read = lambda *asked: self.read(*asked)  # noqa: E731, PLW0108 - a test may replace it
-        return Running(self.facts, self.feed, self.recent, self.incidents, read, self.feedback, self.sent)
+        return Running(
+            self.facts, self.feed, self.recent, self.incidents, read, self.feedback, self.sent, self.bench, self.details
+        )
 
     def read(self, expr: str, start: float, end: float, step: float) -> RangeResult:
         return self.source.range(expr, start, end, step)

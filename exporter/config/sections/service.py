@@ -44,13 +44,26 @@ class WebConfig(Section):
     external_url: SourceUrl | None = Field(
         None, description="address under which people reach our pages, for links in messages; default: host and port"
     )
+    workbench: bool | None = Field(
+        None,
+        description="let people try jobs on the past, which sends queries to the source for them; default: only where "
+        "users or tls.client_ca_file ask who they are",
+    )
     max_connections: int = Field(512, ge=8, description="connections open at once")
 
     @property
     def may_act(self) -> bool:
         """Whether people may answer incidents: everybody who reaches the port, or whoever shows who they are."""
-        known = bool(self.users) or (self.tls is not None and self.tls.client_ca_file is not None)
-        return self.ui and (known if self.actions is None else self.actions)
+        return self.ui and (self._asks_who if self.actions is None else self.actions)
+
+    @property
+    def offers_workbench(self) -> bool:
+        """Whether people may try jobs on the past."""
+        return self.ui and (self._asks_who if self.workbench is None else self.workbench)
+
+    @property
+    def _asks_who(self) -> bool:
+        return bool(self.users) or (self.tls is not None and self.tls.client_ca_file is not None)
 
     @field_validator("listen")
     @classmethod

@@ -68,7 +68,7 @@ class ApiRoutes(Endpoints):
 
     async def openapi(self, _request: Request) -> Response:
         """Hand out the description of the API."""
-        return _json(document(), 200)
+        return as_json(document(), 200)
 
     async def _plain(self, request: Request, answer: Callable[[Running, float], msgspec.Struct]) -> Response:
         """Answer what takes no parameters."""
@@ -83,14 +83,15 @@ class ApiRoutes(Endpoints):
         return await self._run(lambda: _answered(call()), turn)
 
     def _refuse(self, refused: Refused) -> Response:
-        return _json(Refusal(refused.text), refused.status, refused.headers)
+        return as_json(Refusal(refused.text), refused.status, refused.headers)
 
 
 def _answered(answer: msgspec.Struct) -> Response:
-    return _json(answer, 300 if isinstance(answer, Ambiguous) else 200)
+    return as_json(answer, 300 if isinstance(answer, Ambiguous) else 200)
 
 
-def _json(content: Any, status: int, headers: Mapping[str, str] | None = None) -> Response:
+def as_json(content: Any, status: int, headers: Mapping[str, str] | None = None) -> Response:
+    """Answer with JSON."""
     # Not msgspec's encoder: a label may hold half of a surrogate pair, which plain JSON can escape.
     text = json.dumps(msgspec.to_builtins(content), allow_nan=False)
     return Response(text, status, headers, "application/json")

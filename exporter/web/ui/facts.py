@@ -1,6 +1,7 @@
 """What the pages may know of the running exporter: handed in by the service, which stands above this room."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from exporter.config.sections.job import JobConfig
@@ -13,6 +14,8 @@ from exporter.sinks.latest import LatestVerdicts
 from exporter.sinks.notify.sent_log import SentLog
 from exporter.sinks.recent import RecentVerdicts
 from exporter.source.samples import RangeResult
+from exporter.web.ui.bench import Bench
+from exporter.web.ui.job_answers import StoredModel
 
 Read = Callable[[str, float, float, float], RangeResult]
 """Asks the source for an expression from, to and every so many Unix seconds. Raises SourceError."""
@@ -77,6 +80,36 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True)
+class JobDetails:
+    """What is known of a job besides its verdicts.
+
+    Parameters
+    ----------
+    models : sequence of StoredModel
+    trouble : str
+        Why the store does not tell them, "" where it does.
+    quality : mapping of str to float or None
+        Figures of the backtest that was published last, as of `quality_at` (Unix seconds, NaN without one).
+    samples : float
+        Read from the source since the start.
+    stages : mapping of str to float
+        Seconds spent in the stages of its cycles since the start.
+    """
+
+    models: Sequence[StoredModel] = ()
+    trouble: str = ""
+    quality: Mapping[str, float | None] = field(default_factory=dict)
+    quality_at: float = math.nan
+    samples: float = 0.0
+    stages: Mapping[str, float] = field(default_factory=dict)
+
+
+def no_details(_job: str) -> JobDetails:
+    """Return that nothing is known."""
+    return JobDetails()
+
+
+@dataclass(frozen=True, slots=True)
 class Running:
     """Where the pages look.
 
@@ -90,6 +123,10 @@ class Running:
     read : Read
         Waits for the source, within a deadline of its own.
     sent : SentLog
+    bench : Bench or None
+        Runs replays; None where the workbench is off.
+    details : callable taking the name of a job
+        May wait for the model store.
     """
 
     facts: Callable[[], Facts]
@@ -99,3 +136,5 @@ class Running:
     read: Read
     feedback: FeedbackBook = field(default_factory=FeedbackBook)
     sent: SentLog = field(default_factory=SentLog)
+    bench: Bench | None = None
+    details: Callable[[str], JobDetails] = no_details

@@ -4,19 +4,24 @@ A graph has only shapes, which are stretched to the width there is; what is writ
 Colours are classes of `static/ui.css`, so that they follow light and dark.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import numpy as np
 from markupsafe import Markup, escape
 
 from detectors.types import Flags, Floats
+from exporter.redact import printable
 
 WIDTH: Final = 1000
 SPARK_WIDTH, SPARK_HEIGHT = 160, 36
 _GAP: Final = 2.5
 """Steps without a sample that are a gap in a line."""
 Points = list[tuple[int, int]]
+
+
+Spans = Sequence[Sequence[float]]
+"""Begins and ends, Unix seconds."""
 
 
 def axis_limits(value: Floats, *edges: Floats) -> tuple[float, float]:
@@ -94,6 +99,14 @@ class Frame:
             left, right = self.x(np.array([times[first] - step, times[last - 1]]))
             yield left, max(right, left + 2)
 
+    def boxes(self, spans: Spans) -> str:
+        """Return the path of the whole height from the begin to the end of each span."""
+        parts = []
+        for begin, end in spans:
+            left, right = self.x(np.array([begin, end]))
+            parts.append(f"M{left} 0H{max(right, left + 2)}V{self.height}H{left}Z")
+        return "".join(parts)
+
     def line(self, times: Floats, values: Floats) -> str:
         """Return the path of a line."""
         return "".join(_drawn(points) for points in self.lines(times, values))
@@ -110,6 +123,11 @@ class Frame:
 
 def _drawn(points: Points) -> str:
     return "M" + "L".join(f"{across} {down}" for across, down in points)
+
+
+def strip(frame: Frame, spans: Mapping[str, Spans], alt: str) -> Markup:
+    """Draw a row of boxes, those of the last kind on top."""
+    return _svg("strip", alt, frame, [_path(kind, frame.boxes(of_kind)) for kind, of_kind in spans.items()])
 
 
 def _pieces(times: Floats, there: Flags) -> Iterator[tuple[int, int]]:
@@ -144,9 +162,13 @@ def graph(
     frame: Frame, times: Floats, step: float, line: Floats, alt: str, *,
     expected: Floats | None = None, band: tuple[Floats, Floats] | None = None, flag: Floats | None = None,
     alert: Floats | None = None, limit: float | None = None, before: Floats | None = None,
+    opened: Spans = (), alerted: Spans = (),
 ) -> Markup:  # fmt: skip
-    """Draw one graph of a series; `limit` is where a line across is drawn, `before` another line of an earlier time."""
-    shapes = []
+    """Draw one graph of a series; `limit` is where a line across is drawn, `before` another line of an earlier time.
+
+    Where an incident was open, and where an alert, is told by sample (`flag`, `alert`) or by time.
+    """
+    shapes = [_path("open", frame.boxes(opened)), _path("alert", frame.boxes(alerted))]
     if flag is not None:
         shapes.append(_path("open", frame.spans(times, flag > 0, step)))
     if alert is not None:
@@ -169,5 +191,6 @@ def _path(kind: str, path: str) -> str:
 
 
 def _svg(kind: str, alt: str, frame: Frame, shapes: list[str]) -> Markup:
-    head = f'<svg class="{kind}" role="img" aria-label="{escape(alt)}" viewBox="0 0 {frame.width} {frame.height}"'
+    told = escape(printable(alt))
+    head = f'<svg class="{kind}" role="img" aria-label="{told}" viewBox="0 0 {frame.width} {frame.height}"'
     return Markup(f'{head} preserveAspectRatio="none">{"".join(shapes)}</svg>')  # noqa: S704 - only numbers, and alt is escaped

@@ -135,6 +135,11 @@ def _scraped(name: str) -> str:
     return f"exported_{name}" if name in _OURS else name
 
 
+def published_key(labels: dict[str, str]) -> Key:
+    """Return the identity of the entity that a series of ours is about."""
+    return _key(labels)
+
+
 def _key(labels: dict[str, str]) -> Key:
     return tuple(sorted((_judged(name), value) for name, value in labels.items() if name not in _OURS))
 

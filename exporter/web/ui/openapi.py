@@ -6,9 +6,10 @@ from typing import Any, Final
 import msgspec
 
 from exporter import __version__
-from exporter.web.ui import feedback_openapi
+from exporter.web.ui import feedback_openapi, openapi_preview
 from exporter.web.ui.answers import Ambiguous, Jobs, Now, PastIncidents, Refusal, Series, Status
 from exporter.web.ui.answers_machines import Anomalies, Configuration
+from exporter.web.ui.job_answers import JobPage
 
 _REF: Final = "#/components/schemas/{name}"
 _TIME: Final = {"type": "number", "minimum": 0, "maximum": 9_999_999_999}
@@ -67,6 +68,16 @@ _PATHS: Final[tuple[tuple[str, str, list[dict[str, Any]], type, dict[str, type]]
     ("now", "What is wrong now, what cannot be seen, what is watched", [], Now, {}),
     ("jobs", "How every job stands", [], Jobs, {}),
     (
+        "job",
+        "One job: its series with incidents over time, its models, quality and cost",
+        [
+            _parameter("job", "name of a job", _NAME, required=True),
+            _parameter("range", "how far back", {"type": "string", "enum": ["6h", "1d", "7d", "14d"]}),
+        ],
+        JobPage,
+        {"404": Refusal},
+    ),
+    (
         "series",
         "One series over a range of time: value, band, score, incidents",
         _SERIES,
@@ -84,7 +95,8 @@ _PATHS: Final[tuple[tuple[str, str, list[dict[str, Any]], type, dict[str, type]]
 def document() -> dict[str, Any]:
     """Return the document, OpenAPI 3.1."""
     found = {kind for _, _, _, answer, others in _PATHS for kind in (answer, *others.values(), Refusal)}
-    types = sorted({*found, *feedback_openapi.TYPES} - {type(None)}, key=lambda kind: kind.__name__)
+    found |= {*feedback_openapi.TYPES, *openapi_preview.TYPES}
+    types = sorted(found - {type(None)}, key=lambda kind: kind.__name__)
     schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
     names = dict(zip(types, schemas, strict=True))
     return {
@@ -109,7 +121,8 @@ def document() -> dict[str, Any]:
             }
             for name, summary, parameters, answer, others in _PATHS
         }
-        | feedback_openapi.paths(names),
+        | feedback_openapi.paths(names)
+        | openapi_preview.paths(names),
         "components": {"schemas": components},
     }
 

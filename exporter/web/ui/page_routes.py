@@ -29,6 +29,7 @@ _STATIC: Final = {
     "ui.css": "text/css",
     "ui.js": "text/javascript",
     "curves.js": "text/javascript",
+    "workbench.js": "text/javascript",
     "icon.svg": "image/svg+xml",
 }
 _FILES: Final = {

@@ -232,3 +232,7 @@ _TEMPLATES.filters |= {
     "counted": _counted, "named": named, "tick": _tick, "lines": lines, "ending": ENDINGS.__getitem__,
     "kind": KINDS.__getitem__,
 }  # fmt: skip
+
+render: Final = _render
+ticks: Final = _ticks
+floats: Final = _floats

@@ -4,11 +4,12 @@ import hashlib
 import hmac
 import secrets
 from typing import Final
-from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection, Request
 
+from exporter.web import same_origin
 from exporter.web.basic_auth import LOGIN
+from exporter.web.same_origin import Foreign, TooLong, check_origin
 from exporter.web.ui.answering import NotAnswered
 from exporter.web.ui.facts import Running
 
@@ -60,12 +61,12 @@ class Rights:
         """
         if refusal := self.refusal:
             raise NotAnswered(403 if not self._may_act else 503, refusal)
-        site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
-        if site is None and origin is None and token is None:
+        if token is None and not {"sec-fetch-site", "origin"} & set(request.headers):
             return  # no browser, and no form of one
-        ours = site == "same-origin" if site is not None else origin is None or _same(origin, request)
-        if not ours:
-            raise NotAnswered(403, "Another page sent this. Answer on the exporter's own pages.")
+        try:
+            check_origin(request)
+        except Foreign as error:
+            raise NotAnswered(403, "Another page sent this. Answer on the exporter's own pages.") from error
         if token is None or not hmac.compare_digest(token.encode(), self.token(request).encode()):
             raise NotAnswered(
                 403, "This page was made before the exporter was started again, or for somebody else: go back, load it "
@@ -73,15 +74,10 @@ class Rights:
             )  # fmt: skip
 
 
-def _same(origin: str, request: Request) -> bool:
-    return urlsplit(origin).netloc == request.headers.get("host", "")
-
-
 async def body_of(request: Request) -> bytes:
     """Return the body of a request. Raises NotAnswered where it is larger than any answer."""
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > LARGEST:
-            raise NotAnswered(413, f"The request has more than {LARGEST // 1024} KiB: shorten the reason.")
-    return body
+    try:
+        return await same_origin.body_of(request, LARGEST)
+    except TooLong as error:
+        told = f"The request has more than {LARGEST // 1024} KiB: shorten the reason."
+        raise NotAnswered(413, told) from error

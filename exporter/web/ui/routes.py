@@ -7,9 +7,11 @@ from exporter.web.ui.facts import Running
 from exporter.web.ui.feedback_api import FeedbackApi
 from exporter.web.ui.feedback_pages import FeedbackPages
 from exporter.web.ui.history import History
+from exporter.web.ui.job_routes import JobRoutes
 from exporter.web.ui.page_routes import PageRoutes
 from exporter.web.ui.rights import Rights
 from exporter.web.ui.turns import Turn
+from exporter.web.ui.workbench_routes import WorkbenchRoutes
 
 _MOST_QUICK, _MOST_SLOW = 64, 8
 """Requests that wait for an answer from memory, and for one that may ask the source."""
@@ -24,5 +26,7 @@ def ui_routes(running: Running, may_act: bool = False) -> list[Route]:
         PageRoutes(running, history, quick, slow, rights),
         FeedbackApi(running, quick, rights),
         FeedbackPages(running, quick, rights),
+        JobRoutes(running, history, quick, slow),
+        WorkbenchRoutes(running),
     )
     return [route for part in parts for route in part.routes()]

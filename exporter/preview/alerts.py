@@ -1,0 +1,139 @@
+"""Which incidents of a tape are alerts, by the budget: what `AlertBudget` does sample by sample, for all at once."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.calibration import MEMORY
+from detectors.types import Flags, Floats
+from detectors.units import WEEK
+from exporter.config.sections.job import JobConfig
+from exporter.pipeline.chance import BINS, again_by, bin_of, chance_rate, least_severity, repeated, scale_at
+from exporter.preview.incidents import Opened
+
+Whole = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Alerts:
+    """What became of incidents (K) with samples (M), see `Opened`.
+
+    Parameters
+    ----------
+    alert : Flags, shape (M,)
+        Whether the incident is an alert at a sample.
+    needed : Floats, shape (K,)
+        Severity that would have made it one when it was last open without being one; NaN where it was one all along.
+    """
+
+    alert: Flags
+    needed: Floats
+
+
+class Budgeting:
+    """Decides what is an alert.
+
+    Parameters
+    ----------
+    present : int array, shape (N,)
+        How many entities there were at each time.
+    step : float
+        Seconds between samples.
+    """
+
+    def __init__(self, present: Floats, step: float) -> None:
+        self._present, self._step = present, step
+        self._decay = math.exp(-step / MEMORY)
+        self._ages = np.add.accumulate(np.full(len(present), step))
+        """Seconds of an entity so many samples after it joined."""
+        weeks, found = 0.0, []
+        for entities in present.tolist():
+            weeks = weeks * self._decay + entities * step / WEEK
+            found.append(weeks)
+        self._weeks = np.array(found)
+        self._known: tuple[Opened, Floats] | None = None
+
+    def decide(self, opened: Opened, job: JobConfig) -> Alerts:
+        """Return which incidents are alerts by the budget of `job`."""
+        age = self._ages[opened.column - np.repeat(opened.joined, np.diff(opened.at))]
+        scaled = opened.severity * scale_at(age)
+        ended = opened.closed > 0
+        after = np.minimum(opened.end, len(self._present) - 1)
+        closed = np.where(ended, opened.closed * scale_at(self._ages[after - opened.joined]), 0.0)
+        columns, row = np.unique(opened.column, return_inverse=True)
+        if self._known is None or self._known[0] is not opened:  # the rates are the same for every budget
+            self._known = opened, self._rates(columns, after[ended], closed[ended], job)
+        rates = self._known[1]
+        rate = rates[row, bin_of(scaled)]
+        alert, alerts, worst = self._latched(opened, scaled, rate, closed, job.budget)
+        needed = np.full(len(opened.first), np.nan)
+        last = opened.at[1:] - 1 - _last_not(alert, opened.at)
+        some = np.flatnonzero(last >= opened.at[:-1])
+        at = last[some]
+        column = opened.column[at]
+        again = repeated(alerts[at], self._weeks[column], self._present[column])
+        needed[some] = least_severity(rates[row[at]], again, worst[at], age[at], job.budget)
+        return Alerts(alert, needed)
+
+    def _rates(self, columns: Whole, ended: Whole, closed: Floats, job: JobConfig) -> Floats:
+        """Return the rates of chance incidents at some columns, shape (len(columns), BINS)."""
+        order = np.argsort(ended, kind="stable")
+        ended, bins = ended[order], bin_of(closed[order])
+        used, place = np.unique(bins, return_inverse=True)
+        history = np.zeros((len(self._present), len(used)))
+        now, done = np.zeros(len(used)), 0
+        for column, which in zip(ended.tolist(), place.tolist(), strict=True):
+            if column >= done:  # column by column the same product as in the cycle, so that it is equal to the bit
+                history[done : column + 1] = _decayed(now, self._decay, column + 1 - done)
+                done = column + 1
+            history[column, which] += 1.0
+            now = history[column]
+        history[done:] = _decayed(now, self._decay, len(history) - done)
+        table = np.zeros((len(columns), BINS))
+        table[:, used] = history[columns]
+        weeks, present = self._weeks[columns, None], self._present[columns, None]
+        return chance_rate(table, weeks, present, job.false_alarms, self._step)
+
+    def _latched(
+        self, opened: Opened, scaled: Floats, rate: Floats, closed: Floats, per_week: float
+    ) -> tuple[Flags, Floats, Floats]:
+        """Return what is an alert, and how many alerts the entity has had and how severe they were, shape (M,)."""
+        alert = rate <= per_week
+        alerts, worst = np.zeros(len(rate)), np.zeros(len(rate))
+        before: tuple[int, int] | None = None
+        had, severest, since = 0.0, 0.0, 0
+        for each in np.lexsort((opened.first, opened.joined, opened.entity)).tolist():
+            first, end = int(opened.at[each]), int(opened.at[each + 1])
+            if before != (before := (int(opened.entity[each]), int(opened.joined[each]))):
+                had = severest = 0.0
+            part, until = slice(first, end), int(opened.end[each])
+            if had:
+                column = opened.column[part] - since - 1
+                seen = _decayed(np.array([had, severest]), self._decay, until - since)
+                alerts[part], worst[part] = seen[column].T
+                at = opened.column[part]
+                again = again_by(scaled[part], worst[part], repeated(alerts[part], self._weeks[at], self._present[at]))
+                alert[part] = rate[part] + again <= per_week
+            alert[part] = np.logical_or.accumulate(alert[part])
+            if alert[end - 1] and closed[each] > 0:
+                if had:
+                    had, severest = _decayed(np.array([had, severest]), self._decay, until - since)[-1].tolist()
+                had, severest, since = had + 1.0, max(severest, float(closed[each])), until
+        return alert, alerts, worst
+
+
+def _decayed(now: Floats, decay: float, count: int) -> Floats:
+    """Return `now` multiplied by `decay` once, twice, … and so many times, shape (count, len(now))."""
+    table = np.full((count + 1, len(now)), decay)
+    table[0] = now
+    found: Floats = np.multiply.accumulate(table, axis=0)[1:]
+    return found
+
+
+def _last_not(alert: Flags, at: Whole) -> Whole:
+    """Return how many samples at the end of each incident are alerts: an alert stays one."""
+    total = np.append(0, np.cumsum(alert))
+    count: Whole = total[at[1:]] - total[at[:-1]]
+    return count

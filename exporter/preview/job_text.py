@@ -1,0 +1,61 @@
+"""The YAML of a job that is tried, and what `check-config` says to it."""
+
+from typing import Any, Final
+
+import yaml
+
+from exporter.config.compare import compare, keys_of
+from exporter.config.defaults import with_defaults
+from exporter.config.errors import ConfigError, Mistake
+from exporter.config.load import notes
+from exporter.config.nodes import Node, Origin, node_of
+from exporter.config.read_file import parse
+from exporter.config.sections.job import JobConfig
+from exporter.config.sections.root import Config
+from exporter.config.validation import validate
+from exporter.promql import format_duration
+from exporter.web.ui.bench import Question
+
+SOURCE: Final = "the new job"
+"""What the text is called in messages, as a file would be."""
+_KEPT: Final = {"prometheus", "limits", "defaults", "jobs", "models", "alerting", "drift_detection"}
+"""Sections of the running configuration that a job has to agree with."""
+_ORIGIN: Final = Origin("the running configuration")
+
+
+def text_of(question: Question) -> str:
+    """Return a job as it is written in a configuration file: what differs from the defaults."""
+    choice = question.choice
+    job: dict[str, Any] = {"expr": question.expr}
+    if question.step != 60.0:
+        job["step"] = format_duration(question.step)
+    if choice.direction != "both":
+        job["direction"] = choice.direction
+    if choice.least_deviation:
+        job["least_deviation"] = choice.least_deviation
+    job["budget"] = f"{choice.budget:g} per week"
+    return yaml.safe_dump({"jobs": {question.name: job}}, sort_keys=False, allow_unicode=True, width=10_000)
+
+
+def checked(text: str, running: Config) -> tuple[JobConfig, str]:
+    """Return the job of `text` as the running configuration would have it, and what `check-config` says.
+
+    The text is checked by the code that loads configuration files, together with the jobs that run. Raises ConfigError.
+    """
+    root, mistakes = parse(text, SOURCE)
+    if mistakes:
+        raise ConfigError(*mistakes)
+    if root is None or not isinstance(root.value, dict) or "jobs" not in root.value:
+        raise ConfigError(Mistake(SOURCE, None, (), "there is no job in it"))
+    new = root.value["jobs"].value
+    assert isinstance(new, dict)
+    (name,) = new
+    running_jobs = node_of(running.model_dump(mode="json", by_alias=True, exclude_unset=True, include=_KEPT), _ORIGIN)
+    assert isinstance(running_jobs.value, dict)
+    jobs = running_jobs.value["jobs"].value
+    assert isinstance(jobs, dict)
+    whole = Node({**running_jobs.value, "jobs": Node({**jobs, **new}, _ORIGIN)}, _ORIGIN)
+    config = validate(with_defaults(whole), Config)
+    told = next(line for line in compare(keys_of(running), keys_of(config)) if line.startswith(f"{name}: "))
+    lines = ["good", f"a reload with it: {told}", *(f"note: {note}" for note in notes(config))]
+    return config.jobs[name], "\n".join(lines)

@@ -1,0 +1,129 @@
+"""Deciding again on a recorded replay gives, to the bit, what another replay with those settings gives."""
+
+import dataclasses
+
+import msgspec
+import numpy as np
+
+from exporter.backtest.past_incidents import PastIncidents
+from exporter.backtest.replay import Columns, make_job, replay
+from exporter.config.sections.job import JobConfig
+from exporter.preview.outcome import Outcome
+from exporter.preview.tape import record
+from exporter.web.ui.bench import Choice
+
+STEP = 60.0
+FIRST = 29_000_000
+"""Step number of the first sample."""
+
+
+class Memory:
+    """A source that answers each channel from an array, shape (E, N)."""
+
+    def __init__(self, **channels: np.ndarray) -> None:
+        self.asked = 0
+        names = [msgspec.json.encode({"instance": str(row)}) for row in range(len(next(iter(channels.values()))))]
+        self._columns = {name: Columns(names, values, FIRST, STEP) for name, values in channels.items()}
+
+    def range(self, expr, start, end, step, max_series=None):
+        self.asked += 1
+        return self._columns[expr].frame(start, end)
+
+    def metric_types(self, names):
+        return {}
+
+
+def fleet(seed: int, entities: int = 8, samples: int = 2000, spikes: int = 8) -> np.ndarray:
+    """Return series with a daily rhythm, spikes either way, steps that stay, gaps, and series that come and go."""
+    rng = np.random.default_rng(seed)
+    at = np.arange(samples)
+    values = (
+        50 + 8 * np.sin(2 * np.pi * at / 1440 + rng.uniform(0, 6, (entities, 1))) + rng.normal(size=(entities, samples))
+    )
+    for row in range(entities):
+        for start in rng.integers(300, samples, spikes):
+            values[row, start : start + rng.integers(1, 90)] += rng.choice([-1, 1]) * rng.uniform(3, 40)
+    values[0, 1100:] += 30  # longer than max_hold
+    values[1, 1250:1650] += np.where(np.arange(400) % 14 < 6, 15.0, 0.0)  # comes and goes
+    values[2, 750:850] = np.nan
+    values[3, :900] = np.nan
+    values[4, 1300:] = np.nan
+    values[5, 1500:1502] = np.nan
+    return values
+
+
+def replay_of(job: JobConfig, source: Memory, first: int, last: int) -> tuple[PastIncidents, list]:
+    """Return what `backtest` finds, and its verdicts."""
+    live = make_job("new", job, source, hold=True)
+    past, verdicts = PastIncidents("new", job), []
+    for verdict in replay(live, first, last, lambda _: None):
+        past.add(verdict, live.learnt.budget)
+        verdicts.append(verdict)
+    return past, verdicts
+
+
+def outcome_of(job: JobConfig, source: Memory, first: int, last: int) -> Outcome:
+    live = make_job("new", job, source, hold=True)
+    tape = record(live, 100)
+    shown = []
+    for verdict in replay(live, first, last, lambda _: None):
+        shown.append(tape.count - 1)
+        tape.alerted(verdict)
+    return Outcome("new", job, tape, shown[0])
+
+
+def same(outcome: Outcome, job: JobConfig, past: PastIncidents, verdicts: list, until: float = np.inf) -> None:
+    """Check flags, severities and alerts of every sample before `until`, and the incidents if that is never."""
+    opened, alerts, _ = outcome.verdicts(job)
+    shape = outcome.tape["score"].shape
+    flag, severity, alert = np.zeros(shape, bool), np.zeros(shape), np.zeros(shape, bool)
+    entity = np.repeat(opened.entity, np.diff(opened.at))
+    flag[opened.column, entity] = True
+    severity[opened.column, entity] = opened.severity
+    alert[opened.column, entity] = alerts.alert
+    for at, verdict in enumerate(verdicts, outcome.first):
+        if verdict.time >= until:
+            return
+        rows = [outcome.tape.keys[key] for key in verdict.keys]
+        np.testing.assert_array_equal(flag[at, rows], verdict.flag, err_msg=str(at))
+        np.testing.assert_array_equal(severity[at, rows], verdict.severity)
+        np.testing.assert_array_equal(alert[at, rows], verdict.alert, err_msg=str(at))
+        assert flag[at].sum() == verdict.flag.sum()
+    found = {(each.key, each.start): each for each in outcome._incidents(job, opened, alerts)}
+    expected = {(each.key, each.start): each for each in past.found}
+    assert found.keys() == expected.keys()
+    for each, theirs in expected.items():
+        mine = found[each]
+        assert np.isnan(mine.needed) == np.isnan(theirs.needed), (mine, theirs)
+        one, other = (dataclasses.replace(incident, needed=0.0) for incident in (mine, theirs))
+        assert repr(one) == repr(other)
+        assert mine.needed == theirs.needed or np.isnan(mine.needed)
+
+
+CHOICES = [
+    {},
+    {"budget": 0.05},
+    {"budget": 400.0},
+    {"budget": 60.0, "least_deviation": 4.0},
+    {"direction": "above"},
+    {"direction": "below", "budget": 3.0},
+    {"direction": "above", "least_deviation": 12.5, "budget": 0.5},
+]
+
+
+def test_every_choice_gives_what_another_replay_gives():
+    seed = 2
+    base = {"expr": "value", "step": STEP, "window": 3600.0, "history": 20_000.0, "budget": 1.0, "max_hold": 20_000.0}
+    source = Memory(value=fleet(seed))
+    first, last = FIRST + 600, FIRST + 1999
+    outcome = outcome_of(JobConfig.model_validate(base), source, first, last)
+    asked = source.asked
+    inexact = []
+    for changed in CHOICES:
+        job = JobConfig.model_validate(base | changed)
+        decided = outcome.decide(Choice(job.direction, job.least_deviation, job.budget))
+        until = np.inf if decided.exact else outcome.verdicts(job)[2].min()
+        same(outcome, job, *replay_of(job, Memory(value=fleet(seed)), first, last), until=until)
+        inexact.append(not decided.exact)
+    assert source.asked == asked  # no query for a move
+    assert not inexact[0]

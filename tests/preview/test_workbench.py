@@ -1,0 +1,127 @@
+"""The workbench with its real process and a real Prometheus."""
+
+import time
+
+import numpy as np
+import pytest
+
+from exporter.backtest.replay import make_job, replay
+from exporter.config.sections.job import JobConfig
+from exporter.config.sections.root import Config
+from exporter.preview.workbench import MOST, Workbench
+from exporter.source.prometheus import Prometheus
+from exporter.web.ui.bench import Choice, Gone, Question, Refused
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.servers
+HOURS = 12
+
+
+@pytest.fixture
+def bench_of():
+    made = []
+
+    def bench(url: str, **config) -> Workbench:
+        source = {"url": url, "retries": 0, "deadline": 5}
+        settings = Config.model_validate({"prometheus": source, "jobs": {"load": {"expr": "load"}}, **config})
+        made.append(Workbench(lambda: settings, lambda: Prometheus(settings.prometheus, settings.limits)))
+        return made[-1]
+
+    yield bench
+    for each in made:
+        each.close()
+
+
+def lines() -> list[str]:
+    end = int(time.time() // 60 * 60)
+    rng = np.random.default_rng(7)
+    found = ["# TYPE load gauge", "# HELP load How much there is to do."]
+    for instance in ("a", "b"):
+        values = 10 + rng.normal(0, 0.5, HOURS * 60)
+        if instance == "a":
+            values[-100:-60] += 30
+        times = end - 60 * np.arange(HOURS * 60 - 1, -1, -1)
+        found += [f'load{{instance="{instance}"}} {value:.3f} {at}' for value, at in zip(values, times, strict=True)]
+    return found
+
+
+def done(bench: Workbench, name: str):
+    """Return the answer once the replay has come to its end."""
+    eventually(lambda: bench.answer(name).state in {"exact", "failed"}, 60)
+    return bench.answer(name)
+
+
+def test_its_verdicts_are_those_of_a_backtest_and_a_move_asks_for_nothing(prometheus, bench_of):
+    server = prometheus(history=lines())
+    bench = bench_of(server.url)
+    name = bench.start(Question("load", "new", 60.0, 20 * 3600.0, Choice(budget=500.0)))
+    answer = done(bench, name)
+    assert (answer.state, answer.text) == ("exact", "")
+    assert answer.series_count == 2
+    assert answer.decided.exact
+    job = JobConfig.model_validate(
+        {"expr": "load", "history": answer.learnt if answer.learnt > 3600 else 3600.0, "budget": 500.0}
+    )
+    first, last = (round(np.datetime64(text[:-1]).astype("datetime64[s]").astype(int) / 60)
+                   for text in (answer.start, answer.end))  # fmt: skip
+    with_samples = Prometheus(Config.model_validate({"prometheus": {"url": server.url}, "jobs": {"x": job}}).prometheus,
+                              Config.model_validate({"jobs": {"x": job}}).limits)  # fmt: skip
+    live = make_job("new", job, with_samples, hold=True)
+    flagged = {}
+    for verdict in replay(live, first, last, lambda _: None):
+        for row in np.flatnonzero(verdict.flag).tolist():
+            flagged.setdefault((verdict.keys[row], verdict.since[row]), []).append(verdict.severity[row])
+    with_samples.close()
+    assert answer.decided.found == len(flagged) > 0
+    assert sorted(each.severity for each in answer.decided.incidents) == sorted(max(each) for each in flagged.values())
+    moved = bench.answer(name, Choice("below", 5.0, 1.0))
+    assert moved.decided.found == 0
+    assert "direction" not in moved.yaml
+
+
+@pytest.mark.parametrize(
+    ("expr", "told"),
+    [("load{", "never closed"), ("lod", "gave no series"), ("sum(load", "never closed"), ("nosuch(load)", "nosuch")],
+)
+def test_an_expression_that_is_wrong_says_what_to_do(prometheus, bench_of, expr, told):
+    bench = bench_of(prometheus(history=lines()[:200]).url)
+    if told == "never closed":  # seen without asking the source
+        with pytest.raises(Refused, match=told):
+            bench.start(Question(expr, "new", 60.0, 7200.0))
+        return
+    answer = done(bench, bench.start(Question(expr, "new", 60.0, 7200.0)))
+    assert answer.state == "failed"
+    assert told in answer.text
+
+
+def test_a_source_that_is_down_is_told(bench_of):
+    answer = done(bench := bench_of("http://127.0.0.1:1"), bench.start(Question("load", "new", 60.0, 7200.0)))
+    assert answer.state == "failed"
+    assert "127.0.0.1:1" in answer.text
+
+
+def test_replays_are_few_and_end_with_their_page(bench_of, monkeypatch):
+    bench = bench_of("http://127.0.0.1:1")
+    names = [bench.start(Question("load", "new", 60.0, 7200.0)) for _ in range(MOST)]
+    for name in names:
+        done(bench, name)
+    third = bench.start(Question("load", "new", 60.0, 7200.0))  # in place of one that has come to its end
+    with pytest.raises(Gone):
+        bench.answer(names[0])
+    monkeypatch.setattr("exporter.preview.workbench.KEPT", 0.0)
+    eventually(lambda: not bench._sessions, 30)
+    with pytest.raises(Gone):
+        bench.answer(third)
+    bench.cancel(third)
+
+
+def test_a_job_is_checked_as_a_configuration_file_would_be(bench_of):
+    bench = bench_of("http://127.0.0.1:1")
+    with pytest.raises(Refused, match="is not a job name"):
+        bench.start(Question("up", "a b"))
+    name = bench.start(Question('up{a="x: {y}"}', "load", 300.0, 86_400.0, Choice("above", 0.5, 2.0)))
+    answer = done(bench, name)
+    assert "FRESH START" in answer.checked
+    assert answer.yaml.splitlines()[-1] == "    budget: 2 per week"
+    with pytest.raises(Refused, match="no job"):
+        bench.start_past(["nosuch"], 86_400.0)
