@@ -1,11 +1,10 @@
 """`anomaly-exporter accept`."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from exporter.cli.common import CONFIG, Config, Profile, fail
+from exporter.cli.common import CONFIG, Cert, Config, Key, Profile, Url, User, fail
 
 
 def accept(
@@ -16,12 +15,10 @@ def accept(
     ] = None,
     config: Config = CONFIG,
     profile: Profile = None,
-    url: Annotated[str | None, typer.Option(help="URL of the exporter, if it runs on another machine.")] = None,
-    user: Annotated[
-        str | None, typer.Option(help="User name; the password is read from ANOMALY_EXPORTER_PASSWORD.")
-    ] = None,
-    cert: Annotated[Path | None, typer.Option(help="Client certificate, if the exporter asks for one.")] = None,
-    key: Annotated[Path | None, typer.Option(help="Key of the client certificate.")] = None,
+    url: Url = None,
+    user: User = None,
+    cert: Cert = None,
+    key: Key = None,
 ) -> None:
     """Accept the level of open incidents as normal: the running exporter closes them at its next cycle."""
     from exporter.cli.accept_client import NotAccepted, accept_incidents

@@ -20,6 +20,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Since = Annotated[str | None, typer.Option(help="Start of the time range, as a duration before its end: 7d.")]
 From = Annotated[str | None, typer.Option("--from", help="Start of the time range, ISO 8601 or Unix seconds.")]
 To = Annotated[str | None, typer.Option("--to", help="End of the time range; default: now.")]
+Url = Annotated[str | None, typer.Option(help="URL of the exporter, if it runs on another machine.")]
+User = Annotated[str | None, typer.Option(help="User name; the password is read from ANOMALY_EXPORTER_PASSWORD.")]
+Cert = Annotated[Path | None, typer.Option(help="Client certificate, if the exporter asks for one.")]
+Key = Annotated[Path | None, typer.Option(help="Key of the client certificate.")]
 Incidents = Annotated[Path | None, typer.Option(help="Labelled incidents: a YAML list of {start, end, labels}.")]
 
 

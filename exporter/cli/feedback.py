@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from exporter.cli.common import CONFIG, Config, Json, Profile, fail
+from exporter.cli.common import CONFIG, Cert, Config, Json, Key, Profile, Url, User, fail
 
 feedback = typer.Typer(help="Answer incidents, list the answers, take them back.", no_args_is_help=True)
 
@@ -16,10 +16,6 @@ Why = Annotated[str, typer.Option(help="Why, for those who read it later.")]
 Who = Annotated[str | None, typer.Option(help="Your name, where the exporter asks for no login.")]
 When = Annotated[float | None, typer.Option("--incident", help="When it began, Unix seconds. Default: the newest.")]
 Until = Annotated[str | None, typer.Option(help="When the answer ends: 30d, or 2026-12-24T18:00 (UTC).")]
-Url = Annotated[str | None, typer.Option(help="URL of the exporter, if it runs on another machine.")]
-User = Annotated[str | None, typer.Option(help="User name; the password is read from ANOMALY_EXPORTER_PASSWORD.")]
-Cert = Annotated[Path | None, typer.Option(help="Client certificate, if the exporter asks for one.")]
-Key = Annotated[Path | None, typer.Option(help="Key of the client certificate.")]
 
 
 @feedback.command()

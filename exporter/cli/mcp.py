@@ -1,23 +1,17 @@
 """`anomaly-exporter mcp`."""
 
 from importlib.util import find_spec
-from pathlib import Path
-from typing import Annotated
 
-import typer
-
-from exporter.cli.common import CONFIG, Config, Profile, fail
+from exporter.cli.common import CONFIG, Cert, Config, Key, Profile, Url, User, fail
 
 
 def mcp(
     config: Config = CONFIG,
     profile: Profile = None,
-    url: Annotated[str | None, typer.Option(help="URL of the exporter, if it runs on another machine.")] = None,
-    user: Annotated[
-        str | None, typer.Option(help="User name; the password is read from ANOMALY_EXPORTER_PASSWORD.")
-    ] = None,
-    cert: Annotated[Path | None, typer.Option(help="Client certificate, if the exporter asks for one.")] = None,
-    key: Annotated[Path | None, typer.Option(help="Key of the client certificate.")] = None,
+    url: Url = None,
+    user: User = None,
+    cert: Cert = None,
+    key: Key = None,
 ) -> None:
     """Serve what the exporter knows as tools for a language model (MCP), over standard input and output.
 

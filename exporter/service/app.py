@@ -25,12 +25,12 @@ from exporter.pipeline.shard import Shard
 from exporter.redact import mask
 from exporter.report.schedule import Reporter
 from exporter.service.active import Active, Preparation, Prepared
+from exporter.service.heeding import Heeding
 from exporter.service.message_pages import our_pages
 from exporter.service.model_reload import ModelReloader
 from exporter.service.page_facts import PageFacts
 from exporter.service.runner import Runner
 from exporter.sinks.base import SinkError
-from exporter.sinks.feedback import Feedback
 from exporter.sinks.feedback_book import FeedbackBook
 from exporter.sinks.latest import LatestVerdicts, UnknownJob
 from exporter.sinks.metrics_page import Page
@@ -88,9 +88,8 @@ class App:
         prepared.commit()
         self.active: Active = prepared.active
         """What is active; a reload exchanges it as a whole."""
-        self._feedback = self.sinks.one(FeedbackBook)
-        self._feedback.heed = self._answered
-        self._heed()
+        self._heeding = Heeding(self.sinks.one(FeedbackBook), lambda: self.active)
+        self._heeding.all()
         self._models = ModelReloader(self._jobs, lambda: self.active.store)
         latest = self.sinks.one(LatestVerdicts)
         web = config.web if listen is None else config.web.model_copy(update={"listen": listen})
@@ -163,18 +162,6 @@ class App:
             raise UnknownJob
         return runner.accept(keys)
 
-    def _answered(self, feedback: Feedback) -> None:
-        """Have the jobs heed an answer that was given or taken back."""
-        self._heed()
-        runner = self.active.runners.get(feedback.job)
-        if feedback.kind == "normal" and runner is not None:
-            runner.note_accepted([feedback.key])
-
-    def _heed(self) -> None:
-        """Have every job heed what people answered to its incidents."""
-        for name, runner in self.active.runners.items():
-            runner.job.heed(self._feedback.of(name))
-
     def _housekeeping_loop(self) -> None:
         """Reload when a file has changed or a signal asks for it, make reports, withdraw old scores."""
         polled = time.monotonic()
@@ -222,7 +209,7 @@ class App:
         logs.configure(new.log)
         prepared.commit()
         self.active = active
-        self._heed()
+        self._heeding.all()
         for name, runner in before.runners.items():
             if active.runners.get(name) is not runner:
                 runner.retire()

@@ -109,7 +109,8 @@ def read_feedback(file: Path) -> list[Feedback]:
         return []
     except (OSError, TooLarge, ValueError) as error:
         what = f"{file}: the answers to incidents cannot be read: {error}"
-        raise UnusableFeedback(f"{what}. Put a copy back, or move the file away to begin without them") from None
+        hint = "Put a copy back, or move the file away and restart to begin without them"
+        raise UnusableFeedback(f"{what}. {hint}") from None
 
 
 def of_jobs(feedback: Sequence[Feedback]) -> Callable[[str], JobFeedback]:

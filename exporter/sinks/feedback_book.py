@@ -99,7 +99,7 @@ class FeedbackBook(Sink):
             try:
                 content.file.parent.mkdir(parents=True, exist_ok=True)
                 with Lock(content.file.with_suffix(".lock"), wait=5.0):
-                    every = read_feedback(content.file)  # another process may have added to it
+                    every = _together(content.every, read_feedback(content.file))
                     added, every = _written(content.file, every, made)
             except (OSError, LockHeld, UnusableFeedback) as error:
                 raise NotKept(f"the answer could not be kept, and nothing has changed: {error}") from None
@@ -107,6 +107,12 @@ class FeedbackBook(Sink):
         with suppress(Exception):  # a job that fails says so itself
             self.heed(added)
         return added
+
+
+def _together(known: Sequence[Feedback], read: Sequence[Feedback]) -> list[Feedback]:
+    """Return what we know and what the file holds, which another process may have added to, or somebody deleted."""
+    every = {each.id: each for each in (*known, *read)}
+    return sorted(every.values(), key=lambda each: each.at)
 
 
 def _written(
@@ -118,7 +124,7 @@ def _written(
         after = [added if each.id == added.id else each for each in every]
         after += [added] * (len([each for each in every if each.id == added.id]) == 0)
         if len(after) > MOST:
-            raise NotKept(f"there are {MOST:,} answers already; export {file} and move it away to begin anew")
+            raise NotKept(f"there are {MOST:,} answers already; export {file}, move it away and restart to begin anew")
         write_atomically(file, checked_json.encode(Saved(after)))
         if time.time() + _LEAD / 4 < _holds_from(added):
             break

@@ -281,6 +281,20 @@ def test_a_damaged_file_is_said_and_not_touched(serve, watched, tmp_path, damage
     assert watched.running.feedback.trouble == ""
 
 
+def test_a_file_that_somebody_deletes_or_damages_while_we_run_costs_no_answer(open_port, watched, tmp_path):
+    watched.minutes((A, B), 60, lambda ago: [ago < 10, ago < 10])
+    file = tmp_path / "state" / FILE
+    first = ask(open_port).json()["answer"]["id"]
+    file.unlink()
+    second = ask(open_port, labels=dict(B)).json()["answer"]["id"]
+    assert [each.id for each in read_feedback(file)] == [first, second]
+    file.write_text("damaged")
+    assert ask(open_port, kind="silence").status_code == 409
+    assert open_port.delete(f"/api/v1/answers/{first}").status_code == 503
+    assert file.read_text() == "damaged"
+    assert len(watched.running.feedback.of("cpu").expected) == 2
+
+
 def test_an_answer_that_cannot_be_kept_is_none(open_port, watched, tmp_path, monkeypatch):
     watched.minutes((A,), 30, lambda ago: [ago < 10])
 
