@@ -9,6 +9,7 @@ import numpy as np
 
 from detectors.types import Floats, Judgement
 from detectors.units import WEEK
+from exporter import incident_wording as wording
 from exporter.backtest.overview_output import why
 from exporter.backtest.past_incidents import NEVER, PastIncident
 from exporter.config.sections.job import JobConfig
@@ -170,10 +171,11 @@ def _differing(differs: Floats) -> list[str]:
     some = differs[np.isfinite(differs)]
     if not len(some):
         return []
+    since = wording.moment(float(some.min()), dated=True)
     return [
-        f"With these settings {len(some)} of {len(differs)} series would have learnt otherwise from "
-        f"{utc(float(some.min()))} on: what follows is what they would have found with what was learnt here. "
-        "Replay again with these settings to have it exact."
+        f"With these settings {len(some)} of {len(differs)} series would have learnt otherwise from {since} UTC on: what "
+        "follows is what they would have found with what was learnt here. Replay again with these settings to have it "
+        "exact."
     ]
 
 

@@ -35,7 +35,7 @@ _TELL_EVERY: Final = 0.3
 """Seconds between two reports of progress."""
 _LEARN: Final = 86_400.0
 _NICE, _NICE_TO_DECIDE = 15, 5
-"""How far a replay gives way to other processes, and how far what people wait for does."""
+"""How far a replay gives way to other processes, and how far a first look and moves do: people wait for them."""
 _OUT: Final = os.fdopen(os.dup(1), "wb")
 
 
@@ -59,7 +59,6 @@ class Worker:
             self._answer(self._lines.get())
 
     def _work(self, question: messages.Asked) -> None:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
         try:
             if isinstance(question, messages.Try):
                 self._try(question)
@@ -96,6 +95,7 @@ class Worker:
                     source, asked.name, at_step(job, coarse), start, asked.end, learn, lambda _: self._pump(0.0), rough
                 )
                 self._show("first look", look, learn)
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
             outcome = replayed(source, asked.name, job, start, asked.end, learn, self._pump)
         self._show("exact", outcome, learn)
 
@@ -135,6 +135,7 @@ class Worker:
     def _look_back(self, asked: messages.LookBack) -> None:
         config = Config.model_validate({"prometheus": asked.prometheus, "limits": asked.limits, "jobs": asked.jobs})
         jobs = {name: config.jobs[name] for name in asked.wanted}
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
         found = overview(config, jobs, asked.start, asked.end, hold=True, make_bar=partial(_Reported, self))
         if found.code == NOTHING:
             raise CannotReplay(" ".join(gaps(found)) or "No job could be judged.")

@@ -168,13 +168,14 @@ def graph(
 
     Where an incident was open, and where an alert, is told by sample (`flag`, `alert`) or by time.
     """
-    shapes = [_path("open", frame.boxes(opened)), _path("alert", frame.boxes(alerted))]
+    shapes = []
     if flag is not None:
         shapes.append(_path("open", frame.spans(times, flag > 0, step)))
     if alert is not None:
         shapes.append(_path("alert", frame.spans(times, alert > 0, step)))
     if band is not None:
         shapes.append(_path("band", frame.band(times, *band)))
+    shapes += [_path("open over", frame.boxes(opened)), _path("alert over", frame.boxes(alerted))]
     if limit is not None:
         (at,) = frame.y(np.array([limit]))
         shapes.append(_path("limit", f"M0 {at}H{frame.width}"))

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from detectors.types import Key
+from exporter import incident_wording as wording
 from exporter.json_values import utc
 from exporter.pipeline.series_rows import LABELS
 from exporter.promql import format_duration, quote
@@ -96,13 +97,17 @@ def _add_published(
                     row.alerts += len(spans)
                 at += count
     except SourceError as error:
-        notes.append(f"The source did not answer for the time before {utc(end)}: {error}")
+        notes.append(f"The source did not answer for the time before {_moment(end)}: {error}")
     else:
         if not found:
             notes.append(
-                f"Incidents are remembered since {utc(running.incidents.began)}; the source has none of this job from "
-                "before. It has them once it scrapes the exporter."
+                f"Incidents are remembered since {_moment(running.incidents.began)}; the source has none of this job "
+                "from before. It has them once it scrapes the exporter."
             )
+
+
+def _moment(seconds: float) -> str:
+    return f"{wording.moment(seconds, dated=True)} UTC"
 
 
 def _spans(times: Iterable[float], step: float) -> list[Span]:
