@@ -124,7 +124,8 @@ class Deciding:
             return
         most = int(length[0])
         running = (length[:, None] > np.arange(most)).sum(axis=0)
-        score, now, moving, inside = (array[:most, fresh] for array in (scores, self._now, self._moving, self._inside))
+        score, now = (array[:most, fresh] for array in (scores, self._now))
+        moving, inside = (array[:most, fresh] for array in (self._moving, self._inside))
         parts = [np.zeros(score.shape, array.dtype) for array in found]
         flag, adopted, severity, closed = parts
         tracker = IncidentTracker.of(job)

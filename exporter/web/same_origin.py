@@ -37,7 +37,7 @@ def check_origin(request: Request) -> None:
     """Raise Foreign where a browser says that another site sent the request. Programs say nothing of it."""
     site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
     if site is not None:
-        ours = site in {"same-origin", "none"}
+        ours = site == "same-origin"
     else:
         ours = origin is None or urlsplit(origin).netloc == request.headers.get("host")
     if not ours:
