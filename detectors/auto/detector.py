@@ -56,10 +56,10 @@ class Auto(StatefulDetector):
 
     Each component score (the residual, its means over 3, 10 and 30 minutes, volatility, pairs of values never seen) is
     turned into the rate per week at which a value so large is expected by chance, from a tail fitted to the series' own
-    past. The rates are combined by a harmonic sum, similar to the Cauchy
-    combination of p-values (Liu & Xie 2020, doi:10.1080/01621459.2018.1554485). At a score of 1 one incident per week
-    opens by chance. Entities with several channels have four joint components instead of a sum over channels: the
-    second largest channel, a broken correlation (twice), and the volatility of all channels.
+    past. The rates are combined by a harmonic sum, similar to the Cauchy combination of p-values (Liu & Xie 2020,
+    doi:10.1080/01621459.2018.1554485). At a score of 1 one incident per week opens by chance. Entities with several
+    channels have four joint components instead of a sum over channels: the second largest channel, a broken correlation
+    (twice), and the volatility of all channels.
     """
 
     window: Annotated[int, Field(ge=2, description="samples kept to fill gaps from; default: the job's window")] = 60

@@ -22,7 +22,8 @@ VOLATILITY: Final = 4.0
 """The same for the logarithm of the change from sample to sample."""
 FLOOR: Final = 0.05
 """Smallest deviation of a residual, as a share of the series' own standard deviation."""
-_GOLDEN: Final = 0.6180339887498949
+_GOLDEN: Final = 0.618
+"""Multiples of it lie evenly between whole numbers."""
 _WEAK: Final = 0.05
 """Return period in weeks below which nobody asks for the side of the evidence: a score of a quarter."""
 _LARGEST: Final = 1e17  # its square still fits the float32 of the state

@@ -36,7 +36,7 @@ _FIT_FROM: Final = 0.25
 _FIT_BINS: Final = 8
 """Bins looked at above it, two octaves: one failure far out does not make the exponent."""
 _FIT_PRIOR: Final = 6.0
-"""Weight of EXPONENT, in maxima: half of what a week of minutes has above the value."""
+"""Weight of EXPONENT, in maxima: a seventh of the 42 that a week has above the value."""
 _RATE_PRIOR: Final = 0.3
 """Weight of the rate of a new series, in weeks."""
 _SMALLEST: Final = 1e-3
