@@ -65,9 +65,12 @@ def _inherit_from(rows: Rows, row: np.intp, peers: NDArray[np.intp], at: Seasona
         # Two visits: incidents are not learnt, and after an own hour in a slot a third of its mean is the own value.
         rows[f"{name}_visits"][row] = np.minimum(typical(rows[f"{name}_visits"][peers]), 2 * at.per_hour)
     rows["variance"][row] = typical(rows["variance"][peers] * scale**2)
-    rows["squares"][row] = typical(rows["squares"][peers] * scale[:, None, None] ** 2) + differ[:, None]
+    squares = typical(rows["squares"][peers] * scale[:, None, None] ** 2)
+    of_level = squares[:, 0] / FIRST_SAMPLES  # what the estimate of the level may be off by, in every mean
+    rows["squares"][row] = squares + (differ + of_level)[:, None]
     rows["noise"][row] = typical(rows["noise"][peers] * scale[:, None])
     rows["noise_mean"][row] = typical(rows["noise_mean"][peers] * scale)
+    rows["noise_square"][row] = typical(rows["noise_square"][peers] * scale**2)
     rows["noise_visits"][row] = np.minimum(typical(rows["noise_visits"][peers]), 2 * at.per_hour)
     rows["error"][row] = np.sqrt(typical(rows["error"][peers] * scale[:, None]) ** 2 + differ)
     rows["mean"][row] = usual - rows["reference"][row]

@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.auto import forecasts, novelty
+from detectors.auto import forecasts, noise, novelty
 from detectors.auto.fitted_tails import FittedTailRates
 from detectors.auto.forecasts import MEANS, PREDICTORS, READY, Residuals
 from detectors.auto.novelty import Novelty
@@ -20,6 +20,8 @@ DEVIATIONS: Final = 6.0
 """Standard deviations that a new series reaches about once a week."""
 VOLATILITY: Final = 4.0
 """The same for the logarithm of the change from sample to sample."""
+PAIR: Final = 1.2
+"""The same for a pair of values never seen, in units of the distance from the nearest one that tells it apart."""
 FLOOR: Final = 0.05
 """Smallest deviation of a residual, as a share of the series' own standard deviation."""
 _GOLDEN: Final = 0.618
@@ -34,6 +36,8 @@ _GUESS: Final = 10.0
 """The same where the forecast is a guess: a first weekend."""
 _ONCE: Final = 5.0
 """The same where the forecast is one day's value: the second day of a weekend."""
+_HEAVY: Final = 2.0
+"""Heaviness of the noise from which the prior counts more often: few events tell little of how large they become."""
 TAILS: Final = FittedTailRates("stream_", _OWN + MEANS * PREDICTORS)
 """Pair and volatility, then for each predictor its residual and the means of it over 3, 10 and 30 minutes."""
 
@@ -110,7 +114,7 @@ def observe(rows: Rows, raw: Floats, at: SeasonalTime, frozen: Flags) -> Observa
     known[:, 0] &= rows["samples"] >= READY
     old = rows["seen"] >= max(100.0, DAY / at.step)
     normalised = np.zeros((len(x), TAILS.components))
-    normalised[:, 0] = np.where(unseen.pair > 1, unseen.pair, 0.0)
+    normalised[:, 0] = np.where(unseen.pair > 1, unseen.pair, 0.0) / PAIR
     normalised[:, 1] = volatility / VOLATILITY
     normalised[:, _OWN:] = _of_residuals(seen, scales, frozen, middle)
     active = np.empty(normalised.shape, np.bool_)
@@ -124,6 +128,7 @@ def observe(rows: Rows, raw: Floats, at: SeasonalTime, frozen: Flags) -> Observa
     )
     penalty = _short_history_penalty(rows, best, at.step)
     penalty[:, _OWN:] += np.where(seen.guessed, _GUESS, np.where(seen.once, _ONCE, 0.0))[:, None]
+    penalty += np.maximum(noise.heaviness(rows) / _HEAVY - 1.0, 0.0)[:, None]
     evidence = TAILS.evidence(rows, normalised[each[:, None], which], penalty, which)
     allowed = TAILS.reach(rows, penalty[:, _OWN], _OWN + MEANS * best) * DEVIATIONS * scale
     return Observation(

@@ -154,6 +154,9 @@ class FittedTailRates(TailRates):
     def _complete(self, rows: Rows, which: NDArray[np.intp], blocks_per_week: float) -> None:
         """Fit the tails of the rows `which` to their maxima."""
         counts, weeks = rows[f"{self.prefix}counts"][which], rows[f"{self.prefix}weeks"][which]
+        # An incident among few maxima would be half of the tail.
+        failures = rows[f"{self.prefix}beyond"][which] / (1 + weeks)
+        counts = np.maximum(counts - failures[:, :, None], 0.0)
         enough = counts >= _FIT_FROM * blocks_per_week * weeks[:, :, None]
         first = np.maximum(enough.sum(axis=2) - 1, 0)[:, :, None]  # counts never increase from bin to bin
         padded = np.concatenate([counts, np.zeros((*first.shape[:2], _FIT_BINS), counts.dtype)], axis=2)
@@ -164,9 +167,11 @@ class FittedTailRates(TailRates):
         exponent = np.clip(ratio / _WIDTH, *_EXPONENTS)
         edge = EDGES[first[:, :, 0]]
         rate = (reached + _RATE_PRIOR * edge**-KAPPA) / (weeks + _RATE_PRIOR)
-        known = (weeks > 0) & enough[:, :, 0]  # a component that is mostly silent has no body to fit a tail to
-        rows[f"{self.prefix}exponent"][which] = np.where(known, exponent, EXPONENT)
-        rows[f"{self.prefix}unit"][which] = np.where(known, edge * rate ** (1 / exponent), 1.0)
+        known = (weeks > 0) & enough[:, :, 0]
+        # A component that is mostly silent has no body to fit a tail to: heavy, and at least as frequent as it was.
+        rows[f"{self.prefix}exponent"][which] = np.where(known, exponent, KAPPA)
+        silent = (_RARER * self._heaviness(counts, weeks)) ** (1 / KAPPA)  # its events come one by one
+        rows[f"{self.prefix}unit"][which] = np.where(known, edge * rate ** (1 / exponent), silent)
         self._refresh(rows, which)
 
     def _refresh(self, rows: Rows, which: NDArray[np.intp]) -> None:
