@@ -227,15 +227,10 @@ class TailRates:
         counts = rows[f"{self.prefix}counts"][which] * np.float32(decay)
         counts += np.arange(BINS) <= bin_of(normalised)[:, :, None]
         rows[f"{self.prefix}counts"][which] = counts
-        heaviness = self._heaviness(counts, rows[f"{self.prefix}weeks"][which])
-        rows[f"{self.prefix}heaviness"][which] = heaviness
-
-    def _heaviness(self, counts: NDArray[np.float32], weeks: NDArray[np.float32]) -> Floats:
-        """Return how many times as frequent as the power law the largest maxima were, at least 1; shape (N, C)."""
         top = (counts >= _TAIL_COUNT).sum(axis=2) - 1  # counts never increase from bin to bin
         most = np.take_along_axis(counts, np.maximum(top, 0)[:, :, None], axis=2)[:, :, 0]
+        weeks = np.maximum(rows[f"{self.prefix}weeks"][which], 0.5)
         own = np.sqrt(
-            most / np.maximum(weeks, 0.5) * EDGES[np.maximum(top, 0)] ** KAPPA
+            most / weeks * EDGES[np.maximum(top, 0)] ** KAPPA
         )  # half-way, in logarithms, to the own power law
-        heaviness: Floats = np.where(top >= _TAIL_BIN, np.maximum(own, 1.0), 1.0)
-        return heaviness
+        rows[f"{self.prefix}heaviness"][which] = np.where(top >= _TAIL_BIN, np.maximum(own, 1.0), 1.0)

@@ -36,8 +36,8 @@ _GUESS: Final = 10.0
 """The same where the forecast is a guess: a first weekend."""
 _ONCE: Final = 5.0
 """The same where the forecast is one day's value: the second day of a weekend."""
-_HEAVY: Final = 2.0
-"""Heaviness of the noise from which the prior counts more often: few events tell little of how large they become."""
+_SPARSE: Final = 6.0
+"""Heaviness of the noise from which DEVIATIONS grow with it: of what happens rarely, two at once are many deviations."""
 TAILS: Final = FittedTailRates("stream_", _OWN + MEANS * PREDICTORS)
 """Pair and volatility, then for each predictor its residual and the means of it over 3, 10 and 30 minutes."""
 
@@ -103,7 +103,9 @@ def observe(rows: Rows, raw: Floats, at: SeasonalTime, frozen: Flags) -> Observa
     sd = np.maximum(np.sqrt(rows["variance"]), eps)
     seen = forecasts.observe(rows, x, at, frozen, gap)
     each, best = np.arange(len(x)), seen.selected
+    sparse = np.maximum(noise.heaviness(rows) / _SPARSE, 1.0)
     scales, used = forecasts.deviations(rows, FLOOR * sd, at.step)
+    scales *= sparse[:, None, None]
     scale = scales[each, best, 0] * seen.spread
     unseen = novelty.observe(rows, x, previous, np.maximum(highest - lowest, eps))
 
@@ -114,7 +116,7 @@ def observe(rows: Rows, raw: Floats, at: SeasonalTime, frozen: Flags) -> Observa
     known[:, 0] &= rows["samples"] >= READY
     old = rows["seen"] >= max(100.0, DAY / at.step)
     normalised = np.zeros((len(x), TAILS.components))
-    normalised[:, 0] = np.where(unseen.pair > 1, unseen.pair, 0.0) / PAIR
+    normalised[:, 0] = np.where(unseen.pair > 1, unseen.pair / sparse, 0.0)
     normalised[:, 1] = volatility / VOLATILITY
     normalised[:, _OWN:] = _of_residuals(seen, scales, frozen, middle)
     active = np.empty(normalised.shape, np.bool_)
@@ -128,7 +130,6 @@ def observe(rows: Rows, raw: Floats, at: SeasonalTime, frozen: Flags) -> Observa
     )
     penalty = _short_history_penalty(rows, best, at.step)
     penalty[:, _OWN:] += np.where(seen.guessed, _GUESS, np.where(seen.once, _ONCE, 0.0))[:, None]
-    penalty += np.maximum(noise.heaviness(rows) / _HEAVY - 1.0, 0.0)[:, None]
     evidence = TAILS.evidence(rows, normalised[each[:, None], which], penalty, which)
     allowed = TAILS.reach(rows, penalty[:, _OWN], _OWN + MEANS * best) * DEVIATIONS * scale
     return Observation(

@@ -167,11 +167,9 @@ class FittedTailRates(TailRates):
         exponent = np.clip(ratio / _WIDTH, *_EXPONENTS)
         edge = EDGES[first[:, :, 0]]
         rate = (reached + _RATE_PRIOR * edge**-KAPPA) / (weeks + _RATE_PRIOR)
-        known = (weeks > 0) & enough[:, :, 0]
-        # A component that is mostly silent has no body to fit a tail to: heavy, and at least as frequent as it was.
-        rows[f"{self.prefix}exponent"][which] = np.where(known, exponent, KAPPA)
-        silent = (_RARER * self._heaviness(counts, weeks)) ** (1 / KAPPA)  # its events come one by one
-        rows[f"{self.prefix}unit"][which] = np.where(known, edge * rate ** (1 / exponent), silent)
+        known = (weeks > 0) & enough[:, :, 0]  # a component that is mostly silent has no body to fit a tail to
+        rows[f"{self.prefix}exponent"][which] = np.where(known, exponent, EXPONENT)
+        rows[f"{self.prefix}unit"][which] = np.where(known, edge * rate ** (1 / exponent), 1.0)
         self._refresh(rows, which)
 
     def _refresh(self, rows: Rows, which: NDArray[np.intp]) -> None:

@@ -23,7 +23,7 @@ _VISITS: Final = 4.0
 _LARGEST: Final = 5.0
 """Times the usual size by which a residual counts at most."""
 _READY: Final = 30
-_HEAVIEST: Final = 6.0
+_HEAVIEST: Final = 12.0
 _SMALLEST: Final = 1e-150  # its square is no zero
 
 
@@ -51,10 +51,10 @@ def spread(rows: Rows, at: SeasonalTime) -> Floats:
 
 
 def heaviness(rows: Rows) -> Floats:
-    """Return the mean square of the noise over that of normal noise of the same mean size, 1 to 6, shape (R,).
+    """Return the mean square of the noise over that of normal noise of the same mean size, 1 to 12, shape (R,).
 
     Where it is k, samples tell k times less than those of normal noise: Student's t with three degrees of freedom has
-    about 2, a counter that is 0 in 98 of 100 samples more than 6.
+    about 2, a counter that is 0 in 98 of 100 samples more than 12.
     """
     mean = np.maximum(rows["noise_mean"], _SMALLEST)
     return np.clip(rows["noise_square"] / mean**2 / _OF_NORMAL, 1.0, _HEAVIEST)
