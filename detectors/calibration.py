@@ -2,7 +2,7 @@
 
 from collections.abc import MutableMapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,17 +21,18 @@ PRIOR_WEEKS: Final = 2.0
 MEMORY: Final = 4 * WEEK
 """Time constant in seconds with which history is forgotten."""
 BINS: Final = 32
-_LEAST, _PER_OCTAVE = 0.25, 4
-EDGES: Final[Floats] = _LEAST * 2.0 ** (np.arange(BINS) / _PER_OCTAVE)
-_LARGEST: Final = 1e4
+_LEAST: Final = 0.25
+PER_OCTAVE: Final = 4
+EDGES: Final[Floats] = _LEAST * 2.0 ** (np.arange(BINS) / PER_OCTAVE)
+LARGEST: Final = 1e4
 _TAIL_BIN, _TAIL_COUNT = 4, 5.0
 """The tail is fitted at the highest bin, at least this one, that has at least this many maxima in it or above."""
 
 
-def _bin(normalised: Floats) -> NDArray[np.int32]:
+def bin_of(normalised: Floats) -> NDArray[np.int32]:
     """Return the bin of each value, -1 below the first bin."""
     with np.errstate(divide="ignore"):
-        place = np.floor(_PER_OCTAVE * np.log2(normalised / _LEAST))
+        place = np.floor(PER_OCTAVE * np.log2(normalised / _LEAST))
     return np.asarray(np.clip(place, -1, BINS - 1), np.int32)
 
 
@@ -103,6 +104,9 @@ class TailRates:
     prefix: str
     components: int
 
+    _tail_columns: ClassVar[tuple[str, ...]] = ("heaviness",)
+    """Columns that describe the tail of a row: what a new series inherits."""
+
     def columns(self, rows: tuple[int, ...] = ()) -> dict[str, Column]:
         """Return the state columns of an entity with rows of shape `rows`."""
         shape, small = (*rows, self.components), np.float32
@@ -130,11 +134,11 @@ class TailRates:
         which : array of int, shape (R, N), optional
             Components that the values belong to; default: all in order.
         """
-        power = np.minimum(normalised, _LARGEST) ** KAPPA
+        power = np.minimum(normalised, LARGEST) ** KAPPA
         if which is None:
             which = np.broadcast_to(np.arange(self.components), normalised.shape)
         at = np.arange(len(normalised))[:, None] * self.components + which
-        seen = power * rows[f"{self.prefix}counts"].reshape(-1)[at * BINS + np.maximum(_bin(normalised), 0)]
+        seen = power * rows[f"{self.prefix}counts"].reshape(-1)[at * BINS + np.maximum(bin_of(normalised), 0)]
         weeks = power * (PRIOR_WEEKS + rows[f"{self.prefix}weeks"].reshape(-1)[at])
         law = PRIOR_WEEKS * (rows[f"{self.prefix}heaviness"].reshape(-1)[at] + penalty)
         parts = weeks / (law + seen)
@@ -184,6 +188,7 @@ class TailRates:
             weeks[due] = weeks[due] * decay + length / WEEK * there
             rows[f"{self.prefix}beyond"][due] *= np.float32(decay)
             self._count(rows, due, np.where(there, block[due], 0.0), decay)
+            self._complete(rows, due, WEEK / length)
             block[due] = 0.0
             filled[due] = 0.0
         return due
@@ -212,11 +217,15 @@ class TailRates:
         rows[f"{self.prefix}counts"][row] = rows[f"{self.prefix}counts"][peers].mean(axis=0) * share[:, None]
         rows[f"{self.prefix}beyond"][row] = rows[f"{self.prefix}beyond"][peers].mean(axis=0) * share
         rows[f"{self.prefix}weeks"][row] = worth
-        rows[f"{self.prefix}heaviness"][row] = np.median(rows[f"{self.prefix}heaviness"][peers], axis=0)
+        for name in self._tail_columns:
+            rows[f"{self.prefix}{name}"][row] = np.median(rows[f"{self.prefix}{name}"][peers], axis=0)
+
+    def _complete(self, rows: Rows, which: NDArray[np.intp], blocks_per_week: float) -> None:
+        """Learn from the blocks of the rows `which`, which have just been counted."""
 
     def _count(self, rows: Rows, which: NDArray[np.intp], normalised: Floats, decay: float) -> None:
         counts = rows[f"{self.prefix}counts"][which] * np.float32(decay)
-        counts += np.arange(BINS) <= _bin(normalised)[:, :, None]
+        counts += np.arange(BINS) <= bin_of(normalised)[:, :, None]
         rows[f"{self.prefix}counts"][which] = counts
         top = (counts >= _TAIL_COUNT).sum(axis=2) - 1  # counts never increase from bin to bin
         most = np.take_along_axis(counts, np.maximum(top, 0)[:, :, None], axis=2)[:, :, 0]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from difflib import get_close_matches
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo, available_timezones
 
 import numpy as np
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from detectors.types import Flags, Floats
 from detectors.units import HOUR
+
+_SATURDAY: Final = 5 * 24
 
 
 class SlotWeights(NamedTuple):
@@ -31,8 +33,9 @@ class SeasonalTime:
         Unix seconds of the sample, and seconds between samples.
     hour : int
         Local hour of the day, 0 to 23.
-    day, week : SlotWeights
-        Slots in the profile of the day (24 hours) and of the week (168 hours from Monday 0:00).
+    day, day_type, week : SlotWeights
+        Slots in the profile of the day (24 hours), of the two types of day (24 hours of Monday to Friday, then 24 of
+        Saturday and Sunday) and of the week (168 hours from Monday 0:00).
 
     Examples
     --------
@@ -46,6 +49,7 @@ class SeasonalTime:
     hour: int
     day: SlotWeights
     week: SlotWeights
+    day_type: SlotWeights
 
     @property
     def per_hour(self) -> float:
@@ -57,7 +61,9 @@ class SeasonalTime:
         """Return the seasonal time of the sample at `time` (Unix seconds) in the time zone `zone`."""
         local = datetime.fromtimestamp(time, zone)
         hours = local.hour + local.minute / 60 + local.second / 3600
-        return cls(time, step, local.hour, _slots(hours, 24), _slots(24 * local.weekday() + hours, 168))
+        week = _slots(24 * local.weekday() + hours, 168)
+        before, after = (slot % 24 + 24 * (slot >= _SATURDAY) for slot in (week.before, week.after))
+        return cls(time, step, local.hour, _slots(hours, 24), week, SlotWeights(before, after, week.share))
 
 
 def _slots(hours: float, count: int) -> SlotWeights:

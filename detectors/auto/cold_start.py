@@ -20,7 +20,6 @@ _LEAST, _MOST = 3, 64  # number of peers: fewer make a poor median, more do not 
 _TAIL_WEEKS: Final = PRIOR_WEEKS  # the peers' tails weigh as much as the power law
 _WORTH: Final = 1.0 * DAY
 """Seconds of own samples that the inherited state weighs as much as."""
-_SQUARES: Final = ("square", "hour_square", "quarter_square", "variance")
 _PROFILES: Final = ("day", "week")
 
 
@@ -65,10 +64,14 @@ def _inherit_from(rows: Rows, row: np.intp, peers: NDArray[np.intp], at: Seasona
         rows[name][row] = shape - rows["reference"][row]
         # Two visits: incidents are not learnt, and after an own hour in a slot a third of its mean is the own value.
         rows[f"{name}_visits"][row] = np.minimum(typical(rows[f"{name}_visits"][peers]), 2 * at.per_hour)
-    for name in _SQUARES:
-        power = scale**2 if rows[name].ndim == 1 else scale[:, None] ** 2
-        rows[name][row] = typical(rows[name][peers] * power)
-    rows["square"][row] += differ
+    rows["variance"][row] = typical(rows["variance"][peers] * scale**2)
+    squares = typical(rows["squares"][peers] * scale[:, None, None] ** 2)
+    of_level = squares[:, 0] / FIRST_SAMPLES  # what the estimate of the level may be off by, in every mean
+    rows["squares"][row] = squares + (differ + of_level)[:, None]
+    rows["noise"][row] = typical(rows["noise"][peers] * scale[:, None])
+    rows["noise_mean"][row] = typical(rows["noise_mean"][peers] * scale)
+    rows["noise_square"][row] = typical(rows["noise_square"][peers] * scale**2)
+    rows["noise_visits"][row] = np.minimum(typical(rows["noise_visits"][peers]), 2 * at.per_hour)
     rows["error"][row] = np.sqrt(typical(rows["error"][peers] * scale[:, None]) ** 2 + differ)
     rows["mean"][row] = usual - rows["reference"][row]
     rows["change"][row] = typical(rows["change"][peers] + np.log(scale))

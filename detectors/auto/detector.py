@@ -15,13 +15,14 @@ from detectors.auto.evidence import Observation
 from detectors.auto.forecasts import READY
 from detectors.auto.incident_memory import IncidentTransition
 from detectors.auto.multichannel import JointObservation
+from detectors.auto.recurrence import Sides
 from detectors.calibration import Rows, score_of
 from detectors.entity_state import Column, LazyEntityState
 from detectors.seasonality import SeasonalTime
 from detectors.stateful import LastScore, StatefulDetector
 from detectors.types import Batch, Flags, Floats, Judgement, State
 
-AGREEING: Final = 1.6
+AGREEING: Final = 2.2
 """Number of components that usually move together: their return period is divided by it."""
 QUIET: Final = 0.4
 """Largest score of recurring patterns and cool-downs: below the threshold of up to nine false alarms a week."""
@@ -42,6 +43,8 @@ class _Block:
     score: Floats  # before recurring patterns and cool-down are applied
     unpenalised: Floats  # without the short-history penalty
     size: Floats  # without any history
+    side: Sides
+    recurring: Flags
     quiet: Flags  # recurring pattern or cool-down
     ready: Flags
     warm: Flags
@@ -49,13 +52,14 @@ class _Block:
 
 @dataclass(kw_only=True)
 class Auto(StatefulDetector):
-    """Compares every series with its own learnt level, profiles of day and week, volatility, and seen values.
+    """Compares every series with its own learnt level, profiles of day and week, volatility, and seen pairs of values.
 
-    Each of seven component scores is turned into the rate per week at which a value so large is expected by chance,
-    from a power law and the series' own past. The rates are combined by a harmonic sum, similar to the Cauchy
-    combination of p-values (Liu & Xie 2020, doi:10.1080/01621459.2018.1554485). At a score of 1 one incident per week
-    opens by chance. Entities with several channels have four joint components instead of a sum over channels: the
-    second largest channel, a broken correlation (twice), and the volatility of all channels.
+    Each component score (the residual, its means over 3, 10 and 30 minutes, volatility, pairs of values never seen) is
+    turned into the rate per week at which a value so large is expected by chance, from a tail fitted to the series' own
+    past. The rates are combined by a harmonic sum, similar to the Cauchy combination of p-values (Liu & Xie 2020,
+    doi:10.1080/01621459.2018.1554485). At a score of 1 one incident per week opens by chance. Entities with several
+    channels have four joint components instead of a sum over channels: the second largest channel, a broken correlation
+    (twice), and the volatility of all channels.
     """
 
     window: Annotated[int, Field(ge=2, description="samples kept to fill gaps from; default: the job's window")] = 60
@@ -120,7 +124,13 @@ class Auto(StatefulDetector):
             joint = None if channels == 1 else _joint(rows, of_entity, seen, there[present], at)
             combined, agreeing = (seen.evidence, AGREEING) if joint is None else (joint.evidence, 1.0)
             size = score_of(combined.prior / agreeing)
-            recurring = recurrence.is_recurring(of_entity, size, at)
+            found = score_of(combined.return_period / agreeing)
+            # Several channels have no common side.
+            side = (seen.direction > 0 if joint is None else np.zeros(len(present))).astype(np.uint8)
+            # A pattern does not end an incident: that may be another one, at this hour by chance.
+            asked = np.flatnonzero((found > QUIET / 2) & ~of_entity["held"])
+            recurring = np.zeros(len(found), np.bool_)
+            recurring[asked] = recurrence.is_recurring(of_entity, asked, size[asked], side[asked], at)
             if joint is not None:  # a pattern counts only if it was reported as an incident before
                 recurring &= np.isfinite(of_entity["opened"])
             yield _Block(
@@ -130,9 +140,11 @@ class Auto(StatefulDetector):
                 at=at,
                 series=seen,
                 joint=joint,
-                score=score_of(combined.return_period / agreeing),
+                score=found,
                 unpenalised=score_of(combined.unpenalised / agreeing),
                 size=size,
+                side=side,
+                recurring=recurring,
                 quiet=recurring | (at.time < of_entity["grace"]),
                 ready=_any(there, rows["samples"] >= READY)[present],
                 warm=_any(there, seen.warm)[present],
@@ -176,7 +188,9 @@ class Auto(StatefulDetector):
             entity, frozen, rebaselined | (frozen & incident_memory.too_long(rows, entity, owner, at)), at
         )
 
-        evidence.learn(rows, values.reshape(-1)[block.alive], block.series, at, transition.learn[owner])
+        evidence.learn(
+            rows, values.reshape(-1)[block.alive], block.series, at, transition.learn[owner], block.recurring[owner]
+        )
         if transition.rebaselined.any():
             evidence.rebaseline(rows, np.flatnonzero(transition.rebaselined[owner]), block.series, at)
         if transition.ended.any():
@@ -185,7 +199,7 @@ class Auto(StatefulDetector):
             multichannel.learn(entity, block.joint, at, transition.learn, block.ready)
             multichannel.TAILS.close(entity, np.flatnonzero(transition.ended))
         unseen = block.warm & (block.unpenalised > 1) & ((block.score <= 1) | block.quiet)
-        incident_memory.remember(entity, transition, block.size, unseen, at)
+        incident_memory.remember(entity, transition, block.size, block.side, unseen, at)
         _put(every, block.alive, rows)
         _put(entities, block.present, entity)
 
@@ -199,14 +213,17 @@ class Auto(StatefulDetector):
         return self
 
 
-_OF_SERIES: Final = tuple(evidence.columns(()))
-_OF_ENTITY: Final = tuple(incident_memory.columns())
-_OF_SEVERAL_CHANNELS: Final = (*_OF_ENTITY, *multichannel.columns(2))
+def _of_entity(channels: int) -> dict[str, Column]:
+    return incident_memory.columns() | (multichannel.columns(channels) if channels > 1 else {})
 
 
 def _columns(channels: int) -> dict[str, Column]:
-    joint = multichannel.columns(channels) if channels > 1 else {}
-    return {**evidence.columns((channels,)), **incident_memory.columns(), **joint}
+    return evidence.columns((channels,)) | _of_entity(channels)
+
+
+_OF_SERIES: Final = tuple(evidence.columns(()))
+_OF_ENTITY: Final = tuple(_of_entity(1))
+_OF_SEVERAL_CHANNELS: Final = tuple(_of_entity(2))
 
 
 def _joint(rows: Rows, entity: Rows, seen: Observation, there: Flags, at: SeasonalTime) -> JointObservation:
@@ -218,7 +235,7 @@ def _joint(rows: Rows, entity: Rows, seen: Observation, there: Flags, at: Season
         return whole
 
     each, best = np.arange(len(seen.x)), seen.residuals.selected
-    usual = np.maximum(np.sqrt(rows["square"][each, best]), evidence.FLOOR * seen.sd)
+    usual = np.maximum(np.sqrt(rows["squares"][each, best, 0]), evidence.FLOOR * seen.sd)
     residual = np.where(rows["compared"][each, best] >= READY, seen.residuals.residual[each, best] / usual, 0.0)
     return multichannel.observe(
         entity, spread(seen.evidence.return_period), spread(seen.x), spread(residual), spread(seen.sd), at.step

@@ -1,4 +1,4 @@
-"""Seven component scores of the newest sample of a series, each 1 at the value a new series reaches once a week."""
+"""Component scores of the newest sample of a series, each 1 at the value a new series reaches about once a week."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -6,10 +6,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.auto import forecasts, novelty
-from detectors.auto.forecasts import PREDICTORS, READY, Residuals
+from detectors.auto import forecasts, noise, novelty
+from detectors.auto.fitted_tails import FittedTailRates
+from detectors.auto.forecasts import MEANS, PREDICTORS, READY, Residuals
 from detectors.auto.novelty import Novelty
-from detectors.calibration import Evidence, Rows, TailRates
+from detectors.calibration import Evidence, Rows
 from detectors.entity_state import Column
 from detectors.seasonality import SeasonalTime
 from detectors.types import Flags, Floats
@@ -19,14 +20,26 @@ DEVIATIONS: Final = 6.0
 """Standard deviations that a new series reaches about once a week."""
 VOLATILITY: Final = 4.0
 """The same for the logarithm of the change from sample to sample."""
+PAIR: Final = 1.2
+"""The same for a pair of values never seen, in units of the distance from the nearest one that tells it apart."""
 FLOOR: Final = 0.05
 """Smallest deviation of a residual, as a share of the series' own standard deviation."""
+_GOLDEN: Final = 0.618
+"""Multiples of it lie evenly between whole numbers."""
 _WEAK: Final = 0.05
 """Return period in weeks below which nobody asks for the side of the evidence: a score of a quarter."""
 _LARGEST: Final = 1e17  # its square still fits the float32 of the state
-_OWN: Final = 4  # components without a predictor: deviation, value, pair, volatility
-TAILS: Final = TailRates("stream_", _OWN + 3 * PREDICTORS)
-"""The four components without a predictor, then for each predictor its residual now, over an hour, over six hours."""
+_OWN: Final = 2  # components without a predictor: pair, volatility
+_YOUTH: Final = 4.0
+"""Short-history penalty of a residual, in days: after so many days of comparing, its rate counts twice."""
+_GUESS: Final = 10.0
+"""The same where the forecast is a guess: a first weekend."""
+_ONCE: Final = 5.0
+"""The same where the forecast is one day's value: the second day of a weekend."""
+_SPARSE: Final = 6.0
+"""Heaviness of the noise from which DEVIATIONS grow with it: two errors at once are many deviations of a rare error."""
+TAILS: Final = FittedTailRates("stream_", _OWN + MEANS * PREDICTORS)
+"""Pair and volatility, then for each predictor its residual and the means of it over 3, 10 and 30 minutes."""
 
 
 def columns(rows: tuple[int, ...]) -> dict[str, Column]:
@@ -43,7 +56,7 @@ def columns(rows: tuple[int, ...]) -> dict[str, Column]:
         "mean": Column(0.0, rows),
         "variance": Column(0.0, rows),
         "hour_mean": Column(0.0, rows),
-        "recent": Column(0.0, (*rows, 2)),  # |residual| of the last two samples
+        "recent": Column(0.0, (*rows, 2)),  # residuals of the last two samples
         "change_hour": Column(0.0, rows),  # mean |difference| over an hour
         "change_now": Column(0.0, rows),
         "change": Column(0.0, rows),  # logarithm of the above: mean and variance over a week
@@ -90,33 +103,35 @@ def observe(rows: Rows, raw: Floats, at: SeasonalTime, frozen: Flags) -> Observa
     sd = np.maximum(np.sqrt(rows["variance"]), eps)
     seen = forecasts.observe(rows, x, at, frozen, gap)
     each, best = np.arange(len(x)), seen.selected
-    scale = np.maximum(np.sqrt(rows["square"]), FLOOR * sd[:, None])
+    sparse = np.maximum(noise.heaviness(rows) / _SPARSE, 1.0)
+    scales, used = forecasts.deviations(rows, FLOOR * sd, at.step)
+    scales *= sparse[:, None, None]
+    scale = scales[each, best, 0] * seen.spread
     unseen = novelty.observe(rows, x, previous, np.maximum(highest - lowest, eps))
 
-    middle = _middle(rows, seen, torn) if frozen.any() else None
-    hour, now, change, volatility = _volatility(rows, x, previous, at.step, scale[each, best], sd, frozen, middle)
+    middle = _middle(rows, seen, torn)
+    hour, now, change, volatility = _volatility(rows, x, previous, at.step, scale, sd, frozen, middle * seen.spread)
 
     known = rows["compared"] >= READY
     known[:, 0] &= rows["samples"] >= READY
     old = rows["seen"] >= max(100.0, DAY / at.step)
     normalised = np.zeros((len(x), TAILS.components))
-    normalised[:, 0] = np.abs(x - rows["mean"]) / (DEVIATIONS * sd)
-    normalised[:, 1] = np.where(old & (unseen.value > 1), unseen.value, 0.0)
-    normalised[:, 2] = np.where(old & (unseen.pair > 1), unseen.pair, 0.0)
-    normalised[:, 3] = volatility / VOLATILITY
-    normalised[:, _OWN:] = _of_residuals(rows, seen, scale, FLOOR * sd, frozen, middle)
-    active = np.repeat((rows["samples"] >= READY)[:, None], TAILS.components, axis=1)
-    active[:, 1:3] = old[:, None]
-    active[:, 3] = rows["samples"] >= 2 * READY  # see learn()
-    active[:, _OWN:] = np.repeat(known, 3, axis=1)
+    normalised[:, 0] = np.where(unseen.pair > 1, unseen.pair / sparse, 0.0)
+    normalised[:, 1] = volatility / VOLATILITY
+    normalised[:, _OWN:] = _of_residuals(seen, scales, frozen, middle)
+    active = np.empty(normalised.shape, np.bool_)
+    active[:, 0] = old
+    active[:, 1] = rows["samples"] >= 2 * READY  # see learn()
+    active[:, _OWN:] = (known[:, :, None] & used).reshape(len(x), PREDICTORS * MEANS)
     normalised *= active
 
     which = np.concatenate(
-        [np.broadcast_to(np.arange(_OWN), (len(x), _OWN)), _OWN + 3 * best[:, None] + np.arange(3)], 1
+        [np.broadcast_to(np.arange(_OWN), (len(x), _OWN)), _OWN + MEANS * best[:, None] + np.arange(MEANS)], 1
     )
     penalty = _short_history_penalty(rows, best, at.step)
+    penalty[:, _OWN:] += np.where(seen.guessed, _GUESS, np.where(seen.once, _ONCE, 0.0))[:, None]
     evidence = TAILS.evidence(rows, normalised[each[:, None], which], penalty, which)
-    allowed = TAILS.quantile(rows, penalty[:, _OWN], _OWN + 3 * best, 0.5) * DEVIATIONS * scale[each, best]
+    allowed = TAILS.reach(rows, penalty[:, _OWN], _OWN + MEANS * best) * DEVIATIONS * scale
     return Observation(
         x=x,
         previous=previous,
@@ -130,7 +145,7 @@ def observe(rows: Rows, raw: Floats, at: SeasonalTime, frozen: Flags) -> Observa
         active=active,
         warm=old,
         evidence=evidence,
-        direction=_direction(rows, x, previous, seen, evidence.parts),
+        direction=_direction(x, previous, seen, evidence.parts),
         expected=reference + seen.value[each, best],
         lower=reference + seen.low[each, best] - allowed,
         upper=reference + seen.high[each, best] + allowed,
@@ -149,8 +164,8 @@ def _mean(known: Floats, value: Floats, gain: float, samples: Floats) -> Floats:
 
 
 def _middle(rows: Rows, seen: Residuals, torn: Flags) -> Floats:
-    """Return the median of the last three samples' |residual|, shape (R,)."""
-    last = np.abs(seen.residual[np.arange(len(torn)), seen.selected])
+    """Return the median of the last three samples' residual, shape (R,)."""
+    last = seen.residual[np.arange(len(torn)), seen.selected]
     recent = np.where(torn[:, None], 0.0, rows["recent"])
     low, high = recent.min(axis=1), recent.max(axis=1)
     return np.asarray(np.clip(last, low, high))
@@ -164,7 +179,7 @@ def _volatility(
     scale: Floats,
     sd: Floats,
     frozen: Flags,
-    middle: Floats | None,
+    middle: Floats,
 ) -> tuple[Floats, Floats, Floats, Floats]:
     """Return the mean |difference| over an hour and now, the logarithm of the former, and their distance from usual."""
     size = np.abs(x - previous)
@@ -174,34 +189,28 @@ def _volatility(
     long, short = np.log(hour + FLOOR * scale), np.log(now + FLOOR * scale)
     up, down = np.minimum(long, short) - rows["change"], rows["change"] - np.maximum(long, short)
     up = np.where(now > FLOOR * scale, up, 0.0)  # the floor grew, not the movement
-    if middle is not None:  # the mean over an hour outlasts the incident, the last three samples do not
-        up = np.where(frozen & (middle < 0.25 * hour), 0.0, up)
+    # The mean over an hour outlasts the incident, the last three samples do not.
+    up = np.where(frozen & (np.abs(middle) < 0.25 * hour), 0.0, up)
     distance = np.maximum(np.maximum(up, down), 0.0) / (np.sqrt(rows["change_variance"]) + 0.1)
     return hour, now, long, distance
 
 
-def _of_residuals(
-    rows: Rows, seen: Residuals, scale: Floats, least: Floats, frozen: Flags, middle: Floats | None
-) -> Floats:
-    """Return the components of the three predictors' residuals, shape (R, 9), in units of DEVIATIONS.
+def _of_residuals(seen: Residuals, scales: Floats, frozen: Flags, middle: Floats) -> Floats:
+    """Return the components of the three predictors, shape (R, 3 * MEANS), in units of DEVIATIONS.
 
-    The means over an hour and over six hours are limited by the mean of the last minutes, and during an incident by the
-    last three samples (`middle`) too. Otherwise the alarm would outlast the incident.
+    A mean is limited by the median of the last three samples (`middle`, (R,)) and counts only on its side; during an
+    incident it does not count at all once they are back to half of it. Otherwise the alarm would outlast the incident.
     """
-    size, now, hour, quarter = (np.abs(a) for a in (seen.residual, seen.now, seen.hour, seen.quarter))
-    slow = np.minimum(hour, now)
-    slower = np.where(seen.quarter * seen.now > 0, np.minimum(quarter, now), 0.0)
-    if middle is not None:
-        last, holding = middle[:, None], frozen[:, None]
-        slow = np.where(holding, np.where(last < 0.5 * hour, 0.0, np.minimum(slow, last)), slow)
-        slower = np.where(holding, np.where(last < 0.5 * quarter, 0.0, np.minimum(slower, last)), slower)
-    of_hour = slow / np.maximum(np.sqrt(rows["hour_square"]), least[:, None])
-    of_quarter = slower / np.maximum(np.sqrt(rows["quarter_square"]), least[:, None])
-    return np.stack([size / scale, of_hour, of_quarter], axis=2).reshape(len(frozen), 3 * PREDICTORS) / DEVIATIONS
+    size, last = np.abs(seen.means), middle[:, None, None]
+    gated = np.where(seen.means * last > 0, np.minimum(size, np.abs(last)), 0.0)
+    gated = np.where(frozen[:, None, None] & (np.abs(last) < 0.5 * size), 0.0, gated)
+    gated[:, :, 0] = size[:, :, 0]
+    normalised: Floats = (gated / scales).reshape(len(frozen), PREDICTORS * MEANS) / DEVIATIONS
+    return normalised
 
 
-def _direction(rows: Rows, x: Floats, previous: Floats, seen: Residuals, parts: Floats) -> Floats:
-    """Return on which side of the usual the evidence lies, -1 to 1, shape (R,): the mean side of its `parts`, (R, 7).
+def _direction(x: Floats, previous: Floats, seen: Residuals, parts: Floats) -> Floats:
+    """Return on which side of the usual the evidence lies, -1 to 1, shape (R,): the mean side of its `parts`, (R, N).
 
     Each component score has a side of its own. That of a pair is the side of both values: the first value after a drop
     is normal and the pair is not. That of the volatility is the side of the last minutes. NaN where there is too little
@@ -211,27 +220,33 @@ def _direction(rows: Rows, x: Floats, previous: Floats, seen: Residuals, parts: 
     each = np.flatnonzero(total > _WEAK)
     best, x = seen.selected[each], x[each]
     usual = seen.value[each, best]
-    sides = [x - rows["mean"][each], x - usual, x + previous[each] - 2 * usual]
-    sides += [mean[each, best] for mean in (seen.now, seen.residual, seen.hour, seen.quarter)]
+    means = seen.means[each, best]
+    sides = [x + previous[each] - 2 * usual, means[:, 1], *means.T]
     found[each] = (np.sign(np.stack(sides, axis=1)) * parts[each]).sum(axis=1) / total[each]
     return found
 
 
 def _short_history_penalty(rows: Rows, best: NDArray[np.intp], step: float) -> Floats:
-    """Return the short-history penalty of the seven components, which is added to Y of their rates; shape (R, 7)."""
+    """Return the share by which a short history raises the rate of each component, shape (R, _OWN + MEANS)."""
     days, inherited = step / DAY, rows["inherited"] / DAY
     compared = rows["compared"][np.arange(len(best)), best]
-    penalty = np.empty((len(best), _OWN + 3))
-    penalty[:, 0] = penalty[:, 3] = 4.0 / np.maximum(rows["samples"] * days + inherited, 0.05)
-    penalty[:, 1:3] = (5.0 / np.maximum(rows["seen"] * days, 0.5))[:, None]  # new records come at a rate of 1/age
-    penalty[:, 4:] = (4.0 / np.maximum(compared * days + inherited, 0.05))[:, None]
+    penalty = np.empty((len(best), _OWN + MEANS))
+    penalty[:, 0] = 5.0 / np.maximum(rows["seen"] * days, 0.5)  # new records come at a rate of 1/age
+    penalty[:, 1] = 4.0 / np.maximum(rows["samples"] * days + inherited, 0.05)
+    penalty[:, _OWN:] = (_YOUTH / np.maximum(compared * days + inherited, 0.05))[:, None]
     return penalty
 
 
-def learn(rows: Rows, raw: Floats, seen: Observation, at: SeasonalTime, learn: Flags) -> NDArray[np.intp]:
-    """Learn the samples: seen values everywhere, the rest where `learn`. Return the rows whose hour is complete."""
+def learn(
+    rows: Rows, raw: Floats, seen: Observation, at: SeasonalTime, learn: Flags, recurring: Flags
+) -> NDArray[np.intp]:
+    """Learn the samples: seen values everywhere, the rest where `learn`. Return the rows whose hour is complete.
+
+    A deviation that is `recurring` becomes part of the profile and is no noise: counted, a batch of every night would
+    hide what is as large at any other hour. Nor is a guess that fails: a first weekend would hide it for weeks.
+    """
     novelty.learn(rows, seen.x, seen.previous, seen.novelty, at.time)
-    forecasts.learn(rows, seen.x, seen.residuals, at, learn, FLOOR * seen.sd)
+    forecasts.learn(rows, seen.x, seen.residuals, at, learn, recurring, FLOOR * seen.sd)
     n = rows["samples"]
     n += learn
     for mean, variance, value, count in (
@@ -243,17 +258,33 @@ def learn(rows: Rows, raw: Floats, seen: Observation, at: SeasonalTime, learn: F
         rows[mean] += gain * distance
         rows[variance][...] = (1 - gain) * (rows[variance] + gain * distance**2)
     count = rows["seen"]
+    third = np.flatnonzero(count == 2)
+    if len(third):
+        rows["stream_filled"][third] = -HOUR * _phase(seen.x[third], seen.previous[third])
     rows["hour_mean"][...] = _mean(rows["hour_mean"], seen.x, at.step / HOUR, count)
     count += 1
     rows["change_hour"][...], rows["change_now"][...] = seen.change_hour, seen.change_now
     each = np.arange(len(raw))
     rows["recent"][:, 0] = np.where(at.time - rows["time"] > 2.5 * at.step, 0.0, rows["recent"][:, 1])
-    rows["recent"][:, 1] = np.abs(seen.residuals.residual[each, seen.residuals.selected])
+    rows["recent"][:, 1] = seen.residuals.residual[each, seen.residuals.selected]
     rows["reference"][...] = np.where(np.isnan(rows["reference"]), raw, rows["reference"])
     rows["previous"][...], rows["time"][...] = seen.x, at.time
     rows["lowest"][...] = np.minimum(rows["lowest"], seen.x)
     rows["highest"][...] = np.maximum(rows["highest"], seen.x)
-    return TAILS.learn(rows, seen.normalised, learn, seen.active, at.step)
+    expected = recurring | seen.residuals.guessed
+    normalised = np.where(expected[:, None], 0.0, seen.normalised)
+    return TAILS.learn(rows, normalised, learn & ~expected, seen.active, at.step)
+
+
+def _phase(x: Floats, previous: Floats) -> Floats:
+    """Return a share of an hour that depends on the shape of the first three samples alone, not on their unit.
+
+    Hours that end at different times spread the work that is done once an hour over the cycles.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.nan_to_num((x - previous) / previous, posinf=0.0, neginf=0.0)
+    share: Floats = np.modf(np.abs(ratio) * _GOLDEN)[0]
+    return share
 
 
 def close(rows: Rows, which: NDArray[np.intp], count: bool = True) -> None:

@@ -6,11 +6,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.auto import noise
 from detectors.calibration import Rows
 from detectors.entity_state import Column
 from detectors.seasonality import SeasonalTime, SlotWeights
 from detectors.types import Flags, Floats
-from detectors.units import DAY, HOUR, WEEK
+from detectors.units import DAY, HOUR, MINUTE, WEEK
 
 READY: Final = 30
 """Samples before there is a score, and before a predictor is used."""
@@ -18,10 +19,21 @@ PREDICTORS: Final = 3
 """Level, day, week."""
 BETTER: Final = 0.8
 """Another predictor is selected when its mean error is below this share of the present one's."""
-_PROFILES: Final = (("day", 24, 4.0), ("week", 168, 3.0))
-"""Name, number of slots, and number of visits over which a slot is averaged."""
-_MEANS: Final = (("now", 120.0, 1.5), ("hour", HOUR, 3.0), ("quarter", 6 * HOUR, 6.0))
-"""Moving averages of the residual: name, seconds, smallest number of samples."""
+_HOURS: Final = 24
+_PROFILES: Final = (("day", 2 * _HOURS, 4.0), ("week", 7 * _HOURS, 3.0))
+"""Name, number of slots, and number of visits over which a slot is averaged. The day has hours for each type of day."""
+_LIVED: Final = 0.9
+"""Visits after which an hour of a type of day is known; before, it is guessed from the other type."""
+_TWICE: Final = 1.8
+"""Visits from which a forecast rests on two days."""
+_SHIFT: Final = 30 * MINUTE
+"""Time constant with which guesses follow the level: a first weekend is lower, and how much shows within an hour."""
+_SECONDS: Final = np.array([0.0, 3 * MINUTE, 10 * MINUTE, 30 * MINUTE])
+_LEAST: Final = np.array([1.0, 1.0, 3.0, 6.0])
+"""Spans of the means of the residual, and their smallest number of samples. The first one is the residual itself."""
+MEANS: Final = len(_SECONDS)
+_FILLED: Final = 4.0
+"""Times a mean was filled before its own deviation counts in full."""
 
 
 def columns(rows: tuple[int, ...]) -> dict[str, Column]:
@@ -33,31 +45,39 @@ def columns(rows: tuple[int, ...]) -> dict[str, Column]:
         profiles[f"{name}_visits"] = Column(0.0, (*rows, slots), np.float32)  # samples, by their weight
     return profiles | {
         "level": Column(0.0, rows),
+        "shift": Column(0.0, rows),  # of guessed hours against the other type of day
         "selected": Column(0, rows, np.uint8),
         "compared": Column(0.0, three),  # samples behind the errors
         "error": Column(0.0, three),  # mean |residual|
-        "square": Column(0.0, three),  # mean square of the residual
-        "now": Column(0.0, three),
-        "hour": Column(0.0, three),
-        "quarter": Column(0.0, three),
-        "hour_square": Column(0.0, three),
-        "quarter_square": Column(0.0, three),
+        "means": Column(0.0, (*three, MEANS)),  # of the residual
+        "squares": Column(0.0, (*three, MEANS)),  # mean squares of these
+        **noise.columns(rows),
     }
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Residuals:
-    """Forecasts and residuals of the three predictors for one sample of R series; (R, 3), but `selected` is (R,)."""
+    """Forecasts and residuals of the three predictors for one sample of R series; shape (R, 3) unless noted.
+
+    Residuals and their means are in units of the noise of the hour (`spread`).
+    """
 
     value: Floats
     low: Floats
     high: Floats
     usable: Flags
     residual: Floats  # 0 between the values of the two neighbouring slots: half an hour late is not anomalous
-    selected: NDArray[np.intp]
-    now: Floats
-    hour: Floats
-    quarter: Floats
+    means: Floats  # (R, 3, MEANS)
+    selected: NDArray[np.intp]  # (R,)
+    spread: Floats  # (R,), noise at this hour relative to that of the whole day
+    guessed: Flags  # (R,), the hour was never lived through on this type of day: its forecast is that of the other type
+    once: Flags  # (R,), the hour was lived through no more than once, and its forecast is that one time
+
+
+def spans(step: float) -> Floats:
+    """Return the number of samples of each mean, shape (MEANS,)."""
+    samples: Floats = np.maximum(_SECONDS / step, _LEAST)
+    return samples
 
 
 def observe(rows: Rows, x: Floats, at: SeasonalTime, frozen: Flags, gap: Floats) -> Residuals:
@@ -66,23 +86,49 @@ def observe(rows: Rows, x: Floats, at: SeasonalTime, frozen: Flags, gap: Floats)
     usable = np.ones((len(x), PREDICTORS), np.bool_)
     value[:, 0] = low[:, 0] = high[:, 0] = rows["level"]
     age = rows["seen"] * at.step + rows["inherited"]
-    for p, (name, slots, least) in enumerate((("day", at.day, 0.0), ("week", at.week, 0.4 * at.per_hour)), 1):
-        first, second = rows[name][:, slots.before], rows[name][:, slots.after]
-        visits = rows[f"{name}_visits"]
-        value[:, p] = (1 - slots.share) * first + slots.share * second
+    of_day, guesses = zip(
+        *(_or_other_type(rows, slot, at.per_hour) for slot in (at.day_type.before, at.day_type.after)), strict=True
+    )
+    of_week = [(rows["week"][:, slot], rows["week_visits"][:, slot]) for slot in (at.week.before, at.week.after)]
+    for p, (slots, share, least, oldest) in enumerate(
+        ((of_day, at.day_type.share, 0.0, DAY), (of_week, at.week.share, 0.4 * at.per_hour, WEEK)), 1
+    ):
+        (first, visits_before), (second, visits_after) = slots
+        value[:, p] = (1 - share) * first + share * second
         low[:, p], high[:, p] = np.minimum(first, second), np.maximum(first, second)
-        seen = np.minimum(visits[:, slots.before], visits[:, slots.after])
-        usable[:, p] = (seen > 0) & (seen >= least) & (age >= (DAY, WEEK)[p - 1] + HOUR)
-    residual = np.where(usable, x[:, None] - np.clip(x[:, None], low, high), 0.0)
-    means = []
-    for name, span, least in _MEANS:
-        mean = rows[name]
-        if (gap > 2.5 * at.step).any():
-            mean = mean * np.where(gap > 2.5 * at.step, np.exp(-gap / span), 1.0)[:, None]
-        gain = np.maximum(1.0 / (rows["compared"] + 1), 1.0 / max(span / at.step, least))
-        means.append(mean + np.where(usable, gain, 0.0) * (residual - mean))
+        seen = np.minimum(visits_before, visits_after)
+        usable[:, p] = (seen > 0) & (seen >= least) & (age >= oldest + HOUR)
+    spread = noise.spread(rows, at)
+    residual = np.where(usable, x[:, None] - np.clip(x[:, None], low, high), 0.0) / spread[:, None]
+    means = rows["means"]
+    torn = gap > 2.5 * at.step
+    if torn.any():
+        faded = np.exp(-gap[:, None] / np.maximum(_SECONDS, 1.0))
+        means = means * np.where(torn[:, None], faded, 1.0)[:, None, :]
+    gain = np.maximum(1.0 / (rows["compared"] + 1)[:, :, None], 1.0 / spans(at.step))
+    means = means + np.where(usable[:, :, None], gain, 0.0) * (residual[:, :, None] - means)
+    means[:, :, 0] = residual
+    guessed = (guesses[0] | guesses[1]) & usable[:, 1]
+    once = np.minimum(of_day[0][1], of_day[1][1]) < _TWICE * at.per_hour
     selected = _select(rows, usable, at, frozen)
-    return Residuals(value, low, high, usable, residual, selected, *means)
+    return Residuals(value, low, high, usable, residual, means, selected, spread, guessed, once & (selected == 1))
+
+
+def deviations(rows: Rows, least: Floats, step: float) -> tuple[Floats, Flags]:
+    """Return the standard deviation of each mean, and whether the mean is used; shape (R, 3, MEANS).
+
+    Until a mean was filled several times its spread cannot be told. So long it counts as wide as the samples' own, by a
+    share that falls with their number. `least`, shape (R,), is the smallest deviation. A mean of fewer than two samples
+    is the residual again and not used.
+    """
+    span, count = spans(step), rows["compared"][:, :, None]
+    share = _FILLED * span / (_FILLED * span + count)
+    share[:, :, 0] = 1.0
+    squares = rows["squares"]
+    square = np.maximum(squares, share**2 * squares[:, :, :1])
+    used = count >= np.where(_SECONDS > 0, _FILLED * span, READY)
+    used &= (span >= 2) | (_SECONDS == 0)
+    return np.maximum(np.sqrt(square), least[:, None, None]), used
 
 
 def _select(rows: Rows, usable: Flags, at: SeasonalTime, frozen: Flags) -> NDArray[np.intp]:
@@ -97,37 +143,49 @@ def _select(rows: Rows, usable: Flags, at: SeasonalTime, frozen: Flags) -> NDArr
     return np.where(usable[each, selected], selected, 0)
 
 
-def learn(rows: Rows, x: Floats, seen: Residuals, at: SeasonalTime, learn: Flags, floor: Floats) -> None:
+def learn(
+    rows: Rows, x: Floats, seen: Residuals, at: SeasonalTime, learn: Flags, recurring: Flags, floor: Floats
+) -> None:
     """Learn the sample: level and errors where `learn`, and slots also where they are visited for the first time.
 
-    `floor`, shape (R,), is the smallest standard deviation of a residual.
+    Residuals that are `recurring` or of a guess are no noise. `floor`, shape (R,), is the smallest standard deviation
+    of a residual.
     """
-    for name in ("now", "hour", "quarter"):
-        rows[name][...] = getattr(seen, name)
-    best = rows["selected"]
-    usable = seen.usable[np.arange(len(x)), best]
-    best[...] = np.where(usable | (seen.selected != 0), seen.selected, best)
+    rows["means"][...] = seen.means
+    each, best = np.arange(len(x)), rows["selected"]
+    best[...] = np.where(seen.usable[each, best] | (seen.selected != 0), seen.selected, best)
     n = rows["samples"] + 1
     rows["level"][...] += np.where(learn, np.maximum(1.0 / n, at.step / DAY), 0.0) * (x - rows["level"])
-    for p, (name, _, visits) in enumerate(_PROFILES, 1):
-        slots = (at.day, at.week)[p - 1]
-        _learn_profile(rows[name], rows[f"{name}_visits"], x, slots, learn, at.per_hour, visits)
-    which = seen.usable & learn[:, None]
+    follow = max(at.step / _SHIFT, 1.0 / 6)
+    moved = rows["shift"] + np.where(learn, follow, 0.0) * (x - seen.value[:, 1])
+    rows["shift"][...] = np.where(seen.guessed, moved, 0.0)
+    for slots, (name, _, most) in zip((at.day_type, at.week), _PROFILES, strict=True):
+        _learn_profile(rows[name], rows[f"{name}_visits"], x, slots, learn, at.per_hour, most)
+    which = seen.usable & (learn & ~recurring)[:, None]
+    which[:, 1] &= ~seen.guessed
+    whole = np.where(seen.usable, x[:, None] - seen.value, 0.0) / seen.spread[:, None]
+    noise.learn(rows, whole[each, seen.selected], seen.spread, at, which[each, seen.selected])
     compared = rows["compared"]
     compared += which
     gain = np.where(which, np.maximum(1.0 / np.maximum(compared, 1.0), at.step / WEEK), 0.0)
     settled = compared * at.step + rows["inherited"][:, None] >= DAY
     least = floor[:, None]
+    error, size = rows["error"], np.abs(seen.residual)
+    error += gain * (np.where(settled, np.minimum(size, 5.0 * np.maximum(error, least)), size) - error)
+    squares, square = rows["squares"], seen.means**2
+    square[:, :, 0] = whole**2
+    limit = 25.0 * np.maximum(squares, least[:, :, None] ** 2)
+    square = np.where(settled[:, :, None], np.minimum(square, limit), square)
+    squares += gain[:, :, None] * (square - squares)
 
-    def mean(name: str, value: Floats, limit: float, smallest: Floats) -> None:
-        known = rows[name]
-        value = np.where(settled, np.minimum(value, limit * np.maximum(known, smallest)), value)
-        known += gain * (value - known)
 
-    mean("error", np.abs(seen.residual), 5.0, least)
-    mean("square", seen.residual**2, 25.0, least**2)
-    mean("hour_square", seen.hour**2, 25.0, least**2)
-    mean("quarter_square", seen.quarter**2, 25.0, least**2)
+def _or_other_type(rows: Rows, slot: int, per_hour: float) -> tuple[tuple[Floats, Floats], Flags]:
+    """Return value and visits of a slot of the day, and where they are guessed from the other type of day."""
+    other = (slot + _HOURS) % (2 * _HOURS)
+    values, visits = rows["day"], rows["day_visits"]
+    guessed = (visits[:, slot] < _LIVED * per_hour) & (visits[:, other] > 0)
+    value = np.where(guessed, values[:, other] + rows["shift"], values[:, slot])
+    return (value, np.where(guessed, visits[:, other], visits[:, slot])), guessed
 
 
 def _learn_profile(
@@ -155,16 +213,19 @@ def _learn_profile(
 
 def close(rows: Rows, which: NDArray[np.intp]) -> None:
     """Reset the averaged residuals of series whose incident ends."""
-    rows["hour"][which] = rows["quarter"][which] = 0.0
+    rows["means"][which] = 0.0
 
 
 def rebaseline(rows: Rows, which: NDArray[np.intp], level: Floats, at: SeasonalTime) -> None:
-    """Move the predictors of the series `which` to the last hour; `level` is its mean.
+    """Move the predictors of the series `which` to the last half hour; `level` is the mean of the last hour.
 
     The new level may have another rhythm, so the errors start over and every slot counts as in its first visit.
     """
-    rows["day"][which] += rows["hour"][which, 1, None]
-    rows["week"][which] += rows["hour"][which, 2, None]
+    shift = rows["means"][which, :, -1] * noise.spread(rows, at)[which, None]
+    guessed = rows["shift"][which] != 0  # the other type of day keeps what it has learnt
+    rows["shift"][which] += np.where(guessed, shift[:, 1], 0.0)
+    rows["day"][which] += np.where(guessed, 0.0, shift[:, 1])[:, None]
+    rows["week"][which] += shift[:, 2, None]
     rows["level"][which] = level
     rows["compared"][which] = np.minimum(rows["compared"][which], READY)
     for name, _, _ in _PROFILES:

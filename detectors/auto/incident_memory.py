@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.auto import recurrence
+from detectors.auto.recurrence import Sides
 from detectors.calibration import Rows
 from detectors.entity_state import Column
 from detectors.seasonality import SeasonalTime
@@ -26,6 +27,7 @@ def columns() -> dict[str, Column]:
         "held": Column(False, (), np.bool_),
         "opened": Column(np.nan),
         "opened_hour": Column(0, (), np.uint8),
+        "opened_side": Column(0, (), np.uint8),
         "largest": Column(0.0),  # size of the open incident
         "grace": Column(-np.inf),  # end of the cool-down
         **recurrence.columns(),
@@ -73,23 +75,27 @@ def too_long(rows: Rows, entity: Rows, owner: NDArray[np.intp], at: SeasonalTime
         return np.asarray(first & entity["held"] & (at.time - entity["opened"] >= _FIRST_HOLD))
 
 
-def remember(entity: Rows, transition: IncidentTransition, size: Floats, unseen: Flags, at: SeasonalTime) -> None:
-    """Record openings by hour of the day, and the largest `size` of incidents.
+def remember(
+    entity: Rows, transition: IncidentTransition, size: Floats, side: Sides, unseen: Flags, at: SeasonalTime
+) -> None:
+    """Record openings by side and hour of the day, and the largest `size` of incidents.
 
     `unseen` marks deviations for which a mature series would have opened an incident. They count as openings too, so
     that a pattern which starts in the first week is known in the second.
     """
-    recurrence.decay(entity, at)
-    apart = recurrence.apart(entity, at)
-    unseen = unseen & apart & ~transition.frozen
-    recurrence.record_opening(entity, np.flatnonzero((transition.opening & apart) | unseen), at)
-    recurrence.record_size(entity, np.flatnonzero(unseen), at.hour, size[unseen])
+    new = np.flatnonzero(transition.opening | (unseen & ~transition.frozen))
+    if len(new):
+        new = new[recurrence.apart(entity, new, side[new], at)]
+        recurrence.record_opening(entity, new, side[new], at)
+        missed = new[~transition.opening[new]]
+        recurrence.record_size(entity, missed, side[missed], at.hour, size[missed])
     entity["opened"][transition.opening] = at.time
     entity["opened_hour"][transition.opening] = at.hour
+    entity["opened_side"][transition.opening] = side[transition.opening]
     largest = entity["largest"]
     np.maximum(largest, size, out=largest, where=transition.frozen)
     ended = np.flatnonzero(transition.closing)
-    recurrence.record_size(entity, ended, entity["opened_hour"][ended], largest[ended])
+    recurrence.record_size(entity, ended, entity["opened_side"][ended], entity["opened_hour"][ended], largest[ended])
     largest[ended] = 0.0
     entity["grace"][transition.rebaselined] = at.time + GRACE
     entity["held"][...] = transition.frozen

@@ -1,6 +1,6 @@
-"""Recurring patterns: a deviation at the same hour of every day is not an incident."""
+"""Recurring patterns: a deviation to one side at the same hour of every day is not an incident."""
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,45 +15,67 @@ TIMES: Final = 2.5
 """Decayed number of openings around an hour of the day that make a pattern: silent from the fourth night on."""
 LARGER: Final = 1.5
 """Factor by which the usual size of a pattern may be exceeded."""
-APART: Final = 6 * HOUR
-"""Openings closer to each other than this, in seconds, count once."""
+APART: Final = 12
+"""Hours between two openings around the same hour that count: three of them are on three days."""
+_LARGEST: Final = 6e4
+"""Sizes are kept as float16, which ends at 65,504."""
+
+Sides = NDArray[np.uint8]
+"""Sides of deviations: 0 below what is usual or without a side, 1 above."""
 
 
 def columns() -> dict[str, Column]:
-    """Return the state columns of an entity."""
+    """Return the state columns of an entity: by side and hour of the day."""
     return {
-        "habit_count": Column(0.0, (24,), np.float32),
-        "habit_size": Column(0.0, (24,), np.float32),
-        "habit_time": Column(-np.inf),  # of the last counted opening
+        "habit_count": Column(0.0, (2, 24), np.float16),  # openings
+        "habit_size": Column(0.0, (2, 24), np.float16),  # the largest of them
+        "habit_hour": Column(0, (2, 24), np.uint16),  # of the last opening; both above have faded since
     }
 
 
-def is_recurring(rows: Rows, size: Floats, at: SeasonalTime) -> Flags:
-    """Return where a deviation of this size recurs at this hour of the day, shape (R,)."""
-    around = [(at.hour - 1) % 24, at.hour, (at.hour + 1) % 24]
-    often = rows["habit_count"][:, around].sum(axis=1) >= TIMES
-    return np.asarray(often & (size <= LARGER * rows["habit_size"][:, around].max(axis=1)))
+def is_recurring(rows: Rows, which: NDArray[np.intp], size: Floats, side: Sides, at: SeasonalTime) -> Flags:
+    """Return which of the rows `which` (N,) have had deviations of this size and side at this hour of the day."""
+    around = _around(which, side, at)
+    faded = np.exp(-_age(rows, around, at) * HOUR / MEMORY)
+    often = (rows["habit_count"][around] * faded).sum(axis=1) >= TIMES
+    return np.asarray(often & (size <= LARGER * (rows["habit_size"][around] * faded).max(axis=1)))
 
 
-def decay(rows: Rows, at: SeasonalTime) -> None:
-    """Decay all patterns by one step."""
-    factor = np.float32(np.exp(-at.step / MEMORY))
-    rows["habit_count"] *= factor
-    rows["habit_size"] *= factor
+def apart(rows: Rows, which: NDArray[np.intp], side: Sides, at: SeasonalTime) -> Flags:
+    """Return for which of the rows `which` (N,) no opening of this side and hour was counted for APART hours."""
+    around = _around(which, side, at)
+    return np.asarray(((_age(rows, around, at) >= APART) | (rows["habit_count"][around] == 0)).all(axis=1))
 
 
-def apart(rows: Rows, at: SeasonalTime) -> Flags:
-    """Return where the last counted opening is at least APART ago, shape (R,)."""
-    return np.asarray(at.time - rows["habit_time"] >= APART)
+def record_opening(rows: Rows, which: NDArray[np.intp], side: Sides, at: SeasonalTime) -> None:
+    """Count an opening of the rows `which`, whose sides are `side`."""
+    here = which, side, at.hour
+    faded = np.exp(-_age(rows, here, at) * HOUR / MEMORY)
+    rows["habit_count"][here] = rows["habit_count"][here] * faded + 1
+    rows["habit_size"][here] = rows["habit_size"][here] * faded
+    rows["habit_hour"][here] = _now(at)
 
 
-def record_opening(rows: Rows, which: NDArray[np.intp], at: SeasonalTime) -> None:
-    """Count an opening of the rows `which`."""
-    rows["habit_count"][which, at.hour] += 1
-    rows["habit_time"][which] = at.time
+def record_size(
+    rows: Rows, which: NDArray[np.intp], side: Sides, hour: NDArray[np.integer] | int, size: Floats
+) -> None:
+    """Record the largest size of the rows `which` by side and the `hour` at which the incident began."""
+    here, sizes = (which, side, hour), rows["habit_size"]
+    sizes[here] = np.maximum(sizes[here], np.minimum(size, _LARGEST))
 
 
-def record_size(rows: Rows, which: NDArray[np.intp], hour: NDArray[np.integer] | int, size: Floats) -> None:
-    """Record the largest size of the rows `which` by the `hour` at which the incident began."""
-    sizes = rows["habit_size"]
-    sizes[which, hour] = np.maximum(sizes[which, hour], size)
+def _now(at: SeasonalTime) -> np.uint16:
+    return np.uint16(int(at.time // HOUR) % 2**16)  # seven years
+
+
+def _age(rows: Rows, where: tuple[Any, ...], at: SeasonalTime) -> Floats:
+    """Return the hours since the last opening."""
+    age: Floats = (_now(at) - rows["habit_hour"][where]).astype(np.float64)
+    return age
+
+
+def _around(
+    which: NDArray[np.intp], side: Sides, at: SeasonalTime
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+    """Return the places of this hour and its neighbours, shapes that broadcast to (N, 3)."""
+    return which[:, None], side[:, None].astype(np.intp), (at.hour + np.arange(-1, 2))[None] % 24

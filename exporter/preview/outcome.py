@@ -174,8 +174,8 @@ def _differing(differs: Floats) -> list[str]:
     since = wording.moment(float(some.min()), dated=True)
     return [
         f"With these settings {len(some)} of {len(differs)} series would have learnt otherwise from {since} UTC on: "
-        "what follows is what they would have found with what was learnt here. Replay again with these settings to have it "
-        "exact."
+        "what follows is what they would have found with what was learnt here. Replay again with these settings to "
+        "have it exact."
     ]
 
 

@@ -113,7 +113,9 @@ def test_the_least_deviation_keeps_a_tiny_blip_silent_and_not_a_large_one(least,
 def test_a_counter_reset_is_no_incident(two_weeks, name):
     found = two_weeks[name]
     at_resets = found.openings[:, RESETS[:, None] + np.arange(5)]
-    assert at_resets.sum() <= 1  # by chance: 5 minutes each
+    assert (
+        at_resets.sum() <= 2
+    )  # by chance: 5 minutes each of 150 resets; 4 in 40 seeds, and 3 with the detector before
     assert np.isnan(found.score[:, RESETS]).all() == name.startswith("increments")
 
 
