@@ -57,7 +57,8 @@ def heaviness(rows: Rows) -> Floats:
     about 2, a counter that is 0 in 98 of 100 samples more than 12.
     """
     mean = np.maximum(rows["noise_mean"], _SMALLEST)
-    return np.clip(rows["noise_square"] / mean**2 / _OF_NORMAL, 1.0, _HEAVIEST)
+    heavier: Floats = np.clip(rows["noise_square"] / mean**2 / _OF_NORMAL, 1.0, _HEAVIEST)
+    return heavier
 
 
 def learn(rows: Rows, residual: Floats, width: Floats, at: SeasonalTime, learn: Flags) -> None:
