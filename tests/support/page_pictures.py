@@ -21,7 +21,7 @@ from tests.support.pages import STEP, Watched
 from tests.support.verdicts import key, verdict
 
 FOLDER = Path(__file__).parents[2] / "docs/images"
-_FORM = slice(1150, 1800)
+_FORM = slice(1478, 1945)
 """Where the form for answers is on the page of the incident, in pixels."""
 CHANNELS = ("p99", "rps")
 JOBS = {
@@ -94,8 +94,9 @@ def main() -> None:
             browser.picture(server.url, 1000, 560, file=FOLDER / "page-now.png")
             browser.picture(f"{server.url}/{incident}", 1000, 1100, file=FOLDER / "page-incident.png")
             browser.picture(server.url, 390, 900, dark=True, file=FOLDER / "page-now-phone-dark.png")
-            seen = browser.picture(f"{server.url}/{incident}", 1000, 1900)
+            seen = browser.picture(f"{server.url}/{incident}", 1000, 2300)
             image.imsave(FOLDER / "page-answer.png", seen[_FORM])
+            browser.picture(f"{server.url}/job?job=api&range=6h", 1000, 900, file=FOLDER / "page-job.png")
             answered(server.url, incidents)
             browser.picture(f"{server.url}/answers", 1000, 420, file=FOLDER / "page-answers.png")
         worst = max(shop.incidents.every(), key=lambda each: each.incident.severity or 0.0)

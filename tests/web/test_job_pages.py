@@ -50,7 +50,7 @@ def test_series_with_incidents_are_shown_over_time_the_worst_first(get, watched)
     assert (answer["series"], answer["found"], answer["job"]["open"]) == (3, 2, 1)
     page = get("job?job=cpu&range=6h").text
     assert page.count('class="strip"') == 2
-    assert "1 incidents, 1 alerts" in page  # for those who cannot see the picture
+    assert "1 incident, 1 alert" in page  # for those who cannot see the picture
 
 
 def test_what_lies_before_the_memory_comes_from_prometheus(get, watched):
@@ -105,3 +105,11 @@ def test_every_job_is_listed_and_unknown_ones_are_told(get, watched):
     assert "renamed or removed" in get("job?job=%3Cscript%3E", 404).text
     assert "job is missing" in get("job", 400).text
     assert "range must be" in get("api/v1/job?job=cpu&range=1y", 400).json()["error"]
+
+
+def test_a_job_whose_series_all_vanished_does_not_look_healthy(get, watched):
+    watched.minutes((A,), 5, lambda _: [False])
+    watched.minutes((), 1, lambda _: [])
+    (job,) = get("api/v1/jobs").json()["jobs"]
+    assert (job["state"], job["text"].split(":")[0]) == ("empty", "Its queries give no series any more")
+    assert "cpu" in get("api/v1/now").json()["unseen"][0]["jobs"]

@@ -84,9 +84,12 @@ def _asked(request: Request) -> tuple[str, str]:
 def _strip(answer: JobPage, at: int, start: float, end: float) -> str:
     row = answer.rows[at]
     frame = graphs.Frame(start, end, 0.0, 1.0, _STRIP)
-    return graphs.strip(
-        frame, {"open": row.open, "alert": row.alert}, f"{row.incidents} incidents, {row.alerts} alerts"
-    )
+    return graphs.strip(frame, {"open": row.open, "alert": row.alert}, _told(row.incidents, row.alerts))
+
+
+def _told(incidents: int, alerts: int) -> str:
+    """Say what a strip shows, for those who cannot see it."""
+    return f"{incidents} incident{'s' * (incidents != 1)}, {alerts} alert{'s' * (alerts != 1)}"
 
 
 def _seconds(text: str | None) -> float:

@@ -29,8 +29,10 @@ def state_of(facts: JobFacts, verdict: Verdict | None, now: float) -> tuple[Stat
         return "failing", f"No new verdicts{since}; what is shown is of {_moment(verdict, now)} UTC: {health.error}"
     if verdict is None:
         return _without_verdict(facts)
-    if verdict.states.get("empty"):
-        return "empty", "Its queries give no series: is the metric scraped, are its name and labels right?"
+    if not verdict.keys:
+        never = "no series: is the metric scraped, are its name and labels right?"
+        gone = "no series any more: is the target down, was the metric or a label renamed?"
+        return "empty", f"Its queries give {never if verdict.states.get('empty') else gone}"
     age = now - verdict.time - config.lag
     if age > max(_LATE * config.step, _LATE_SECONDS):
         return "late", (
