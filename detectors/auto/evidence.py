@@ -20,8 +20,6 @@ DEVIATIONS: Final = 6.0
 """Standard deviations that a new series reaches about once a week."""
 VOLATILITY: Final = 4.0
 """The same for the logarithm of the change from sample to sample."""
-PAIR: Final = 1.2
-"""The same for a pair of values never seen, in units of the distance from the nearest one that tells it apart."""
 FLOOR: Final = 0.05
 """Smallest deviation of a residual, as a share of the series' own standard deviation."""
 _GOLDEN: Final = 0.618
