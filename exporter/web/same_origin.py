@@ -1,13 +1,17 @@
 """Whether a request that costs or changes something comes from a page of ours, and not from one of somebody else."""
 
+import hashlib
+import hmac
 import secrets
 from typing import Final
 from urllib.parse import urlsplit
 
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 
-TOKEN: Final = secrets.token_urlsafe(24)
-"""What a form of ours sends along: nobody else can know it. A restart makes another one."""
+from exporter.web.basic_auth import LOGIN
+
+_KEY: Final = secrets.token_bytes(32)
+"""Of this process: after a restart, forms from before are stale."""
 FOREIGN: Final = (
     "This was sent by a page of another site, which may not use your login. Open the page here and try again."
 )
@@ -21,6 +25,11 @@ class Foreign(Exception):
 
 class TooLong(Exception):
     """The body of a request is longer than any honest one."""
+
+
+def media_type(request: Request) -> str:
+    """Return the media type of a request's body, without its parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 async def body_of(request: Request, largest: int = _LARGEST) -> bytes:
@@ -44,7 +53,17 @@ def check_origin(request: Request) -> None:
         raise Foreign(FOREIGN)
 
 
-def check_token(token: str) -> None:
-    """Raise Foreign where a form was not made by this process."""
-    if not secrets.compare_digest(token.encode("utf-8", "replace"), TOKEN.encode()):
+def login_of(request: HTTPConnection) -> str:
+    """Return who is logged in, "" where nobody is."""
+    return str(request.scope.get(LOGIN, ""))
+
+
+def token_of(request: HTTPConnection) -> str:
+    """Return what a form of ours sends along: only pages of ours know it, for whoever is logged in."""
+    return hmac.digest(_KEY, login_of(request).encode(), hashlib.sha256).hex()
+
+
+def check_token(request: HTTPConnection, token: str) -> None:
+    """Raise Foreign where a form was not made by this process, for whoever is logged in."""
+    if not hmac.compare_digest(token.encode("utf-8", "replace"), token_of(request).encode()):
         raise Foreign(STALE)

@@ -7,9 +7,10 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import jsonschema
 import pytest
+from starlette.requests import Request
 
 from exporter.config.sections.service import WebConfig
-from exporter.web.same_origin import TOKEN
+from exporter.web.same_origin import token_of
 from exporter.web.ui.bench import Choice, Gone, Refused
 from exporter.web.ui.openapi import document
 from exporter.web.ui.preview_answers import (
@@ -23,8 +24,10 @@ from exporter.web.ui.preview_answers import (
     PreviewIncident,
     PreviewSeries,
 )
+from exporter.web.ui.turns import Busy
 from tests.support.pages import Watched
 
+TOKEN = token_of(Request({"type": "http"}))  # of whoever is not logged in
 EVIL = {"instance": "<script>alert(1)</script>{{ 7*7 }}\u202e"}
 TIME = "2026-01-05T10:06:00.000Z"
 
@@ -196,6 +199,16 @@ def test_a_replay_that_is_gone_says_so(client):
     assert client.get("/workbench?preview=other").status_code == 410
     assert "Start it again" in client.get("/workbench-part?preview=other").text
     assert client.get("/api/v1/preview?id=other").status_code == 404
+
+
+def test_who_comes_while_too_many_wait_is_told_when_to_come_again(client, bench, monkeypatch):
+    def busy(*_):
+        raise Busy
+
+    monkeypatch.setattr(bench, "answer", busy)
+    for path in ("/workbench?preview=abc", "/api/v1/preview?id=abc"):
+        answer = client.get(path)
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
 
 
 def test_jobs_of_the_configuration_are_looked_back_at(client, bench):

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from starlette.requests import Request
 
+from exporter.web.same_origin import login_of, token_of
 from exporter.web.ui.answering import LONGEST_REASON
 from exporter.web.ui.answers import Series
 from exporter.web.ui.facts import Running
@@ -57,7 +58,7 @@ def form_of(running: Running, rights: Rights, request: Request, shown: Series, s
         if each.job == shown.job and each.key == key and (each.stands(now) or each.about(shown.job, key, since))
     ]
     return AnswerForm(
-        shown.id, shown.job, since, about, rights.refusal, rights.token(request), rights.login(request),
+        shown.id, shown.job, since, about, rights.refusal, token_of(request), login_of(request),
         is_open=shown.incident is not None, can_silence=facts.config.train.alertmanager is not None,
         begun=day_of(since) if math.isfinite(since) else {},
     )  # fmt: skip

@@ -1,28 +1,28 @@
 """The JSON API of the pages: everything that they show."""
 
-import json
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from exporter.web.ui.answers import Ambiguous, Refusal
-from exporter.web.ui.endpoints import Endpoints, Refused
+from exporter.config.values import duration
+from exporter.web.ui.answers import Ambiguous
 from exporter.web.ui.facts import Running
+from exporter.web.ui.job_page import job_answer
+from exporter.web.ui.json_response import JsonEndpoints, as_json
 from exporter.web.ui.now import jobs_answer, now_answer
 from exporter.web.ui.openapi import document
-from exporter.web.ui.parameters import asked_for, filter_of, once_each
+from exporter.web.ui.parameters import asked_for, filter_of, job_asked_for, once_each
 from exporter.web.ui.past import past_answer
 from exporter.web.ui.series import series_answer
 from exporter.web.ui.status import status_answer
 from exporter.web.ui.turns import Turn
 
 
-class ApiRoutes(Endpoints):
+class ApiRoutes(JsonEndpoints):
     """The endpoints below /api/v1/ that the pages are made of."""
 
     def routes(self) -> list[Route]:
@@ -30,6 +30,7 @@ class ApiRoutes(Endpoints):
         gets = {
             "now": self.now,
             "jobs": self.jobs,
+            "job": self.job,
             "series": self.series,
             "incidents": self.incidents,
             "status": self.status,
@@ -44,6 +45,15 @@ class ApiRoutes(Endpoints):
     async def jobs(self, request: Request) -> Response:
         """Answer how all jobs stand."""
         return await self._plain(request, jobs_answer)
+
+    async def job(self, request: Request) -> Response:
+        """Answer how one job stands."""
+
+        def answer() -> msgspec.Struct:
+            name, text = job_asked_for(request.query_params.multi_items())
+            return job_answer(self._running, name, duration(text), time.time())
+
+        return await self._answer(answer, self._slow)
 
     async def status(self, request: Request) -> Response:
         """Answer how the exporter itself stands."""
@@ -68,7 +78,7 @@ class ApiRoutes(Endpoints):
 
     async def openapi(self, _request: Request) -> Response:
         """Hand out the description of the API."""
-        return as_json(document(), 200)
+        return as_json(document())
 
     async def _plain(self, request: Request, answer: Callable[[Running, float], msgspec.Struct]) -> Response:
         """Answer what takes no parameters."""
@@ -82,16 +92,6 @@ class ApiRoutes(Endpoints):
     async def _answer(self, call: Callable[[], msgspec.Struct], turn: Turn) -> Response:
         return await self._run(lambda: _answered(call()), turn)
 
-    def _refuse(self, refused: Refused) -> Response:
-        return as_json(Refusal(refused.text), refused.status, refused.headers)
-
 
 def _answered(answer: msgspec.Struct) -> Response:
     return as_json(answer, 300 if isinstance(answer, Ambiguous) else 200)
-
-
-def as_json(content: Any, status: int, headers: Mapping[str, str] | None = None) -> Response:
-    """Answer with JSON."""
-    # Not msgspec's encoder: a label may hold half of a surrogate pair, which plain JSON can escape.
-    text = json.dumps(msgspec.to_builtins(content), allow_nan=False)
-    return Response(text, status, headers, "application/json")

@@ -8,8 +8,10 @@ from starlette.responses import Response
 
 from exporter.sinks.latest import UnknownJob
 from exporter.web.api import BadParameter
+from exporter.web.ui.answering import NotAnswered
 from exporter.web.ui.facts import Running
 from exporter.web.ui.history import History
+from exporter.web.ui.rights import Rights
 from exporter.web.ui.series import NoSuchSeries
 from exporter.web.ui.turns import MANY, Busy, Turn
 
@@ -21,10 +23,10 @@ class Refused(NamedTuple):
     text: str
     status: int
 
-    @property
-    def headers(self) -> dict[str, str]:
-        """What tells a program to come back."""
-        return {"Retry-After": "5"} if self.status == 503 else {}
+
+def retry(status: int) -> dict[str, str]:
+    """Return the headers that tell a program to come back, where it should."""
+    return {"Retry-After": "5"} if status == 503 else {}
 
 
 NO_JOB = "There is no job of that name now: it was renamed or removed. Status lists those there are (/api/v1/jobs)."
@@ -39,6 +41,8 @@ def refusal_of(error: Exception) -> Refused | None:
             return Refused("This address cannot be understood", f"{error}.", 400)
         case UnknownJob():
             return Refused("Unknown job", NO_JOB, 404)
+        case NotAnswered():
+            return Refused("Not answered", str(error), error.status)
         case NoSuchSeries():
             return Refused("Unknown series", str(error), 404)
     return None
@@ -53,10 +57,12 @@ class Endpoints(ABC):
     history : History
     quick, slow : Turn
         For answers from memory, and for those that may wait for the source.
+    rights : Rights
     """
 
-    def __init__(self, running: Running, history: History, quick: Turn, slow: Turn) -> None:
+    def __init__(self, running: Running, history: History, quick: Turn, slow: Turn, rights: Rights) -> None:
         self._running, self._history, self._quick, self._slow = running, history, quick, slow
+        self._rights = rights
 
     @abstractmethod
     def _refuse(self, refused: Refused) -> Response:
@@ -67,6 +73,10 @@ class Endpoints(ABC):
         try:
             return await turn.run(call)
         except Exception as error:
-            if (refused := refusal_of(error)) is None:
-                raise
-            return self._refuse(refused)
+            return self._refused(error)
+
+    def _refused(self, error: Exception) -> Response:
+        """Return the answer where making one raised `error`; raise a fault of our own again."""
+        if (refused := refusal_of(error)) is None:
+            raise error
+        return self._refuse(refused)

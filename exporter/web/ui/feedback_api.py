@@ -3,7 +3,6 @@
 import json
 import time
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
 from starlette.requests import Request
@@ -13,31 +12,21 @@ from starlette.routing import Route
 from exporter.json_values import utc
 from exporter.sinks.feedback import KINDS, Feedback
 from exporter.web.api import BadParameter
+from exporter.web.same_origin import login_of, media_type
 from exporter.web.ui.answering import NotAnswered, give, take_back
-from exporter.web.ui.answers import Refusal
 from exporter.web.ui.facts import Running
 from exporter.web.ui.feedback_answers import Answers, NewAnswer
 from exporter.web.ui.feedback_wording import answer_of
+from exporter.web.ui.json_response import JsonEndpoints, as_json
 from exporter.web.ui.parameters import Parameters, once_each, whole
 from exporter.web.ui.rights import HEADER, Rights, body_of
-from exporter.web.ui.turns import MANY, Busy, Turn
 
 MOST_OF_A_PAGE = 200
 _KNOWN = ("job", "kind", "standing", "limit", "offset")
 
 
-class FeedbackApi:
-    """The endpoints.
-
-    Parameters
-    ----------
-    running : Running
-    turn : Turn
-    rights : Rights
-    """
-
-    def __init__(self, running: Running, turn: Turn, rights: Rights) -> None:
-        self._running, self._turn, self._rights = running, turn, rights
+class FeedbackApi(JsonEndpoints):
+    """The endpoints."""
 
     def routes(self) -> list[Route]:
         """Return all of them."""
@@ -50,38 +39,31 @@ class FeedbackApi:
     async def list(self, request: Request) -> Response:
         """Answer which answers there are."""
         parameters = request.query_params.multi_items()
-        return await self._run(lambda: listed(self._running, self._rights, parameters, time.time()))
+        return await self._answer(lambda: listed(self._running, self._rights, parameters, time.time()))
 
     async def give(self, request: Request) -> Response:
         """Give an answer."""
         try:
             self._rights.check(request, request.headers.get(HEADER))
-            if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+            if media_type(request) != "application/json":
                 raise NotAnswered(415, "Send the answer as application/json.")
             new = _decoded(await body_of(request))
         except NotAnswered as error:
-            return _json(Refusal(str(error)), error.status)
-        login = self._rights.login(request)
-        return await self._run(lambda: give(self._running, new, login, time.time()), 201)
+            return self._refused(error)
+        login = login_of(request)
+        return await self._answer(lambda: give(self._running, new, login, time.time()), 201)
 
     async def take_back(self, request: Request) -> Response:
         """Take an answer back."""
         try:
             self._rights.check(request, request.headers.get(HEADER))
         except NotAnswered as error:
-            return _json(Refusal(str(error)), error.status)
-        answer, login = request.path_params["answer"], self._rights.login(request)
-        return await self._run(lambda: take_back(self._running, answer, login, time.time()))
+            return self._refused(error)
+        answer, login = request.path_params["answer"], login_of(request)
+        return await self._answer(lambda: take_back(self._running, answer, login, time.time()))
 
-    async def _run(self, call: Callable[[], msgspec.Struct], status: int = 200) -> Response:
-        try:
-            return _json(await self._turn.run(call), status)
-        except BadParameter as error:
-            return _json(Refusal(f"{error}."), 400)
-        except NotAnswered as error:
-            return _json(Refusal(str(error)), error.status)
-        except Busy:
-            return _json(Refusal(MANY), 503)
+    async def _answer(self, call: Callable[[], msgspec.Struct], status: int = 200) -> Response:
+        return await self._run(lambda: as_json(call(), status), self._quick)
 
 
 def listed(running: Running, rights: Rights, parameters: Parameters, now: float) -> Answers:
@@ -117,8 +99,3 @@ def _decoded(body: bytes) -> NewAnswer:
     except (ValueError, RecursionError) as error:
         told = str(error) if isinstance(error, msgspec.ValidationError) else "it is not JSON"
         raise NotAnswered(400, f"The answer cannot be understood: {told}.") from None
-
-
-def _json(content: Any, status: int) -> Response:
-    text = json.dumps(msgspec.to_builtins(content), allow_nan=False)
-    return Response(text, status, {"Retry-After": "5"} if status == 503 else None, "application/json")

@@ -14,34 +14,24 @@ from starlette.routing import Route
 from exporter.config.values import duration
 from exporter.sinks.feedback import KINDS, Feedback, Saved
 from exporter.web.api import BadParameter
+from exporter.web.same_origin import login_of, media_type, token_of
 from exporter.web.ui import export, pages
 from exporter.web.ui.answering import NotAnswered, give, take_back
-from exporter.web.ui.endpoints import Refused
 from exporter.web.ui.facts import Running
 from exporter.web.ui.feedback_answers import Given, NewAnswer
 from exporter.web.ui.feedback_api import chosen, listed
 from exporter.web.ui.feedback_wording import answer_of
-from exporter.web.ui.page_response import page_response, query, refusal
+from exporter.web.ui.page_response import PageEndpoints, neighbours
 from exporter.web.ui.parameters import once_each
-from exporter.web.ui.rights import TOKEN, Rights, body_of
-from exporter.web.ui.turns import MANY, Busy, Turn
+from exporter.web.ui.rights import TOKEN, body_of
+from exporter.web.ui.turns import Busy
 
 _FIELDS: Final = (TOKEN, "job", "id", "since", "kind", "when", "margin", "longest", "until", "why", "who")
 _FILES: Final = {"answers.csv": "text/csv", "answers.json": "application/json", "answers.yml": "application/yaml"}
 
 
-class FeedbackPages:
-    """The endpoints.
-
-    Parameters
-    ----------
-    running : Running
-    turn : Turn
-    rights : Rights
-    """
-
-    def __init__(self, running: Running, turn: Turn, rights: Rights) -> None:
-        self._running, self._turn, self._rights = running, turn, rights
+class FeedbackPages(PageEndpoints):
+    """The endpoints."""
 
     def routes(self) -> list[Route]:
         """Return all of them."""
@@ -54,25 +44,21 @@ class FeedbackPages:
 
     async def list(self, request: Request) -> Response:
         """List the answers."""
-        parameters, token = request.query_params.multi_items(), self._rights.token(request)
+        parameters, token = request.query_params.multi_items(), token_of(request)
 
         def page() -> str:
             answer = listed(self._running, self._rights, parameters, time.time())
             asked = {name: value for name, value in parameters if value and name not in {"offset", "limit"}}
-            links = {"all": query(asked), "before": "", "after": ""}
-            if answer.next is not None:
-                links["after"] = query(asked, offset=answer.next)
-            if answer.offset:
-                links["before"] = query(asked, offset=max(answer.offset - max(len(answer.answers), 1), 0))
+            links = neighbours(asked, answer.offset, len(answer.answers), answer.next)
             return pages.answers_page(answer, asked, list(self._running.facts().jobs), token, links)
 
-        return await page_response(self._turn, page)
+        return await self._page(page)
 
     async def give(self, request: Request) -> Response:
         """Take an answer from a form."""
 
         def call(fields: Mapping[str, str]) -> Given:
-            return give(self._running, _new(fields), self._rights.login(request), time.time())
+            return give(self._running, _new(fields), login_of(request), time.time())
 
         return await self._changed(request, call)
 
@@ -80,7 +66,7 @@ class FeedbackPages:
         """Take an answer back."""
 
         def call(fields: Mapping[str, str]) -> Given:
-            return take_back(self._running, fields.get("answer", ""), self._rights.login(request), time.time())
+            return take_back(self._running, fields.get("answer", ""), login_of(request), time.time())
 
         return await self._changed(request, call)
 
@@ -88,11 +74,9 @@ class FeedbackPages:
         try:
             fields = await _fields(request)
             self._rights.check(request, fields.get(TOKEN, ""))
-            given = await self._turn.run(lambda: call(fields))
-        except NotAnswered as error:
-            return refusal(Refused("Not answered", str(error), error.status))
-        except Busy:
-            return refusal(Refused("Busy", MANY, 503))
+            given = await self._quick.run(lambda: call(fields))
+        except (NotAnswered, Busy) as error:
+            return self._refused(error)
         up = "../" if request.url.path.endswith("/undo") else ""
         return RedirectResponse(f"{up}{given.answer.link}#answers", 303)
 
@@ -102,14 +86,12 @@ class FeedbackPages:
         parameters = request.query_params.multi_items()
 
         def text() -> str:
-            return _file(name, self._running, once_each(parameters, ("job", "kind", "standing")), time.time())
+            return _written(name, self._running, once_each(parameters, ("job", "kind", "standing")), time.time())
 
-        return await page_response(
-            self._turn, text, {"Content-Disposition": f"attachment; filename={name}"}, _FILES[name]
-        )
+        return await self._file(name, _FILES[name], text)
 
 
-def _file(name: str, running: Running, asked: dict[str, str], now: float) -> str:
+def _written(name: str, running: Running, asked: dict[str, str], now: float) -> str:
     if asked.get("kind", "expected") not in KINDS:
         raise BadParameter(f"kind must be {', '.join(KINDS[:-1])} or {KINDS[-1]}")
     found, facts = chosen(running.feedback.every(), asked, now), running.facts()
@@ -130,7 +112,7 @@ def _end(running: Running, feedback: Feedback, now: float) -> float:
 
 async def _fields(request: Request) -> dict[str, str]:
     """Return the fields of a form. Raises NotAnswered."""
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/x-www-form-urlencoded":
+    if media_type(request) != "application/x-www-form-urlencoded":
         raise NotAnswered(415, "This is not what the form of the page sends.")
     text = (await body_of(request)).decode("utf-8", "replace")
     return {name: value for name, value in parse_qsl(text, max_num_fields=50) if value}

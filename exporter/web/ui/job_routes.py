@@ -1,4 +1,4 @@
-"""The pages of the jobs and their API."""
+"""The pages of the jobs."""
 
 import time
 from datetime import datetime
@@ -9,76 +9,43 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from exporter.config.values import duration
-from exporter.web.api import BadParameter
 from exporter.web.ui import graphs
-from exporter.web.ui.answers import Refusal
-from exporter.web.ui.api_routes import as_json
-from exporter.web.ui.endpoints import Endpoints, Refused, refusal_of
 from exporter.web.ui.job_answers import JobPage
 from exporter.web.ui.job_page import job_answer
 from exporter.web.ui.now import jobs_answer
-from exporter.web.ui.page_response import as_page, refusal
+from exporter.web.ui.page_response import PageEndpoints
 from exporter.web.ui.pages import render, ticks
-from exporter.web.ui.parameters import once_each
+from exporter.web.ui.parameters import JOB_RANGES, job_asked_for
 
-RANGES: Final = ("6h", "1d", "7d", "14d")
 _STRIP: Final = 14
 
 
-class JobRoutes(Endpoints):
-    """The endpoints: a page of all jobs, one of a single job, and the answer it is made of."""
+class JobRoutes(PageEndpoints):
+    """The endpoints: a page of all jobs, and one of a single job."""
 
     def routes(self) -> list[Route]:
         """Return all of them."""
-        gets = {"/jobs": self.list, "/job": self.job, "/api/v1/job": self.answer}
+        gets = {"/jobs": self.list, "/job": self.job}
         return [Route(path, function, methods=["GET"]) for path, function in gets.items()]
 
     async def list(self, _request: Request) -> Response:
         """List the jobs."""
-
-        def page() -> Response:
-            return as_page(render("jobs.html", "Jobs", title="Jobs", answer=jobs_answer(self._running, time.time())))
-
-        return await self._run(page, self._quick)
+        return await self._page(
+            lambda: render("jobs.html", "Jobs", title="Jobs", answer=jobs_answer(self._running, time.time()))
+        )
 
     async def job(self, request: Request) -> Response:
         """Show one job."""
 
-        def page() -> Response:
-            name, text = _asked(request)
+        def page() -> str:
+            name, text = job_asked_for(request.query_params.multi_items())
             answer = job_answer(self._running, name, duration(text), time.time())
             start, end = _seconds(answer.start), _seconds(answer.end)
             strips = [_strip(answer, at, start, end) for at in range(len(answer.rows))]
-            shown = {"title": f"Job {name}", "answer": answer, "strips": strips, "ranges": RANGES, "range": text}
-            return as_page(render("job.html", "Jobs", **shown, ticks=ticks(start, end)))
+            shown = {"title": f"Job {name}", "answer": answer, "strips": strips, "ranges": JOB_RANGES, "range": text}
+            return render("job.html", "Jobs", **shown, ticks=ticks(start, end))
 
-        return await self._run(page, self._slow)
-
-    async def answer(self, request: Request) -> Response:
-        """Answer how one job stands."""
-
-        def answer() -> JobPage:
-            name, text = _asked(request)
-            return job_answer(self._running, name, duration(text), time.time())
-
-        try:
-            return as_json(await self._slow.run(answer), 200)
-        except Exception as error:
-            if (refused := refusal_of(error)) is None:
-                raise
-            return as_json(Refusal(refused.text), refused.status, refused.headers)
-
-    def _refuse(self, refused: Refused) -> Response:
-        return refusal(refused)
-
-
-def _asked(request: Request) -> tuple[str, str]:
-    found = once_each(request.query_params.multi_items(), ("job", "range"))
-    if "job" not in found:
-        raise BadParameter("job is missing: name the job")
-    if (text := found.get("range", "1d")) not in RANGES:
-        raise BadParameter(f"range must be one of {', '.join(RANGES)}")
-    return found["job"], text
+        return await self._page(page, self._slow)
 
 
 def _strip(answer: JobPage, at: int, start: float, end: float) -> str:

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from typing import Final
 from urllib.parse import urlencode
 
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 
 from exporter.web.ui import pages
-from exporter.web.ui.endpoints import Refused, refusal_of
+from exporter.web.ui.endpoints import Endpoints, Refused, retry
 from exporter.web.ui.turns import Turn
 
 POLICY: Final = "; ".join(
@@ -33,27 +33,48 @@ HEADERS: Final = {
 }
 
 
-def as_page(text: str, headers: Mapping[str, str] | None = None, kind: str = "text/html") -> Response:
+def as_page(
+    text: str, headers: Mapping[str, str] | None = None, kind: str = "text/html", status: int = 200
+) -> Response:
     """Answer with a page."""
     # Half of a surrogate pair cannot be UTF-8.
-    return Response(text.encode("utf-8", "replace"), 200, {**HEADERS, **(headers or {})}, kind)
+    return Response(text.encode("utf-8", "replace"), status, {**HEADERS, **(headers or {})}, kind)
 
 
 def refusal(refused: Refused) -> Response:
     """Answer what happened and what to do."""
-    return HTMLResponse(pages.refusal_page(refused.title, refused.text), refused.status, {**HEADERS, **refused.headers})
+    return as_page(pages.refusal_page(refused.title, refused.text), retry(refused.status), status=refused.status)
 
 
-async def page_response(
-    turn: Turn, page: Callable[[], str], headers: Mapping[str, str] | None = None, kind: str = "text/html"
-) -> Response:
-    """Answer with a page that is made in its turn, or with why there is none."""
-    try:
-        return as_page(await turn.run(page), headers, kind)
-    except Exception as error:
-        if (refused := refusal_of(error)) is None:
-            raise
+class PageEndpoints(Endpoints):
+    """Endpoints that answer with pages for people, and with files."""
+
+    async def _page(
+        self,
+        page: Callable[[], str],
+        turn: Turn | None = None,
+        headers: Mapping[str, str] | None = None,
+        kind: str = "text/html",
+    ) -> Response:
+        """Answer with a page that is made in its turn, or with why there is none."""
+        return await self._run(lambda: as_page(page(), headers, kind), turn or self._quick)
+
+    async def _file(self, name: str, kind: str, text: Callable[[], str]) -> Response:
+        """Answer with a file to keep."""
+        return await self._page(text, headers={"Content-Disposition": f"attachment; filename={name}"}, kind=kind)
+
+    def _refuse(self, refused: Refused) -> Response:
         return refusal(refused)
+
+
+def neighbours(asked: Mapping[str, str], offset: int, count: int, after: int | None) -> dict[str, str]:
+    """Return links to the pages of a list before and after the one of `count` from `offset` on, and to all of it."""
+    links = {"all": query(asked), "before": "", "after": ""}
+    if after is not None:
+        links["after"] = query(asked, offset=after)
+    if offset:
+        links["before"] = query(asked, offset=max(offset - max(count, 1), 0))
+    return links
 
 
 def query(asked: Mapping[str, str], **more: int) -> str:

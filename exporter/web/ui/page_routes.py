@@ -1,7 +1,6 @@
 """The pages for people. Every list is readable without scripts; a small one of our own keeps a page fresh."""
 
 import time
-from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Final
@@ -13,17 +12,12 @@ from starlette.routing import Route
 from exporter.web.ui import export, pages
 from exporter.web.ui.answer_form import form_of
 from exporter.web.ui.answers import Ambiguous, PastIncidents
-from exporter.web.ui.endpoints import Endpoints, Refused
-from exporter.web.ui.facts import Running
-from exporter.web.ui.history import History
 from exporter.web.ui.now import now_answer
-from exporter.web.ui.page_response import HEADERS, as_page, query, refusal
+from exporter.web.ui.page_response import HEADERS, PageEndpoints, neighbours
 from exporter.web.ui.parameters import asked_for, filter_of, once_each
 from exporter.web.ui.past import past_answer
-from exporter.web.ui.rights import Rights
 from exporter.web.ui.series import series_answer
 from exporter.web.ui.status import status_answer
-from exporter.web.ui.turns import Turn
 
 _STATIC: Final = {
     "ui.css": "text/css",
@@ -39,19 +33,8 @@ _FILES: Final = {
 _ALL: Final = 1_000_000
 
 
-class PageRoutes(Endpoints):
-    """The endpoints of the pages.
-
-    Parameters
-    ----------
-    running, history, quick, slow
-        As for `Endpoints`.
-    rights : Rights
-    """
-
-    def __init__(self, running: Running, history: History, quick: Turn, slow: Turn, rights: Rights) -> None:
-        super().__init__(running, history, quick, slow)
-        self._rights = rights
+class PageRoutes(PageEndpoints):
+    """The endpoints of the pages."""
 
     def routes(self) -> list[Route]:
         """Return all of them."""
@@ -86,11 +69,7 @@ class PageRoutes(Endpoints):
 
         def page() -> str:
             answer, asked = self._past(request)
-            links = {"all": query(asked), "before": "", "after": ""}
-            if answer.next is not None:
-                links["after"] = query(asked, offset=answer.next)
-            if answer.offset:
-                links["before"] = query(asked, offset=max(answer.offset - max(len(answer.incidents), 1), 0))
+            links = neighbours(asked, answer.offset, len(answer.incidents), answer.next)
             return pages.past_page(answer, asked, list(self._running.facts().jobs), links)
 
         return await self._page(page)
@@ -103,7 +82,7 @@ class PageRoutes(Endpoints):
         def text() -> str:
             return write(self._past(request, _ALL)[0].incidents)
 
-        return await self._page(text, headers={"Content-Disposition": f"attachment; filename={name}"}, kind=kind)
+        return await self._file(name, kind, text)
 
     async def static(self, request: Request) -> Response:
         """Hand out a file of ours."""
@@ -115,18 +94,6 @@ class PageRoutes(Endpoints):
         parameters = request.query_params.multi_items()
         asked = once_each(parameters, [name for name, _ in parameters])
         return past_answer(self._running, filter_of(parameters, limit), time.time()), asked
-
-    async def _page(
-        self,
-        page: Callable[[], str],
-        turn: Turn | None = None,
-        headers: Mapping[str, str] | None = None,
-        kind: str = "text/html",
-    ) -> Response:
-        return await self._run(lambda: as_page(page(), headers, kind), turn or self._quick)
-
-    def _refuse(self, refused: Refused) -> Response:
-        return refusal(refused)
 
 
 @cache

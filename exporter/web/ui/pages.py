@@ -53,7 +53,7 @@ def now_page(answer: Now, running: Running) -> str:
         for key, curves in running.recent.curves(job, list(keys), SPARK_SAMPLES).items():
             incident = keys[tuple(sorted(key))]
             sparks[incident.link] = _spark(curves, incident)
-    return _render("now.html", "Now", answer=answer, sparks=sparks, **headline(answer))
+    return render("now.html", "Now", answer=answer, sparks=sparks, **headline(answer))
 
 
 def headline(answer: Now) -> dict[str, str]:
@@ -83,26 +83,26 @@ def series_page(answer: Series, asked: Asked, form: AnswerForm) -> str:
     if any(each is not None for each in answer.scores):
         most = max(2.0, 1.1 * max(each for each in answer.scores if each is not None))
         frame = graphs.Frame(answer.start, answer.end, 0.0, most, _SCORE_HEIGHT)
-        times, scores = np.array(answer.times), _floats(answer.scores)
+        times, scores = np.array(answer.times), floats(answer.scores)
         score = graphs.graph(frame, times, graphs.step_of(times), scores, "score", limit=1.0)
     rows = list(zip(answer.times, *(curve.value for curve in answer.curves), answer.scores, strict=True))[-20:]
     kind = "Incident" if answer.incident or answer.past else "Series"
-    return _render(
+    return render(
         "series.html", "", answer=answer, drawn=drawn, score=score, normal=normal, rows=rows[::-1], ranges=RANGES,
         compared=_COMPARED.get(asked.back), seconds=asked.seconds, kind=kind,
         title=f"{kind} of {answer.job}: {labels_text(answer.labels)}",
-        ticks=_ticks(answer.start, answer.end), form=form,
+        ticks=ticks(answer.start, answer.end), form=form,
     )  # fmt: skip
 
 
 def choice_page(answer: Ambiguous) -> str:
     """Let one of several series be chosen."""
-    return _render("choice.html", "", answer=answer, title="Which series?")
+    return render("choice.html", "", answer=answer, title="Which series?")
 
 
 def past_page(answer: PastIncidents, asked: Mapping[str, str], jobs: list[str], query: Mapping[str, str]) -> str:
     """Show incidents that are over; `query` are links to other pages and forms of the same list."""
-    return _render("past.html", "Past incidents", answer=answer, asked=asked, jobs=jobs, query=query,
+    return render("past.html", "Past incidents", answer=answer, asked=asked, jobs=jobs, query=query,
                    title="Past incidents")  # fmt: skip
 
 
@@ -110,21 +110,22 @@ def answers_page(
     answer: Answers, asked: Mapping[str, str], jobs: list[str], token: str, query: Mapping[str, str]
 ) -> str:
     """Show what people answered to incidents; `query` are links to other pages and files of the same list."""
-    return _render("answers.html", "Answers", answer=answer, asked=asked, jobs=jobs, token=token, query=query,
+    return render("answers.html", "Answers", answer=answer, asked=asked, jobs=jobs, token=token, query=query,
                    title="Answers to incidents")  # fmt: skip
 
 
 def status_page(answer: Status, enable_reload: bool) -> str:
     """Show how the exporter itself stands."""
-    return _render("status.html", "Status", answer=answer, enable_reload=enable_reload, title="Status")
+    return render("status.html", "Status", answer=answer, enable_reload=enable_reload, title="Status")
 
 
 def refusal_page(title: str, text: str) -> str:
     """Say what happened and what to do."""
-    return _render("refusal.html", "", title=title, text=text)
+    return render("refusal.html", "", title=title, text=text)
 
 
-def _render(template: str, current: str, **context: Any) -> str:
+def render(template: str, current: str, **context: Any) -> str:
+    """Write a page; `current` is the name of its entry in the navigation."""
     return _TEMPLATES.get_template(template).render(current=current, version=__version__, **context)
 
 
@@ -141,7 +142,7 @@ def _drawn(answer: Series, at: int) -> dict[str, Any]:
     """Return the graph of a channel with what is written at its edges."""
     curve, times = answer.curves[at], np.array(answer.times)
     value, expected, lower, upper, before = (
-        _floats(each) for each in (curve.value, curve.expected, curve.lower, curve.upper, curve.before)
+        floats(each) for each in (curve.value, curve.expected, curve.lower, curve.upper, curve.before)
     )
     if not len(times) or not np.isfinite(value).any():
         return {"channel": curve.channel, "svg": None, "top": "", "bottom": ""}
@@ -150,7 +151,7 @@ def _drawn(answer: Series, at: int) -> dict[str, Any]:
     told = wording.reading(_last(value), _last(expected), _last(lower), _last(upper), None, curve.unit)
     svg = graphs.graph(
         frame, times, graphs.step_of(times), value, f"{curve.channel}: {told}", expected=expected, band=(lower, upper),
-        flag=_floats(answer.flag), alert=_floats(answer.alert), before=before,
+        flag=floats(answer.flag), alert=floats(answer.alert), before=before,
     )  # fmt: skip
     top, bottom = wording.number(high, curve.unit), wording.number(low, curve.unit)
     return {"channel": curve.channel, "svg": svg, "top": top, "bottom": bottom}
@@ -166,12 +167,14 @@ def normal(lower: float | None, upper: float | None, unit: Unit) -> str:
     return f"{'up to' if lower is None else 'at least'} {limits[0]}"
 
 
-def _ticks(start: float, end: float) -> list[str]:
+def ticks(start: float, end: float) -> list[str]:
+    """Write the times along an axis."""
     dated = end - start > wording.DATED
     return [wording.moment(start + share * (end - start), dated) for share in (0.0, 0.25, 0.5, 0.75, 1.0)]
 
 
-def _floats(values: list[float | None]) -> Floats:
+def floats(values: list[float | None]) -> Floats:
+    """Return numbers of an answer, NaN where it has none."""
     return np.array([math.nan if each is None else each for each in values], np.float64)
 
 
@@ -232,7 +235,3 @@ _TEMPLATES.filters |= {
     "counted": _counted, "named": named, "tick": _tick, "lines": lines, "ending": ENDINGS.__getitem__,
     "kind": KINDS.__getitem__,
 }  # fmt: skip
-
-render: Final = _render
-ticks: Final = _ticks
-floats: Final = _floats

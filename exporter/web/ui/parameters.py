@@ -14,6 +14,7 @@ from exporter.web.ui.series import LONGEST, Asked
 
 COMPARED: Final = {"day": DAY, "week": WEEK}
 """Seconds before a range of another one that can be laid over it."""
+JOB_RANGES: Final = ("6h", "1d", "7d", "14d")
 Parameters = Iterable[tuple[str, str]]
 _FIGURE: Final = r"[0-9]{1,10}(\.[0-9]{1,20})?(e[-+]?[0-9]{1,3})?"
 _LATEST = 9_999_999_999.0
@@ -71,6 +72,16 @@ def filter_of(parameters: Parameters, limit: int | None = None) -> Filter:
         limit=limit or whole("limit", found, 1, MOST_OF_A_PAGE, MOST_OF_A_PAGE),
         offset=whole("offset", found, 0, 10**9, 0),
     )
+
+
+def job_asked_for(parameters: Parameters) -> tuple[str, str]:
+    """Return the name of the job that is asked for, and over which of `JOB_RANGES`. Raises BadParameter."""
+    found = once_each(parameters, ("job", "range"))
+    if "job" not in found:
+        raise BadParameter("job is missing: name the job")
+    if (text := found.get("range", "1d")) not in JOB_RANGES:
+        raise BadParameter(f"range must be one of {', '.join(JOB_RANGES)}")
+    return found["job"], text
 
 
 def _labels(found: dict[str, str]) -> tuple[Matcher, ...]:

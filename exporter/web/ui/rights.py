@@ -1,15 +1,11 @@
 """Who may change something from a page: whoever is logged in, from a page of ours, and no other page in their name."""
 
-import hashlib
-import hmac
-import secrets
 from typing import Final
 
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import Request
 
 from exporter.web import same_origin
-from exporter.web.basic_auth import LOGIN
-from exporter.web.same_origin import Foreign, TooLong, check_origin
+from exporter.web.same_origin import Foreign, TooLong, check_origin, check_token
 from exporter.web.ui.answering import NotAnswered
 from exporter.web.ui.facts import Running
 
@@ -20,6 +16,11 @@ HEADER: Final = "x-anomaly-token"
 _OFF: Final = (
     "Answers are off. They are on where people log in (web.users), or for everybody who reaches the port with "
     "web.actions: true."
+)
+
+_STALE: Final = (
+    "This page was made before the exporter was started again, or for somebody else: go back, load it again and "
+    "answer again."
 )
 
 
@@ -35,7 +36,6 @@ class Rights:
 
     def __init__(self, running: Running, may_act: bool) -> None:
         self._running, self._may_act = running, may_act
-        self._key = secrets.token_bytes(32)
 
     @property
     def refusal(self) -> str:
@@ -44,14 +44,6 @@ class Rights:
             return _OFF
         trouble = self._running.feedback.trouble
         return f"No answer can be given: {trouble}." if trouble else ""
-
-    def login(self, request: HTTPConnection) -> str:
-        """Return who is logged in, "" where nobody is."""
-        return str(request.scope.get(LOGIN, ""))
-
-    def token(self, request: HTTPConnection) -> str:
-        """Return what only pages of ours know, for whoever is logged in."""
-        return hmac.digest(self._key, self.login(request).encode(), hashlib.sha256).hex()
 
     def check(self, request: Request, token: str | None) -> None:
         """Refuse a request that may not change anything. Raises NotAnswered.
@@ -67,11 +59,10 @@ class Rights:
             check_origin(request)
         except Foreign as error:
             raise NotAnswered(403, "Another page sent this. Answer on the exporter's own pages.") from error
-        if token is None or not hmac.compare_digest(token.encode(), self.token(request).encode()):
-            raise NotAnswered(
-                403, "This page was made before the exporter was started again, or for somebody else: go back, load it "
-                "again and answer again."
-            )  # fmt: skip
+        try:
+            check_token(request, token or "")
+        except Foreign as error:
+            raise NotAnswered(403, _STALE) from error
 
 
 async def body_of(request: Request) -> bytes:

@@ -21,12 +21,6 @@ def ui_routes(running: Running, may_act: bool = False) -> list[Route]:
     """Return the pages and their API; `may_act` tells whether people may answer incidents."""
     history, quick, slow = History(running.read), Turn(_MOST_QUICK), Turn(_MOST_SLOW)
     rights = Rights(running, may_act)
-    parts = (
-        ApiRoutes(running, history, quick, slow),
-        PageRoutes(running, history, quick, slow, rights),
-        FeedbackApi(running, quick, rights),
-        FeedbackPages(running, quick, rights),
-        JobRoutes(running, history, quick, slow),
-        WorkbenchRoutes(running),
-    )
+    kinds = (ApiRoutes, PageRoutes, JobRoutes, FeedbackApi, FeedbackPages)
+    parts = [*(kind(running, history, quick, slow, rights) for kind in kinds), WorkbenchRoutes(running)]
     return [route for part in parts for route in part.routes()]

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from exporter import incident_wording as wording
 from exporter.promql import format_duration
 from exporter.web.ui import graphs
-from exporter.web.ui.pages import floats, labels_text, refusal_page, render, ticks
+from exporter.web.ui.pages import floats, labels_text, render, ticks
 from exporter.web.ui.preview_answers import Decided, Preview, PreviewCurve, PreviewSeries
 from exporter.web.ui.workbench_parameters import CHOICE, QUESTION
 
@@ -47,11 +47,6 @@ def result_page(answer: Preview, found: Mapping[str, str], jobs: Mapping[str, An
 def result_part(answer: Preview, found: Mapping[str, str]) -> str:
     """Show what was found, to be put into the page that is open."""
     return render("workbench_result.html", "", answer=answer, **_result(answer, found))
-
-
-def refused_page(title: str, text: str) -> str:
-    """Say why there is nothing, and what to do."""
-    return refusal_page(title, text)
 
 
 def _page(template: str, found: Mapping[str, str], jobs: Mapping[str, Any], token: str, **context: Any) -> str:

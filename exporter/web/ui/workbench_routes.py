@@ -6,19 +6,20 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from exporter.redact import masked
 from exporter.source.errors import SourceError
 from exporter.web.api import BadParameter
-from exporter.web.same_origin import TOKEN, Foreign, TooLong, body_of, check_origin, check_token
+from exporter.web.same_origin import Foreign, TooLong, body_of, check_origin, check_token, media_type, token_of
+from exporter.web.ui import endpoints
 from exporter.web.ui import workbench_pages as pages
 from exporter.web.ui.answers import Refusal
-from exporter.web.ui.api_routes import as_json
 from exporter.web.ui.bench import Bench, Choice, Gone, Refused
 from exporter.web.ui.facts import Running
-from exporter.web.ui.page_response import HEADERS
+from exporter.web.ui.json_response import as_json
+from exporter.web.ui.page_response import HEADERS, as_page, refusal
 from exporter.web.ui.parameters import once_each
 from exporter.web.ui.preview_answers import PreviewStarted
 from exporter.web.ui.turns import MANY, Busy, Turn
@@ -70,11 +71,11 @@ class WorkbenchRoutes:
             jobs = self._running.facts().config.jobs
             if _PREVIEW not in found:
                 bench.warm_up()
-                return _html(pages.form_page(found, jobs, TOKEN))
+                return as_page(pages.form_page(found, jobs, token_of(request)))
             answer = bench.answer(found[_PREVIEW], _choice(found), rows_of(found.get(ROWS, "")))
-            return _html(pages.result_page(answer, found, jobs, TOKEN))
+            return as_page(pages.result_page(answer, found, jobs, token_of(request)))
 
-        return await self._page(page)
+        return await self._page(request, page)
 
     async def part(self, request: Request) -> Response:
         """Show what was found, without the page around it."""
@@ -82,9 +83,9 @@ class WorkbenchRoutes:
         def part(bench: Bench) -> Response:
             found = _parameters(request)
             answer = bench.answer(found.get(_PREVIEW, ""), _choice(found), rows_of(found.get(ROWS, "")))
-            return _html(pages.result_part(answer, found))
+            return as_page(pages.result_part(answer, found))
 
-        return await self._page(part)
+        return await self._page(request, part)
 
     async def begin(self, request: Request) -> Response:
         """Begin a replay, as a form asks for it."""
@@ -110,14 +111,16 @@ class WorkbenchRoutes:
             check_origin(request)
             text = (await body_of(request)).decode("utf-8", "replace")
             found = dict(parse_qsl(text, max_num_fields=2000))
-            check_token(found.pop("token", ""))
+            check_token(request, found.pop("token", ""))
         except Foreign as error:
             return _page_refused("Not sent", str(error), 403)
         except (TooLong, ValueError):
             return _page_refused("This form is too long", "Shorten what is in it.", 413)
-        return await self._page(lambda bench: call(bench, found), found)
+        return await self._page(request, lambda bench: call(bench, found), found)
 
-    async def _page(self, call: Callable[[Bench], Response], found: Mapping[str, str] | None = None) -> Response:
+    async def _page(
+        self, request: Request, call: Callable[[Bench], Response], found: Mapping[str, str] | None = None
+    ) -> Response:
         bench = self._running.bench
         if bench is None:
             return _page_refused("The workbench is off", OFF, 403)
@@ -128,16 +131,16 @@ class WorkbenchRoutes:
         except Gone:
             return _page_refused("This replay has ended", GONE, 410)
         except BadParameter as error:
-            return self._again(found, f"{error}.", 400)
+            return self._again(request, found, f"{error}.", 400)
         except Refused as error:
-            return self._again(found, str(error), 409)
+            return self._again(request, found, str(error), 409)
 
-    def _again(self, found: Mapping[str, str] | None, text: str, status: int) -> Response:
+    def _again(self, request: Request, found: Mapping[str, str] | None, text: str, status: int) -> Response:
         """Show the form again with what is wrong with it."""
         if found is None:
             return _page_refused("This address cannot be understood", text, status)
         jobs = self._running.facts().config.jobs
-        return _html(pages.form_page(found, jobs, TOKEN, masked(text)), status)
+        return as_page(pages.form_page(found, jobs, token_of(request), masked(text)), status=status)
 
     # API
 
@@ -146,7 +149,7 @@ class WorkbenchRoutes:
 
         def answer(bench: Bench) -> Response:
             found = once_each(request.query_params.multi_items(), ("id", *CHOICE, ROWS))
-            return as_json(bench.answer(found.get("id", ""), _choice(found), rows_of(found.get(ROWS, ""))), 200)
+            return as_json(bench.answer(found.get("id", ""), _choice(found), rows_of(found.get(ROWS, ""))))
 
         return await self._api(answer)
 
@@ -180,7 +183,7 @@ class WorkbenchRoutes:
 
         def metrics(bench: Bench) -> Response:
             found = once_each(request.query_params.multi_items(), ("part",))
-            return as_json(bench.metrics(found.get("part", "")[:200], _MOST_NAMES), 200)
+            return as_json(bench.metrics(found.get("part", "")[:200], _MOST_NAMES))
 
         return await self._api(metrics)
 
@@ -190,7 +193,7 @@ class WorkbenchRoutes:
         """Begin what a JSON object asks for: a form of another site cannot send one."""
         try:
             check_origin(request)
-            if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+            if media_type(request) != "application/json":
                 return as_json(Refusal("the body must be a JSON object (Content-Type: application/json)."), 415)
             found = json.loads(await body_of(request))
         except Foreign as error:
@@ -236,9 +239,5 @@ def _to(parameters: Mapping[str, str]) -> Response:
     return RedirectResponse(f"workbench?{urlencode(parameters, errors='replace')}", 303, HEADERS)
 
 
-def _html(text: str, status: int = 200) -> Response:
-    return Response(text.encode("utf-8", "replace"), status, HEADERS, "text/html")
-
-
 def _page_refused(title: str, text: str, status: int) -> Response:
-    return HTMLResponse(pages.refused_page(title, text), status, HEADERS)
+    return refusal(endpoints.Refused(title, text, status))
