@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from exporter.cli.common import CONFIG, Cert, Config, Key, Profile, Url, User, fail
+from exporter.cli.common import CONFIG, Cert, Config, Key, Profile, Url, User, asking_the_exporter
 
 
 def accept(
@@ -21,13 +21,9 @@ def accept(
     key: Key = None,
 ) -> None:
     """Accept the level of open incidents as normal: the running exporter closes them at its next cycle."""
-    from exporter.cli.accept_client import NotAccepted, accept_incidents
-    from exporter.config.load import ConfigError, load
+    from exporter.cli.accept_client import accept_incidents
+    from exporter.config.load import load
 
-    try:
+    with asking_the_exporter():
         web = load(config, profile).config.web
         typer.echo(accept_incidents(web, job, entity or (), url, user, cert, key), nl=False)
-    except ConfigError as error:
-        fail(error, code=2)
-    except NotAccepted as error:
-        fail(error, code=1)

@@ -1,6 +1,8 @@
 """The flags that several commands share, and how a command ends with an error."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Final, NoReturn
 
@@ -31,6 +33,20 @@ def fail(error: Exception | str, code: int) -> NoReturn:
     """Print an error and end the command with an exit code."""
     sys.stderr.write(str(error).rstrip("\n") + "\n")
     raise typer.Exit(code)
+
+
+@contextmanager
+def asking_the_exporter() -> Iterator[None]:
+    """End the command where the configuration is wrong (2), or the running exporter does not do what is asked (1)."""
+    from exporter.cli.accept_client import NotAccepted
+    from exporter.config.load import ConfigError
+
+    try:
+        yield
+    except ConfigError as error:
+        fail(error, code=2)
+    except NotAccepted as error:
+        fail(error, code=1)
 
 
 def log_warnings_only() -> None:

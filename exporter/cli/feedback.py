@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from exporter.cli.common import CONFIG, Cert, Config, Json, Key, Profile, Url, User, fail
+from exporter.cli.common import CONFIG, Cert, Config, Json, Key, Profile, Url, User, asking_the_exporter
 
 feedback = typer.Typer(help="Answer incidents, list the answers, take them back.", no_args_is_help=True)
 
@@ -168,14 +168,9 @@ def _give(
 
 
 def _run(where: _Where, call: Callable[[Any], str]) -> None:
-    from exporter.cli.accept_client import NotAccepted
     from exporter.cli.feedback_client import Exporter
-    from exporter.config.load import ConfigError, load
+    from exporter.config.load import load
 
     config, profile, *connection = where
-    try:
+    with asking_the_exporter():
         typer.echo(call(Exporter(load(config, profile).config.web, *connection)), nl=False)  # type: ignore[arg-type]
-    except ConfigError as error:
-        fail(error, code=2)
-    except NotAccepted as error:
-        fail(error, code=1)
