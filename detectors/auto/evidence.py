@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.auto import forecasts, noise, novelty
+from detectors.auto import forecasts, novelty
 from detectors.auto.fitted_tails import FittedTailRates
 from detectors.auto.forecasts import MEANS, PREDICTORS, READY, Residuals
 from detectors.auto.novelty import Novelty
@@ -101,7 +101,7 @@ def observe(rows: Rows, raw: Floats, at: SeasonalTime, frozen: Flags) -> Observa
     sd = np.maximum(np.sqrt(rows["variance"]), eps)
     seen = forecasts.observe(rows, x, at, frozen, gap)
     each, best = np.arange(len(x)), seen.selected
-    sparse = np.maximum(noise.heaviness(rows) / _SPARSE, 1.0)
+    sparse = np.maximum(seen.heaviness / _SPARSE, 1.0)
     scales, used = forecasts.deviations(rows, FLOOR * sd, at.step)
     scales *= sparse[:, None, None]
     scale = scales[each, best, 0] * seen.spread

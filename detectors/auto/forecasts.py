@@ -70,6 +70,7 @@ class Residuals:
     means: Floats  # (R, 3, MEANS)
     selected: NDArray[np.intp]  # (R,)
     spread: Floats  # (R,), noise at this hour relative to that of the whole day
+    heaviness: Floats  # (R,), of the noise
     guessed: Flags  # (R,), the hour was never lived through on this type of day: its forecast is that of the other type
     once: Flags  # (R,), the hour was lived through no more than once, and its forecast is that one time
 
@@ -98,7 +99,8 @@ def observe(rows: Rows, x: Floats, at: SeasonalTime, frozen: Flags, gap: Floats)
         low[:, p], high[:, p] = np.minimum(first, second), np.maximum(first, second)
         seen = np.minimum(visits_before, visits_after)
         usable[:, p] = (seen > 0) & (seen >= least) & (age >= oldest + HOUR)
-    spread = noise.spread(rows, at)
+    heaviness = noise.heaviness(rows)
+    spread = noise.spread(rows, at, heaviness)
     residual = np.where(usable, x[:, None] - np.clip(x[:, None], low, high), 0.0) / spread[:, None]
     means = rows["means"]
     torn = gap > 2.5 * at.step
@@ -111,7 +113,9 @@ def observe(rows: Rows, x: Floats, at: SeasonalTime, frozen: Flags, gap: Floats)
     guessed = (guesses[0] | guesses[1]) & usable[:, 1]
     once = np.minimum(of_day[0][1], of_day[1][1]) < _TWICE * at.per_hour
     selected = _select(rows, usable, at, frozen)
-    return Residuals(value, low, high, usable, residual, means, selected, spread, guessed, once & (selected == 1))
+    return Residuals(
+        value, low, high, usable, residual, means, selected, spread, heaviness, guessed, once & (selected == 1)
+    )
 
 
 def deviations(rows: Rows, least: Floats, step: float) -> tuple[Floats, Flags]:
@@ -221,7 +225,7 @@ def rebaseline(rows: Rows, which: NDArray[np.intp], level: Floats, at: SeasonalT
 
     The new level may have another rhythm, so the errors start over and every slot counts as in its first visit.
     """
-    shift = rows["means"][which, :, -1] * noise.spread(rows, at)[which, None]
+    shift = rows["means"][which, :, -1] * noise.spread(rows, at, noise.heaviness(rows))[which, None]
     guessed = rows["shift"][which] != 0  # the other type of day keeps what it has learnt
     rows["shift"][which] += np.where(guessed, shift[:, 1], 0.0)
     rows["day"][which] += np.where(guessed, 0.0, shift[:, 1])[:, None]

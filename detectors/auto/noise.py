@@ -37,9 +37,12 @@ def columns(rows: tuple[int, ...]) -> dict[str, Column]:
     }
 
 
-def spread(rows: Rows, at: SeasonalTime) -> Floats:
-    """Return the noise at this time relative to that of the whole day, shape (R,), from a quarter to four."""
-    mean, prior = np.maximum(rows["noise_mean"], _SMALLEST), max(_PRIOR, at.per_hour) * heaviness(rows)
+def spread(rows: Rows, at: SeasonalTime, heavier: Floats) -> Floats:
+    """Return the noise at this time relative to that of the whole day, shape (R,), from a quarter to four.
+
+    `heavier`, shape (R,), is the `heaviness` of the rows.
+    """
+    mean, prior = np.maximum(rows["noise_mean"], _SMALLEST), max(_PRIOR, at.per_hour) * heavier
 
     def of(slot: int) -> Floats:
         visits = rows["noise_visits"][:, slot].astype(np.float64)
