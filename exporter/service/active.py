@@ -17,6 +17,7 @@ from exporter.pipeline.job import Job
 from exporter.pipeline.job_settings import JobSettings
 from exporter.pipeline.shard import Shard
 from exporter.service.runner import Runner, Saving
+from exporter.sinks.feedback_book import FeedbackBook
 from exporter.sinks.registry import Sinks
 from exporter.source.prometheus import Prometheus
 
@@ -42,7 +43,7 @@ class Prepared:
     ----------
     active : Active
     commit : callable
-        Puts the settings of the sinks into use; the rest takes effect with `active` itself.
+        Puts the settings of the sinks and the answers into use; the rest takes effect with `active` itself.
     """
 
     active: Active
@@ -54,13 +55,16 @@ class Preparation:
 
     Parameters
     ----------
-    sinks, metrics, telemetry
+    sinks, answers, metrics, telemetry
         The same as long as the exporter runs.
     shard : Shard
         Which of several replicas this is.
     """
 
-    def __init__(self, sinks: Sinks, metrics: SelfMetrics, telemetry: Telemetry, shard: Shard) -> None:
+    def __init__(
+        self, sinks: Sinks, answers: FeedbackBook, metrics: SelfMetrics, telemetry: Telemetry, shard: Shard
+    ) -> None:
+        self._answers = answers
         self._sinks, self._metrics, self._telemetry, self._shard = sinks, metrics, telemetry, shard
 
     def prepare(self, loaded: Loaded, before: Active | None) -> Prepared:
@@ -77,6 +81,8 @@ class Preparation:
             saving = Saving.of(config)
             sinks = self._sinks.prepare(config)
             undo.callback(sinks.discard)
+            answers = self._answers.prepare(config)
+            undo.callback(answers.discard)
             digests = {name: job_digests(job, config) for name, job in config.jobs.items()}
             parts = _Parts(config, source, store, saving)
             runners = {}
@@ -88,7 +94,12 @@ class Preparation:
                     runners[name] = self._runner(name, each, parts, running, undo)
             active = Active(loaded, watcher, source, store, saving, digests, runners)
             undo.pop_all()  # all of it comes into service
-            return Prepared(active, sinks.commit)
+
+        def commit() -> None:
+            sinks.commit()
+            answers.commit()
+
+        return Prepared(active, commit)
 
     @staticmethod
     def _source(config: Config, before: Active | None, undo: ExitStack) -> Prometheus:

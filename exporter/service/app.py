@@ -83,18 +83,19 @@ class App:
         """Of jobs that a reload has removed, with a cycle under way that still counts."""
         pages = our_pages(lambda: self.active.loaded.config.web, lambda: self.server, lambda: self._running)
         self.sinks = Sinks.of(Resources(self.metrics, pages))
-        self._preparation = Preparation(self.sinks, self.metrics, self._telemetry, shard)
+        answers = FeedbackBook()
+        self._preparation = Preparation(self.sinks, answers, self.metrics, self._telemetry, shard)
         prepared = self._preparation.prepare(loaded, None)
         prepared.commit()
         self.active: Active = prepared.active
         """What is active; a reload exchanges it as a whole."""
-        self._heeding = Heeding(self.sinks.one(FeedbackBook), lambda: self.active)
+        self._heeding = Heeding(answers, lambda: self.active)
         self._heeding.all()
         self._models = ModelReloader(self._jobs, lambda: self.active.store)
         latest = self.sinks.one(LatestVerdicts)
         web = config.web if listen is None else config.web.model_copy(update={"listen": listen})
         self._facts = PageFacts(lambda: self.active, self._telemetry, self.metrics)
-        self._running = self._facts.running(self.sinks)
+        self._running = self._facts.running(self.sinks, answers)
         callbacks = Callbacks(self._ready, self.reload, latest, self._accept, self._configuration, self._running)
         self.server = Server(web, self.sinks.one(Page), callbacks)
         self.metrics.started.set_to_current_time()

@@ -49,12 +49,12 @@ class PageFacts:
         if not refused:
             self._loaded = time.time()
 
-    def running(self, sinks: Sinks) -> Running:
+    def running(self, sinks: Sinks, answers: FeedbackBook) -> Running:
         """Return where the pages look."""
         feed, recent, incidents = sinks.one(LatestVerdicts), sinks.one(RecentVerdicts), sinks.one(IncidentLog)
-        book, sent = sinks.one(FeedbackBook), sinks.one(Notifier).sent
+        sent = sinks.one(Notifier).sent
         bench = self.bench if self._active().loaded.config.web.offers_workbench else None
-        return Running(self.facts, feed, recent, incidents, self.read, book, sent, bench, self._details)
+        return Running(self.facts, feed, recent, incidents, self.read, answers, sent, bench, self._details)
 
     def facts(self) -> Facts:
         """Return how everything stands; never waits."""

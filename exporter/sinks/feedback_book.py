@@ -15,7 +15,7 @@ from exporter.atomic_files import Lock, LockHeld, write_atomically
 from exporter.config.sections.root import Config
 from exporter.pipeline.expectation import JobFeedback
 from exporter.sinks import checked_json
-from exporter.sinks.base import Change, Sink
+from exporter.sinks.base import Change
 from exporter.sinks.feedback import FILE, Feedback, Saved, UnusableFeedback, of_jobs, read_feedback
 
 log = structlog.get_logger()
@@ -40,7 +40,7 @@ class _Content:
     trouble: str = _NO_FOLDER
 
 
-class FeedbackBook(Sink):
+class FeedbackBook:
     """Keeps what people answered, not what was judged. Safe to use from any thread.
 
     A file that cannot be read is not touched: nothing that it may hold is in force, which hides no incident, and no

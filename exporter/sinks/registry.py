@@ -14,7 +14,6 @@ from exporter.pipeline.verdict import Verdict
 from exporter.sinks.audit import AuditSink
 from exporter.sinks.base import Change, EveryVerdict, NewestVerdict, Sink
 from exporter.sinks.drift_requests import DriftRequests
-from exporter.sinks.feedback_book import FeedbackBook
 from exporter.sinks.flag_log import FlagLog
 from exporter.sinks.incident_log import IncidentLog
 from exporter.sinks.job_gauges import JobGauges
@@ -55,7 +54,6 @@ SINKS: Final[Mapping[str, Callable[[Resources], Sink]]] = {
     "job_gauges": lambda have: JobGauges(have.metrics),
     "metrics_page": lambda have: Page(have.metrics),
     "latest": lambda _: LatestVerdicts(),
-    "feedback": lambda _: FeedbackBook(),
     "notify": lambda have: Notifier(have.metrics, have.pages),
 }
 """How each sink is built, by the name it has in logs and metrics; verdicts reach them in this order."""

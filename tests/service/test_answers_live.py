@@ -32,7 +32,7 @@ def there(running: Service, monkeypatch) -> Service:
 
 def answer(there: Service, **changed):
     new = NewAnswer(**({"kind": "expected", "job": "job", "why": "a backup", "labels": E0, "when": "always"} | changed))
-    return give(there.app._facts.running(there.app.sinks), new, "eva", there.now * 60.0)
+    return give(there.app._running, new, "eva", there.now * 60.0)
 
 
 def test_an_answer_is_heeded_from_the_next_sample_on_until_it_is_taken_back(there):
@@ -44,7 +44,7 @@ def test_an_answer_is_heeded_from_the_next_sample_on_until_it_is_taken_back(ther
     counted = there.app.metrics.registry.get_sample_value
     assert counted("anomaly_exporter_expected_incidents", {"query": "job"}) == 1.0
     there.now = NOW + 1
-    take_back(there.app._facts.running(there.app.sinks), given.answer.id, "max", there.now * 60.0)
+    take_back(there.app._running, given.answer.id, "max", there.now * 60.0)
     back = there.cycle(NOW + 2)
     assert (back.flag[0], back.since[0]) == (True, before.since[0])
     assert back.severity[0] > before.severity[0]

@@ -12,7 +12,6 @@ from exporter.observe.metrics import SelfMetrics
 from exporter.pipeline.verdict import Verdict
 from exporter.sinks import registry
 from exporter.sinks.base import Change, EveryVerdict, NewestVerdict
-from exporter.sinks.feedback_book import FeedbackBook
 from exporter.sinks.metrics_page import Page
 from exporter.sinks.notify.pages import OurPages
 from exporter.sinks.registry import SINKS, Resources, Sinks
@@ -138,10 +137,8 @@ def test_a_new_sink_is_one_entry_of_the_map(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("name", SINKS)
-def test_every_sink_is_of_a_kind_but_for_the_book_that_is_written_by_people(name: str) -> None:
-    assert isinstance(
-        SINKS[name](Resources(SelfMetrics(), OurPages(lambda: ""))), EveryVerdict | NewestVerdict | FeedbackBook
-    )
+def test_every_sink_is_of_a_kind(name: str) -> None:
+    assert isinstance(SINKS[name](Resources(SelfMetrics(), OurPages(lambda: ""))), EveryVerdict | NewestVerdict)
 
 
 def test_what_is_prepared_is_discarded_when_a_later_sink_cannot_be_prepared() -> None:
