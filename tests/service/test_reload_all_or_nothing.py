@@ -35,6 +35,7 @@ class Service:
 
     def __init__(self, folder, monkeypatch):
         self.folder, self.sources = folder, []
+        self._others = set(threading.enumerate())  # servers of other tests, which may end meanwhile
         monkeypatch.setattr(active, "Prometheus", self.source)
         monkeypatch.setenv("HOOK", "http://127.0.0.1:1/")
         self.write("old")
@@ -82,7 +83,8 @@ class Service:
             "requests": one(DriftRequests)._folder,
             "latest": one(LatestVerdicts).jobs,
             "notify": (notifier._config, {name: each.settings for name, each in notifier._receivers.items()}),
-            "threads": set(threading.enumerate()),
+            "answers": self.app._running.feedback._content,
+            "threads": set(threading.enumerate()) - self._others,
             "info": self.info(),
         }  # fmt: skip
 
