@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
@@ -48,8 +49,10 @@ def test_every_operation_answers_as_the_document_says(described, method, path):
     @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), database=None)
     @given(st.one_of(modes))
     def ask(case):
-        # A form sends its empty fields: they are as good as not there.
-        assume(all(value not in ("", None, {}, []) for value in (case.query or {}).values()))
-        case.call_and_validate(excluded_checks=OLDER.get(path, []))
+        answer = case.call()
+        assert answer.status_code < 500 or answer.status_code == 503
+        # A form sends its empty fields: they are as good as not there, whatever the document would say to them.
+        if "" not in dict(parse_qsl(urlsplit(answer.request.url).query, keep_blank_values=True)).values():
+            case.validate_response(answer, excluded_checks=OLDER.get(path, []))
 
     ask()
