@@ -81,7 +81,7 @@ class Seasonal(StatefulDetector):
         if len(batch.times) > 1:
             self._step = float(batch.times[-1] - batch.times[-2])
         rows = self._entities.view(batch)
-        expected = self._expected(rows, self._hours(batch.times[-1]))
+        expected = self._expected(rows, self._hours(batch.times[-1], batch.weekday(-1)))
         newest, known = batch.values[:, :, -1], np.isfinite(expected.spread)
         with np.errstate(over="ignore", invalid="ignore"):
             value = newest - rows["reference"]
@@ -97,8 +97,8 @@ class Seasonal(StatefulDetector):
     def _per_hour(self) -> float:
         return max(HOUR / self._step, 1.0)
 
-    def _hours(self, time: float) -> tuple[SlotWeights, SlotWeights]:
-        at = SeasonalTime.at(float(time), self._step, self._zone)
+    def _hours(self, time: float, weekday: int) -> tuple[SlotWeights, SlotWeights]:
+        at = SeasonalTime.at(float(time), self._step, self._zone, weekday)
         return at.day, at.week
 
     def _expected(self, rows: Rows, hours: tuple[SlotWeights, SlotWeights]) -> _Expected:
@@ -143,7 +143,9 @@ class Seasonal(StatefulDetector):
         self._entities.align(fresh)
         rows = self._entities.view(fresh)
         for sample, time in enumerate(fresh.times):
-            self._learn(rows, fresh.values[:, :, sample], self._hours(time), frozen | rebaselined)
+            self._learn(
+                rows, fresh.values[:, :, sample], self._hours(time, fresh.weekday(sample)), frozen | rebaselined
+            )
         self._rebaseline(rows, np.flatnonzero(rebaselined))
 
     def _learn(self, rows: Rows, values: Floats, hours: tuple[SlotWeights, SlotWeights], frozen: Flags) -> None:

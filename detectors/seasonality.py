@@ -57,11 +57,14 @@ class SeasonalTime:
         return max(HOUR / self.step, 1.0)
 
     @classmethod
-    def at(cls, time: float, step: float, zone: tzinfo) -> "SeasonalTime":
-        """Return the seasonal time of the sample at `time` (Unix seconds) in the time zone `zone`."""
+    def at(cls, time: float, step: float, zone: tzinfo, weekday: int = -1) -> "SeasonalTime":
+        """Return the seasonal time of the sample at `time` (Unix seconds) in the time zone `zone`.
+
+        It counts as the same hour of the day `weekday`, 0 for Monday; -1 for its own.
+        """
         local = datetime.fromtimestamp(time, zone)
         hours = local.hour + local.minute / 60 + local.second / 3600
-        week = _slots(24 * local.weekday() + hours, 168)
+        week = _slots(24 * (local.weekday() if weekday < 0 else weekday) + hours, 168)
         before, after = (slot % 24 + 24 * (slot >= _SATURDAY) for slot in (week.before, week.after))
         return cls(time, step, local.hour, _slots(hours, 24), week, SlotWeights(before, after, week.share))
 

@@ -31,16 +31,25 @@ class Batch:
         Unix seconds, ascending and evenly spaced.
     values : Floats, shape (E, C, T)
         Samples; NaN is a gap. Never infinite.
+    weekdays : int8 array, shape (T,), optional
+        Day of the week as which each sample counts, 0 for Monday and -1 for its own: a holiday may count as a Sunday.
+        None: all count as their own.
     """
 
     keys: tuple[Key, ...]
     channels: tuple[str, ...]
     times: Floats
     values: Floats
+    weekdays: NDArray[np.int8] | None = None
 
     def last(self, samples: int) -> "Batch":
         """Return the newest `samples` samples, or all where there are fewer."""
-        return replace(self, times=self.times[-samples:], values=self.values[:, :, -samples:])
+        weekdays = None if self.weekdays is None else self.weekdays[-samples:]
+        return replace(self, times=self.times[-samples:], values=self.values[:, :, -samples:], weekdays=weekdays)
+
+    def weekday(self, sample: int) -> int:
+        """Return the day of the week as which a sample counts, 0 for Monday; -1 for its own."""
+        return -1 if self.weekdays is None else int(self.weekdays[sample])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

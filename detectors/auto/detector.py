@@ -109,7 +109,8 @@ class Auto(StatefulDetector):
     def _blocks(self, batch: Batch, arrays: dict[str, NDArray[Any]]) -> Iterator[_Block]:
         if len(batch.times) < 2:
             return
-        at = SeasonalTime.at(float(batch.times[-1]), float(batch.times[-1] - batch.times[-2]), self._zone)
+        step = float(batch.times[-1] - batch.times[-2])
+        at = SeasonalTime.at(float(batch.times[-1]), step, self._zone, batch.weekday(-1))
         channels = len(batch.channels)
         entities_at_once = max(_ROWS // channels, 1)
         for first in range(0, len(batch.keys), entities_at_once):

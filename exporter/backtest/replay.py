@@ -115,11 +115,12 @@ def replay_rows(job: Job, key: Key, values: Floats, clock: Floats, lead: int) ->
         times = clock[row] - job.config.step * np.arange(size - 1, -1, -1.0)
         return Batch(keys, channels, times, padded[:, :, empty + row + 1 - size : empty + row + 1])
 
-    job.model.ensure_fitted(fill_gaps(window(lead - 1, len(clock)), job.config.fill))
+    learnable = job.learnt.calendar.learnable
+    job.model.ensure_fitted(learnable(fill_gaps(window(lead - 1, len(clock)), job.config.fill)))
     for row in range(len(clock)):
         batch = window(row, samples)
         if row >= lead:
-            job.model.ensure_fitted(fill_gaps(batch, job.config.fill))
+            job.model.ensure_fitted(learnable(fill_gaps(batch, job.config.fill)))
         verdict = judge(job, batch, lambda _: nullcontext())
         if row >= lead - 1:
             yield verdict

@@ -45,6 +45,7 @@ class AlertBudget:
                 "alerting": Column(False, (), np.bool_),
                 "alerts": Column(0.0),  # closed ones
                 "worst": Column(0.0),  # severity of them
+                "muted": Column(False, (), np.bool_, added=True),  # open ones that a calendar lets be no alert
             }
         )
 
@@ -76,7 +77,15 @@ class AlertBudget:
         self._closed = state["closed"].astype(np.float64)
         self._entity_weeks = float(state["entity_weeks"].astype(np.float64))
 
-    def decide(self, keys: tuple[Key, ...], flag: Flags, severity: Floats, closed: Floats, elapsed: float) -> Flags:
+    def decide(
+        self,
+        keys: tuple[Key, ...],
+        flag: Flags,
+        severity: Floats,
+        closed: Floats,
+        elapsed: float,
+        muted: Flags | None = None,
+    ) -> Flags:
         """Return which entities' open incidents are alerts.
 
         Parameters
@@ -88,11 +97,15 @@ class AlertBudget:
             Severity of the open incident, and of one that has just ended; 0 where there is none.
         elapsed : float
             Seconds since the last call, the job's step.
+        muted : Flags, shape (E,), optional
+            Open incidents that become no alert, by a calendar.
         """
         r = self._roster
         r.align(keys)
         r["age"] += elapsed
         scale = scale_at(r["age"])
+        closed = np.where(r["muted"], 0.0, closed)  # what a maintenance window brings is not by chance
+        r["muted"] = np.zeros(len(keys), np.bool_) if muted is None else muted & ~r["alerting"]
         self._learn(closed * scale, len(keys), elapsed)
         alert = np.zeros(len(keys), np.bool_)
         rows = np.flatnonzero(flag)
@@ -100,6 +113,7 @@ class AlertBudget:
             scaled = severity[rows] * scale[rows]
             again = again_by(scaled, r["worst"][rows], self._repeated(rows))
             alert[rows] = (self._rate(elapsed)[bin_of(scaled)] + again <= self._per_week) | r["alerting"][rows]
+            alert &= ~r["muted"]
         r["alerting"] = alert
         return alert
 

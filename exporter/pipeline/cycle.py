@@ -44,7 +44,7 @@ def evaluate(
         if verdict is not None and not should_continue():
             return
         if whole and not job.model.fitted and not job.warming:
-            job.model.ensure_fitted(fill_gaps(window, job.config.fill))
+            job.model.ensure_fitted(job.learnt.calendar.learnable(fill_gaps(window, job.config.fill)))
         newest = window.times[-1] + job.config.step > until
         verdict = judge(job, window, measure if newest else unmeasured)
         if not job.warming:
@@ -81,7 +81,8 @@ def judge(job: Job, window: Batch, measure: Measure) -> Verdict:
     """Judge the newest sample of every entity, decide on its incident, and learn it."""
     step, detector, learnt = job.config.step, job.model.detector, job.learnt
     with measure("prepare"):
-        batch = fill_gaps(window.last(job.window.samples), job.config.fill)
+        batch = learnt.calendar.with_weekdays(fill_gaps(window.last(job.window.samples), job.config.fill))
+        means = learnt.calendar.at(float(batch.times[-1]))
     with measure("score"):
         judgement = detector.score(batch)
         score = learnt.policy.apply(judgement, batch)
@@ -93,12 +94,16 @@ def judge(job: Job, window: Batch, measure: Measure) -> Verdict:
         decision = learnt.incidents.decide(
             batch.keys, score, now, step, judgement.contribution, accepted, moving, inside
         )
-        alert = learnt.budget.decide(batch.keys, decision.flag, decision.severity, decision.closed_severity, step)
+        muted = learnt.calendar.muted(decision.flag, decision.since, score, now)
+        alert = learnt.budget.decide(
+            batch.keys, decision.flag, decision.severity, decision.closed_severity, step, muted
+        )
         needed = learnt.budget.needed_by(decision.flag, decision.severity, step)
         unusual = learnt.policy.unusual(judgement, batch)
         hold = learnt.hold.decide(batch, unusual, decision, step, accepted, moving, inside)
-        detector.update(batch.last(1), frozen=hold.frozen, rebaselined=hold.adopted)
-        watch = learnt.drift  # a reload may exchange it
+        if means.learn:
+            detector.update(batch.last(1), frozen=hold.frozen, rebaselined=hold.adopted)
+        watch = learnt.drift if means.learn else None  # a reload may exchange it
         drift = None if watch is None else watch.see(score, now)
         contribution = np.where(np.isnan(decision.contribution), judgement.contribution, decision.contribution)
         sample = Sample(batch.values[:, :, -1].copy(), judgement.expected, lower, upper, contribution)
@@ -132,5 +137,6 @@ def judge(job: Job, window: Batch, measure: Measure) -> Verdict:
         readings=readings,
         direction=judgement.direction,
         needed=needed,
+        calendar=means,
     )
     return verdict if shown is None else shown.of(verdict)

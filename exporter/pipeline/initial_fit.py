@@ -41,7 +41,7 @@ def fit_on_history(job: Job, chunks: Iterator[Chunk], until: float, measure: Mea
             pass  # what matters is where it ends
     job.fit_progress = FitProgress()
     if read.whole:
-        job.model.fit(fill_gaps(window.newest(), job.config.fill))
+        job.model.fit(job.learnt.calendar.learnable(fill_gaps(window.newest(), job.config.fill)))
     return _drained(held, chunks)
 
 

@@ -12,6 +12,7 @@ from detectors.entity_state import KEYS_FIELD, decode_keys, decode_text, encode_
 from detectors.types import Flags, Key, State
 from exporter.config.sections.job import DriftConfig
 from exporter.pipeline.alert_budget import AlertBudget
+from exporter.pipeline.calendar import JobCalendar
 from exporter.pipeline.drift import DriftWatch
 from exporter.pipeline.expected import ExpectedIncidents
 from exporter.pipeline.group_score import GroupScorer
@@ -42,6 +43,7 @@ class LearnedState:
         config = settings.config
         self._settings = settings
         self.policy = Policy.of(config)
+        self.calendar = JobCalendar.of(config)
         self.incidents = IncidentTracker.of(config)
         self.readings = WorstReadings.of(config)
         self.hold = LearningHold(config)
@@ -68,7 +70,7 @@ class LearnedState:
     def reconfigure(self, settings: JobSettings) -> None:
         """Decide by other settings from the next sample on; nothing that was learnt is lost."""
         policy, self.policy = self.policy, Policy.of(settings.config)
-        self._settings = settings
+        self._settings, self.calendar = settings, JobCalendar.of(settings.config)
         self.incidents = self.incidents.reconfigured(settings.config)
         self.hold = self.hold.reconfigured(settings.config)
         self.budget.reconfigure(settings.config, settings.shard.count)

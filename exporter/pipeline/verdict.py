@@ -8,6 +8,7 @@ import numpy as np
 
 from detectors.entity_state import decode_keys, decode_text, encode_keys, encode_text
 from detectors.types import Flags, Floats, Key, State
+from exporter.pipeline.calendar import PLAIN, Meaning
 from exporter.pipeline.drift import Drift
 from exporter.pipeline.worst_readings import Readings, no_readings
 
@@ -55,6 +56,8 @@ class Verdict:
     hidden : Flags, shape (E,), or None
         Incidents that are open and left out of all of the above, since somebody answered that they are expected; None
         where there is none.
+    calendar : Meaning
+        What the job's calendars say about the time.
     """
 
     job: str
@@ -83,6 +86,7 @@ class Verdict:
     direction: Floats | None = None
     needed: Floats | None = None
     hidden: Flags | None = None
+    calendar: Meaning = PLAIN
 
 
 def entity_states(values: Floats, score: Floats) -> dict[str, Flags]:

@@ -24,6 +24,7 @@ from pydantic_core import PydanticCustomError
 from detectors import make
 from exporter.config.section_base import Conflict, LabelName, PositiveDuration, Section
 from exporter.config.sections.alerting import AlertConfig
+from exporter.config.sections.calendars import CalendarConfig
 from exporter.config.values import Duration, RatePerWeek, balanced, duration_or_auto
 from exporter.families import OPTIONS
 from exporter.promql import format_duration
@@ -40,6 +41,10 @@ Units = Annotated[
 ]
 JobName = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_][a-zA-Z0-9_.:-]{0,99}$")]
 PromQL = Annotated[str, AfterValidator(balanced)]
+CalendarOrName = Annotated[
+    Annotated[str, Tag("name")] | Annotated[CalendarConfig, Tag("calendar")],
+    Discriminator(lambda value: "name" if isinstance(value, str) else "calendar"),
+]
 History = Annotated[
     float | Literal["auto"],
     BeforeValidator(duration_or_auto),
@@ -148,6 +153,9 @@ class JobConfig(Section):
     publish: frozenset[Publishable] = Field(
         frozenset(OPTIONS),
         description="gauges published in addition to anomaly_score and anomaly_flag",
+    )
+    calendars: tuple[CalendarOrName, ...] = Field(
+        (), description="names of `calendars`: holidays, maintenance windows; or such sections themselves"
     )
     max_age: PositiveDuration | None = Field(
         None, description="scores older than this are withdrawn; default: five steps, at least 1m"
@@ -282,6 +290,8 @@ DECIDING: Final = frozenset(
         # From an incident to an alert. `false_alarms` also rescales the score, after the detector.
         "false_alarms",
         "budget",
+        # Which days and hours are unlike others. What was learnt before stays learnt.
+        "calendars",
         # What the page shows of a verdict, and for how long.
         "publish",
         "max_age",

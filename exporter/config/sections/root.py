@@ -9,7 +9,8 @@ from typing import Final
 from pydantic import Field, ValidationInfo, field_validator
 
 from exporter.config.section_base import Conflict, Section
-from exporter.config.sections.alerting import AlertingConfig, unreachable
+from exporter.config.sections.alerting import AlertingConfig, ReceiverName, unknown, unreachable
+from exporter.config.sections.calendars import CalendarConfig
 from exporter.config.sections.job import DriftDetection, JobConfig, JobDefaults, JobName
 from exporter.config.sections.models import ModelsConfig
 from exporter.config.sections.notify import NotifyConfig
@@ -46,6 +47,9 @@ class Config(Section):
     defaults: JobDefaults = Field(
         JobDefaults(), description="keys of a job, for every job that does not set them itself"
     )
+    calendars: dict[ReceiverName, CalendarConfig] = Field(
+        {}, description="days and hours that are unlike others, by name, for the `calendars` of jobs"
+    )
     jobs: dict[JobName, JobConfig] = Field(min_length=1, description="jobs by name; the name becomes the query label")
     web: WebConfig = Field(WebConfig(), description="our own port")
     audit: AuditConfig | None = Field(None, description="CSV audit file; none by default")
@@ -64,6 +68,27 @@ class Config(Section):
 
     @field_validator("jobs")
     @classmethod
+    def _with_calendars(cls, jobs: dict[str, JobConfig], info: ValidationInfo) -> dict[str, JobConfig]:
+        """Put the calendars in the place of their names."""
+        known: dict[str, CalendarConfig] = info.data.get("calendars", {})
+        if "calendars" not in info.data:  # one of them is wrong, and reported
+            return jobs
+        for name, job in jobs.items():
+            for calendar in job.calendars:
+                if isinstance(calendar, str) and calendar not in known:
+                    raise ValueError(f"{name}: calendars: {unknown('calendar', calendar, known)}")
+        named = {name: calendar.model_copy(update={"name": calendar.name or name}) for name, calendar in known.items()}
+        return {
+            name: job.model_copy(
+                update={"calendars": tuple(named[c] if isinstance(c, str) else c for c in job.calendars)}
+            )
+            if job.calendars
+            else job
+            for name, job in jobs.items()
+        }
+
+    @field_validator("jobs")
+    @classmethod
     def _with_budgets(cls, jobs: dict[str, JobConfig], info: ValidationInfo) -> dict[str, JobConfig]:
         """Give every job without a budget of its own its part of the budget of all."""
         sharing = sum("budget" not in job.model_fields_set for job in jobs.values())
@@ -78,6 +103,15 @@ class Config(Section):
     def conflicts(self) -> Iterator[Conflict]:
         """Say which keys do not go together."""
         yield from unreachable({name: job.alert for name, job in self.jobs.items()}, self.alerting)
+        for name, job in self.jobs.items():
+            if job.alerting_metric == "flag" and any(
+                not c.alert for c in job.calendars if isinstance(c, CalendarConfig)
+            ):
+                yield (
+                    ("jobs",),
+                    f"{name}: calendars: one with alert: false needs alert: {{metric: alert}} and the gauge alert; "
+                    "every flag is an alert of this job",
+                )
         if self.web.actions and self.state is None:
             yield ("web", "actions"), "actions: true needs a folder that keeps the answers: set state: {path: …}"
         if self.web.actions and not self.web.ui:

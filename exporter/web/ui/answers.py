@@ -64,7 +64,16 @@ class Unseen(Struct):
     """Something that is not judged now: nothing is known of it, so that it is not known to be healthy."""
 
     kind: Literal[
-        "failing", "warming", "waiting", "late", "empty", "series_warming", "series_stale", "configuration", "answers"
+        "failing",
+        "warming",
+        "waiting",
+        "late",
+        "empty",
+        "series_warming",
+        "series_stale",
+        "configuration",
+        "answers",
+        "muted",
     ]
     jobs: list[str]
     text: str
@@ -162,6 +171,8 @@ class Job(Struct):
     trouble: Trouble | None
     queries: list[Query]
     model_version: str
+    calendar: Annotated[list[str], Meta(description="what its calendars say about now")] = []
+    muted: Annotated[bool, Meta(description="an incident that begins now is no alert, by a calendar")] = False
 
 
 class Jobs(Struct):

@@ -39,7 +39,8 @@ def state_of(facts: JobFacts, verdict: Verdict | None, now: float) -> tuple[Stat
             f"The newest verdict is of {_moment(verdict, now)} UTC, {wording.length(age)} ago; a cycle takes too long, "
             "or an old verdict is shown after a restart."
         )
-    return "judging", f"Judges {_series(len(verdict.keys))} every {wording.length(max(config.step, 1.0))}."
+    judges = f"Judges {_series(len(verdict.keys))} every {wording.length(max(config.step, 1.0))}."
+    return "judging", " ".join([judges, *(f"{note}." for note in verdict.calendar.notes)])
 
 
 def _without_verdict(facts: JobFacts) -> tuple[State, str]:
@@ -84,6 +85,8 @@ def job_answer(
         trouble=trouble,
         queries=[Query(channel, expr, units.get(channel, "")) for channel, expr in facts.queries.items()],
         model_version=facts.model_version,
+        calendar=[] if verdict is None else list(verdict.calendar.notes),
+        muted=verdict is not None and not verdict.calendar.alert,
     )
 
 
@@ -113,6 +116,8 @@ def unseen(facts: Facts, jobs: Iterable[Job]) -> list[Unseen]:
         if job.state in {"judging", "late"} and (stale := job.series.get("stale")):
             text = f"{_series(stale)} without a fresh sample: the source has none."
             found.append(Unseen("series_stale", [job.job], text))
+    muted = "What begins now raises no alert."
+    found.extend(Unseen("muted", [job.job], f"{muted} {'. '.join(job.calendar)}.") for job in jobs if job.muted)
     return found
 
 
