@@ -47,6 +47,8 @@ def _child(annotation: Any, key: str) -> Any:
     for kind in _alternatives(annotation):
         if get_origin(kind) is dict:
             return get_args(kind)[1]
+        if get_origin(kind) is tuple and key.isdigit():  # an item of a list
+            return get_args(kind)[0]
     return _fields(annotation).get(key)
 
 

@@ -15,6 +15,8 @@ from pydantic.fields import FieldInfo
 from exporter import families
 from exporter.config.legacy import FlatConfig
 from exporter.config.secrets import Secret
+from exporter.config.sections.alerting import TimeInterval
+from exporter.config.sections.calendars import CalendarConfig, span_of_days
 from exporter.config.sections.job import JobDefaults, switched
 from exporter.config.sections.root import Config
 from exporter.config.values import duration, duration_or_auto, format_size, rate_per_week, shown, size
@@ -31,7 +33,13 @@ _SPELLED: Final = {
     "models.options": "values or references to secrets, by name",
     "notify.slack": "reference to a secret",
 }
-_UNITS: Final = {duration: "duration", duration_or_auto: "duration or `auto`", rate_per_week: "rate", size: "size"}
+_UNITS: Final = {
+    duration: "duration",
+    duration_or_auto: "duration or `auto`",
+    rate_per_week: "rate",
+    size: "size",
+    span_of_days: "day or span of days",
+}
 _WORDS: Final = {
     str: "text",
     int: "whole number",
@@ -40,6 +48,8 @@ _WORDS: Final = {
     Path: "path",
     Secret: "reference to a secret",
     SecretStr: "text",
+    TimeInterval: "keys of `alerting.time_intervals.NAME`",
+    CalendarConfig: "keys of `calendars.NAME`",
 }
 
 

@@ -7,8 +7,9 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer, ValidationInfo, field_validator
 
+from exporter.config.receivers.kind import Line
 from exporter.config.section_base import Conflict, Section
-from exporter.config.sections.alerting import Line, Location, TimeInterval
+from exporter.config.sections.alerting import Location, TimeInterval
 from exporter.config.values import WEEKDAYS, shown
 
 Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
@@ -16,7 +17,7 @@ _LONGEST: Final = 400
 """Days in one range: more is a year mistyped."""
 
 
-def _days(value: object) -> tuple[date, date]:
+def span_of_days(value: object) -> tuple[date, date]:
     """Turn `2026-12-24` or `2026-12-24..2026-12-31` into the first and the last day. Raises ValueError."""
     try:
         # YAML reads 2026-12-24 as a date.
@@ -36,7 +37,7 @@ def _written(days: tuple[date, date]) -> str:
     return "..".join(day.isoformat() for day in dict.fromkeys(days))
 
 
-Days = Annotated[tuple[date, date], BeforeValidator(_days), PlainSerializer(_written, when_used="json")]
+Days = Annotated[tuple[date, date], BeforeValidator(span_of_days), PlainSerializer(_written, when_used="json")]
 """The first and the last day."""
 
 
