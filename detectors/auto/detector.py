@@ -1,7 +1,7 @@
 """The detector `auto`: combines its component scores for all entities of a job."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import tzinfo
 from typing import Annotated, Any, Final, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from detectors.auto import cold_start, evidence, incident_memory, multichannel, recurrence
+from detectors.auto import cold_start, evidence, incident_memory, multichannel, recurrence, streams
 from detectors.auto.evidence import Observation
 from detectors.auto.forecasts import READY
 from detectors.auto.incident_memory import IncidentTransition
@@ -20,7 +20,8 @@ from detectors.calibration import Rows, score_of
 from detectors.entity_state import Column, LazyEntityState
 from detectors.seasonality import SeasonalTime
 from detectors.stateful import LastScore, StatefulDetector
-from detectors.types import Batch, Flags, Floats, Judgement, State
+from detectors.streams import SHOWN_FROM, joined
+from detectors.types import Batch, Flags, Floats, Judgement, State, Streams
 
 AGREEING: Final = 2.2
 """Number of components that usually move together: their return period is divided by it."""
@@ -48,6 +49,7 @@ class _Block:
     quiet: Flags  # recurring pattern or cool-down
     ready: Flags
     warm: Flags
+    streams: Streams | None
 
 
 @dataclass(kw_only=True)
@@ -104,7 +106,7 @@ class Auto(StatefulDetector):
         total = np.nansum(contribution, axis=1, keepdims=True)
         share = np.where(total > 0, np.nan_to_num(contribution) / np.where(total > 0, total, 1.0), 1.0 / channels)
         share = np.where(np.isfinite(score)[:, None], share, np.nan)
-        return Judgement(score, expected, lower, upper, share, direction)
+        return Judgement(score, expected, lower, upper, share, direction, _streams(blocks))
 
     def _blocks(self, batch: Batch, arrays: dict[str, NDArray[Any]]) -> Iterator[_Block]:
         if len(batch.times) < 2:
@@ -133,6 +135,9 @@ class Auto(StatefulDetector):
             recurring[asked] = recurrence.is_recurring(of_entity, asked, size[asked], side[asked], at)
             if joint is not None:  # a pattern counts only if it was reported as an incident before
                 recurring &= np.isfinite(of_entity["opened"])
+            quiet = recurring | (at.time < of_entity["grace"])
+            ready = _any(there, rows["samples"] >= READY)[present]
+            told = np.flatnonzero(ready & ~quiet & (found > SHOWN_FROM))
             yield _Block(
                 entities=entities,
                 present=present,
@@ -145,9 +150,10 @@ class Auto(StatefulDetector):
                 size=size,
                 side=side,
                 recurring=recurring,
-                quiet=recurring | (at.time < of_entity["grace"]),
-                ready=_any(there, rows["samples"] >= READY)[present],
+                quiet=quiet,
+                ready=ready,
                 warm=_any(there, seen.warm)[present],
+                streams=streams.of_entities(rows, seen, joint, there[present], told, at.step),
             )
 
     def update(self, fresh: Batch, frozen: Flags, rebaselined: Flags) -> None:
@@ -240,6 +246,16 @@ def _joint(rows: Rows, entity: Rows, seen: Observation, there: Flags, at: Season
     return multichannel.observe(
         entity, spread(seen.evidence.return_period), spread(seen.x), spread(residual), spread(seen.sd), at.step
     )
+
+
+def _streams(blocks: Iterable[_Block]) -> Streams | None:
+    """Return the streams of all blocks, with the rows of their entities in the batch."""
+    parts = [
+        replace(each.streams, rows=each.entities.start + each.present[each.streams.rows])
+        for each in blocks
+        if each.streams is not None
+    ]
+    return joined(parts)
 
 
 def _any(there: Flags, of_series: Flags) -> Flags:

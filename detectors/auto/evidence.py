@@ -207,6 +207,12 @@ def _of_residuals(seen: Residuals, scales: Floats, frozen: Flags, middle: Floats
     return normalised
 
 
+def of_best(normalised: Floats, best: NDArray[np.intp]) -> Floats:
+    """Return the components of the predictor that is used, shape (R, MEANS), of all of them."""
+    which = _OWN + MEANS * best[:, None] + np.arange(MEANS)
+    return np.take_along_axis(normalised, which, axis=1)
+
+
 def _direction(x: Floats, previous: Floats, seen: Residuals, parts: Floats) -> Floats:
     """Return on which side of the usual the evidence lies, -1 to 1, shape (R,): the mean side of its `parts`, (R, N).
 

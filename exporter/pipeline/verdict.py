@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 
 from detectors.entity_state import decode_keys, decode_text, encode_keys, encode_text
-from detectors.types import Flags, Floats, Key, State
+from detectors.types import Flags, Floats, Key, State, Streams
 from exporter.pipeline.drift import Drift
 from exporter.pipeline.worst_readings import Readings, no_readings
 
@@ -55,6 +55,9 @@ class Verdict:
     hidden : Flags, shape (E,), or None
         Incidents that are open and left out of all of the above, since somebody answered that they are expected; None
         where there is none.
+    streams : Streams or None
+        What the newest scores are made of, of the entities whose incident is open or has just ended and is shown; None
+        where there is none.
     """
 
     job: str
@@ -83,6 +86,7 @@ class Verdict:
     direction: Floats | None = None
     needed: Floats | None = None
     hidden: Flags | None = None
+    streams: Streams | None = None
 
 
 def entity_states(values: Floats, score: Floats) -> dict[str, Flags]:
