@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -9,8 +10,8 @@ from numpy.typing import NDArray
 
 from detectors.types import Flags, Floats, Streams
 
-SHOWN_FROM: Final = 0.4
-"""Score above which streams are told: below it nothing opens, up to a line of nine false alarms a week, and a healthy
+SHOWN_FROM: Final = 0.44
+"""Score above which streams are told: below it nothing opens, up to a line of seven false alarms a week, and a healthy
 fleet has hardly any."""
 VALUE, MEANS, VOLATILITY, PAIR = 0, slice(1, 4), 4, 5
 SECOND, CORRELATION, VOLATILITY_OF_ALL, OUTSIDE = 6, 7, 8, 9
@@ -34,12 +35,13 @@ LARGEST: Final = 1e30
 """Sizes are clipped here: they are kept in single precision."""
 
 
-def named(seconds: Sequence[float]) -> tuple[str, ...]:
+@lru_cache
+def named(seconds: tuple[float, ...]) -> tuple[str, ...]:
     """Return the names where the means span so many seconds.
 
     Examples
     --------
-    >>> named([300.0, 900.0, 7200.0])[:4]
+    >>> named((300.0, 900.0, 7200.0))[:4]
     ('value now', '5-minute mean', '15-minute mean', '2-hour mean')
     """
     means = [f"{each / 3600:g}-hour mean" if each >= 3600 else f"{each / 60:.3g}-minute mean" for each in seconds]
@@ -102,13 +104,6 @@ def positions_of(streams: Streams, rows: NDArray[np.intp]) -> NDArray[np.intp]:
     place = np.searchsorted(streams.rows, rows)
     there = streams.rows[np.minimum(place, len(streams.rows) - 1)] == rows
     return np.asarray(np.where(there, place, -1))
-
-
-def joined(parts: Sequence[Streams]) -> Streams | None:
-    """Return the streams of disjoint entities, in their order, as one; None where there are none."""
-    if not parts:
-        return None
-    return Streams(parts[0].names, *(np.concatenate([getattr(each, name) for each in parts]) for name in _BY_ROW))
 
 
 def merged(several: Sequence[Streams | None], rows: NDArray[np.intp]) -> Streams | None:

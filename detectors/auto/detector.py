@@ -1,7 +1,7 @@
 """The detector `auto`: combines its component scores for all entities of a job."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import tzinfo
 from typing import Annotated, Any, Final, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -16,11 +16,12 @@ from detectors.auto.forecasts import READY
 from detectors.auto.incident_memory import IncidentTransition
 from detectors.auto.multichannel import JointObservation
 from detectors.auto.recurrence import Sides
+from detectors.auto.streams import Picked
 from detectors.calibration import Rows, score_of
 from detectors.entity_state import Column, LazyEntityState
 from detectors.seasonality import SeasonalTime
 from detectors.stateful import LastScore, StatefulDetector
-from detectors.streams import SHOWN_FROM, joined
+from detectors.streams import SHOWN_FROM
 from detectors.types import Batch, Flags, Floats, Judgement, State, Streams
 
 AGREEING: Final = 2.2
@@ -49,7 +50,8 @@ class _Block:
     quiet: Flags  # recurring pattern or cool-down
     ready: Flags
     warm: Flags
-    streams: Streams | None
+    told: NDArray[np.intp]  # indices of entities that have samples, of those whose streams are told
+    picked: Picked | None
 
 
 @dataclass(kw_only=True)
@@ -106,7 +108,7 @@ class Auto(StatefulDetector):
         total = np.nansum(contribution, axis=1, keepdims=True)
         share = np.where(total > 0, np.nan_to_num(contribution) / np.where(total > 0, total, 1.0), 1.0 / channels)
         share = np.where(np.isfinite(score)[:, None], share, np.nan)
-        return Judgement(score, expected, lower, upper, share, direction, _streams(blocks))
+        return Judgement(score, expected, lower, upper, share, direction, _streams(blocks, channels))
 
     def _blocks(self, batch: Batch, arrays: dict[str, NDArray[Any]]) -> Iterator[_Block]:
         if len(batch.times) < 2:
@@ -153,7 +155,8 @@ class Auto(StatefulDetector):
                 quiet=quiet,
                 ready=ready,
                 warm=_any(there, seen.warm)[present],
-                streams=streams.of_entities(rows, seen, joint, there[present], told, at.step),
+                told=told,
+                picked=streams.pick(rows, seen, joint, there[present], told) if len(told) else None,
             )
 
     def update(self, fresh: Batch, frozen: Flags, rebaselined: Flags) -> None:
@@ -248,14 +251,13 @@ def _joint(rows: Rows, entity: Rows, seen: Observation, there: Flags, at: Season
     )
 
 
-def _streams(blocks: Iterable[_Block]) -> Streams | None:
+def _streams(blocks: Iterable[_Block], channels: int) -> Streams | None:
     """Return the streams of all blocks, with the rows of their entities in the batch."""
-    parts = [
-        replace(each.streams, rows=each.entities.start + each.present[each.streams.rows])
-        for each in blocks
-        if each.streams is not None
-    ]
-    return joined(parts)
+    some = [(block, block.picked) for block in blocks if block.picked is not None]
+    if not some:
+        return None
+    rows = np.concatenate([block.entities.start + block.present[block.told] for block, _ in some])
+    return streams.of_entities(rows, [picked for _, picked in some], channels, some[0][0].at.step)
 
 
 def _any(there: Flags, of_series: Flags) -> Flags:

@@ -81,6 +81,8 @@ class Observation:
     active: Flags  # (R, components)
     warm: Flags  # at least a day was seen
     evidence: Evidence
+    span: Floats  # of the values so far
+    scale: Floats  # of a single sample at this hour
     direction: Floats  # 1: all evidence lies above what is usual; -1: below
     expected: Floats
     lower: Floats
@@ -105,7 +107,8 @@ def observe(rows: Rows, raw: Floats, at: SeasonalTime, frozen: Flags) -> Observa
     scales, used = forecasts.deviations(rows, FLOOR * sd, at.step)
     scales *= sparse[:, None, None]
     scale = scales[each, best, 0] * seen.spread
-    unseen = novelty.observe(rows, x, previous, np.maximum(highest - lowest, eps))
+    span = np.maximum(highest - lowest, eps)
+    unseen = novelty.observe(rows, x, previous, span)
 
     middle = _middle(rows, seen, torn)
     hour, now, change, volatility = _volatility(rows, x, previous, at.step, scale, sd, frozen, middle * seen.spread)
@@ -143,6 +146,8 @@ def observe(rows: Rows, raw: Floats, at: SeasonalTime, frozen: Flags) -> Observa
         active=active,
         warm=old,
         evidence=evidence,
+        span=span,
+        scale=scale,
         direction=_direction(x, previous, seen, evidence.parts),
         expected=reference + seen.value[each, best],
         lower=reference + seen.low[each, best] - allowed,
