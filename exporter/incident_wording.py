@@ -26,6 +26,10 @@ ABOVE: Final = "{name} {size} standard deviations above usual"
 BELOW: Final = "{name} {size} standard deviations below usual"
 AWAY: Final = "{name} {size} standard deviations from usual"
 CHANCE: Final = "{stream}; by chance {often}"
+OFTEN: Final = "several times an hour"
+ONCE: Final = "once in {one}"
+MANY: Final = "once in {count} {unit}s"
+NEVER: Final = "less than once in 100 years"
 INSTEAD: Final = "{limit}{when} would have been normal"
 FROM: Final = "from {start} to {end} UTC ({length})"
 BETWEEN: Final = "; "
@@ -37,7 +41,10 @@ LARGE: Final = 9999.5
 
 _SI: Final = ("", "k", "M", "G", "T", "P", "E", "Z", "Y")
 _SMALL: Final = ("", "m", "u", "n", "p", "f", "a", "z", "y")
-_SPANS: Final = (
+OFTEN_BELOW: Final = 1800.0
+WITH_DIGIT: Final = 9.95
+"""Standard deviations below which one digit after the point is written."""
+SPANS: Final = (
     (36 * 3600.0, 3600.0, "hour"),
     (10 * 86_400.0, 86_400.0, "day"),
     (8 * 604_800.0, 604_800.0, "week"),
@@ -45,7 +52,7 @@ _SPANS: Final = (
     (100 * 31_557_600.0, 31_557_600.0, "year"),
 )
 """Up to how many seconds which unit counts, and its length."""
-_ONE: Final = {"hour": "an hour", "day": "a day", "week": "a week", "month": "a month", "year": "a year"}
+ONE: Final = {"hour": "an hour", "day": "a day", "week": "a week", "month": "a month", "year": "a year"}
 LENGTH: Final = (
     (r"(d [0-9]+h) .*", "${1}"),
     (r"(h [0-9]+m) .*", "${1}"),
@@ -164,7 +171,7 @@ def deviations(size: float) -> str:
     ('4.1', '61', '25M')
     """
     size = abs(size)
-    return f"{size:.1f}" if size < 9.95 else f"{size:.0f}" if size < LARGE else _prefixed(float(f"{size:.3g}"))
+    return f"{size:.1f}" if size < WITH_DIGIT else f"{size:.0f}" if size < LARGE else _prefixed(size)
 
 
 def often(every: float) -> str:
@@ -173,13 +180,13 @@ def often(every: float) -> str:
     >>> [often(each) for each in (60.0, 5 * 3600.0, 3 * 604_800.0, 1e9, 1e12)]
     ['several times an hour', 'once in 5 hours', 'once in 3 weeks', 'once in 32 years', 'less than once in 100 years']
     """
-    if every < 1800.0:
-        return "several times an hour"
-    for longest, seconds, unit in _SPANS:
+    if every < OFTEN_BELOW:
+        return OFTEN
+    for longest, seconds, unit in SPANS:
         if every < longest:
-            count = max(round(every / seconds), 1)
-            return f"once in {count} {unit}s" if count > 1 else f"once in {_ONE[unit]}"
-    return "less than once in 100 years"
+            count = max(math.floor(every / seconds + 0.5), 1)
+            return MANY.format(count=count, unit=unit) if count > 1 else ONCE.format(one=ONE[unit])
+    return NEVER
 
 
 def instead(value: float, lower: float | None, upper: float | None, unit: Unit = "", when: str = "") -> str:

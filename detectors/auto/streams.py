@@ -26,6 +26,11 @@ _OF_PARTS: Final = (PAIR, VOLATILITY, VALUE, *range(MEANS.start, MEANS.stop))
 """The stream of each part of `Observation.evidence`."""
 
 
+def names(step: float) -> tuple[str, ...]:
+    """Return the names of the streams of a job with `step` seconds between samples."""
+    return streams.named(tuple((forecasts.spans(step) * step)[1:].tolist()))
+
+
 def pick(
     rows: Rows, seen: Observation, joint: JointObservation | None, there: Flags, entities: NDArray[np.intp]
 ) -> Picked:
@@ -82,7 +87,7 @@ def of_entities(rows: NDArray[np.intp], parts: Sequence[Picked], channels: int, 
     if not len(rows):
         return None
     picked = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    found = streams.blank(rows, streams.named(tuple((forecasts.spans(step) * step)[1:].tolist())))
+    found = streams.blank(rows, names(step))
     found.by_hour[...] = picked["by_hour"]
     size, period = _sized(picked)
     if channels == 1:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.entity_state import Column, EntityState, decode_text, encode_text
-from detectors.streams import STREAMS, positions_of
+from detectors.streams import STREAMS, positions_of, strongest
 from detectors.types import Flags, Floats, Key, State, Streams
 from exporter.config.sections.job import JobConfig
 from exporter.pipeline.incident_update import IncidentUpdate
@@ -68,6 +68,33 @@ class Readings:
     upper: Floats
     contribution: Floats
     streams: Streams | None = None
+
+    @property
+    def strongest(self) -> Floats:
+        """Index of the strongest stream, shape (K,); NaN where there is none."""
+        if self.streams is None:
+            return np.full(len(self.rows), np.nan)
+        size, period = self.streams.size, self.streams.period
+        unknown = (np.isnan(size) & np.isnan(period)).all(axis=1)
+        return np.where(unknown, np.nan, strongest(size, period))
+
+    @property
+    def strongest_size(self) -> Floats:
+        """Its size in standard deviations, shape (K,)."""
+        return self._of_strongest("size")
+
+    @property
+    def strongest_period(self) -> Floats:
+        """Its return period in seconds, shape (K,); NaN for what never comes by chance too."""
+        period = self._of_strongest("period")
+        return np.where(np.isfinite(period), period, np.nan)
+
+    def _of_strongest(self, name: str) -> Floats:
+        if self.streams is None:
+            return np.full(len(self.rows), np.nan)
+        at = strongest(self.streams.size, self.streams.period)
+        found: Floats = getattr(self.streams, name)[np.arange(len(at)), at]
+        return found
 
     def of(self, row: int) -> int | None:
         """Return the position of an entity's incident, None where there is none."""
