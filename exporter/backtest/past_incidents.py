@@ -138,8 +138,8 @@ class PastIncidents:
         incident.end = now
         incident.severity = max(incident.severity, float(verdict.severity[row]))
         position = verdict.readings.of(row)
-        if position is not None and verdict.readings.at[position] == now:  # the worst so far
-            incident.worst, incident.streams = now, told(verdict.readings.streams, row, verdict.channels)
+        if position is not None and (at := float(verdict.readings.at[position])) != incident.worst:
+            incident.worst, incident.streams = at, told(verdict.readings.streams, row, verdict.channels)
         if not alert:
             incident.needed, incident.held_since = needed, NEVER
             return

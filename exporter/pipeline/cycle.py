@@ -103,7 +103,7 @@ def judge(job: Job, window: Batch, measure: Measure) -> Verdict:
         drift = None if watch is None else watch.see(score, now)
         contribution = np.where(np.isnan(decision.contribution), judgement.contribution, decision.contribution)
         sample = Sample(batch.values[:, :, -1].copy(), judgement.expected, lower, upper, contribution)
-        streams = streams_of(judgement, learnt.policy, sample.value, decision)
+        streams = streams_of(judgement.streams, learnt.policy, sample.value, decision.flag | decision.changed)
         readings = learnt.readings.take(batch.keys, now, score, sample, decision, accepted, streams)
         shown = learnt.expected.show(batch.keys, batch.channels, now, decision, sample, readings)
         groups = learnt.groups.score(batch.keys, decision.flag, now, step, None if shown is None else shown.flag)

@@ -5,10 +5,9 @@ import numpy as np
 
 from detectors import streams
 from detectors.streams import OUTSIDE, WITHOUT_SIDE
-from detectors.types import Floats, Judgement, Streams
+from detectors.types import Flags, Floats, Streams
 from exporter import incident_wording as wording
 from exporter.json_values import finite
-from exporter.pipeline.incident_update import IncidentUpdate
 from exporter.pipeline.policy import Policy
 
 
@@ -43,15 +42,23 @@ class Stream(msgspec.Struct, frozen=True):
         return wording.stream(self.name, self.size, self.every, self.channel, self.has_side)
 
 
-def streams_of(judgement: Judgement, policy: Policy, newest: Floats, decision: IncidentUpdate) -> Streams | None:
-    """Return what the scores are made of where an incident is open or has just ended; `newest` has shape (E, C).
+def streams_of(found: Streams | None, policy: Policy, newest: Floats, concerned: Flags) -> Streams | None:
+    """Return what the scores are made of where an incident is open or has just ended.
 
     A value outside the valid range is evidence of its own, whatever the detector says.
+
+    Parameters
+    ----------
+    found : Streams or None
+        Those of the detector.
+    policy : Policy
+    newest : Floats, shape (E, C)
+    concerned : Flags, shape (E,)
     """
-    concerned = decision.flag | decision.changed
     if not concerned.any():
         return None
-    found = None if judgement.streams is None else streams.only(judgement.streams, concerned)
+    if found is not None:
+        found = streams.only(found, concerned)
     outside = policy.invalid(newest) & concerned
     if not outside.any():
         return found

@@ -102,6 +102,13 @@ class Readings:
         return at if at < len(self.rows) and self.rows[at] == row else None
 
 
+def beyond(value: Floats, lower: Floats, upper: Floats) -> Floats:
+    """Return how far values lie outside their band, negative within, -inf where it is not known."""
+    with np.errstate(invalid="ignore"):
+        found: Floats = np.fmax(np.nan_to_num(lower - value, nan=-np.inf), np.nan_to_num(value - upper, nan=-np.inf))
+    return found
+
+
 def no_readings(channels: int = 1) -> Readings:
     """Return the readings of no incident."""
     return WorstReadings(channels).current()
@@ -227,11 +234,8 @@ class WorstReadings:
             return
         r = self._roster
         figures = {name: getattr(sample, name)[rows] for name in _FIGURES}
-        beyond = np.fmax(
-            np.nan_to_num(figures["lower"] - figures["value"], nan=-np.inf),
-            np.nan_to_num(figures["value"] - figures["upper"], nan=-np.inf),
-        )
-        outside, excess, new = (beyond > 0).any(axis=1), beyond.max(axis=1), score[rows]
+        away = beyond(figures["value"], figures["lower"], figures["upper"])
+        outside, excess, new = np.asarray((away > 0).any(axis=1)), away.max(axis=1), score[rows]
         known, before = r["score"][rows], r["outside"][rows]
         worse = np.isnan(known) | (outside & ~before)
         worse |= (outside == before) & ((new > known) | ((new == known) & (excess > r["excess"][rows])))
@@ -239,7 +243,7 @@ class WorstReadings:
             return
         at = rows[worse]
         r["at"][at], r["score"][at], r["outside"][at], r["excess"][at] = now, new[worse], outside[worse], excess[worse]
-        shown = self._shown(beyond[worse], figures["contribution"][worse], figures["value"][worse])
+        shown = self._shown(away[worse], figures["contribution"][worse], figures["value"][worse])
         for name, values in self._limited({name: each[worse] for name, each in figures.items()}).items():
             r[name][at] = np.where(shown, values, np.nan)
         self._keep(at, streams)

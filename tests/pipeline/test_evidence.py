@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from detectors.streams import OUTSIDE, STREAMS, blank, merged, order
-from detectors.types import Judgement, Streams
+from detectors.types import Streams
 from exporter.config.sections.job import JobConfig
 from exporter.pipeline.evidence import is_by_hour, streams_of, told
 from exporter.pipeline.expected import Shown
@@ -22,18 +22,12 @@ A, B = key(instance="a"), key(instance="b")
 STEP = 60.0
 
 
-def decided(flag: list[bool], changed: list[bool] | None = None) -> IncidentUpdate:
+def decided(flag: list[bool]) -> IncidentUpdate:
     """Return what was decided on entities whose incident began at 60."""
     flags, none = np.array(flag), np.zeros(len(flag), np.bool_)
     since = np.where(flags, STEP, N)
-    other = none if changed is None else np.array(changed)
     zero = np.zeros(len(flag))
-    return IncidentUpdate(flags, other, none, none, zero, since, np.full((len(flag), 1), N), zero)
-
-
-def judged(found: Streams | None, entities: int = 2) -> Judgement:
-    wide = np.ones((entities, 1))
-    return Judgement(np.full(entities, 3.0), wide, wide, wide, wide, streams=found)
+    return IncidentUpdate(flags, none, none, none, zero, since, np.full((len(flag), 1), N), zero)
 
 
 class Readings:
@@ -88,12 +82,9 @@ def test_the_evidence_outlasts_a_restart_and_states_of_other_versions_load() -> 
 
 def test_only_incidents_that_are_open_or_have_just_ended_have_evidence() -> None:
     found = streams([0, 1, 3], {"value now": 7.0})
-    policy = Policy()
     newest = np.ones((4, 1))
-    assert streams_of(judged(found, 4), policy, newest, decided([False] * 4)) is None
-    some = streams_of(
-        judged(found, 4), policy, newest, decided([False, True, True, False], [True, False, False, False])
-    )
+    assert streams_of(found, Policy(), newest, np.zeros(4, np.bool_)) is None
+    some = streams_of(found, Policy(), newest, np.array([True, True, True, False]))
     assert some is not None
     assert some.rows.tolist() == [0, 1]
 
@@ -101,7 +92,7 @@ def test_only_incidents_that_are_open_or_have_just_ended_have_evidence() -> None
 def test_a_value_outside_the_valid_range_is_evidence_that_never_comes_by_chance() -> None:
     found = streams([0], {"value now": 7.0}, {"value now": 1e6})
     newest = np.array([[5.0, 200.0], [5.0, 5.0], [-1.0, 5.0]])
-    of = streams_of(judged(found, 3), Policy(lowest=0.0, highest=100.0), newest, decided([True, True, True]))
+    of = streams_of(found, Policy(lowest=0.0, highest=100.0), newest, np.ones(3, np.bool_))
     assert of is not None
     assert of.rows.tolist() == [0, 2]
     first = told(of, 0, ("p99", "rps"))
