@@ -7,6 +7,7 @@ import numpy as np
 from pydantic import Field, ValidationError
 
 from detectors.stateful import StatefulDetector
+from detectors.streams import SHOWN_FROM, merged
 from detectors.types import Batch, Detector, Flags, Floats, Judgement, State
 
 BOUND: Final = 100.0
@@ -75,7 +76,10 @@ class Ensemble(StatefulDetector):
         total = np.where(counts, contribution, 0.0).sum(axis=0)
         whole = total.sum(axis=1, keepdims=True)
         share = np.divide(total, whole, out=np.full_like(total, 1.0 / total.shape[1]), where=whole > 0)
-        return Judgement(score, expected, lower, upper, np.where(np.isfinite(score)[:, None], share, np.nan))
+        with np.errstate(invalid="ignore"):
+            streams = merged([j.streams for j in judgements], np.flatnonzero(score > SHOWN_FROM))
+        share = np.where(np.isfinite(score)[:, None], share, np.nan)
+        return Judgement(score, expected, lower, upper, share, streams=streams)
 
     def update(self, fresh: Batch, frozen: Flags, rebaselined: Flags) -> None:
         """Update every member."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from detectors.entity_state import Column, EntityState
 from detectors.rolling_baseline import Baseline
 from detectors.stateful import LastScore, StatefulDetector
+from detectors.streams import of_deviation
 from detectors.types import Batch, Flags, Floats, Judgement, Key, State
 
 PREFIX: Final = "per_entity_"
@@ -95,8 +96,7 @@ class PerEntity(StatefulDetector):
     def score(self, batch: Batch) -> Judgement:
         """Score the newest sample of each entity; NaN where a channel has none."""
         level = self._baseline.level(batch)
-        with np.errstate(over="ignore", invalid="ignore"):
-            deviation = (batch.values[:, :, -1] - level.center) / level.scale
+        deviation = level.deviation(batch.values[:, :, -1])
         features = np.clip(0.5 + deviation / (2.0 * self._span), 0.0, 1.0)
         known = self._entities.view(batch.keys)
         raw = np.full(len(batch.keys), np.nan)
@@ -115,7 +115,7 @@ class PerEntity(StatefulDetector):
         total = share.sum(axis=1, keepdims=True)
         share = np.divide(share, total, out=np.full_like(share, 1.0 / share.shape[1]), where=total > 0)
         contribution = np.where(np.isfinite(score)[:, None], share, np.nan)
-        return Judgement(score, level.center, nothing, nothing, contribution)
+        return Judgement(score, level.center, nothing, nothing, contribution, streams=of_deviation(score, deviation))
 
     def _scale(self, known: Mapping[str, NDArray[Any]]) -> tuple[Floats, Floats]:
         """Return the raw scores, shape (E,), that become 0 and 1; NaN until the job has enough raw scores."""

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from detectors.rolling_baseline import Baseline
 from detectors.stateful import StatefulDetector
+from detectors.streams import of_deviation
 from detectors.types import Batch, Flags, Judgement, State
 
 _LARGEST: Final = float(np.finfo(np.float64).max)
@@ -41,7 +42,8 @@ class Robust(StatefulDetector):
             lower, upper = level.center - half, level.center + half
         ratio = np.where(np.isfinite(newest), ratio, np.nan)
         score = np.fmax.reduce(ratio, axis=1, initial=np.nan)
-        return Judgement(score, level.center, lower, upper, np.where(np.isfinite(share), share, 0.0))
+        share = np.where(np.isfinite(share), share, 0.0)
+        return Judgement(score, level.center, lower, upper, share, streams=of_deviation(score, level.deviation(newest)))
 
     def update(self, fresh: Batch, frozen: Flags, rebaselined: Flags) -> None:
         """Update the baseline of entities without an incident."""

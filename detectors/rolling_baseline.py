@@ -104,6 +104,12 @@ class Level:
     center: Floats
     scale: Floats
 
+    def deviation(self, newest: Floats) -> Floats:
+        """Return how far the newest samples (E, C) lie above the level, in standard deviations."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            found: Floats = (newest - self.center) / self.scale
+        return found
+
 
 class Baseline:
     """The normal level of every entity: its window without the newest sample and without incidents.

@@ -13,6 +13,7 @@ from detectors.entity_state import Column, LazyEntityState
 from detectors.rolling_baseline import MEAN_DEVIATION_TO_SIGMA
 from detectors.seasonality import SeasonalTime, Singles, SlotWeights, average, learn_hour, time_zone
 from detectors.stateful import StatefulDetector
+from detectors.streams import of_deviation
 from detectors.types import Batch, Flags, Floats, Judgement, State
 from detectors.units import DAY, HOUR
 
@@ -87,11 +88,14 @@ class Seasonal(StatefulDetector):
             value = newest - rows["reference"]
             low, high = expected.of_best(expected.low), expected.of_best(expected.high)
             half = self.deviations * expected.spread
-            ratio = np.minimum(np.abs(value - np.clip(value, low, high)) / half, LARGEST)  # no inf, NaN stays
+            beyond = value - np.clip(value, low, high)
+            ratio = np.minimum(np.abs(beyond) / half, LARGEST)  # no inf, NaN stays
+            deviation = beyond / expected.spread
             middle = np.where(known, rows["reference"] + expected.of_best(expected.middle), np.nan)
             lower, upper = rows["reference"] + low - half, rows["reference"] + high + half
         score = np.fmax.reduce(ratio, axis=1, initial=np.nan)
-        return Judgement(score, middle, lower, upper, _contribution(ratio))
+        streams = of_deviation(score, deviation, by_hour=expected.best > 0)
+        return Judgement(score, middle, lower, upper, _contribution(ratio), streams=streams)
 
     @property
     def _per_hour(self) -> float:

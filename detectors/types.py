@@ -53,6 +53,35 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Streams:
+    """What the scores of K entities are made of, in S streams of evidence.
+
+    Parameters
+    ----------
+    names : tuple of str, length S
+        Those of `detectors.streams`, in its order.
+    rows : shape (K,)
+        Rows of the entities in the batch, ascending.
+    size : Floats, shape (K, S)
+        How far from usual, in standard deviations of the noise; negative below. NaN where there is no such number.
+    period : Floats, shape (K, S)
+        Return period in seconds: so much comes by chance once in this time. Positive; infinite for what never does, NaN
+        where the detector does not know. A stream of which neither is known is not there.
+    channel : shape (K, S)
+        Index of the channel that it is about, -1 for all of them.
+    by_hour : Flags, shape (K,)
+        Whether the forecast is that of this hour of the day or week.
+    """
+
+    names: tuple[str, ...]
+    rows: NDArray[np.intp]
+    size: Floats
+    period: Floats
+    channel: NDArray[np.int16]
+    by_hour: Flags
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Judgement:
     """Result of a detector for the newest sample of every entity.
 
@@ -67,6 +96,8 @@ class Judgement:
     direction : Floats, shape (E, C), optional
         What makes the score lies above what is usual (1), below (-1) or on both sides (between); NaN where that is not
         known. None: it is the side of the forecast on which the value lies.
+    streams : Streams, optional
+        What the scores above `detectors.streams.SHOWN_FROM` are made of; None where there is no such score.
     """
 
     score: Floats
@@ -75,6 +106,7 @@ class Judgement:
     upper: Floats
     contribution: Floats
     direction: Floats | None = None
+    streams: Streams | None = None
 
 
 class Detector(Protocol):

@@ -113,6 +113,27 @@ _INCIDENT: Final = (
         per_channel=True,
     ),
     _of_incidents(
+        "evidence",
+        "Number of the strongest stream of evidence at the worst reading",
+        "strongest",
+        "Which stream of evidence was the strongest then: 0 value now, 1 to 3 the means (of 3, 10 and 30 minutes "
+        "at short steps), 4 volatility, 5 pair of values never seen, 6 second largest channel, 7 broken correlation, 8 "
+        "volatility of all channels, 9 outside the valid range.",
+    ),
+    _of_incidents(
+        "evidence_deviations",
+        "Standard deviations from usual of that stream",
+        "strongest_size",
+        "How far from usual it was, in standard deviations of its noise; negative below. Absent where it has no such "
+        "number.",
+    ),
+    _of_incidents(
+        "evidence_interval_seconds",
+        "Seconds in which so much comes once by chance",
+        "strongest_period",
+        "So much comes by chance once in so many seconds. Absent where the detector does not know.",
+    ),
+    _of_incidents(
         "contribution",
         "Share of the deviation by channel at the worst reading",
         "contribution",

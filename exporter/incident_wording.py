@@ -22,6 +22,15 @@ AT_MOST: Final = " (normal: at most {upper})"
 TOGETHER: Final = " (each value alone is within the band, together they are not)"
 SHARE: Final = ", {contribution} of the deviation"
 SINCE: Final = "since {start} UTC ({length})"
+ABOVE: Final = "{name} {size} standard deviations above usual"
+BELOW: Final = "{name} {size} standard deviations below usual"
+AWAY: Final = "{name} {size} standard deviations from usual"
+CHANCE: Final = "{stream}; by chance {often}"
+OFTEN: Final = "several times an hour"
+ONCE: Final = "once in {one}"
+MANY: Final = "once in {count} {unit}s"
+NEVER: Final = "less than once in 100 years"
+INSTEAD: Final = "{limit}{when} would have been normal"
 FROM: Final = "from {start} to {end} UTC ({length})"
 BETWEEN: Final = "; "
 """Between the channels, and before the time."""
@@ -32,6 +41,18 @@ LARGE: Final = 9999.5
 
 _SI: Final = ("", "k", "M", "G", "T", "P", "E", "Z", "Y")
 _SMALL: Final = ("", "m", "u", "n", "p", "f", "a", "z", "y")
+OFTEN_BELOW: Final = 1800.0
+WITH_DIGIT: Final = 9.95
+"""Standard deviations below which one digit after the point is written."""
+SPANS: Final = (
+    (36 * 3600.0, 3600.0, "hour"),
+    (10 * 86_400.0, 86_400.0, "day"),
+    (8 * 604_800.0, 604_800.0, "week"),
+    (24 * 2_629_800.0, 2_629_800.0, "month"),
+    (100 * 31_557_600.0, 31_557_600.0, "year"),
+)
+"""Up to how many seconds which unit counts, and its length."""
+ONE: Final = {"hour": "an hour", "day": "a day", "week": "a week", "month": "a month", "year": "a year"}
 LENGTH: Final = (
     (r"(d [0-9]+h) .*", "${1}"),
     (r"(h [0-9]+m) .*", "${1}"),
@@ -116,6 +137,75 @@ def reading(
     if contribution is not None:
         text += SHARE.format(contribution=f"{contribution * 100:.4g}%")
     return text
+
+
+def stream(name: str, size: float | None, every: float | None, channel: str = "", sided: bool = True) -> str:
+    """Write one stream of evidence: how far from usual, and how often so much comes by chance.
+
+    Parameters
+    ----------
+    name : str
+    size : float or None
+        In standard deviations of its noise, negative below; None: there is no such number.
+    every : float or None
+        Seconds between two that come by chance; None: not known.
+    channel : str
+        The channel that it is about, "" for all.
+    sided : bool
+        Whether the size has a side.
+
+    >>> stream("10-minute mean", -4.13, 7 * 2_629_800.0)
+    '10-minute mean 4.1 standard deviations below usual; by chance once in 7 months'
+    """
+    text = f"{name} of {channel}" if channel else name
+    if size is not None:
+        pattern = AWAY if not sided else BELOW if size < 0 else ABOVE
+        text = pattern.format(name=text, size=deviations(size))
+    return text if every is None else CHANCE.format(stream=text, often=often(every))
+
+
+def deviations(size: float) -> str:
+    """Write a size in standard deviations, without its sign.
+
+    >>> deviations(-4.13), deviations(61.4), deviations(2.5e7)
+    ('4.1', '61', '25M')
+    """
+    size = abs(size)
+    return f"{size:.1f}" if size < WITH_DIGIT else f"{size:.0f}" if size < LARGE else _prefixed(size)
+
+
+def often(every: float) -> str:
+    """Write how often something comes by chance that comes once in `every` seconds.
+
+    >>> [often(each) for each in (60.0, 5 * 3600.0, 3 * 604_800.0, 1e9, 1e12)]
+    ['several times an hour', 'once in 5 hours', 'once in 3 weeks', 'once in 32 years', 'less than once in 100 years']
+    """
+    if every < OFTEN_BELOW:
+        return OFTEN
+    for longest, seconds, unit in SPANS:
+        if every < longest:
+            count = max(math.floor(every / seconds + 0.5), 1)
+            return MANY.format(count=count, unit=unit) if count > 1 else ONCE.format(one=ONE[unit])
+    return NEVER
+
+
+def instead(value: float, lower: float | None, upper: float | None, unit: Unit = "", when: str = "") -> str:
+    """Write which value would have been normal, on the side of one that was outside its band; "" within.
+
+    `when` is "this hour" where the limits are those of the hour of the day or week, else "".
+
+    >>> instead(0.7, 0.1, 0.412, "seconds", "this hour")
+    'up to 412 ms this hour would have been normal'
+    >>> instead(3.0, 8.0, 12.0)
+    'down to 8 would have been normal'
+    """
+    if upper is not None and value > upper:
+        limit = f"up to {number(upper, unit)}"
+    elif lower is not None and value < lower:
+        limit = f"down to {number(lower, unit)}"
+    else:
+        return ""
+    return INSTEAD.format(limit=limit, when=f" {when}" if when else "")
 
 
 def is_outside(value: float, lower: float | None, upper: float | None) -> bool:

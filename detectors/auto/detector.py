@@ -1,6 +1,6 @@
 """The detector `auto`: combines its component scores for all entities of a job."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from typing import Annotated, Any, Final, Self
@@ -10,17 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from detectors.auto import cold_start, evidence, incident_memory, multichannel, recurrence
+from detectors.auto import cold_start, evidence, incident_memory, multichannel, recurrence, streams
 from detectors.auto.evidence import Observation
 from detectors.auto.forecasts import READY
 from detectors.auto.incident_memory import IncidentTransition
 from detectors.auto.multichannel import JointObservation
 from detectors.auto.recurrence import Sides
+from detectors.auto.streams import Picked
 from detectors.calibration import Rows, score_of
 from detectors.entity_state import Column, LazyEntityState
 from detectors.seasonality import SeasonalTime
 from detectors.stateful import LastScore, StatefulDetector
-from detectors.types import Batch, Flags, Floats, Judgement, State
+from detectors.streams import SHOWN_FROM
+from detectors.types import Batch, Flags, Floats, Judgement, State, Streams
 
 AGREEING: Final = 2.2
 """Number of components that usually move together: their return period is divided by it."""
@@ -48,6 +50,8 @@ class _Block:
     quiet: Flags  # recurring pattern or cool-down
     ready: Flags
     warm: Flags
+    told: NDArray[np.intp]  # indices of entities that have samples, of those whose streams are told
+    picked: Picked | None
 
 
 @dataclass(kw_only=True)
@@ -104,7 +108,7 @@ class Auto(StatefulDetector):
         total = np.nansum(contribution, axis=1, keepdims=True)
         share = np.where(total > 0, np.nan_to_num(contribution) / np.where(total > 0, total, 1.0), 1.0 / channels)
         share = np.where(np.isfinite(score)[:, None], share, np.nan)
-        return Judgement(score, expected, lower, upper, share, direction)
+        return Judgement(score, expected, lower, upper, share, direction, _streams(blocks, channels))
 
     def _blocks(self, batch: Batch, arrays: dict[str, NDArray[Any]]) -> Iterator[_Block]:
         if len(batch.times) < 2:
@@ -134,6 +138,9 @@ class Auto(StatefulDetector):
             recurring[asked] = recurrence.is_recurring(of_entity, asked, size[asked], side[asked], at)
             if joint is not None:  # a pattern counts only if it was reported as an incident before
                 recurring &= np.isfinite(of_entity["opened"])
+            quiet = recurring | (at.time < of_entity["grace"])
+            ready = _any(there, rows["samples"] >= READY)[present]
+            told = np.flatnonzero(ready & ~quiet & (found > SHOWN_FROM))
             yield _Block(
                 entities=entities,
                 present=present,
@@ -146,9 +153,11 @@ class Auto(StatefulDetector):
                 size=size,
                 side=side,
                 recurring=recurring,
-                quiet=recurring | (at.time < of_entity["grace"]),
-                ready=_any(there, rows["samples"] >= READY)[present],
+                quiet=quiet,
+                ready=ready,
                 warm=_any(there, seen.warm)[present],
+                told=told,
+                picked=streams.pick(rows, seen, joint, there[present], told) if len(told) else None,
             )
 
     def update(self, fresh: Batch, frozen: Flags, rebaselined: Flags) -> None:
@@ -241,6 +250,15 @@ def _joint(rows: Rows, entity: Rows, seen: Observation, there: Flags, at: Season
     return multichannel.observe(
         entity, spread(seen.evidence.return_period), spread(seen.x), spread(residual), spread(seen.sd), at.step
     )
+
+
+def _streams(blocks: Iterable[_Block], channels: int) -> Streams | None:
+    """Return the streams of all blocks, with the rows of their entities in the batch."""
+    some = [(block, block.picked) for block in blocks if block.picked is not None]
+    if not some:
+        return None
+    rows = np.concatenate([block.entities.start + block.present[block.told] for block, _ in some])
+    return streams.of_entities(rows, [picked for _, picked in some], channels, some[0][0].at.step)
 
 
 def _any(there: Flags, of_series: Flags) -> Flags:

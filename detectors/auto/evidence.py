@@ -81,6 +81,8 @@ class Observation:
     active: Flags  # (R, components)
     warm: Flags  # at least a day was seen
     evidence: Evidence
+    span: Floats  # of the values so far
+    scale: Floats  # of a single sample at this hour
     direction: Floats  # 1: all evidence lies above what is usual; -1: below
     expected: Floats
     lower: Floats
@@ -105,7 +107,8 @@ def observe(rows: Rows, raw: Floats, at: SeasonalTime, frozen: Flags) -> Observa
     scales, used = forecasts.deviations(rows, FLOOR * sd, at.step)
     scales *= sparse[:, None, None]
     scale = scales[each, best, 0] * seen.spread
-    unseen = novelty.observe(rows, x, previous, np.maximum(highest - lowest, eps))
+    span = np.maximum(highest - lowest, eps)
+    unseen = novelty.observe(rows, x, previous, span)
 
     middle = _middle(rows, seen, torn)
     hour, now, change, volatility = _volatility(rows, x, previous, at.step, scale, sd, frozen, middle * seen.spread)
@@ -143,6 +146,8 @@ def observe(rows: Rows, raw: Floats, at: SeasonalTime, frozen: Flags) -> Observa
         active=active,
         warm=old,
         evidence=evidence,
+        span=span,
+        scale=scale,
         direction=_direction(x, previous, seen, evidence.parts),
         expected=reference + seen.value[each, best],
         lower=reference + seen.low[each, best] - allowed,
@@ -205,6 +210,12 @@ def _of_residuals(seen: Residuals, scales: Floats, frozen: Flags, middle: Floats
     gated[:, :, 0] = size[:, :, 0]
     normalised: Floats = (gated / scales).reshape(len(frozen), PREDICTORS * MEANS) / DEVIATIONS
     return normalised
+
+
+def of_best(normalised: Floats, best: NDArray[np.intp]) -> Floats:
+    """Return the components of the predictor that is used, shape (R, MEANS), of all of them."""
+    which = _OWN + MEANS * best[:, None] + np.arange(MEANS)
+    return np.take_along_axis(normalised, which, axis=1)
 
 
 def _direction(x: Floats, previous: Floats, seen: Residuals, parts: Floats) -> Floats:

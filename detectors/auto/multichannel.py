@@ -1,6 +1,6 @@
 """Component scores of several channels together: two at once, a broken correlation, volatility of all."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -93,7 +93,13 @@ def _evidence(rows: Rows, normalised: Floats, penalty: Floats) -> tuple[Evidence
         each[:, component] = own.return_period**share * (own.prior / (1 + penalty)) ** (1 - share)
         plain = own.unpenalised**share * own.prior ** (1 - share)
         total = Evidence(total.return_period + each[:, component], total.unpenalised + plain, total.prior + own.prior)
-    return total, each
+    return replace(total, parts=each), each
+
+
+def sizes(normalised: Floats, channels: int) -> Floats:
+    """Return component scores (R, components) in standard deviations."""
+    found: Floats = normalised * [factor * channels**power for factor, power in _SCALES]
+    return found
 
 
 def learn(rows: Rows, seen: JointObservation, at: SeasonalTime, learn: Flags, ready: Flags) -> NDArray[np.intp]:

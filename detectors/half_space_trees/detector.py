@@ -14,6 +14,7 @@ from detectors.entity_state import Column, EntityState
 from detectors.half_space_trees.trees import Counts, HalfSpaceTrees, count, path_weights, totals
 from detectors.rolling_baseline import Baseline, Level, median_and_scale
 from detectors.stateful import LastScore, StatefulDetector
+from detectors.streams import of_deviation
 from detectors.types import Batch, Flags, Floats, Judgement, State
 
 PREFIX: Final = "half_space_"
@@ -113,7 +114,8 @@ class HalfSpaceTreesDetector(StatefulDetector):
         edge = _noise_ratio(forest, self.window, self.mass_window, self.span, self.false_alarm_rate)
         score = ratio / edge
         nothing = np.full(points.shape, np.nan)
-        return Judgement(score, level.center, nothing, nothing, _contribution(points, score))
+        streams = of_deviation(score, level.deviation(batch.values[:, :, -1]))
+        return Judgement(score, level.center, nothing, nothing, _contribution(points, score), streams=streams)
 
     def update(self, fresh: Batch, frozen: Flags, rebaselined: Flags) -> None:
         """Learn the newest sample of entities without an incident; rebaselined ones start a new reference.

@@ -11,6 +11,7 @@ from pydantic import Field
 from detectors.isolation_forest.closed_form import average_path, isolation_path
 from detectors.rolling_baseline import Baseline, Level, median_and_scale
 from detectors.stateful import StatefulDetector
+from detectors.streams import of_deviation
 from detectors.types import Batch, Flags, Floats, Judgement, State
 
 CLIP: Final = 30.0
@@ -121,7 +122,8 @@ class IsolationForestDetector(StatefulDetector):
             share = deviation / np.nansum(deviation, axis=1, keepdims=True)
         score = self._threshold / np.maximum(excess, 1e-9)
         contribution = np.where(np.isfinite(share), share, 0.0)
-        return Judgement(score, level.center, lower, upper, contribution)
+        streams = of_deviation(score, level.deviation(newest))
+        return Judgement(score, level.center, lower, upper, contribution, streams=streams)
 
     def _own_path(self, batch: Batch, level: Level) -> Floats:
         """Return the path length, shape (E,), of each entity's newest sample among its own normal ones."""

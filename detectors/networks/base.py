@@ -14,8 +14,9 @@ from detectors.networks.training import on_one_core, require_torch, train
 from detectors.networks.windows import Windows, draw
 from detectors.rolling_baseline import MEAN_DEVIATION_TO_SIGMA
 from detectors.stateful import LastScore, StatefulDetector
+from detectors.streams import of_deviation
 from detectors.types import Batch, Flags, Floats, Judgement, State
-from detectors.units import DAY
+from detectors.units import DAY, WEEK
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -174,7 +175,8 @@ class NetworkDetector(StatefulDetector):
         step = float(batch.times[-1] - batch.times[-2]) if len(batch.times) > 1 else 0.0
         self._last.keep(batch, (batch, _Observed(expected, error, ratio, mean_error, normalised, step)))
         penalty = _PENALTY_DAYS / np.maximum(rows["samples"].max(axis=1, keepdims=True) * step / DAY, _LEAST_DAYS)
-        score = score_of(TAILS.evidence(rows, normalised, penalty).return_period)
+        period = TAILS.evidence(rows, normalised, penalty).return_period
+        score = score_of(period)
         once_a_week = TAILS.quantile(rows, penalty[:, 0], np.zeros(len(normalised), np.intp), per_week=1.0)
         with np.errstate(over="ignore", invalid="ignore"):
             mean = forecast_error.invert_with_recent(once_a_week * self._threshold, rows["recent"])
@@ -183,9 +185,9 @@ class NetworkDetector(StatefulDetector):
         part = forecast_error.damped(ratio)
         whole = part.sum(axis=1, keepdims=True)
         share = np.divide(part, whole, out=np.full_like(part, 1.0 / part.shape[1]), where=whole > 0)
-        return Judgement(
-            np.where(known, score, np.nan), expected, lower, upper, np.where(known[:, None], share, np.nan)
-        )
+        score = np.where(known, score, np.nan)
+        streams = of_deviation(score, np.copysign(ratio / MEAN_DEVIATION_TO_SIGMA, x - expected), period * WEEK)
+        return Judgement(score, expected, lower, upper, np.where(known[:, None], share, np.nan), streams=streams)
 
     def update(self, fresh: Batch, frozen: Flags, rebaselined: Flags) -> None:
         """Learn levels and errors of entities without an incident. Only `fit` changes the network.

@@ -20,6 +20,8 @@ from exporter.redact import printable
 
 _MOST_ROWS: Final = 100
 """Incidents listed besides alerts; the JSON has all of them."""
+_WIDE: Final = 110
+"""Columns of a terminal from which on the evidence of an incident stands next to it; the JSON always has it."""
 _STYLE: Final[dict[str, Any]] = {"box": None, "pad_edge": False, "title_justify": "left", "title_style": "bold"}
 
 
@@ -28,7 +30,7 @@ def as_tables(found: Overview, console: Console) -> None:
     configs = {job.name: job.config for job in found.jobs}
     console.print(Text(_headline(found), "bold"), soft_wrap=True)
     if shown := _shown(found.incidents):
-        console.print(_incidents(shown, configs))
+        console.print(_incidents(shown, configs, with_evidence=console.width >= _WIDE))
         if rest := len(found.incidents) - len(shown):
             console.print(f"… and {rest:,} less severe incidents that were no alerts, see --json")
     console.print(_jobs(found))
@@ -113,7 +115,7 @@ def _shown(incidents: Sequence[PastIncident]) -> list[PastIncident]:
     return [each for each in incidents if each.alerted or id(each) in listed]
 
 
-def _incidents(shown: Sequence[PastIncident], configs: Mapping[str, JobConfig]) -> Table:
+def _incidents(shown: Sequence[PastIncident], configs: Mapping[str, JobConfig], with_evidence: bool) -> Table:
     table = Table(**_STYLE)
     table.add_column("start, UTC", no_wrap=True)
     table.add_column("length", justify="right", no_wrap=True)
@@ -121,6 +123,8 @@ def _incidents(shown: Sequence[PastIncident], configs: Mapping[str, JobConfig]) 
     table.add_column("job", overflow="fold", min_width=8)
     table.add_column("severity", justify="right", no_wrap=True)
     table.add_column("alert", overflow="fold", min_width=18)
+    if with_evidence:
+        table.add_column("strongest evidence", overflow="fold", min_width=18)
     for each in shown:
         table.add_row(
             stamp(each.start),
@@ -129,6 +133,7 @@ def _incidents(shown: Sequence[PastIncident], configs: Mapping[str, JobConfig]) 
             Text(each.job),
             _number(each.severity),
             Text(f"{'yes' if each.alerted else 'no'}: {why(each, configs[each.job])}"),
+            *([Text(printable(each.streams[0].text) if each.streams else "-")] if with_evidence else []),
             style="bold" if each.alerted else "",
         )
     return table
@@ -185,4 +190,9 @@ def _object(incident: PastIncident, job: JobConfig) -> dict[str, object]:
         "alert_since": _iso(incident.fired),
         "severity_needed": None if incident.alerted else finite(incident.needed),
         "why": why(incident, job),
+        "worst": _iso(incident.worst),
+        "streams": [
+            {"name": each.name, "channel": each.channel, "size": each.size, "every": each.every, "text": each.text}
+            for each in incident.streams
+        ],
     }

@@ -9,6 +9,7 @@ import numpy as np
 from detectors.types import Key
 from exporter.config.sections.job import JobConfig
 from exporter.pipeline.alert_budget import AlertBudget
+from exporter.pipeline.evidence import Stream, told
 from exporter.pipeline.verdict import Verdict
 
 NEVER: Final = math.nan
@@ -38,6 +39,10 @@ class PastIncident:
         Since when what the alert of the job looks at was there without a break; NEVER for an incident that is none.
     fired : float
         When the alert fired: `for` later. NEVER where it did not.
+    streams : list of Stream
+        What the score of its worst reading is made of, the strongest first.
+    worst : float
+        When that reading was.
     """
 
     job: str
@@ -49,6 +54,8 @@ class PastIncident:
     needed: float = math.nan
     held_since: float = NEVER
     fired: float = NEVER
+    streams: list[Stream] = field(default_factory=list)
+    worst: float = NEVER
 
     @property
     def seconds(self) -> float:
@@ -130,6 +137,9 @@ class PastIncidents:
         self._open[key] = incident
         incident.end = now
         incident.severity = max(incident.severity, float(verdict.severity[row]))
+        position = verdict.readings.of(row)
+        if position is not None and (at := float(verdict.readings.at[position])) != incident.worst:
+            incident.worst, incident.streams = at, told(verdict.readings.streams, row, verdict.channels)
         if not alert:
             incident.needed, incident.held_since = needed, NEVER
             return

@@ -7,6 +7,7 @@ import numpy as np
 
 from detectors import Batch
 from exporter.observe.stages import Measure, unmeasured
+from exporter.pipeline.evidence import streams_of
 from exporter.pipeline.gap_filling import fill_gaps
 from exporter.pipeline.initial_fit import fit_on_history
 from exporter.pipeline.job import Job
@@ -107,7 +108,8 @@ def judge(job: Job, window: Batch, measure: Measure) -> Verdict:
         drift = None if watch is None else watch.see(score, now)
         contribution = np.where(np.isnan(decision.contribution), judgement.contribution, decision.contribution)
         sample = Sample(batch.values[:, :, -1].copy(), judgement.expected, lower, upper, contribution)
-        readings = learnt.readings.take(batch.keys, now, score, sample, decision, accepted)
+        streams = streams_of(judgement.streams, learnt.policy, sample.value, decision.flag | decision.changed)
+        readings = learnt.readings.take(batch.keys, now, score, sample, decision, accepted, streams)
         shown = learnt.expected.show(batch.keys, batch.channels, now, decision, sample, readings)
         groups = learnt.groups.score(batch.keys, decision.flag, now, step, None if shown is None else shown.flag)
         learnt.judged = now
@@ -138,5 +140,6 @@ def judge(job: Job, window: Batch, measure: Measure) -> Verdict:
         direction=judgement.direction,
         needed=needed,
         calendar=means,
+        streams=streams,
     )
     return verdict if shown is None else shown.of(verdict)

@@ -6,6 +6,7 @@ from typing import Final
 
 import numpy as np
 
+from detectors import streams
 from detectors.entity_state import decode_keys, encode_keys
 from detectors.types import Flags, Key, State
 from exporter.pipeline.expectation import Reading, Said, expects
@@ -47,6 +48,7 @@ class Shown:
             since=np.where(hidden, np.nan, verdict.since),
             needed=None if verdict.needed is None else np.where(hidden, np.nan, verdict.needed),
             readings=self.readings,
+            streams=None if verdict.streams is None else streams.only(verdict.streams, ~hidden),
             hidden=hidden if hidden.any() else None,
         )
 
@@ -139,10 +141,11 @@ class ExpectedIncidents:
             keep[at] = now - each.taken < SHOWN_AFTER  # never where it was never seen
             if keep[at]:
                 end[at], ending[at] = each.taken, _EXPECTED
-        names = (name for name in Readings.__slots__ if name not in {"rows", "end", "ending"})
+        names = (name for name in Readings.__slots__ if name not in {"rows", "end", "ending", "streams"})
         shown = Readings(
             rows=readings.rows[keep], end=end[keep], ending=ending[keep],
             **{name: getattr(readings, name)[keep] for name in names},
+            streams=None if readings.streams is None else streams.take(readings.streams, np.flatnonzero(keep)),
         )  # fmt: skip
         return Shown(flag, flag != (was_flagged & ~was_hidden), hidden, shown)
 

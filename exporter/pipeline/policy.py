@@ -68,8 +68,12 @@ class Policy:
         """Return the entities, shape (E,), with a value (E, C) outside the valid range."""
         if self.lowest == -np.inf and self.highest == np.inf:
             return np.zeros(len(newest), np.bool_)
+        return np.asarray(self.outside(newest).any(axis=1))
+
+    def outside(self, newest: Floats) -> Flags:
+        """Return which values (E, C) are outside the valid range."""
         with np.errstate(invalid="ignore"):
-            return np.asarray(((newest < self.lowest) | (newest > self.highest)).any(axis=1))
+            return np.asarray((newest < self.lowest) | (newest > self.highest))
 
     def inside(self, batch: Batch) -> Flags:
         """Return the entities, shape (E,), whose newest values are there and all inside the valid range."""

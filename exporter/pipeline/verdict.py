@@ -7,8 +7,8 @@ from typing import Any, Final
 import numpy as np
 
 from detectors.entity_state import decode_keys, decode_text, encode_keys, encode_text
-from detectors.types import Flags, Floats, Key, State
 from exporter.pipeline.calendar import PLAIN, Meaning
+from detectors.types import Flags, Floats, Key, State, Streams
 from exporter.pipeline.drift import Drift
 from exporter.pipeline.worst_readings import Readings, no_readings
 
@@ -58,6 +58,9 @@ class Verdict:
         where there is none.
     calendar : Meaning
         What the job's calendars say about the time.
+    streams : Streams or None
+        What the newest scores are made of, of the entities whose incident is open or has just ended and is shown; None
+        where there is none.
     """
 
     job: str
@@ -87,6 +90,7 @@ class Verdict:
     needed: Floats | None = None
     hidden: Flags | None = None
     calendar: Meaning = PLAIN
+    streams: Streams | None = None
 
 
 def entity_states(values: Floats, score: Floats) -> dict[str, Flags]:

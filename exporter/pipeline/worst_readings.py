@@ -6,8 +6,9 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.entity_state import Column, EntityState
-from detectors.types import Flags, Floats, Key, State
+from detectors.entity_state import Column, EntityState, decode_text, encode_text
+from detectors.streams import STREAMS, positions_of, strongest
+from detectors.types import Flags, Floats, Key, State, Streams
 from exporter.config.sections.job import JobConfig
 from exporter.pipeline.incident_update import IncidentUpdate
 from exporter.query_units import quantity_of
@@ -30,6 +31,8 @@ class Sample:
 
 
 _FIGURES: Final = ("value", "expected", "lower", "upper", "contribution")
+_STREAMS: Final = ("size", "period", "channel", "by_hour")
+_NAMES: Final = "stream_names"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,6 +52,8 @@ class Readings:
         How it ended, an index of ENDINGS; of no meaning while it is open.
     value, expected, lower, upper, contribution : Floats, shape (K, C)
         NaN in channels that were normal, and where there is no such number.
+    streams : Streams or None
+        What the score of each reading was made of, in the same rows; None: not known.
     """
 
     rows: NDArray[np.intp]
@@ -62,11 +67,46 @@ class Readings:
     lower: Floats
     upper: Floats
     contribution: Floats
+    streams: Streams | None = None
+
+    @property
+    def strongest(self) -> Floats:
+        """Index of the strongest stream, shape (K,); NaN where there is none."""
+        if self.streams is None:
+            return np.full(len(self.rows), np.nan)
+        size, period = self.streams.size, self.streams.period
+        unknown = (np.isnan(size) & np.isnan(period)).all(axis=1)
+        return np.where(unknown, np.nan, strongest(size, period))
+
+    @property
+    def strongest_size(self) -> Floats:
+        """Its size in standard deviations, shape (K,)."""
+        return self._of_strongest("size")
+
+    @property
+    def strongest_period(self) -> Floats:
+        """Its return period in seconds, shape (K,); NaN for what never comes by chance too."""
+        period = self._of_strongest("period")
+        return np.where(np.isfinite(period), period, np.nan)
+
+    def _of_strongest(self, name: str) -> Floats:
+        if self.streams is None:
+            return np.full(len(self.rows), np.nan)
+        at = strongest(self.streams.size, self.streams.period)
+        found: Floats = getattr(self.streams, name)[np.arange(len(at)), at]
+        return found
 
     def of(self, row: int) -> int | None:
         """Return the position of an entity's incident, None where there is none."""
         at = int(np.searchsorted(self.rows, row))
         return at if at < len(self.rows) and self.rows[at] == row else None
+
+
+def beyond(value: Floats, lower: Floats, upper: Floats) -> Floats:
+    """Return how far values lie outside their band, negative within, -inf where it is not known."""
+    with np.errstate(invalid="ignore"):
+        found: Floats = np.fmax(np.nan_to_num(lower - value, nan=-np.inf), np.nan_to_num(value - upper, nan=-np.inf))
+    return found
 
 
 def no_readings(channels: int = 1) -> Readings:
@@ -98,7 +138,12 @@ class WorstReadings:
             "excess": Column(-np.inf),
             "ending": Column(0, (), np.int8),
             **{name: Column(np.nan, (channels,)) for name in _FIGURES},
+            "stream_size": Column(np.nan, (len(STREAMS),), np.float32, added=True),
+            "stream_period": Column(np.nan, (len(STREAMS),), np.float32, added=True),
+            "stream_channel": Column(-1, (len(STREAMS),), np.int16, added=True),
+            "stream_by_hour": Column(False, (), np.bool_, added=True),
         }
+        self._names: tuple[str, ...] = STREAMS
         self._roster = EntityState(self._columns)
 
     @classmethod
@@ -109,12 +154,21 @@ class WorstReadings:
 
     def state(self) -> State:
         """Return the readings."""
-        return self._roster.state()
+        return {**self._roster.state(), _NAMES: encode_text("\n".join(self._names))}
 
     def restore(self, state: State) -> None:
-        """Take over what `state()` returned; nothing of a version that kept none. Raises ValueError."""
-        if state:
-            self._roster.restore(state)
+        """Take over what `state()` returned; nothing of a version that kept none. Raises ValueError.
+
+        Streams of a version that knew others are forgotten.
+        """
+        if not state:
+            return
+        names = tuple(decode_text(state[_NAMES]).split("\n")) if _NAMES in state else ()
+        if len(names) == len(STREAMS):
+            self._names = names
+        else:
+            state = {name: array for name, array in state.items() if not name.startswith("stream_")}
+        self._roster.restore(state)
 
     @property
     def keys(self) -> tuple[Key, ...]:
@@ -129,10 +183,11 @@ class WorstReadings:
         sample: Sample,
         update: IncidentUpdate,
         accepted: Flags | None,
+        streams: Streams | None = None,
     ) -> Readings:
         """Take in the sample at `now` (Unix seconds) and what was decided on it; return all there is to show.
 
-        `score` and `accepted` have shape (E,).
+        `score` and `accepted` have shape (E,); `streams` is what the scores are made of.
         """
         r = self._roster
         r.align(keys)
@@ -143,14 +198,17 @@ class WorstReadings:
             self._end(rows[~flag & np.isnan(r["end"][rows])], now, score, update.adopted, accepted)
             self._forget(rows[~flag & (now - r["end"][rows] >= SHOWN_AFTER)])
             with np.errstate(invalid="ignore"):
-                self._compare(rows[flag & (score[rows] > 1)], now, score, sample)
+                self._compare(rows[flag & (score[rows] > 1)], now, score, sample, streams)
         return self.current()
 
     def current(self) -> Readings:
         """Return all there is to show."""
         rows = np.flatnonzero(~np.isnan(self._roster["start"]))
         names = ("start", "end", "at", "score", "ending", *_FIGURES)
-        return Readings(rows, **{name: self._roster[name][rows] for name in names})
+        size, period = (self._roster[f"stream_{name}"][rows].astype(np.float64) for name in ("size", "period"))
+        channel, by_hour = (self._roster[f"stream_{name}"][rows] for name in ("channel", "by_hour"))
+        streams = Streams(self._names, rows, size, period, channel, by_hour)
+        return Readings(rows, **{name: self._roster[name][rows] for name in names}, streams=streams)
 
     def _begin(self, rows: NDArray[np.intp], since: Floats) -> None:
         self._forget(rows)
@@ -168,17 +226,16 @@ class WorstReadings:
         for name, column in self._columns.items():
             self._roster[name][rows] = column.fill
 
-    def _compare(self, rows: NDArray[np.intp], now: float, score: Floats, sample: Sample) -> None:
+    def _compare(
+        self, rows: NDArray[np.intp], now: float, score: Floats, sample: Sample, streams: Streams | None
+    ) -> None:
         """Keep the sample of those rows of whose incident it is the worst so far."""
         if not len(rows):
             return
         r = self._roster
         figures = {name: getattr(sample, name)[rows] for name in _FIGURES}
-        beyond = np.fmax(
-            np.nan_to_num(figures["lower"] - figures["value"], nan=-np.inf),
-            np.nan_to_num(figures["value"] - figures["upper"], nan=-np.inf),
-        )
-        outside, excess, new = (beyond > 0).any(axis=1), beyond.max(axis=1), score[rows]
+        away = beyond(figures["value"], figures["lower"], figures["upper"])
+        outside, excess, new = np.asarray((away > 0).any(axis=1)), away.max(axis=1), score[rows]
         known, before = r["score"][rows], r["outside"][rows]
         worse = np.isnan(known) | (outside & ~before)
         worse |= (outside == before) & ((new > known) | ((new == known) & (excess > r["excess"][rows])))
@@ -186,9 +243,22 @@ class WorstReadings:
             return
         at = rows[worse]
         r["at"][at], r["score"][at], r["outside"][at], r["excess"][at] = now, new[worse], outside[worse], excess[worse]
-        shown = self._shown(beyond[worse], figures["contribution"][worse], figures["value"][worse])
+        shown = self._shown(away[worse], figures["contribution"][worse], figures["value"][worse])
         for name, values in self._limited({name: each[worse] for name, each in figures.items()}).items():
             r[name][at] = np.where(shown, values, np.nan)
+        self._keep(at, streams)
+
+    def _keep(self, rows: NDArray[np.intp], streams: Streams | None) -> None:
+        """Keep the streams of some rows; where there are none, those of an earlier reading go all the same."""
+        for name in _STREAMS:
+            column = f"stream_{name}"
+            self._roster[column][rows] = self._columns[column].fill
+        if streams is not None:
+            self._names = streams.names
+            place = positions_of(streams, rows)
+            there = place >= 0
+            for name in _STREAMS:
+                self._roster[f"stream_{name}"][rows[there]] = getattr(streams, name)[place[there]]
 
     def _shown(self, beyond: Floats, contribution: Floats, values: Floats) -> Flags:
         """Return which channels a text names: those outside, else the one that contributes most, else all."""

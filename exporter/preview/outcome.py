@@ -19,7 +19,9 @@ from exporter.pipeline.policy import Policy
 from exporter.preview.alerts import Alerts, Budgeting
 from exporter.preview.incidents import Deciding, Opened
 from exporter.preview.tape import Tape
+from exporter.preview.worst import evidence, worst_column
 from exporter.query_units import quantity_of
+from exporter.web.ui.answers import Stream
 from exporter.web.ui.bench import Choice
 from exporter.web.ui.preview_answers import Decided, PreviewCurve, PreviewIncident, PreviewSeries
 
@@ -91,7 +93,7 @@ class Outcome:
             alerts=sum(each.fired > start for each in incidents),
             allowed=(end - start) / WEEK * job.budget,
             found=len(incidents),
-            incidents=[told(each, job) for each in _listed(incidents)],
+            incidents=[told(self._with_evidence(each, job, opened), job) for each in _listed(incidents)],
             series=series,
             curves=[curve for row in chosen for curve in self._curves(job, row)],
             milliseconds=round(1000 * (time.perf_counter() - began), 1),
@@ -124,6 +126,16 @@ class Outcome:
                 )
             )
         return sorted(found, key=lambda incident: (incident.start, incident.key))
+
+    def _with_evidence(self, incident: PastIncident, job: JobConfig, opened: Opened) -> PastIncident:
+        """Add what the worst reading is made of, which takes too long to be done for all."""
+        row, first = self.tape.keys[incident.key], np.searchsorted(self.tape.times, incident.start)
+        each = int(np.flatnonzero((opened.entity == row) & (opened.first == first))[0])
+        column = worst_column(self.tape, job, row, opened.column[opened.at[each] : opened.at[each + 1]])
+        if column is not None:
+            incident.worst = float(self.tape.times[column])
+            incident.streams = evidence(self.tape, job, row, column)
+        return incident
 
     def _series(self, opened: Opened, alerts: Alerts) -> list[PreviewSeries]:
         times, step = self.tape.times, self.job.step
@@ -196,6 +208,8 @@ def told(incident: PastIncident, job: JobConfig) -> PreviewIncident:
         alert=incident.alerted,
         alert_since=utc(incident.fired),
         why=why(incident, job),
+        worst=utc(incident.worst),
+        streams=[Stream(each.name, each.channel, each.size, each.every, each.text) for each in incident.streams],
     )
 
 

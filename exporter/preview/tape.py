@@ -1,11 +1,13 @@
 """What a replay heard from the detector, kept so that incidents can be decided again without another replay."""
 
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.types import Batch, Detector, Flags, Floats, Judgement, Key, State
+from detectors.streams import take
+from detectors.types import Batch, Detector, Flags, Floats, Judgement, Key, State, Streams
 from exporter.pipeline.incident_update import IncidentUpdate
 from exporter.pipeline.job import Job
 from exporter.pipeline.learning_hold import Hold, LearningHold
@@ -37,6 +39,7 @@ class Tape:
         self.count = 0
         self.directed = False
         """Whether the detector says on which side its evidence lies."""
+        self._streams: dict[int, tuple[NDArray[np.intp], Streams]] = {}  # by column, with rows of the tape
         self._channels = channels
         self._times: Floats = np.empty(columns)
         self._arrays: dict[str, NDArray[Any]] = {}
@@ -87,9 +90,17 @@ class Tape:
         arrays["score"][at, rows] = judgement.score
         for name in ("expected", "lower", "upper", "contribution"):
             arrays[name][at, rows] = getattr(judgement, name)
+        if judgement.streams is not None:
+            self._streams[at] = rows[judgement.streams.rows], judgement.streams
         if judgement.direction is not None:
             self.directed = True
             arrays["direction"][at, rows] = judgement.direction
+
+    def streams(self, column: int, row: int) -> Streams | None:
+        """Return what the detector told of a score, as of the only entity there is."""
+        rows, told = self._streams.get(column, (np.empty(0, np.intp), None))
+        at = np.flatnonzero(rows == row)
+        return None if told is None or not len(at) else replace(take(told, at), rows=np.zeros(1, np.intp))
 
     def decided(self, keys: tuple[Key, ...], decision: IncidentUpdate, moving: Flags, hold: Hold) -> None:
         """Add to the newest column what was decided, and what is held back from learning."""

@@ -14,7 +14,7 @@ from exporter.config.sections.root import Config
 from exporter.config.sections.service import AuditConfig
 from exporter.observe.metrics import SelfMetrics
 from exporter.pipeline.verdict import Verdict
-from exporter.sinks.audit_rows import HEADER, AuditRowFormatter
+from exporter.sinks.audit_rows import EARLIER, HEADER, AuditRowFormatter
 from exporter.sinks.base import Change, EveryVerdict, SinkError
 from exporter.sinks.rotating_csv import CsvFile
 
@@ -47,7 +47,7 @@ class Audit:
     def __init__(self, config: AuditConfig, metrics: SelfMetrics) -> None:
         self._metrics = metrics
         self._rows = AuditRowFormatter(config.all_samples)
-        self._file = CsvFile(config.path, HEADER, config.max_size, config.keep)
+        self._file = CsvFile(config.path, HEADER, config.max_size, config.keep, EARLIER)
         self._lock = Lock(config.path.with_name(config.path.name + ".lock"))
         self._pending: deque[bytes] = deque()
         self._pending_bytes = 0

@@ -11,7 +11,7 @@ from exporter.config.sections.service import AuditConfig
 from exporter.json_values import finite
 from exporter.query_units import Unit
 from exporter.sinks.audit_files import SILENT, decoded, files_since, rows_of
-from exporter.sinks.audit_rows import COLUMNS
+from exporter.sinks.audit_rows import COLUMNS, streams_of_cell
 from exporter.sinks.notify.notification import Channel, Incident
 
 log = structlog.get_logger()
@@ -65,6 +65,7 @@ class _Reader:
             if incident.score is not None and incident.score >= score:
                 return
             incident.at, incident.score, incident.channels = time, score, []
+            incident.streams = streams_of_cell(cells[_AT["streams"]])
         unit = self._units.get(incident.job, {}).get(channel, "")
         value, expected, lower, upper, share = (_number(cells[_AT[name]]) for name in _FIGURES)
         read = [*incident.channels, Channel(channel, value, expected, lower, upper, share, unit)]

@@ -10,16 +10,22 @@ import re
 from datetime import UTC, datetime
 from typing import Final
 
+import msgspec
 import numpy as np
 
 from detectors.types import Floats, Key
+from exporter.pipeline.evidence import Stream, told
 from exporter.pipeline.verdict import Verdict
 
-COLUMNS: Final = (
+_BEFORE: Final = (
     *("time", "job", "labels", "channel", "value", "expected", "lower", "upper", "contribution"),
     *("score", "flag", "detector", "model_version", "config_hash"),
 )
+COLUMNS: Final = (*_BEFORE, "stream", "stream_size", "stream_period", "streams")
 HEADER: Final = ",".join(COLUMNS).encode() + b"\n"
+EARLIER: Final = {",".join(_BEFORE).encode() + b"\n": len(_BEFORE)}
+"""Headers of files of earlier versions, whose rows lack the last columns, and how many they have."""
+_NO_STREAMS: Final = ",,,"
 
 _LIVE = re.compile(
     r"(?<![0-9A-Za-z_])[=+\-@\uff0b\uff0d\uff1d\uff20]"  # begins a formula; full-width signs do in some versions
@@ -45,18 +51,22 @@ class AuditRowFormatter:
             return []
         start = f"{timestamp(verdict.time)},{text_cell(verdict.job)},"
         judges = (verdict.detector, verdict.model_version, verdict.config_hash)
-        end = "".join(f",{text_cell(text)}" for text in judges) + "\n"
+        end = "".join(f",{text_cell(text)}" for text in judges)
         labels = self._label_texts(verdict, entities.tolist())
+        why_of = _reasons(verdict)
+        reasons = [why_of.get(row, _NO_STREAMS) for row in entities.tolist()]
         scores, flags = _numbers(verdict.score[entities]), verdict.flag[entities].tolist()
         by_channel = []
         for c, channel in enumerate(verdict.channels):
             name = text_cell(channel)
             figures = (verdict.values, verdict.expected, verdict.lower, verdict.upper, verdict.contribution)
-            columns = zip(labels, *(_numbers(each[entities, c]) for each in figures), scores, flags, strict=True)
+            columns = zip(
+                labels, *(_numbers(each[entities, c]) for each in figures), scores, flags, reasons, strict=True
+            )
             by_channel.append(
                 [
-                    f"{start}{label},{name},{value},{expected},{lower},{upper},{contribution},{score},{flag:d}{end}"
-                    for label, value, expected, lower, upper, contribution, score, flag in columns
+                    f"{start}{label},{name},{value},{expected},{lower},{upper},{contribution},{score},{flag:d}{end},{why}\n"
+                    for label, value, expected, lower, upper, contribution, score, flag, why in columns
                 ]
             )
         # A lone surrogate cannot be UTF-8; as a backslash escape it is what JSON wants.
@@ -71,6 +81,43 @@ class AuditRowFormatter:
             if entity not in texts:
                 texts[entity] = text_cell(dict(verdict.keys[entity]))
         return [texts[entity] for entity in entities]
+
+
+def _reasons(verdict: Verdict) -> dict[int, str]:
+    """Return by row the cells of the evidence: the strongest stream, its size and period, and all as a JSON object."""
+    if verdict.streams is None:
+        return {}
+    cells = {}
+    for row in verdict.streams.rows.tolist():
+        found = told(verdict.streams, row, verdict.channels)
+        every = {each.name: _listed(each) for each in found}
+        numbers = (_number(found[0].size), _number(found[0].every))
+        cells[row] = ",".join((text_cell(found[0].name), *numbers, text_cell(every)))
+    return cells
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else repr(value)
+
+
+def _listed(stream: Stream) -> list[str | float | None]:
+    """Return a stream as JSON; a minus at the beginning of a number is nothing that a spreadsheet may see."""
+    side, size = "", stream.size
+    if size is not None and stream.has_side:
+        side, size = ("below" if size < 0 else "above"), abs(size)
+    return [size, side, stream.every, stream.channel]
+
+
+def streams_of_cell(cell: str) -> list[Stream]:
+    """Return the streams that a cell of the last column tells of, none for a strange one."""
+    try:
+        rows = [
+            {"name": name, "size": size if side != "below" else -size, "every": every, "channel": channel}
+            for name, (size, side, every, channel) in json.loads(cell or "{}").items()
+        ]
+        return msgspec.convert(rows, list[Stream])
+    except (ValueError, AttributeError, TypeError):  # msgspec's error is a ValueError
+        return []
 
 
 def _numbers(column: Floats) -> list[str]:

@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -28,13 +29,15 @@ class CsvFile:
         Opened at the first `append`, and again when the file was moved, deleted or replaced under us.
     header : bytes
         First line of each file. A file with another one is renamed to path.other-TIME, not mixed.
+    earlier : collection of bytes
+        First lines of files of earlier versions: these are rotated, so that those who read them find them.
     max_size, keep : int
         Bytes at which to rotate, and rotated files to keep.
     """
 
-    def __init__(self, path: Path, header: bytes, max_size: int, keep: int) -> None:
+    def __init__(self, path: Path, header: bytes, max_size: int, keep: int, earlier: Collection[bytes] = ()) -> None:
         self.path = path
-        self._header = header
+        self._header, self._earlier = header, tuple(earlier)
         self._fd = -1
         self.limit(max_size, keep)
 
@@ -94,6 +97,9 @@ class CsvFile:
             raise OSError(errno.EINVAL, "not a regular file", str(self.path))
         start = os.pread(self._fd, len(self._header), 0)
         if not self._header.startswith(start):
+            if self._keep and start.startswith(self._earlier):
+                self._rotate()
+                return self._open_size()
             other = self.path.with_name(f"{self.path.name}.other-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}")
             self.path.rename(other)
             log.warning("audit_file_set_aside", path=str(self.path), renamed_to=str(other), why="it has other columns")

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
+from detectors.auto.streams import names as names_of_streams
 from exporter import incident_wording as wording
 from exporter.promql import format_duration
 from rules.alerts import names
@@ -13,12 +14,13 @@ from rules.alerts.job_context import AlertedJob
 from rules.alerts.templates import Text, entity, graph_link, literal, page_link
 
 DETAILED: Final = 100
-"""Most open incidents of a job for which alerts show readings: each costs three queries per evaluation."""
+"""Most open incidents of a job for which alerts show readings: each costs four queries per evaluation."""
 TOLD: Final = 180.0
 """Seconds for which the rule returns an incident that is over, so that the text gets its end: three evaluations."""
 _GRAPH: Final = '{__name__=~"anomaly_(expected|flapping|lower|score|upper|value)",%s}'
 _START: Final = 60.0
 _SCORE: Final = 9.0
+_EVIDENCE: Final = {"evidence": 2.0, "evidence_deviations": -4.1, "evidence_interval_seconds": 1_814_400.0}
 _READING: Final = {"value": 5.0, "expected": 1.0, "lower": 0.5, "upper": 1.5}
 
 
@@ -109,6 +111,8 @@ def _series(job: AlertedJob, metric: str, verdict: str, steady: str, end: float 
         given[series(name, **source)] = f"_x{minute} {end:g}x4 stale"
     for name, number in (("start_timestamp_seconds", _START), ("worst_timestamp_seconds", _START), ("score", _SCORE)):
         given[series(f"anomaly_incident_{name}", **source)] = f"{number:g}{shown}"
+    for name, number in _EVIDENCE.items():
+        given[series(f"anomaly_incident_{name}", **source)] = f"{number:g}{shown}"
     for channel in job.channels:
         named = {"channel": channel} if len(job.channels) > 1 else {}
         for field, number in _READING.items():
@@ -126,7 +130,9 @@ def _text(job: AlertedJob, minute: int, end: float | None = None, *, old: bool =
     )
     dated = wording.is_dated(_START, now if end is None else end)
     worst = wording.WORST.format(at=wording.moment(_START, dated), readings=readings, score=wording.number(_SCORE))
-    return f"{worst}{wording.BETWEEN}{wording.lasting(_START, end, now)}{OLD if old else ''}."
+    at, size, every = _EVIDENCE.values()
+    stream = wording.stream(names_of_streams(job.config.step)[round(at)], size, every)
+    return f"{wording.BETWEEN.join((worst, stream, wording.lasting(_START, end, now)))}{OLD if old else ''}."
 
 
 def _meaning(job: AlertedJob, metric: str) -> str:

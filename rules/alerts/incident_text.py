@@ -1,8 +1,10 @@
 """The text of an alert on an incident: the phrases of `exporter.incident_wording` as a template."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+from detectors.auto.streams import names
+from detectors.streams import STREAMS, WITHOUT_SIDE
 from exporter import incident_wording as wording
 from exporter.promql import quote
 from exporter.query_units import Unit
@@ -25,6 +27,11 @@ _TIMES: Final = {
     "at": "anomaly_incident_worst_timestamp_seconds",
     "score": "anomaly_incident_score",
 }
+_EVIDENCE: Final = {
+    "evidence": "anomaly_incident_evidence",
+    "deviations": "anomaly_incident_evidence_deviations",
+    "interval": "anomaly_incident_evidence_interval_seconds",
+}
 _FIGURES: Final = ("value", "expected", *_LIMITS, "contribution")
 
 
@@ -37,7 +44,7 @@ def description(job: AlertedJob, most: int) -> str:
     many = f"{flagged} * sum({job.selector('anomaly_exporter_series')}) > {most}"
     units = job.config.units
     crowd = CROWD.format(most=most)
-    return _definitions(units.values()) + (
+    return _definitions(units.values(), names(job.config.step)) + (
         "{{ if query " + quote(many) + " }}" + crowd + "{{ else }}" + _told(job, units) + "{{ end }}"
     )
 
@@ -51,6 +58,7 @@ def _told(job: AlertedJob, units: Mapping[str, Unit]) -> str:
             "{{ $old := false }}{{ $r := query (printf " + quote(READINGS) + " $s) }}",
             "{{ if not $r }}" + _fallback() + "{{ end }}",
             picked(times),
+            picked(_EVIDENCE, there=True),
             _length(),
             "{{ if gt $at 0.0 }}",
             wording.WORST.format(
@@ -58,6 +66,7 @@ def _told(job: AlertedJob, units: Mapping[str, Unit]) -> str:
                 readings=_readings(units) if several else _reading(*next(iter(units.items())), several=False),
                 score='{{ template "number" $score }}',
             ),
+            _evidence(),
             "{{ else }}" + NO_READING + "{{ end }}",
             "{{ if gt $start 0.0 }}" + wording.BETWEEN + _lasting() + "{{ end }}",
             "{{ if gt $flaps 0.0 }}" + FLAPPING + "{{ end }}" if "flaps" in times else "",
@@ -66,16 +75,64 @@ def _told(job: AlertedJob, units: Mapping[str, Unit]) -> str:
     )
 
 
-def _definitions(units: Iterable[Unit]) -> str:
-    """Return a template for each unit, which writes a number as `wording.number` does, and one for lengths of time."""
+def _definitions(units: Iterable[Unit], streams: Sequence[str]) -> str:
+    """Return a template for each unit, which writes a number as `wording.number` does, and others for what is written.
+
+    They are for lengths of time, and for name, size and frequency of a stream of evidence.
+    """
     made = {_name(unit): _NUMBERS[unit] for unit in sorted({"", *units})}
     made["length"] = _humanized((wording.WHOLE_MINUTES, *wording.LENGTH))
+    named = "{{ else if ".join(f"eq . {at}.0 }}}}{name}" for at, name in enumerate(streams))
+    made |= {"stream": "{{ if " + named + "{{ end }}", "deviations": _DEVIATIONS, "often": _often()}
     return "".join('{{ define "' + name + '" }}' + text + "{{ end }}" for name, text in made.items())
 
 
 def _humanized(replacements: Iterable[tuple[str, str]]) -> str:
     pipe = "".join(f" | reReplaceAll {quote(old)} {quote(new)}" for old, new in replacements)
     return "{{ humanizeDuration ." + pipe + " }}"
+
+
+_UNSIGNED: Final = ' | reReplaceAll "^-" "" }}'
+_DEVIATIONS: Final = (
+    f"{{{{ if and (gt . -{wording.WITH_DIGIT}) (lt . {wording.WITH_DIGIT}) }}}}"
+    "{{ printf `%.1f` ." + _UNSIGNED + f"{{{{ else if and (gt . -{wording.LARGE}) (lt . {wording.LARGE}) }}}}"
+    "{{ printf `%.0f` ." + _UNSIGNED + "{{ else }}{{ humanize ." + _UNSIGNED + "{{ end }}"
+)
+"""As `wording.deviations` writes a size."""
+
+
+def _often() -> str:
+    """Return a template that writes what `wording.often` does; templates cannot divide, queries can."""
+    parts = ["{{ if lt . " + f"{wording.OFTEN_BELOW}" + " }}" + wording.OFTEN]
+    for longest, seconds, unit in wording.SPANS:
+        many = wording.MANY.format(count="{{ printf `%.0f` .Value }}", unit=unit)
+        counted = f"{{{{ range query (printf `floor(vector(%f / {seconds:.0f}) + 0.5)` .) }}}}"
+        once = "{{ if lt .Value 1.5 }}" + wording.ONCE.format(one=wording.ONE[unit])
+        parts.append(
+            "{{ else if lt . " + f"{longest}" + " }}" + counted + once + "{{ else }}" + many + "{{ end }}{{ end }}"
+        )
+    return "".join(parts) + "{{ else }}" + wording.NEVER + "{{ end }}"
+
+
+def _evidence() -> str:
+    """Return what speaks most for the incident; see `wording.stream`."""
+    blanks = {"name": '{{ template "stream" $evidence }}', "size": '{{ template "deviations" $deviations }}'}
+    distances = " ".join(f"(eq $evidence {at}.0)" for at, name in enumerate(STREAMS) if name in WITHOUT_SIDE)
+    stream = (
+        "{{ if not $deviations_there }}" + blanks["name"]
+        + "{{ else if or " + distances + " }}" + wording.AWAY.format(**blanks)
+        + "{{ else if lt $deviations 0.0 }}" + wording.BELOW.format(**blanks)
+        + "{{ else }}" + wording.ABOVE.format(**blanks) + "{{ end }}"
+    )  # fmt: skip
+    chance = wording.CHANCE.format(stream="", often='{{ template "often" $interval }}')
+    return (
+        "{{ if $evidence_there }}"
+        + wording.BETWEEN
+        + stream
+        + "{{ if $interval_there }}"
+        + chance
+        + "{{ end }}{{ end }}"
+    )
 
 
 _BYTES: Final = (

@@ -1,7 +1,5 @@
 """`false_alarms` is a promise: so many incidents a week and series open by chance, whatever the noise looks like."""
 
-from dataclasses import fields
-
 import numpy as np
 import pytest
 from scipy.signal import lfilter
@@ -14,6 +12,7 @@ from tests.support.batches import keys
 from tests.support.replay import openings
 
 STEP, DAYS, SERIES = 600.0, 28, 150
+ARRAYS = ("score", "expected", "lower", "upper", "contribution", "direction")
 LINES = (0.25, 1.0, 7.0)
 PER_DAY = int(86_400 / STEP)
 FROM_DAY = 3
@@ -48,7 +47,7 @@ def opened_per_week() -> dict[float, float]:
         score = np.concatenate(
             [
                 policy.apply(
-                    Judgement(*(getattr(judged, each.name)[rows] for each in fields(Judgement))),
+                    Judgement(*(getattr(judged, name)[rows] for name in ARRAYS)),
                     Batch(names[rows], batch.channels, batch.times, batch.values[rows]),
                 )
                 for policy, rows in zip(policies, thirds(), strict=True)

@@ -15,7 +15,19 @@ from tests.support.cycles import DAY, MONDAY, STEP, Recorded
 
 A, B = (("instance", "a"),), (("instance", "b"),)
 LEAD = 400
-HIDDEN = {"hidden", "flag", "changed", "alert", "flapping", "severity", "since", "needed", "readings", "groups"}
+HIDDEN = {
+    "streams",
+    "hidden",
+    "flag",
+    "changed",
+    "alert",
+    "flapping",
+    "severity",
+    "since",
+    "needed",
+    "readings",
+    "groups",
+}
 
 
 def series(seed: int, days: float = 2, height: float = 9.0, bursts: tuple[int, ...] = (600,), length: int = 40):
@@ -58,19 +70,17 @@ def said(*given: Expectation, undone: float | None = None) -> JobFeedback:
 
 
 def same(one: Verdict, other: Verdict, but: frozenset[str] | set[str] = frozenset()) -> bool:
-    for field in dataclasses.fields(Verdict):
-        if field.name in but:
-            continue
-        a, b = getattr(one, field.name), getattr(other, field.name)
-        if dataclasses.is_dataclass(a):
-            if not all(np.array_equal(getattr(a, n), getattr(b, n), equal_nan=True) for n in type(a).__slots__):
-                return False
-        elif isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
-            if not np.array_equal(a, b, equal_nan=a.dtype.kind == "f"):
-                return False
-        elif a != b:
-            return False
-    return True
+    names = (field.name for field in dataclasses.fields(Verdict) if field.name not in but)
+    return all(equal(getattr(one, name), getattr(other, name)) for name in names)
+
+
+def equal(a: object, b: object) -> bool:
+    """Compare to the bit, arrays inside of dataclasses too."""
+    if dataclasses.is_dataclass(a):
+        return type(a) is type(b) and all(equal(getattr(a, n), getattr(b, n)) for n in type(a).__slots__)
+    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
+        return np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
+    return bool(a == b)
 
 
 def flags(verdicts: list[Verdict]) -> list[bool]:

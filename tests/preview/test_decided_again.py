@@ -93,7 +93,7 @@ def same(outcome: Outcome, job: JobConfig, past: PastIncidents, verdicts: list, 
     expected = {(each.key, each.start): each for each in past.found}
     assert found.keys() == expected.keys()
     for each, theirs in expected.items():
-        mine = found[each]
+        mine = outcome._with_evidence(found[each], job, opened)
         assert np.isnan(mine.needed) == np.isnan(theirs.needed), (mine, theirs)
         one, other = (dataclasses.replace(incident, needed=0.0) for incident in (mine, theirs))
         assert repr(one) == repr(other)

@@ -59,7 +59,7 @@ def test_counters_count_what_they_grew_over_restarts_of_the_exporter(values, fir
 
 def row(seconds, flag, job="a", labels='"{""query"": ""x""}"'):
     stamp = datetime.fromtimestamp(PERIOD.start + seconds, UTC).isoformat(timespec="milliseconds")
-    return f"{stamp.replace('+00:00', 'Z')},{job},{labels},value,1,1,0,2,,3,{flag},auto,,abc\n".encode()
+    return f"{stamp.replace('+00:00', 'Z')},{job},{labels},value,1,1,0,2,,3,{flag},auto,,abc,,,,\n".encode()
 
 
 def test_rotated_audit_files_are_read_as_one_and_what_is_torn_or_strange_is_counter_growth(tmp_path):

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
+from detectors.auto.streams import names
+from detectors.streams import WITHOUT_SIDE
 from exporter import incident_wording as wording
 from exporter.config.sections.root import Config
 from exporter.query_units import quantity_of
@@ -117,6 +119,29 @@ def test_a_template_and_the_exporter_write_the_same(query: str, tmp_path: Path) 
         )
         expected.append(f"{worst}; {wording.lasting(start, end, now)}.")
     assert sorted(rendered(tmp_path, {"expr": expr}, given)) == sorted(expected)
+
+
+EVERY = (60.0, 1799.0, 5399.0, 5401.0, 7200.0, 129_599.0, 129_601.0, 6e5, 1_814_400.0, 5e6, 1.84e7, 4e7, 6e7, 1e9, 1e12)
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("step", ["1m", "5m"])
+def test_the_evidence_is_told_as_the_exporter_tells_it(step: str, tmp_path: Path) -> None:
+    generator, now = random.Random(step), 60.0 * CHECKED
+    streams = names(60.0 if step == "1m" else 300.0)
+    times = {"incident_start_timestamp_seconds": now - 2220, "incident_worst_timestamp_seconds": now - 600}
+    given, expected = [], []
+    since = wording.lasting(now - 2220, None, now)
+    worst = wording.WORST.format(at=wording.moment(now - 600), readings="observed 5", score="7.25")
+    for every in (*EVERY, None, None):
+        at = generator.randrange(len(streams))
+        size = generator.choice((None, 3.14, -9.94, 9.96, -61.4, 123_456.0, -0.04))
+        evidence = {"": at, "_deviations": size, "_interval_seconds": every}
+        known = {f"incident_evidence{name}": float(value) for name, value in evidence.items() if value is not None}
+        given.append((times | {"incident_score": 7.25} | known, {"api": {"value": 5.0}}))
+        told = wording.stream(streams[at], size, every, sided=streams[at] not in WITHOUT_SIDE)
+        expected.append(f"{worst}; {told}; {since}.")
+    assert sorted(rendered(tmp_path, {"expr": "node_load5", "step": step}, given)) == sorted(expected)
 
 
 @pytest.mark.servers

@@ -1,5 +1,7 @@
 """Past incidents from the audit file, where no folder keeps them."""
 
+import csv
+import io
 from dataclasses import replace
 
 import numpy as np
@@ -11,14 +13,16 @@ from exporter.config.sections.service import AuditConfig, StateConfig
 from exporter.observe.metrics import SelfMetrics
 from exporter.sinks.audit import AuditSink
 from exporter.sinks.audit_incidents import incidents_of_audit
+from exporter.sinks.audit_rows import HEADER
 from exporter.sinks.incident_log import IncidentLog
+from tests.support.streams import streams
 from tests.support.verdicts import key, verdict
 
 A, B = key(instance="a"), key(instance='=b,"\n')
 NOW = 1_800_000_000.0
 
 
-def written(tmp_path, minutes, flagged, keys=(A, B), start=NOW - 86_400):
+def written(tmp_path, minutes, flagged, keys=(A, B), start=NOW - 86_400, evidence=False):
     """Write an audit file: `flagged(minute)` tells which series have an incident."""
     config = Config.model_validate(
         {"jobs": {"cpu": {"expr": "x_bytes"}}, "audit": {"path": str(tmp_path / "audit.csv")}}
@@ -30,6 +34,9 @@ def written(tmp_path, minutes, flagged, keys=(A, B), start=NOW - 86_400):
         flag = np.array(flagged(minute))
         score = np.where(flag, 2.0 + minute / 100, 0.5)
         made = verdict(keys, flag=flag, changed=flag != before, score=score, expected=np.full((len(keys), 1), 5.0))
+        if evidence and flag.any():
+            size, period = {"value now": -6.25, "10-minute mean": -4.125}, {"10-minute mean": 604_800.0}
+            made = replace(made, streams=streams(np.flatnonzero(flag), size, period))
         sink.record(replace(made, time=start + 60.0 * minute))
         before = flag
     sink.close(5.0)
@@ -92,3 +99,40 @@ def test_with_a_state_folder_the_audit_file_is_not_read(tmp_path):
     log.prepare(config.model_copy(update={"state": StateConfig(path=tmp_path / "state")})).commit()
     log.read_audit()
     assert log.past() == []
+
+
+def test_the_evidence_comes_back_with_the_worst_reading_and_rows_of_the_version_before_are_read(tmp_path):
+    config = written(tmp_path, 30, lambda minute: [10 <= minute < 20, False], evidence=True)
+    (incident, _seen) = incidents_of_audit(config.audit, {}, NOW)[0]
+    assert [(each.name, each.size, each.every) for each in incident.streams] == [
+        ("10-minute mean", -4.12, 605_000.0),
+        ("value now", -6.25, None),
+    ]
+    path = tmp_path / "audit.csv"
+    whole = path.read_bytes()
+    path.write_bytes(b"".join(_without_streams(line) for line in whole.splitlines(keepends=True)))
+    (before, _seen) = incidents_of_audit(config.audit, {}, NOW)[0]
+    assert (before.since, before.over, before.score, before.streams) == (
+        incident.since,
+        incident.over,
+        incident.score,
+        [],
+    )
+
+
+def _without_streams(line: bytes) -> bytes:
+    """Return a line as the version before wrote it."""
+    (cells,) = csv.reader([line.decode()])
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerow(cells[:-4])
+    return out.getvalue().encode()
+
+
+def test_a_file_of_the_version_before_is_rotated_and_stays_readable(tmp_path):
+    config = written(tmp_path, 20, lambda minute: [10 <= minute < 15, False])
+    path = tmp_path / "audit.csv"
+    path.write_bytes(b"".join(_without_streams(line) for line in path.read_bytes().splitlines(keepends=True)))
+    written(tmp_path, 20, lambda minute: [10 <= minute < 15, False], start=NOW - 40_000)
+    assert path.read_bytes().startswith(HEADER)
+    assert not list(tmp_path.glob("*.other-*"))
+    assert len(incidents_of_audit(config.audit, {}, NOW)) == 2

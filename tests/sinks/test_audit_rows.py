@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from detectors.types import Key
 from exporter.sinks.audit_rows import COLUMNS, HEADER, AuditRowFormatter
+from tests.support.streams import streams
 from tests.support.verdicts import key, verdict
 
 ATTACKS = [
@@ -125,12 +126,15 @@ def test_a_row_reads_as_documented() -> None:
         time=1767607200.25,
         model_version="000003-20260105T100000Z",
         config_hash="0123abcd",
+        streams=streams([0], size={"value now": -6.25, "10-minute mean": -4.125}, period={"10-minute mean": 604_800.0}),
     )
     (row,) = AuditRowFormatter(all_samples=False).of(judged)
     assert HEADER.decode() == ",".join(COLUMNS) + "\n"
     assert row.decode() == (
         '2026-01-05T10:00:00.250Z,node-cpu,"{""instance"": ""a:9100"", ""job"": ""node""}",value,'
-        "1.5,1.5,,1.5,1.5,2.5,1,robust,000003-20260105T100000Z,0123abcd\n"
+        "1.5,1.5,,1.5,1.5,2.5,1,robust,000003-20260105T100000Z,0123abcd,"
+        '"10-minute mean",-4.12,605000.0,'
+        '"{""10-minute mean"": [4.12, ""below"", 605000.0, """"], ""value now"": [6.25, ""below"", null, """"]}"\n'
     )
 
 

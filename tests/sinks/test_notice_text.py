@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from detectors.streams import STREAMS
 from exporter.pipeline.worst_readings import Readings
 from exporter.sinks.notify.delivery import DeliveryState
 from exporter.sinks.notify.message import compose
 from tests.sinks.test_delivery import judged
+from tests.support.streams import streams
 from tests.support.verdicts import key
 
 N = np.nan
@@ -120,3 +122,18 @@ def test_no_label_can_call_everybody_break_the_line_or_fill_the_channel():
 
 def test_an_entity_without_labels_has_a_name():
     assert "ANOMALY in cpu: its only series" in text(judged([True], keys=((),)))
+
+
+def test_the_strongest_evidence_is_one_sentence_and_a_channel_is_named():
+    found = judged([True], [7.25], keys=(key(i="a"),), since=[NOW - 60], at=NOW / 60)
+    size, period = {"value now": 2.4, "volatility": -5.0}, {"value now": 5e4, "volatility": 2e6}
+    assert "; volatility 5.0 standard deviations below usual; by chance once in 3 weeks; since" in text(
+        replace(found, streams=streams([0], size, period))
+    )
+    several = judged([True], [7.25], keys=(key(i="a"),), channels=("p99", "rps"), since=[NOW - 60], at=NOW / 60)
+    told = streams([0], {"broken correlation": 6.0}, {"broken correlation": 1e12})
+    told.channel[:, STREAMS.index("broken correlation")] = 1
+    assert (
+        "; broken correlation of rps 6.0 standard deviations from usual; by chance less than once in 100 years; since"
+        in text(replace(several, streams=told))
+    )

@@ -64,8 +64,13 @@ class Watched:
         self.feed.publish(shown)
         return shown
 
-    def minutes(self, keys, count: int, flagged: Callable[[int], Any], job: str = "cpu", **changed: Any) -> None:
-        """Show one verdict a minute up to now; `flagged(minutes ago)` tells which series have an incident."""
+    def minutes(
+        self, keys, count: int, flagged: Callable[[int], Any], job: str = "cpu", evidence: Any = None, **changed: Any
+    ) -> None:
+        """Show one verdict a minute up to now; `flagged(minutes ago)` tells which series have an incident.
+
+        `evidence(rows)` makes the streams of the series that have one.
+        """
         before = np.zeros(len(keys), bool)
         since = np.full(len(keys), np.nan)
         rng = np.random.default_rng(1)
@@ -78,7 +83,8 @@ class Watched:
                 "upper": np.full_like(values, 6.0), "score": np.where(flag, 4.0, 0.3), "flag": flag, "alert": flag,
                 "changed": flag != before, "since": since, "severity": np.where(flag, 20.0, 0.0),
             } | changed  # fmt: skip
-            self.show(
-                dataclasses.replace(verdict(keys, job=job, **parts), time=at, needed=np.where(flag, 12.0, np.nan))
-            )
+            shown = dataclasses.replace(verdict(keys, job=job, **parts), time=at, needed=np.where(flag, 12.0, np.nan))
+            if evidence is not None and flag.any():
+                shown = dataclasses.replace(shown, streams=evidence(np.flatnonzero(flag)))
+            self.show(shown)
             before = np.array(flag)

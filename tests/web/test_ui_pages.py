@@ -17,6 +17,7 @@ from exporter.labelled_incidents import read_incidents
 from exporter.observe.health import Health
 from exporter.web.ui.page_response import POLICY
 from tests.support.pages import STEP, Watched
+from tests.support.streams import streams
 from tests.support.verdicts import key, verdict
 
 A, B = key(instance="a"), key(instance="b")
@@ -283,3 +284,46 @@ def test_two_hundred_open_incidents_are_a_page_soon_and_small(get, watched):
         spent.append(time.process_time() - began)
     assert min(spent) < 0.5  # measured: 0.08
     assert len(page.content) < 300_000
+
+
+def falling(rows):
+    """Return the evidence of a value that has fallen, by the hour of the day."""
+    size, period = {"value now": -3.2, "10-minute mean": -4.13}, {"value now": 4e5, "10-minute mean": 1.84e7}
+    return streams(rows, size, period, by_hour=True)
+
+
+def test_the_page_of_an_incident_says_why_and_what_would_have_been_normal(get, watched):
+    watched.minutes((A, B), 60, lambda ago: [ago < 10, False], evidence=falling)
+    reason = "10-minute mean 4.1 standard deviations below usual; by chance once in 7 months"
+    assert reason in text(get("/"))
+    page = get('series?job=cpu&match=instance="a"')
+    told = text(page)
+    assert reason in told
+    assert re.search(
+        "Why ?Up to 6 B this hour would have been normal. ?evidence ?standard deviations from usual ?"
+        "so much comes by chance ?10-minute mean ?4.1 below ?once in 7 months ?value now ?3.2 below ?once in 5 days",
+        told,
+    )
+    incident = get('api/v1/series?job=cpu&match=instance="a"').json()["incident"]
+    assert incident["instead"] == "up to 6 B this hour would have been normal"
+    assert [(each["name"], each["size"], each["every"]) for each in incident["streams"]] == [
+        ("10-minute mean", -4.13, 18_400_000.0), ("value now", -3.2, 400_000.0),
+    ]  # fmt: skip
+    assert incident["streams"][0]["text"] == reason
+
+
+def test_what_an_incident_was_made_of_is_remembered_when_it_is_over(get, watched):
+    watched.minutes((A, B), 60, lambda ago: [10 < ago < 30, False], evidence=falling)
+    link = links(get("past"), "series?")[0]
+    told = text(get(link))
+    assert "Up to 6 B at that hour would have been normal." in told
+    assert "10-minute mean 4.1 below" in told.replace("mean4", "mean 4")
+    [past] = get("api/v1/incidents").json()["incidents"]
+    assert [each["name"] for each in past["streams"]] == ["10-minute mean", "value now"]
+
+
+def test_a_detector_without_evidence_has_no_table_of_it(get, watched):
+    watched.minutes((A,), 60, lambda ago: [ago < 10])
+    told = text(get('series?job=cpu&match=instance="a"'))
+    assert re.search("Why ?Up to 6 B would have been normal.", told)
+    assert "by chance" not in told

@@ -105,11 +105,24 @@ def worst_told(incident: Incident, until: float) -> str:
     if incident.at is None or incident.score is None:
         return ""
     several = incident.of_channels > 1
-    return wording.WORST.format(
+    worst = wording.WORST.format(
         at=wording.moment(incident.at, wording.is_dated(incident.since, until)),
         readings=wording.BETWEEN.join(_channel(channel, several) for channel in incident.channels[:_WORST]),
         score=wording.number(incident.score),
     )
+    return wording.BETWEEN.join((worst, *(_clipped(stream.text) for stream in incident.streams[:1])))
+
+
+def normal_instead(incident: Incident) -> str:
+    """Write which value would have been normal at the worst reading, "" where it was within its band."""
+    several = incident.of_channels > 1
+    when = "" if not incident.by_hour else "this hour" if incident.over is None else "at that hour"
+    for channel in incident.channels:
+        if channel.observed is not None and (
+            text := wording.instead(channel.observed, channel.lower, channel.upper, channel.unit, when)
+        ):
+            return f"{_clipped(channel.name)}: {text}" if several else text
+    return ""
 
 
 def _channel(channel: Channel, several: bool) -> str:

@@ -7,9 +7,10 @@ from typing import Final, Literal
 import msgspec
 import numpy as np
 
-from detectors.types import Floats, Key
+from detectors.types import Floats, Key, Streams
 from exporter.json_values import finite
 from exporter.pipeline import worst_readings
+from exporter.pipeline.evidence import Stream, is_by_hour, told
 from exporter.pipeline.verdict import Verdict
 from exporter.pipeline.worst_readings import Readings
 from exporter.query_units import Unit
@@ -50,6 +51,10 @@ class Incident(msgspec.Struct):
     """When the worst reading was."""
     of_channels: int = 1
     """How many channels the job has."""
+    streams: list[Stream] = []
+    """What the score of the worst reading is made of, the strongest first."""
+    by_hour: bool = False
+    """Whether what was expected then is what is expected at that hour of the day or week."""
 
     @property
     def key(self) -> Key:
@@ -64,6 +69,7 @@ class Incident(msgspec.Struct):
             if self.at is None and verdict.score[row] > 1:
                 self.at, self.score = verdict.time, float(verdict.score[row])
                 self.channels = _channels(verdict.channels, row, verdict, verdict.values, units)
+                self._because(verdict.streams, row, verdict.channels)
             return
         score, earlier = finite(readings.score[position]), readings.start[position] != self.since
         if score is None or (earlier and self.score is not None and self.score >= score):
@@ -71,6 +77,10 @@ class Incident(msgspec.Struct):
         if readings.at[position] != self.at:
             self.at, self.score = float(readings.at[position]), score
             self.channels = _channels(verdict.channels, position, readings, readings.value, units)
+            self._because(readings.streams, row, verdict.channels)
+
+    def _because(self, streams: Streams | None, row: int, channels: tuple[str, ...]) -> None:
+        self.streams, self.by_hour = told(streams, row, channels), is_by_hour(streams, row)
 
     def end(self, now: float, ending: Ending) -> None:
         """Note that the incident is over since `now`; only the first end counts."""

@@ -28,6 +28,18 @@ class Channel(Struct):
     contribution: Annotated[float | None, Meta(description="share of the deviation, 0 to 1")]
 
 
+class Stream(Struct):
+    """One stream of evidence of a score."""
+
+    name: Annotated[str, Meta(description="value now, 10-minute mean, volatility, …; see the glossary")]
+    channel: Annotated[str, Meta(description="the channel that it is about; empty for all, and where there is one")]
+    size: Annotated[float | None, Meta(description="standard deviations of its noise from usual; negative below")]
+    every: Annotated[
+        float | None, Meta(description="seconds between two so large by chance; null: never, or the detector has none")
+    ]
+    text: Annotated[str, Meta(description="the same in a sentence")]
+
+
 class OpenIncident(Struct):
     """An incident that is open."""
 
@@ -41,7 +53,9 @@ class OpenIncident(Struct):
     score: float | None
     severity: float | None
     needed: Annotated[float | None, Meta(description="severity from which it is an alert; null: none, or not known")]
-    why: Annotated[str, Meta(description="its worst reading, in a sentence")]
+    why: Annotated[str, Meta(description="its worst reading and the strongest stream of evidence, in a sentence")]
+    streams: Annotated[list[Stream], Meta(description="evidence at its worst reading, the strongest stream first")]
+    instead: Annotated[str, Meta(description="what would have been normal then; empty where the value was in its band")]
     now: Annotated[str, Meta(description="its newest reading, in a sentence")]
     channels: list[Channel]
     link: Link
@@ -109,7 +123,9 @@ class PastIncident(Struct):
     ]
     score: Annotated[float | None, Meta(description="of its worst reading")]
     severity: float | None
-    why: Annotated[str, Meta(description="its worst reading, in a sentence")]
+    why: Annotated[str, Meta(description="its worst reading and the strongest stream of evidence, in a sentence")]
+    streams: Annotated[list[Stream], Meta(description="evidence at its worst reading, the strongest stream first")]
+    instead: Annotated[str, Meta(description="what would have been normal then; empty where the value was in its band")]
     link: Link
 
 

@@ -12,14 +12,14 @@ from exporter import incident_wording as wording
 from exporter.json_values import finite, utc
 from exporter.pipeline.verdict import Verdict
 from exporter.query_units import Unit
-from exporter.sinks.notify.message import worst_told
+from exporter.sinks.notify.message import normal_instead, worst_told
 from exporter.sinks.notify.notification import incident_of
 from exporter.web.ui.answers import Channel, Group, Job, Jobs, Now, OpenIncident, PastIncident, Quiet, Unseen
 from exporter.web.ui.facts import Facts, JobFacts, Running
 from exporter.web.ui.grouping import Begun, common, grouped
 from exporter.web.ui.identity import link, series_id
 from exporter.web.ui.jobs import job_answer, unseen
-from exporter.web.ui.past import past_incident
+from exporter.web.ui.past import past_incident, streams
 
 MOST: Final = 200
 """Incidents in an answer: the worst."""
@@ -99,6 +99,7 @@ def incident(verdict: Verdict, row: int, facts: JobFacts, now: float) -> OpenInc
     """Return an open incident."""
     key, units = verdict.keys[row], facts.units
     since = float(verdict.since[row])
+    told = incident_of(verdict, row, units)
     return OpenIncident(
         id=series_id(verdict.job, key),
         job=verdict.job,
@@ -110,7 +111,9 @@ def incident(verdict: Verdict, row: int, facts: JobFacts, now: float) -> OpenInc
         score=finite(verdict.score[row]),
         severity=finite(verdict.severity[row]),
         needed=None if verdict.needed is None else finite(verdict.needed[row]),
-        why=worst_told(incident_of(verdict, row, units), now),
+        why=worst_told(told, now),
+        streams=streams(told),
+        instead=normal_instead(told),
         now=_reading(channels(verdict, row, units)),
         channels=channels(verdict, row, units),
         link=link(verdict.job, key, since),

@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 from markupsafe import Markup
 
+from detectors.streams import WITHOUT_SIDE
 from detectors.types import Floats, Key
 from exporter import __version__
 from exporter import incident_wording as wording
@@ -17,7 +18,7 @@ from exporter.sinks.recent import Curves
 from exporter.templating import environment
 from exporter.web.ui import graphs
 from exporter.web.ui.answer_form import AnswerForm
-from exporter.web.ui.answers import Ambiguous, Now, OpenIncident, PastIncidents, Series, Status
+from exporter.web.ui.answers import Ambiguous, Now, OpenIncident, PastIncidents, Series, Status, Stream
 from exporter.web.ui.facts import Running
 from exporter.web.ui.feedback_answers import Answers
 from exporter.web.ui.feedback_wording import KINDS
@@ -220,6 +221,24 @@ def figure(value: float | None, unit: Unit = "") -> str:
     return "-" if value is None else wording.number(value, unit)
 
 
+def _size(stream: Stream) -> str:
+    """Write how far from usual a stream is, and on which side."""
+    if stream.size is None:
+        return "-"
+    text = wording.deviations(stream.size)
+    return text if stream.name in WITHOUT_SIDE else f"{text} {'below' if stream.size < 0 else 'above'}"
+
+
+def _by_chance(stream: Stream) -> str:
+    """Write how often so much comes by chance."""
+    return "-" if stream.every is None else wording.often(stream.every)
+
+
+def _sentence(text: str) -> str:
+    """Write a part of a sentence as one."""
+    return f"{text[:1].upper()}{text[1:]}."
+
+
 def lines(text: str) -> Markup:
     """Keep the lines of a text, and nothing else that is unprintable."""
     return Markup("\n").join(printable(line) for line in text.splitlines())
@@ -233,5 +252,5 @@ _TEMPLATES: Final = environment("exporter.web.ui")
 _TEMPLATES.filters |= {
     "labels": labels_text, "clipped": clipped, "clock": clock, "ago": ago, "figure": figure, "lasting": wording.length,
     "counted": _counted, "named": named, "tick": _tick, "lines": lines, "ending": ENDINGS.__getitem__,
-    "kind": KINDS.__getitem__,
+    "kind": KINDS.__getitem__, "size": _size, "by_chance": _by_chance, "sentence": _sentence,
 }  # fmt: skip

@@ -9,8 +9,9 @@ from exporter import incident_wording as wording
 from exporter.json_values import finite, utc
 from exporter.sinks.incident_log import MOST, Logged
 from exporter.sinks.latest import Matcher
-from exporter.sinks.notify.message import worst_told
-from exporter.web.ui.answers import PastIncident, PastIncidents
+from exporter.sinks.notify.message import normal_instead, worst_told
+from exporter.sinks.notify.notification import Incident
+from exporter.web.ui.answers import PastIncident, PastIncidents, Stream
 from exporter.web.ui.facts import Running
 from exporter.web.ui.identity import link, series_id
 
@@ -89,8 +90,15 @@ def past_incident(logged: Logged, now: float) -> PastIncident:
         score=None if incident.score is None else finite(incident.score),
         severity=None if incident.severity is None else finite(incident.severity),
         why=worst_told(incident, until),
+        streams=streams(incident),
+        instead=normal_instead(incident),
         link=link(incident.job, incident.key, incident.since),
     )
+
+
+def streams(incident: Incident) -> list[Stream]:
+    """Return the evidence at the worst reading of an incident."""
+    return [Stream(each.name, each.channel, each.size, each.every, each.text) for each in incident.streams]
 
 
 def at_the_same_time(logged: Sequence[Logged], since: float, but: tuple[str, str], step: float) -> list[Logged]:

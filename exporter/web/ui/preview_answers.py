@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from exporter.query_units import Unit
-from exporter.web.ui.answers import JobName, Labels
+from exporter.web.ui.answers import JobName, Labels, Stream
 
 Direction = Literal["above", "below", "both"]
 Span = Annotated[list[float], Meta(description="begin and end, Unix seconds")]
@@ -26,6 +26,8 @@ class PreviewIncident(Struct):
     alert: bool
     alert_since: str | None
     why: Annotated[str, Meta(description="why it would have been no alert, or how long it took to become one")]
+    worst: Annotated[str | None, Meta(description="time of its worst reading")] = None
+    streams: Annotated[list[Stream], Meta(description="evidence at its worst reading, the strongest stream first")] = []
 
 
 class PreviewSeries(Struct):

@@ -1,0 +1,102 @@
+"""Why an incident is open: the streams of evidence behind its score, and their form in texts and answers."""
+
+import msgspec
+import numpy as np
+
+from detectors import streams
+from detectors.streams import OUTSIDE, WITHOUT_SIDE
+from detectors.types import Flags, Floats, Streams
+from exporter import incident_wording as wording
+from exporter.json_values import finite
+from exporter.pipeline.policy import Policy
+
+
+class Stream(msgspec.Struct, frozen=True):
+    """One stream of evidence.
+
+    Parameters
+    ----------
+    name : str
+        A word of the glossary: value now, 10-minute mean, volatility, …
+    size : float or None
+        How far from usual, in standard deviations of its noise; negative below. None: it has no such number.
+    every : float or None
+        Seconds: so much comes by chance once in this time. None: not known, or never.
+    channel : str
+        The channel that it is about; "" for all of them, and where there is only one.
+    """
+
+    name: str
+    size: float | None
+    every: float | None
+    channel: str = ""
+
+    @property
+    def has_side(self) -> bool:
+        """Whether its size is above or below usual, and not a mere distance."""
+        return self.name not in WITHOUT_SIDE
+
+    @property
+    def text(self) -> str:
+        """It in a sentence."""
+        return wording.stream(self.name, self.size, self.every, self.channel, self.has_side)
+
+
+def streams_of(found: Streams | None, policy: Policy, newest: Floats, concerned: Flags) -> Streams | None:
+    """Return what the scores are made of where an incident is open or has just ended.
+
+    A value outside the valid range is evidence of its own, whatever the detector says.
+
+    Parameters
+    ----------
+    found : Streams or None
+        Those of the detector.
+    policy : Policy
+    newest : Floats, shape (E, C)
+    concerned : Flags, shape (E,)
+    """
+    if not concerned.any():
+        return None
+    if found is not None:
+        found = streams.only(found, concerned)
+    outside = policy.invalid(newest) & concerned
+    if not outside.any():
+        return found
+    ruled = streams.blank(np.flatnonzero(outside))
+    ruled.period[:, OUTSIDE] = np.inf
+    if newest.shape[1] > 1:
+        ruled.channel[:, OUTSIDE] = policy.outside(newest[ruled.rows]).argmax(axis=1)
+    rows = ruled.rows if found is None else np.union1d(ruled.rows, found.rows)
+    return streams.merged([found, ruled], rows)
+
+
+def told(of: Streams | None, row: int, channels: tuple[str, ...]) -> list[Stream]:
+    """Return the streams of the entity in a row of the verdict, the strongest first; none where nothing is known."""
+    if of is None or (position := _position(of, row)) is None:
+        return []
+    size, every, channel = of.size[position], of.period[position], of.channel[position].tolist()
+    return [
+        Stream(
+            of.names[at],
+            _rounded(size[at]),
+            _rounded(every[at]),
+            channels[channel[at]] if len(channels) > 1 and channel[at] >= 0 else "",
+        )
+        for at in streams.order(size, every).tolist()
+    ]
+
+
+def is_by_hour(of: Streams | None, row: int) -> bool:
+    """Tell whether what was expected of the entity in a row of the verdict is that of the hour of the day or week."""
+    position = None if of is None else _position(of, row)
+    return position is not None and of is not None and bool(of.by_hour[position])
+
+
+def _position(of: Streams, row: int) -> int | None:
+    at = int(np.searchsorted(of.rows, row))
+    return at if at < len(of.rows) and of.rows[at] == row else None
+
+
+def _rounded(value: float) -> float | None:
+    """Return three digits, which are more than anybody needs and the same in single precision."""
+    return finite(float(f"{value:.3g}"))
