@@ -196,7 +196,7 @@ def test_nothing_that_is_shown_can_do_anything(client):
 
 
 def test_a_replay_that_is_gone_says_so(client):
-    assert client.get("/workbench?preview=other").status_code == 410
+    assert client.get("/workbench?preview=other").status_code == 404
     assert "Start it again" in client.get("/workbench-part?preview=other").text
     assert client.get("/api/v1/preview?id=other").status_code == 404
 

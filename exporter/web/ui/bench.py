@@ -52,7 +52,22 @@ class Refused(Exception):
 
 
 class Gone(Exception):
-    """There is no such replay any more."""
+    """There is no such replay any more. The message says what to do."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This replay has ended: nobody asked for it any more, or the exporter was restarted. Start it again."
+        )
+
+
+class Off(Exception):
+    """There is no workbench here. The message says how to have one."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The workbench is off. It sends queries to the source for whoever asks, so it needs web.users, or "
+            "web.workbench: true where everybody who reaches this port may."
+        )
 
 
 class Bench(Protocol):

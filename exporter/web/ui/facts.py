@@ -14,7 +14,7 @@ from exporter.sinks.latest import LatestVerdicts
 from exporter.sinks.notify.sent_log import SentLog
 from exporter.sinks.recent import RecentVerdicts
 from exporter.source.samples import RangeResult
-from exporter.web.ui.bench import Bench
+from exporter.web.ui.bench import Bench, Off
 from exporter.web.ui.job_answers import StoredModel
 
 Read = Callable[[str, float, float, float], RangeResult]
@@ -138,3 +138,9 @@ class Running:
     sent: SentLog = field(default_factory=SentLog)
     bench: Bench | None = None
     details: Callable[[str], JobDetails] = no_details
+
+    def workbench(self) -> Bench:
+        """Return what runs replays. Raises Off."""
+        if self.bench is None:
+            raise Off
+        return self.bench

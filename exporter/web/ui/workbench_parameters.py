@@ -35,11 +35,15 @@ def question_of(found: Mapping[str, Any]) -> Question:
         raise BadParameter("step must be from 1s to 1d")
     if not 60 * step <= seconds <= LONGEST:
         raise BadParameter("range must be at least 60 steps, and 14d at most")
-    return Question(expr, name, step, seconds, choice_of(found))
+    return Question(expr, name, step, seconds, _choice(found))
 
 
-def choice_of(found: Mapping[str, Any]) -> Choice:
-    """Return the settings that may be moved. Raises BadParameter."""
+def choice_of(found: Mapping[str, Any]) -> Choice | None:
+    """Return the settings that may be moved, None where none is named. Raises BadParameter."""
+    return _choice(found) if any(name in found for name in CHOICE) else None
+
+
+def _choice(found: Mapping[str, Any]) -> Choice:
     direction = found.get("direction") or "both"
     known: dict[str, Direction] = {"above": "above", "below": "below", "both": "both"}
     if not isinstance(direction, str) or direction not in known:
