@@ -59,3 +59,11 @@ def checked(text: str, running: Config) -> tuple[JobConfig, str]:
     told = next(line for line in compare(keys_of(running), keys_of(config)) if line.startswith(f"{name}: "))
     lines = ["good", f"a reload with it: {told}", *(f"note: {note}" for note in notes(config))]
     return config.jobs[name], "\n".join(lines)
+
+
+def only(running: Config, name: str) -> Config:
+    """Return a configuration without its other jobs: what a job is checked against again when it has changed a little.
+
+    Of 500 jobs that takes half a second, and the others have nothing to do with direction, least deviation and budget.
+    """
+    return running.model_copy(update={"jobs": {each: job for each, job in running.jobs.items() if each == name}})

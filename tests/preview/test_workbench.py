@@ -76,7 +76,8 @@ def test_its_verdicts_are_those_of_a_backtest_and_a_move_asks_for_nothing(promet
     assert sorted(each.severity for each in answer.decided.incidents) == sorted(max(each) for each in flagged.values())
     moved = bench.answer(name, Choice("below", 5.0, 1.0))
     assert moved.decided.found == 0
-    assert "direction" not in moved.yaml
+    assert "direction" not in answer.yaml
+    assert "direction: below" in moved.yaml  # what is copied is what is shown
 
 
 @pytest.mark.parametrize(
