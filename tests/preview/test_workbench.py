@@ -1,7 +1,5 @@
 """The workbench with its real process and a real Prometheus."""
 
-import time
-
 import numpy as np
 import pytest
 
@@ -12,9 +10,9 @@ from exporter.preview.workbench import MOST, Workbench
 from exporter.source.prometheus import Prometheus
 from exporter.web.ui.bench import Choice, Gone, Question, Refused
 from tests.support.waiting import eventually
+from tests.support.workbench import load_lines
 
 pytestmark = pytest.mark.servers
-HOURS = 12
 
 
 @pytest.fixture
@@ -32,19 +30,6 @@ def bench_of():
         each.close()
 
 
-def lines() -> list[str]:
-    end = int(time.time() // 60 * 60)
-    rng = np.random.default_rng(7)
-    found = ["# TYPE load gauge", "# HELP load How much there is to do."]
-    for instance in ("a", "b"):
-        values = 10 + rng.normal(0, 0.5, HOURS * 60)
-        if instance == "a":
-            values[-100:-60] += 30
-        times = end - 60 * np.arange(HOURS * 60 - 1, -1, -1)
-        found += [f'load{{instance="{instance}"}} {value:.3f} {at}' for value, at in zip(values, times, strict=True)]
-    return found
-
-
 def done(bench: Workbench, name: str):
     """Return the answer once the replay has come to its end."""
     eventually(lambda: bench.answer(name).state in {"exact", "failed"}, 60)
@@ -52,7 +37,7 @@ def done(bench: Workbench, name: str):
 
 
 def test_its_verdicts_are_those_of_a_backtest_and_a_move_asks_for_nothing(prometheus, bench_of):
-    server = prometheus(history=lines())
+    server = prometheus(history=load_lines())
     bench = bench_of(server.url)
     name = bench.start(Question("load", "new", 60.0, 20 * 3600.0, Choice(budget=500.0)))
     answer = done(bench, name)
@@ -85,7 +70,7 @@ def test_its_verdicts_are_those_of_a_backtest_and_a_move_asks_for_nothing(promet
     [("load{", "never closed"), ("lod", "gave no series"), ("sum(load", "never closed"), ("nosuch(load)", "nosuch")],
 )
 def test_an_expression_that_is_wrong_says_what_to_do(prometheus, bench_of, expr, told):
-    bench = bench_of(prometheus(history=lines()[:200]).url)
+    bench = bench_of(prometheus(history=load_lines()[:200]).url)
     if told == "never closed":  # seen without asking the source
         with pytest.raises(Refused, match=told):
             bench.start(Question(expr, "new", 60.0, 7200.0))

@@ -11,68 +11,12 @@ from starlette.requests import Request
 
 from exporter.config.sections.service import WebConfig
 from exporter.web.same_origin import token_of
-from exporter.web.ui.bench import Choice, Gone, Refused
 from exporter.web.ui.openapi import document
-from exporter.web.ui.preview_answers import (
-    Decided,
-    MetricName,
-    MetricNames,
-    Past,
-    PastJob,
-    Preview,
-    PreviewCurve,
-    PreviewIncident,
-    PreviewSeries,
-)
 from exporter.web.ui.turns import Busy
 from tests.support.pages import Watched
+from tests.support.workbench import FakeBench
 
 TOKEN = token_of(Request({"type": "http"}))  # of whoever is not logged in
-EVIL = {"instance": "<script>alert(1)</script>{{ 7*7 }}\u202e"}
-TIME = "2026-01-05T10:06:00.000Z"
-
-
-def preview(state="exact", choice=Choice(), past=None) -> Preview:  # noqa: B008 - it is frozen
-    incident = PreviewIncident("new", EVIL, TIME, None, 60.0, 3.5, True, TIME, "at once")
-    series = PreviewSeries(0, EVIL, 1, 1, 3.5, [[1767607560.0, 1767607680.0]], [[1767607600.0, 1767607680.0]])
-    line = [1.0, 2.0, None, 9.0]
-    times = [1767607500.0, 1767607560.0, 1767607620.0, 1767607680.0]
-    curve = PreviewCurve(0, "value", "", times, line, [1.0] * 4, [None] * 4, [3.0] * 4)
-    decided = Decided(choice.direction, choice.least_deviation, choice.budget, True, [], 1, 2.0, 1, [incident],
-                      [series], [curve], 7.5)  # fmt: skip
-    return Preview("abc", state, 0.5, "replaying", "2026-01-05T10:00:00.000Z", TIME, 60.0, 60.0, 86400.0, 1, 4,
-                   None if past else decided, past, "jobs:\n  <b>: {}\n", "good")  # fmt: skip
-
-
-class FakeBench:
-    def __init__(self):
-        self.asked, self.ended, self.refusal = [], [], None
-
-    def warm_up(self):
-        pass
-
-    def start(self, question):
-        if self.refusal:
-            raise Refused(self.refusal)
-        self.asked.append(question)
-        return "abc"
-
-    def start_past(self, jobs, seconds):
-        self.asked.append((list(jobs), seconds))
-        return "past"
-
-    def answer(self, name, choice=None, rows=()):
-        if name == "past":
-            return preview(past=Past([PastJob("cpu", 2, 0.5, 1, 1, None, "<i>cut</i>")], 0, []))
-        if name != "abc":
-            raise Gone
-        return preview(choice=choice or Choice())
-
-    def cancel(self, name):
-        self.ended.append(name)
-
-    def metrics(self, part, most):
-        return MetricNames(1, [MetricName("up", "gauge", "<b>")])
 
 
 @pytest.fixture

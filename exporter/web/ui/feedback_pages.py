@@ -14,7 +14,7 @@ from starlette.routing import Route
 from exporter.config.values import duration
 from exporter.sinks.feedback import KINDS, Feedback, Saved
 from exporter.web.api import BadParameter
-from exporter.web.same_origin import login_of, media_type, token_of
+from exporter.web.same_origin import FORM, login_of, media_type, token_of
 from exporter.web.ui import export, pages
 from exporter.web.ui.answering import NotAnswered, give, take_back
 from exporter.web.ui.facts import Running
@@ -112,7 +112,7 @@ def _end(running: Running, feedback: Feedback, now: float) -> float:
 
 async def _fields(request: Request) -> dict[str, str]:
     """Return the fields of a form. Raises NotAnswered."""
-    if media_type(request) != "application/x-www-form-urlencoded":
+    if media_type(request) != FORM:
         raise NotAnswered(415, "This is not what the form of the page sends.")
     text = (await body_of(request)).decode("utf-8", "replace")
     return {name: value for name, value in parse_qsl(text, max_num_fields=50) if value}

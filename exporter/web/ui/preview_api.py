@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from exporter.web.api import BadParameter
-from exporter.web.same_origin import body_of, check_origin, media_type
+from exporter.web.same_origin import body_of, media_type
 from exporter.web.ui.bench import Bench
 from exporter.web.ui.endpoints import Refused
 from exporter.web.ui.json_response import JsonEndpoints, as_json
@@ -51,7 +51,7 @@ class PreviewApi(JsonEndpoints):
 
         def cancel() -> Response:
             ours = self._running.workbench()
-            check_origin(request)
+            self._rights.check_origin(request)
             ours.cancel(once_each(request.query_params.multi_items(), ("id",)).get("id", ""))
             return Response(status_code=204)
 
@@ -86,7 +86,7 @@ class PreviewApi(JsonEndpoints):
     ) -> Response:
         """Begin what a JSON object asks for: a form of another site cannot send one."""
         try:
-            check_origin(request)
+            self._rights.check_origin(request)
             if media_type(request) != "application/json":
                 return self._refuse(_NO_JSON)
             found = json.loads(await body_of(request))

@@ -5,7 +5,7 @@ from typing import Final
 from starlette.requests import Request
 
 from exporter.web import same_origin
-from exporter.web.same_origin import Foreign, TooLong, check_origin, check_token
+from exporter.web.same_origin import UNKNOWN_NAME, Foreign, TooLong, check_token
 from exporter.web.ui.answering import NotAnswered
 from exporter.web.ui.facts import Running
 
@@ -17,7 +17,7 @@ _OFF: Final = (
     "Answers are off. They are on where people log in (web.users), or for everybody who reaches the port with "
     "web.actions: true."
 )
-
+_FOREIGN: Final = "Another page sent this. Answer on the exporter's own pages."
 _STALE: Final = (
     "This page was made before the exporter was started again, or for somebody else: go back, load it again and "
     "answer again."
@@ -56,13 +56,18 @@ class Rights:
         if token is None and not {"sec-fetch-site", "origin"} & set(request.headers):
             return  # no browser, and no form of one
         try:
-            check_origin(request)
+            self.check_origin(request)
         except Foreign as error:
-            raise NotAnswered(403, "Another page sent this. Answer on the exporter's own pages.") from error
+            told = UNKNOWN_NAME if str(error) == UNKNOWN_NAME else _FOREIGN
+            raise NotAnswered(403, told) from error
         try:
             check_token(request, token or "")
         except Foreign as error:
             raise NotAnswered(403, _STALE) from error
+
+    def check_origin(self, request: Request) -> None:
+        """Raise Foreign where another site sent the request."""
+        same_origin.check_origin(request, self._running.facts().config.web)
 
 
 async def body_of(request: Request) -> bytes:

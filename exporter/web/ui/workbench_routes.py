@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from exporter.redact import masked
 from exporter.web.api import BadParameter
-from exporter.web.same_origin import TooLong, body_of, check_origin, check_token, token_of
+from exporter.web.same_origin import TooLong, body_of, check_token, token_of
 from exporter.web.ui import bench
 from exporter.web.ui import workbench_pages as pages
 from exporter.web.ui.bench import Bench
@@ -92,7 +92,7 @@ class WorkbenchPages(PageEndpoints):
     ) -> Response:
         """Begin what a form of ours asks for, and go to its page; a form that is wrong is shown again."""
         try:
-            check_origin(request)
+            self._rights.check_origin(request)
             found = _fields((await body_of(request)).decode("utf-8", "replace"))
             check_token(request, found.pop("token", ""))
         except Exception as error:
