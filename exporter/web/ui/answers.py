@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 
 from exporter.query_units import Unit
 from exporter.sinks.incident_log import End
-from exporter.sinks.notify.sent_log import What
+from exporter.web.ui.sent_answers import Message, RoutedAlert
 
 Labels = Annotated[dict[str, str], Meta(description="labels of the series at the source")]
 JobName = Annotated[str, Meta(description="name of the job")]
@@ -181,6 +181,7 @@ class Curve(Struct):
     lower: list[float | None]
     upper: list[float | None]
     before: Annotated[list[float | None], Meta(description="values a day or a week earlier, if compare asks for them")]
+    week_before: Annotated[list[float | None], Meta(description="values a week earlier, if compare asks for both")]
 
 
 class PastIncidents(Struct):
@@ -201,14 +202,6 @@ class Choice(Struct):
 
     labels: Labels
     link: Link
-
-
-class Message(Struct):
-    """A message that the exporter itself sent on an incident."""
-
-    at: str | None
-    receiver: Annotated[str, Meta(description="key of the receiver in notify")]
-    what: Annotated[What, Meta(description="what it told: the beginning, a change of the same message, or the end")]
 
 
 class Series(Struct):
@@ -232,6 +225,10 @@ class Series(Struct):
     sent: Annotated[list[Message], Meta(description="what the exporter itself sent on that incident, oldest first")]
     routed: Annotated[
         list[str], Meta(description="receivers of Alertmanager that get the alerts of the job, by the configuration")
+    ]
+    alerts: Annotated[
+        list[RoutedAlert] | None,
+        Meta(description="what Alertmanager has of the open incident; null where there is none or it does not tell"),
     ]
     channels: list[Channel]
     start: float

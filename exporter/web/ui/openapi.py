@@ -10,6 +10,7 @@ from exporter.web.ui import feedback_openapi, openapi_preview
 from exporter.web.ui.answers import Ambiguous, Jobs, Now, PastIncidents, Refusal, Series, Status
 from exporter.web.ui.answers_machines import Anomalies, Configuration
 from exporter.web.ui.job_answers import JobPage
+from exporter.web.ui.parameters import COMPARED
 
 _REF: Final = "#/components/schemas/{name}"
 _TIME: Final = {"type": "number", "minimum": 0, "maximum": 9_999_999_999}
@@ -41,7 +42,7 @@ _SERIES: Final = [
     _parameter("range", "seconds of the range; default: an hour, or the incident and what lay around it",
                {"type": "number", "minimum": 60, "maximum": 1_209_600}),
     _parameter("end", "end of the range, Unix seconds; default: the newest sample, or soon after the incident", _TIME),
-    _parameter("compare", "add the values of a day or a week earlier", {"type": "string", "enum": ["day", "week"]}),
+    _parameter("compare", "add the values of a day or a week earlier", {"type": "string", "enum": list(COMPARED)}),
     _parameter("told", "add every sample in a sentence", {"type": "boolean"}),
 ]  # fmt: skip
 _PAST: Final = [

@@ -12,8 +12,8 @@ from exporter.web.api import BadParameter, selection
 from exporter.web.ui.past import MOST_OF_A_PAGE, Filter
 from exporter.web.ui.series import LONGEST, Asked
 
-COMPARED: Final = {"day": DAY, "week": WEEK}
-"""Seconds before a range of another one that can be laid over it."""
+COMPARED: Final = {"day": (DAY,), "week": (WEEK,), "day,week": (DAY, WEEK)}
+"""Seconds before a range of others that can be laid over it."""
 JOB_RANGES: Final = ("6h", "1d", "7d", "14d")
 Parameters = Iterable[tuple[str, str]]
 _FIGURE: Final = r"[0-9]{1,10}(\.[0-9]{1,20})?(e[-+]?[0-9]{1,3})?"
@@ -42,7 +42,7 @@ def asked_for(parameters: Parameters) -> Asked:
     if "id" in found and not re.fullmatch(r"[0-9a-f]{16}", found["id"]):
         raise BadParameter("id must be 16 hexadecimal digits")
     if found.get("compare", "day") not in COMPARED:
-        raise BadParameter("compare must be day or week")
+        raise BadParameter("compare must be day, week or day,week")
     if found.get("told", "false") not in {"true", "false"}:
         raise BadParameter("told must be true or false")
     return Asked(
@@ -52,7 +52,7 @@ def asked_for(parameters: Parameters) -> Asked:
         _number("since", found, 0, _LATEST, math.nan),
         _number("range", found, 60, LONGEST) if "range" in found else None,
         _number("end", found, 0, _LATEST) if "end" in found else None,
-        COMPARED.get(found.get("compare", ""), 0.0),
+        COMPARED.get(found.get("compare", ""), ()),
         found.get("told") == "true",
     )
 
