@@ -23,6 +23,7 @@ from exporter.web.ui.facts import Facts, Running
 from exporter.web.ui.feedback_answers import Given, NewAnswer
 from exporter.web.ui.feedback_wording import KINDS, answer_of, told
 from exporter.web.ui.identity import series_id
+from exporter.web.ui.not_answered import NotAnswered
 
 log = structlog.get_logger()
 
@@ -35,21 +36,6 @@ _LONGEST_SILENCE: Final = 90 * DAY
 _OPINIONS: Final = frozenset({"expected", "normal", "incident"})
 """Answers of which an incident has one: they contradict each other."""
 NOBODY: Final = "somebody without a login"
-
-
-class NotAnswered(Exception):
-    """An answer was refused. The message says what happened and what to do.
-
-    Parameters
-    ----------
-    status : int
-        HTTP status.
-    text : str
-    """
-
-    def __init__(self, status: int, text: str) -> None:
-        super().__init__(text)
-        self.status = status
 
 
 @dataclass(frozen=True, slots=True)

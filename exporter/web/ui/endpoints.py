@@ -13,9 +13,9 @@ from exporter.source.errors import SourceError
 from exporter.web.api import BadParameter
 from exporter.web.same_origin import Foreign, TooLong
 from exporter.web.ui import bench
-from exporter.web.ui.answering import NotAnswered
 from exporter.web.ui.facts import Running
 from exporter.web.ui.history import History
+from exporter.web.ui.not_answered import NotAnswered
 from exporter.web.ui.rights import Rights
 from exporter.web.ui.series import NoSuchSeries
 from exporter.web.ui.turns import MANY, Busy, Turn

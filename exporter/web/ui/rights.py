@@ -1,13 +1,14 @@
 """Who may change something from a page: whoever is logged in, from a page of ours, and no other page in their name."""
 
 from typing import Final
+from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 
 from exporter.web import same_origin
-from exporter.web.same_origin import UNKNOWN_NAME, Foreign, TooLong, check_token
-from exporter.web.ui.answering import NotAnswered
+from exporter.web.same_origin import FORM, UNKNOWN_NAME, Foreign, TooLong, check_token, media_type
 from exporter.web.ui.facts import Running
+from exporter.web.ui.not_answered import NotAnswered
 
 LARGEST: Final = 32 * 1024
 """Bytes of the body of a request."""
@@ -77,3 +78,11 @@ async def body_of(request: Request) -> bytes:
     except TooLong as error:
         told = f"The request has more than {LARGEST // 1024} KiB: shorten the reason."
         raise NotAnswered(413, told) from error
+
+
+async def fields_of(request: Request) -> dict[str, str]:
+    """Return the fields of a form. Raises NotAnswered."""
+    if media_type(request) != FORM:
+        raise NotAnswered(415, "This is not what the form of the page sends.")
+    text = (await body_of(request)).decode("utf-8", "replace")
+    return {name: value for name, value in parse_qsl(text, max_num_fields=50) if value}
