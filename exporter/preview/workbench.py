@@ -144,7 +144,11 @@ class Workbench:
         choice = choice or (Choice() if question is None else question.choice)
         decided = None
         if shown is not None and not (process.failed and shown.state != "exact"):
-            decided = process.decide(choice, rows)
+            try:
+                decided = process.decide(choice, rows)
+            except Gone:
+                if not process.failed:  # it failed while it was asked: its text says why
+                    raise
         text, told = self._written(session, choice)
         # By what was shown when it was asked: if the replay ends meanwhile, what was decided is still the first look.
         done = shown is not None and shown.state == "exact"

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
+from deploy.demo.servers import ITSELF
 from exporter.backtest.replay import make_job, replay
 from exporter.config.sections.job import JobConfig
 from exporter.config.sections.root import Config
 from exporter.preview.workbench import MOST, Workbench
+from exporter.source.errors import SourceError
 from exporter.source.prometheus import Prometheus
 from exporter.web.ui.bench import Choice, Gone, Question, Refused
 from tests.support.waiting import eventually
@@ -111,3 +113,55 @@ def test_a_job_is_checked_as_a_configuration_file_would_be(bench_of):
     assert answer.yaml.splitlines()[-1] == "    budget: 2 per week"
     with pytest.raises(Refused, match="no job"):
         bench.start_past(["nosuch"], 86_400.0)
+
+
+@pytest.mark.parametrize(
+    ("flag", "expr", "told"),
+    [
+        ("--query.max-samples=100", "sum_over_time(load[6h])", ("too many samples", "expensive")),
+        ("--query.timeout=1ms", "max_over_time(load[6h:1s])", ("timed out", "expensive")),
+    ],
+)
+def test_an_expression_that_is_too_expensive_is_refused_at_once(prometheus, bench_of, flag, expr, told):
+    server = prometheus(history=load_lines(), flags=[flag])
+    bench = bench_of(server.url)
+    answer = done(bench, bench.start(Question(expr, "new", 60.0, 36_000.0)))
+    assert answer.state == "failed"
+    for part in told:
+        assert part in answer.text
+
+
+def test_last_week_of_jobs_of_the_configuration_is_what_backtest_lists(prometheus, bench_of):
+    server = prometheus(history=load_lines())
+    jobs = {
+        "load": {"expr": "load", "history": "2h", "budget": 500},
+        "gone": {"expr": "nosuch_metric"},
+        "untouched": {"expr": "load"},
+    }
+    bench = bench_of(server.url, jobs=jobs)
+    answer = done(bench, bench.start_past(["load", "gone"], 6 * 3600.0))
+    assert (answer.state, answer.decided, answer.yaml) == ("exact", None, "")
+    by_job = {job.job: job for job in answer.past.jobs}
+    assert by_job.keys() == {"load", "gone"}
+    assert (by_job["load"].entities, by_job["load"].alerts > 0, by_job["load"].error) == (2, True, "")
+    assert by_job["gone"].incidents is None
+    worst = max(answer.past.incidents, key=lambda each: each.severity)
+    assert (worst.job, worst.labels, worst.alert) == ("load", {"instance": "a"}, True)
+    assert bench.answer(answer.id, Choice("above")).past == answer.past
+
+
+def test_names_of_metrics_come_from_the_source_with_what_they_are_about(prometheus, bench_of):
+    server = prometheus(scrape={"itself": ITSELF})
+    server.wait_for("prometheus_http_requests_total")
+    bench = bench_of(server.url)
+    found = eventually(lambda: (names := bench.metrics("HTTP_requests", 5)).total and names)
+    assert [each.name for each in found.metrics] == ["prometheus_http_requests_total"]
+    assert (found.metrics[0].type, found.metrics[0].help) == ("counter", "Counter of HTTP requests.")
+    many = bench.metrics("prom", 5)
+    assert (len(many.metrics), many.total > 100) == (5, True)
+    assert all(each.name.startswith("prom") for each in many.metrics)  # what begins with it comes first
+    assert bench.metrics("no such metric", 5).total == 0
+    server.stop()
+    assert bench.metrics("prom", 5).total == many.total  # remembered for a while
+    with pytest.raises(SourceError):
+        bench_of(server.url).metrics("prom", 5)
