@@ -199,7 +199,11 @@ def _refuse_second(facts: Facts, every: Sequence[Feedback], asked: Asked) -> Non
 def _made(facts: Facts, asked: Asked, silence: Silenced | None, every: Sequence[Feedback], at: float) -> Feedback:
     _refuse_second(facts, every, asked)
     incident = asked.logged.incident
-    expected = like_this(asked.new, incident, asked.now, asked.until, at) if asked.new.kind == "expected" else None
+    expected = None
+    if asked.new.kind == "expected":
+        job = facts.jobs.get(incident.job)
+        zone = "UTC" if job is None else job.config.time_zone
+        expected = like_this(asked.new, incident, asked.now, asked.until, at, zone)
     return Feedback(
         secrets.token_hex(6), asked.new.kind, incident.job, incident.labels, incident.since, incident.over, at,
         asked.who, asked.new.why, expected, silence,
