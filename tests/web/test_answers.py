@@ -320,3 +320,26 @@ def test_hours_of_an_answer_are_those_of_the_jobs_time_zone(serve, tmp_path):
         assert told.startswith(f"every day around {begun:%H:%M} Asia/Kolkata (within 1h10m)")
     assert watched.running.feedback.every()[0].expectation.zone == "Asia/Kolkata"
     assert read_feedback(tmp_path / "state" / "feedback.json")[0].expectation.zone == "Asia/Kolkata"
+
+
+def test_past_incidents_are_filtered_by_how_they_were_answered(open_port, watched):
+    watched.minutes((A, B), 90, lambda ago: [60 < ago < 70 or 30 < ago < 40, 30 < ago < 40])
+    first = open_port.get("/api/v1/incidents").json()["incidents"][-1]
+    since = datetime.fromisoformat(first["since"]).timestamp()
+    assert ask(open_port, labels=first["labels"], since=since, kind="incident").status_code == 201
+
+    def listed(answered: str) -> list:
+        found = open_port.get("/api/v1/incidents", params={"answered": answered}).json()["incidents"]
+        return [(each["since"], each["answered"]) for each in found]
+
+    assert listed("incident") == [(first["since"], ["incident"])]
+    assert [answers for _, answers in listed("no")] == [[], []]
+    assert listed("expected") == []
+    page = open_port.get("/past?answered=incident")
+    assert re.search(r"back to normal ?a real incident", text(page))
+    rows = list(csv.DictReader(io.StringIO(open_port.get("/past.csv").text)))
+    assert [row["answered"] for row in rows] == ["", "", "incident"]
+    (answer,) = open_port.get("/api/v1/answers").json()["answers"]
+    open_port.delete(f"/api/v1/answers/{answer['id']}")
+    assert listed("incident") == []
+    assert "answered must be" in open_port.get("/api/v1/incidents?answered=maybe").json()["error"]

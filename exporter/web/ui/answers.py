@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from exporter.query_units import Unit
+from exporter.sinks.feedback import Kind
 from exporter.sinks.incident_log import End
 from exporter.web.ui.sent_answers import Message, RoutedAlert
 
@@ -102,6 +103,9 @@ class PastIncident(Struct):
     severity: float | None
     why: Annotated[str, Meta(description="its worst reading, in a sentence")]
     link: Link
+    answered: Annotated[
+        list[Kind], Meta(description="how people answered it, on the list of past incidents; empty where nobody did")
+    ] = []
 
 
 class Now(Struct):

@@ -113,7 +113,7 @@ def choice_page(answer: Ambiguous) -> str:
 
 def past_page(answer: PastIncidents, asked: Mapping[str, str], jobs: list[str], query: Mapping[str, str]) -> str:
     """Show incidents that are over; `query` are links to other pages and forms of the same list."""
-    return render("past.html", "Past incidents", answer=answer, asked=asked, jobs=jobs, query=query,
+    return render("past.html", "Past incidents", answer=answer, asked=asked, jobs=jobs, query=query, kinds=KINDS,
                    title="Past incidents")  # fmt: skip
 
 

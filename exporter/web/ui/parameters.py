@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 from typing import Final
 
 from detectors.units import DAY, WEEK
+from exporter.sinks.feedback import KINDS
 from exporter.sinks.latest import Matcher
 from exporter.web.api import BadParameter, selection
-from exporter.web.ui.past import MOST_OF_A_PAGE, Filter
+from exporter.web.ui.past import MOST_OF_A_PAGE, UNANSWERED, Filter
 from exporter.web.ui.series import LONGEST, Asked
 
 COMPARED: Final = {"day": (DAY,), "week": (WEEK,), "day,week": (DAY, WEEK)}
@@ -59,16 +60,19 @@ def asked_for(parameters: Parameters) -> Asked:
 
 def filter_of(parameters: Parameters, limit: int | None = None) -> Filter:
     """Return which past incidents are asked for; `limit` is instead of the one asked for. Raises BadParameter."""
-    found = once_each(parameters, ("job", "match", "start", "end", "alerted", "limit", "offset"))
+    found = once_each(parameters, ("job", "match", "start", "end", "alerted", "answered", "limit", "offset"))
     alerted = found.get("alerted")
     if alerted not in {None, "true", "false"}:
         raise BadParameter("alerted must be true or false")
+    if (answered := found.get("answered", "")) not in {"", *KINDS, UNANSWERED}:
+        raise BadParameter(f"answered must be {', '.join(KINDS)} or {UNANSWERED}")
     return Filter(
         job=found.get("job", ""),
         labels=_labels(found),
         start=_time("start", found, -math.inf),
         end=_time("end", found, math.inf),
         alerted=None if alerted is None else alerted == "true",
+        answered=answered,
         limit=limit or whole("limit", found, 1, MOST_OF_A_PAGE, MOST_OF_A_PAGE),
         offset=whole("offset", found, 0, 10**9, 0),
     )

@@ -66,7 +66,7 @@ def _of_job(name: str, jobs: Mapping[str, Any]) -> dict[str, str]:
     (expr,) = job.queries.values()
     return {
         "expr": expr, "name": name, "step": format_duration(job.step), "direction": job.direction,
-        "least_deviation": f"{job.least_deviation:g}", "budget": f"{job.budget:g}",
+        "least_deviation": plain(job.least_deviation), "budget": plain(job.budget),
     }  # fmt: skip
 
 
@@ -74,15 +74,25 @@ def _result(answer: Preview, found: Mapping[str, str]) -> dict[str, Any]:
     """Return what the template needs besides the answer."""
     decided = answer.decided
     if decided is None:
-        return {"curves": [], "strips": {}, "ticks": [], "here": "", "largest": 0.0, "past": answer.past}
+        return {
+            "curves": [],
+            "strips": {},
+            "ticks": [],
+            "here": "",
+            "largest": 0.0,
+            "least": "",
+            "plain": plain,
+            "past": answer.past,
+        }
     start, end = _seconds(answer.start), _seconds(answer.end)
     by_row: dict[int, list[PreviewCurve]] = {}
     for curve in decided.curves:
         by_row.setdefault(curve.row, []).append(curve)
     series = {each.row: each for each in decided.series}
     kept = {name: value for name, value in found.items() if name in ("preview", *QUESTION)}
-    chosen = {"direction": decided.direction, "least_deviation": f"{decided.least_deviation:g}",
-              "budget": f"{decided.budget:g}"}  # fmt: skip
+    chosen = {"direction": decided.direction, "least_deviation": plain(decided.least_deviation),
+              "budget": plain(decided.budget)}  # fmt: skip
+    unit = decided.curves[0].unit if decided.curves else ""
     return {
         "curves": [
             {"labels": series[row].labels, "alerts": series[row].alerts, "incidents": series[row].incidents,
@@ -93,6 +103,8 @@ def _result(answer: Preview, found: Mapping[str, str]) -> dict[str, Any]:
         "ticks": ticks(start, end),
         "here": f"workbench?{urlencode(kept | chosen, errors='replace')}",
         "largest": _largest(decided),
+        "plain": plain,
+        "least": wording.number(decided.least_deviation, unit) if decided.least_deviation else "",
         "past": None,
     }  # fmt: skip
 
@@ -127,3 +139,8 @@ def _largest(decided: Decided) -> float:
 
 def _seconds(text: str | None) -> float:
     return datetime.fromisoformat(text).timestamp() if text else math.nan
+
+
+def plain(value: float) -> str:
+    """Write a number as people type it into a field: without an exponent, as far as that can be read."""
+    return f"{value:.0f}" if value.is_integer() and abs(value) < 1e15 else f"{value:.12g}"
