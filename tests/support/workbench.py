@@ -133,4 +133,6 @@ def outcome(
             tape["value"][part, entity] += rng.choice([-1, 1]) * rng.uniform(0.15, 0.8) * level
             tape["score"][part, entity] = rng.uniform(1.2, 9.0)
     config = JobConfig.model_validate({"expr": "value", "history": "1d", **(job or {})})
+    opened = Outcome(name, config, tape, 1440).verdicts(config)[0]
+    tape["frozen"][opened.column, np.repeat(opened.entity, np.diff(opened.at))] = True  # as it is while one is open
     return Outcome(name, config, tape, 1440)

@@ -82,6 +82,7 @@ def _result(answer: Preview, found: Mapping[str, str]) -> dict[str, Any]:
             "largest": 0.0,
             "least": "",
             "plain": plain,
+            "learnt": "",
             "past": answer.past,
         }
     start, end = _seconds(answer.start), _seconds(answer.end)
@@ -104,6 +105,7 @@ def _result(answer: Preview, found: Mapping[str, str]) -> dict[str, Any]:
         "here": f"workbench?{urlencode(kept | chosen, errors='replace')}",
         "largest": _largest(decided),
         "plain": plain,
+        "learnt": format_duration(round(answer.learnt)),
         "least": wording.number(decided.least_deviation, unit) if decided.least_deviation else "",
         "past": None,
     }  # fmt: skip
