@@ -78,7 +78,7 @@ class Workbench:
         """Begin a replay."""
         config = self._config()
         try:
-            text = job_text.text_of(question)
+            text = job_text.text_of(question, config)
             job, checked = job_text.checked(text, config)
         except ConfigError as error:
             raise Refused(str(error)) from None
@@ -177,10 +177,11 @@ class Workbench:
             return "", ""
         if (known := session.written.get(choice)) is None:
             question = replace(session.question, choice=choice)
-            text = job_text.text_of(question)
+            text, config = "", self._config()
             try:
-                known = text, job_text.checked(text, job_text.only(self._config(), question.name))[1]
-            except ConfigError as error:  # the configuration has changed since the replay began
+                text = job_text.text_of(question, config)
+                known = text, job_text.checked(text, job_text.only(config, question.name))[1]
+            except (ConfigError, Refused) as error:  # the configuration has changed since the replay began
                 known = text, f"not any more: {error}"
             if len(session.written) >= _MOST_WRITTEN:
                 session.written.clear()

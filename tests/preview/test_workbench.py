@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import yaml
 
 from deploy.demo.servers import ITSELF
 from exporter.backtest.replay import make_job, replay
@@ -165,3 +166,27 @@ def test_names_of_metrics_come_from_the_source_with_what_they_are_about(promethe
     assert bench.metrics("prom", 5).total == many.total  # remembered for a while
     with pytest.raises(SourceError):
         bench_of(server.url).metrics("prom", 5)
+
+
+def test_a_job_of_several_channels_is_replayed_as_it_is_configured_but_for_what_was_changed(prometheus, bench_of):
+    server = prometheus(history=load_lines())
+    jobs = {
+        "both": {
+            "channels": {"load": "load", "half": "load / 2"}, "entity": ["instance"], "window": "30m", "budget": 9,
+            "direction": "below",
+        }
+    }  # fmt: skip
+    bench = bench_of(server.url, jobs=jobs)
+    changed = {"load": "load", "half": "load / 4"}
+    question = Question("", "both", 60.0, 36_000.0, Choice("above", 0.0, 500.0), changed, "both")
+    answer = done(bench, bench.start(question))
+    assert (answer.state, answer.text) == ("exact", "")
+    assert {curve.channel for curve in answer.decided.curves} == {"load", "half"}
+    assert answer.decided.alerts > 0
+    (job,) = yaml.safe_load(answer.yaml)["jobs"].values()
+    assert job == {
+        "channels": changed, "direction": "above", "budget": "500 per week", "entity": ["instance"], "window": "30m",
+    }  # fmt: skip
+    assert "both" in answer.checked
+    with pytest.raises(Refused, match="no job"):
+        bench.start(Question("", "new", 60.0, 36_000.0, Choice(), changed, "gone"))

@@ -169,3 +169,27 @@ def test_answers_are_as_the_document_says(client, path):
     answer = client.get(path)
     schema = document()["paths"][path.partition("?")[0]]["get"]["responses"]["200"]["content"]["application/json"]
     jsonschema.validate(answer.json(), {**schema["schema"], "components": document()["components"]})
+
+
+def test_a_job_of_several_channels_is_tried_with_all_of_them_and_its_other_settings(serve, bench):
+    watched = Watched(jobs={"api": {"channels": {"p99": "latency", "rps": "requests"}, "direction": "above"}})
+    watched.bench = bench
+    with httpx.Client(base_url=serve(running=watched.running).url, trust_env=False) as client:
+        page = client.get("/workbench?job=api")
+        assert 'name="channel:p99" id="expr" value="latency"' in page.text
+        assert 'name="channel:rps" id="expr2" value="requests"' in page.text
+        assert 'name="channel:&lt;b&gt;"' in client.get("/workbench?channel:%3Cb%3E=x").text
+        fields = {"token": TOKEN, "job": "api", "name": "api", "channel:p99": "latency * 2", "channel:rps": "requests"}
+        answer = client.post("/workbench", data=fields)
+        (question,) = bench.asked
+        assert (question.channels, question.expr, question.job) == (
+            {"p99": "latency * 2", "rps": "requests"}, "", "api",
+        )  # fmt: skip
+        shown = client.get("/" + answer.headers["location"]).text
+        assert shown.count('value="latency * 2"') == 2  # in the form, and kept for moves
+        assert client.post("/workbench", data=fields | {"channel:p99": ""}).status_code == 303
+        wrong = client.post("/api/v1/preview", json={"channels": {"p99": " "}})
+        assert (wrong.status_code, "for each channel" in wrong.text) == (400, True)
+        for channels in ([], {"": "x"}, {"a": 5}, {str(at): "x" for at in range(17)}):
+            assert client.post("/api/v1/preview", json={"channels": channels}).status_code == 400
+        assert client.post("/api/v1/preview", json={"channels": {"a": "up"}, "job": "api"}).status_code == 202

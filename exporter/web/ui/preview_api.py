@@ -59,7 +59,9 @@ class PreviewApi(JsonEndpoints):
 
     async def start(self, request: Request) -> Response:
         """Begin a replay."""
-        return await self._begun(request, (*QUESTION, *CHOICE), lambda ours, found: ours.start(question_of(found)))
+        return await self._begun(
+            request, (*QUESTION, "channels", *CHOICE), lambda ours, found: ours.start(question_of(found))
+        )
 
     async def start_past(self, request: Request) -> Response:
         """Begin to look back."""

@@ -18,9 +18,11 @@ from exporter.web.ui.endpoints import refusal_of
 from exporter.web.ui.page_response import HEADERS, PageEndpoints, as_page
 from exporter.web.ui.parameters import once_each
 from exporter.web.ui.workbench_parameters import (
+    CHANNEL,
     CHOICE,
     QUESTION,
     ROWS,
+    channels_of,
     choice_of,
     question_of,
     rows_of,
@@ -29,6 +31,7 @@ from exporter.web.ui.workbench_parameters import (
 
 _PREVIEW: Final = "preview"
 _JOB: Final = "job:"
+_KNOWN: Final = (*QUESTION, *CHOICE)
 
 
 class WorkbenchPages(PageEndpoints):
@@ -73,8 +76,10 @@ class WorkbenchPages(PageEndpoints):
         """Begin a replay, as a form asks for it."""
 
         def begin(ours: Bench, found: Mapping[str, str]) -> Mapping[str, str]:
-            asked = {name: found[name] for name in (*QUESTION, *CHOICE) if found.get(name)}
-            return {_PREVIEW: ours.start(question_of(asked)), **asked}
+            asked = {
+                name: value for name, value in found.items() if value and (name in _KNOWN or name.startswith(CHANNEL))
+            }
+            return {_PREVIEW: ours.start(question_of({**asked, "channels": channels_of(asked)})), **asked}
 
         return await self._posted(request, begin)
 
@@ -122,4 +127,6 @@ def _fields(text: str) -> dict[str, str]:
 
 
 def _parameters(request: Request) -> dict[str, str]:
-    return once_each(request.query_params.multi_items(), (_PREVIEW, *QUESTION, *CHOICE, ROWS, "job"))
+    given = request.query_params.multi_items()
+    channels = [name for name, _ in given if name.startswith(CHANNEL)]
+    return once_each(given, (_PREVIEW, *_KNOWN, ROWS, *channels))
