@@ -2,17 +2,20 @@
 
 import math
 from collections.abc import Sequence
+from datetime import UTC, datetime, tzinfo
+from functools import cache
 from typing import Final, Literal
 
 import msgspec
 
+from detectors.seasonality import time_zone
 from detectors.types import Key
 from detectors.units import DAY, HOUR, WEEK
 
 When = Literal["once", "weekly", "daily", "always"]
 BEGINS_WITHIN: Final = 4200.0
 """Seconds before and after the time of the week or day within which an expected incident begins: clocks are put forward
-and back by an hour, and no job starts to the minute."""
+and back by an hour, also where nobody has set a time zone, and no job starts to the minute."""
 CHANCE: Final = 0.5
 """How far beyond its band a value may lie that nobody spoke of, as a share of the band's width on that side: bands are
 left by chance, and a second channel that does so makes an incident no larger."""
@@ -40,7 +43,7 @@ class Expectation(msgspec.Struct, frozen=True):
         Samples later than this are concerned.
     when : str
         `once`: the incident that was answered. `weekly`, `daily`: those that begin around the same time of the week or
-        of the day (UTC). `always`: all of them.
+        of the day in `zone`. `always`: all of them.
     limits : list of Limit
         By channel; other values clearly outside their band are not expected.
     score : float or None
@@ -49,6 +52,8 @@ class Expectation(msgspec.Struct, frozen=True):
         Seconds that an expected incident lasts at most; None: as long as it likes.
     until : float or None
         The optional end of all this.
+    zone : str
+        IANA name of the time zone in which hours are counted.
     """
 
     since: float
@@ -59,6 +64,7 @@ class Expectation(msgspec.Struct, frozen=True):
     score: float | None = None
     longest: float | None = None
     until: float | None = None
+    zone: str = "UTC"
 
     def covers(self, since: float, now: float) -> bool:
         """Tell whether it is about an incident that has been open `since`, at the sample of `now`."""
@@ -71,8 +77,23 @@ class Expectation(msgspec.Struct, frozen=True):
         if self.when == "always":
             return True
         period = _PERIODS[self.when]
-        away = (since - self.since) % period
+        away = (_local(since, self.zone) - _local(self.since, self.zone)) % period
         return min(away, period - away) <= BEGINS_WITHIN
+
+
+@cache
+def zone_of(name: str) -> tzinfo:
+    """Return a time zone; UTC for a name that this machine does not know, which another one may have written."""
+    try:
+        return time_zone(name)
+    except ValueError:
+        return UTC
+
+
+def _local(seconds: float, zone: str) -> float:
+    """Return what the clocks in a time zone show, in seconds since their 1970."""
+    offset = datetime.fromtimestamp(seconds, zone_of(zone)).utcoffset()
+    return seconds + (0.0 if offset is None else offset.total_seconds())
 
 
 class Reading(msgspec.Struct, frozen=True):

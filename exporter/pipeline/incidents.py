@@ -210,11 +210,14 @@ class IncidentTracker:
     ) -> Flags:
         """Return which entities are flapping, after those that `turned` opened or closed an incident of their own."""
         turns = r["turns"]  # the newest in front
-        turns[~known] += elapsed  # the clock stands still for them
+        if not known.all():
+            turns[~known] += elapsed  # the clock stands still for them
         rows = np.flatnonzero(turned)
-        turns[rows, 1:] = turns[rows, :-1]
-        turns[rows, 0] = np.broadcast_to(now, turned.shape)[rows]
-        turns[ended] = -np.inf
+        if len(rows):
+            turns[rows, 1:] = turns[rows, :-1]
+            turns[rows, 0] = np.broadcast_to(now, turned.shape)[rows]
+        if ended.any():
+            turns[ended] = -np.inf
         too_many, unsettled = turns[:, -1] > now - self._flap_window, turns[:, 0] > now - self._flap_window
         flapping: Flags = unsettled & (r["flapping"] | too_many)
         return flapping

@@ -14,6 +14,8 @@ from exporter.pipeline.chance import BINS, again_by, bin_of, chance_rate, least_
 from exporter.preview.incidents import Opened
 
 Whole = NDArray[np.int64]
+_AT_ONCE = 128
+"""Columns whose rates are worked out at once: what is needed for them stays near the processor."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,19 +84,27 @@ class Budgeting:
         order = np.argsort(ended, kind="stable")
         ended, bins = ended[order], bin_of(closed[order])
         used, place = np.unique(bins, return_inverse=True)
-        history = np.zeros((len(self._present), len(used)))
-        now, done = np.zeros(len(used)), 0
-        for column, which in zip(ended.tolist(), place.tolist(), strict=True):
+        count = len(self._present)
+        history = np.zeros((count + 1, len(used)))  # the first row is before the first column, with nothing in it
+        factors = np.full(history.shape, self._decay)
+        done = 0
+        for column, which in zip([*ended.tolist(), count - 1], [*place.tolist(), -1], strict=True):
             if column >= done:  # column by column the same product as in the cycle, so that it is equal to the bit
-                history[done : column + 1] = _decayed(now, self._decay, column + 1 - done)
+                factors[0] = history[done]
+                np.multiply.accumulate(factors[: column + 2 - done], axis=0, out=history[done : column + 2])
                 done = column + 1
-            history[column, which] += 1.0
-            now = history[column]
-        history[done:] = _decayed(now, self._decay, len(history) - done)
-        table = np.zeros((len(columns), BINS))
-        table[:, used] = history[columns]
-        weeks, present = self._weeks[columns, None], self._present[columns, None]
-        return chance_rate(table, weeks, present, job.false_alarms, self._step)
+            if which >= 0:
+                history[column + 1, which] += 1.0
+        rates = np.empty((len(columns), BINS))
+        table = np.zeros((_AT_ONCE, BINS))
+        for start in range(0, len(columns), _AT_ONCE):
+            at = columns[start : start + _AT_ONCE]
+            table[: len(at), used] = history[at + 1]
+            weeks, present = self._weeks[at, None], self._present[at, None]
+            rates[start : start + _AT_ONCE] = chance_rate(
+                table[: len(at)], weeks, present, job.false_alarms, self._step
+            )
+        return rates
 
     def _latched(
         self, opened: Opened, scaled: Floats, rate: Floats, closed: Floats, per_week: float

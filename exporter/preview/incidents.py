@@ -150,6 +150,8 @@ class Deciding:
         other = (frozen != held["frozen"]) | (learnt != held["learnt"])
         other |= (adopted != held["adopted"]) & ~self._due_itself  # it would have ended the hold too
         some = np.flatnonzero(other.any(axis=0))
+        if not len(some):  # nothing to look for, and where nothing ever was unusual, no row to look in
+            return found
         np.minimum.at(found, self.stretches.entity[some], self._now[other[:, some].argmax(axis=0), some])
         return found
 

@@ -4,7 +4,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from detectors.units import DAY
@@ -16,7 +16,7 @@ from exporter.preview.metric_names import Names
 from exporter.preview.process import Replaying
 from exporter.source.prometheus import Prometheus
 from exporter.web.ui.bench import Choice, Gone, Question, Refused
-from exporter.web.ui.preview_answers import MetricNames, Preview
+from exporter.web.ui.preview_answers import MetricNames, Preview, State
 
 MOST: Final = 2
 """Replays at once."""
@@ -31,15 +31,21 @@ LONGEST: Final = 900.0
 _SPARE: Final = 300.0
 """Seconds for which a process waits for a question."""
 _TICK: Final = 2.0
+_MOST_WRITTEN: Final = 100
+"""Choices of a replay whose YAML is kept: a slider makes many."""
 
 
 @dataclass(slots=True)
 class _Session:
     process: Replaying
-    choice: Choice
-    yaml: str = ""
-    checked: str = ""
-    step: float = 0.0
+    question: Question | None = None
+    """None where jobs of the configuration are looked back at."""
+    written: dict[Choice, tuple[str, str]] = field(default_factory=dict)
+    """YAML of the job by the settings that were asked for, and what is said to it."""
+
+    @property
+    def step(self) -> float:
+        return 0.0 if self.question is None else self.question.step
 
 
 class Workbench:
@@ -71,8 +77,8 @@ class Workbench:
     def start(self, question: Question) -> str:
         """Begin a replay."""
         config = self._config()
-        text = job_text.text_of(question)
         try:
+            text = job_text.text_of(question, config)
             job, checked = job_text.checked(text, config)
         except ConfigError as error:
             raise Refused(str(error)) from None
@@ -80,7 +86,7 @@ class Workbench:
         asked = messages.Try(
             **_source(config), name=question.name, job=_plain(job), start=now - question.seconds, end=now, learn=DAY
         )
-        return self._begin(asked, _Session(self._process(), question.choice, text, checked, question.step))
+        return self._begin(asked, _Session(self._process(), question, {question.choice: (text, checked)}))
 
     def start_past(self, jobs: Sequence[str], seconds: float) -> str:
         """Begin to look back."""
@@ -92,7 +98,7 @@ class Workbench:
         now = time.time()
         every = {name: _plain(job) for name, job in config.jobs.items()}
         asked = messages.LookBack(**_source(config), jobs=every, wanted=list(jobs), start=now - seconds, end=now)
-        return self._begin(asked, _Session(self._process(), Choice()))
+        return self._begin(asked, _Session(self._process()))
 
     def _process(self) -> Replaying:
         """Return a process that waits for a question. Raises Refused."""
@@ -133,16 +139,25 @@ class Workbench:
             if session is None:
                 raise Gone
             session.process.asked_at = time.monotonic()
-        process, shown = session.process, session.process.shown
+        process, question = session.process, session.question
+        past, shown = process.past, process.shown
+        choice = choice or (Choice() if question is None else question.choice)
         decided = None
         if shown is not None and not (process.failed and shown.state != "exact"):
-            decided = process.decide(choice or session.choice, rows)
-        state = "failed" if process.failed else "exact" if not process.running else shown.state if shown else "reading"
+            try:
+                decided = process.decide(choice, rows)
+            except Gone:
+                if not process.failed:  # it failed while it was asked: its text says why
+                    raise
+        text, told = self._written(session, choice)
+        # By what was shown when it was asked: if the replay ends meanwhile, what was decided is still the first look.
+        done = shown is not None and shown.state == "exact"
+        state: State = "failed" if process.failed else shown.state if shown else "exact" if past else "reading"
         return Preview(
             id=preview,
             state=state,
-            progress=1.0 if not process.running else process.progress.share,
-            text=process.failed or ("" if not process.running else process.progress.text),
+            progress=1.0 if done or past else process.progress.share,
+            text=process.failed or ("" if done or past else process.progress.text),
             start=utc(shown.start) if shown else None,
             end=utc(shown.end) if shown else None,
             step=shown.step if shown else session.step,
@@ -151,10 +166,27 @@ class Workbench:
             series_count=shown.series if shown else 0,
             samples=shown.samples if shown else 0,
             decided=decided,
-            past=process.past,
-            yaml=session.yaml,
-            checked=session.checked,
+            past=past,
+            yaml=text,
+            checked=told,
         )
+
+    def _written(self, session: _Session, choice: Choice) -> tuple[str, str]:
+        """Return the YAML of the job by the settings of `choice`, and what `check-config` says to it."""
+        if session.question is None:
+            return "", ""
+        if (known := session.written.get(choice)) is None:
+            question = replace(session.question, choice=choice)
+            text, config = "", self._config()
+            try:
+                text = job_text.text_of(question, config)
+                known = text, job_text.checked(text, job_text.only(config, question.name))[1]
+            except (ConfigError, Refused) as error:  # the configuration has changed since the replay began
+                known = text, f"not any more: {error}"
+            if len(session.written) >= _MOST_WRITTEN:
+                session.written.clear()
+            session.written[choice] = known
+        return known
 
     def cancel(self, preview: str) -> None:
         """End a replay."""

@@ -26,7 +26,7 @@ from exporter.preview import messages
 from exporter.preview.outcome import MOST_LISTED, Outcome, told
 from exporter.preview.replayed import MOST_SAMPLES, CannotReplay, at_step, coarse_step, reach, replayed
 from exporter.promql import format_duration
-from exporter.source.errors import SourceError
+from exporter.source.errors import DeadlineExceeded, LimitExceeded, SourceError
 from exporter.source.prometheus import Prometheus
 from exporter.web.ui.bench import Choice
 from exporter.web.ui.preview_answers import Past, PastJob
@@ -64,7 +64,7 @@ class Worker:
                 self._try(question)
             elif isinstance(question, messages.LookBack):
                 self._look_back(question)
-        except (CannotReplay, SourceError, ValueError) as error:
+        except (CannotReplay, SourceError) as error:
             _tell(messages.Failed(_what_to_do(error)))
         except MemoryError:
             _tell(messages.Failed("There is too little memory for this replay. Choose fewer series."))
@@ -181,9 +181,14 @@ class _Reported(Bar):
         self._worker.report(self._units / self._total, doing)
 
 
-def _what_to_do(error: Exception) -> str:
+def _what_to_do(error: CannotReplay | SourceError) -> str:
     text = " ".join(str(error).split())
-    return text if isinstance(error, CannotReplay) else f"{text[:1].upper()}{text[1:]}"
+    if isinstance(error, LimitExceeded | DeadlineExceeded):
+        return (
+            f"The expression is too expensive for the source: {text}. Choose fewer series by labels, a shorter time in "
+            "square brackets, a longer step or a shorter range."
+        )
+    return f"{text[:1].upper()}{text[1:]}"
 
 
 def _tell(message: messages.Told) -> None:

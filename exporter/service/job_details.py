@@ -44,6 +44,7 @@ def _models(versions: "list[ModelVersion] | tuple[ModelVersion, ...]") -> list[S
             active=each.in_service,
             trained_at=moment(each.manifest.trained_at) if each.manifest else "",
             gate=gate(each),
+            rejected=each.outcome is not None and not each.outcome.passed,
             refused=each.refused,
             differences={}
             if active is None or each is active

@@ -1,6 +1,7 @@
 """What messages show of our own pages: their address as seen from elsewhere, and pictures of incidents."""
 
 import socket
+import threading
 from collections.abc import Callable
 
 from exporter.config.sections.service import WebConfig
@@ -8,7 +9,7 @@ from exporter.sinks.notify.pages import OurPages
 from exporter.web.server import Server
 from exporter.web.ui.facts import Running
 from exporter.web.ui.identity import link
-from exporter.web.ui.picture import incident_picture
+from exporter.web.ui.picture import incident_picture, warm_up
 
 
 def our_pages(web: Callable[[], WebConfig], server: Callable[[], Server], running: Callable[[], Running]) -> OurPages:
@@ -24,7 +25,12 @@ def our_pages(web: Callable[[], WebConfig], server: Callable[[], Server], runnin
         home,
         lambda job, key, since: f"{start()}{link(job, key, since)}",
         lambda incident: incident_picture(running(), incident),
+        _warm_up,
     )
+
+
+def _warm_up() -> None:
+    threading.Thread(target=warm_up, name="pictures", daemon=True).start()
 
 
 def address_of(server: Server) -> str:

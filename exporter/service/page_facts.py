@@ -10,6 +10,7 @@ from exporter.observe.stages import Telemetry
 from exporter.preview.workbench import Workbench
 from exporter.service.active import Active
 from exporter.service.job_details import details_of
+from exporter.service.model_choice import activate
 from exporter.sinks.feedback_book import FeedbackBook
 from exporter.sinks.incident_log import IncidentLog
 from exporter.sinks.latest import LatestVerdicts
@@ -54,7 +55,10 @@ class PageFacts:
         feed, recent, incidents = sinks.one(LatestVerdicts), sinks.one(RecentVerdicts), sinks.one(IncidentLog)
         sent = sinks.one(Notifier).sent
         bench = self.bench if self._active().loaded.config.web.offers_workbench else None
-        return Running(self.facts, feed, recent, incidents, self.read, answers, sent, bench, self._details)
+        return Running(
+            self.facts, feed, recent, incidents, self.read, answers, sent, bench, self._details,
+            partial(activate, self._active),
+        )  # fmt: skip
 
     def facts(self) -> Facts:
         """Return how everything stands; never waits."""

@@ -14,6 +14,7 @@ from tests.e2e.conftest import Page, soon
 from tests.e2e.test_end_to_end import QUICK, config, history, watching
 from tests.support.batches import until
 from tests.support.object_store import s3_address, s3_models
+from tests.support.visit import visit
 from tests.support.waiting import eventually
 
 __all__ = ["s3_address", "s3_models"]
@@ -63,7 +64,10 @@ def test_a_promoted_model_is_in_service_a_cycle_later_and_a_rollback_too_and_a_t
     trained = {"trained_from": ended - 59, "trained_to": ended, "fingerprint": "x"}
     first = store.save(*JOB, state, **trained).version
     jobs = {"level": {"expr": "level", **QUICK}}
-    ours = exporter(config(source, jobs, models={"path": str(tmp_path / "models")}))
+    state_folder = {"path": str(tmp_path / "state")}
+    ours = exporter(
+        config(source, jobs, models={"path": str(tmp_path / "models")}, web={"actions": True}, state=state_folder)
+    )
     eventually(lambda: (Page(ours.url).one("anomaly_score", name="a") or 9) < 1)
     assert eventually(lambda: version(ours.url)) == first
     target.series["a"] = 40.0
@@ -80,6 +84,13 @@ def test_a_promoted_model_is_in_service_a_cycle_later_and_a_rollback_too_and_a_t
     done = rollback(ours.directory)
     assert (done.returncode, done.stderr) == (0, "")
     soon(ours.url, "level", lambda: version(ours.url) == first)
+
+    with visit(f"{ours.url}/job?job=level") as page:  # forth and back by a click each
+        for wanted in (candidate.version, first):
+            page.click(f"[aria-label='Make {wanted} the active model']")
+            soon(ours.url, "level", lambda wanted=wanted: version(ours.url) == wanted)
+            page.reload()
+    assert ours.log.read_text().count("model_chosen") == 2
 
     torn = store.save(*JOB, {"x": np.zeros(1)}, trained_from=0, trained_to=1, fingerprint="")
     (tmp_path / "models" / "level" / torn.version / "model.joblib").write_bytes(b"\x80")

@@ -1,6 +1,7 @@
 """Answers to incidents: what is expected is not shown, what was learnt is the same to the bit, and undo is whole."""
 
 import dataclasses
+from datetime import datetime
 
 import msgspec
 import numpy as np
@@ -241,3 +242,22 @@ def test_an_answer_accepts_a_level_at_the_same_sample_live_and_in_a_backtest(see
     (closes,) = [each for each in verdicts if each.changed[0] and not each.flag[0]]
     assert (closes.time, ENDINGS[closes.readings.ending[0]]) == (at(621), "accepted")
     assert all(same(*each) for each in zip(Run(values, feedback).to(700), verdicts, strict=True))
+
+
+@pytest.mark.parametrize("when", ["daily", "weekly"])
+def test_the_same_hour_is_that_of_the_clocks_there_in_summer_too(when):
+    def moment(text: str) -> float:
+        return datetime.fromisoformat(text).timestamp()
+
+    winter = moment("2026-01-05T01:30Z")  # 02:30 in Berlin, a Monday
+    berlin = Expectation(winter, winter + 600, winter, when, [], zone="Europe/Berlin")
+    without = Expectation(winter, winter + 600, winter, when, [])
+    for local, utc, there, everywhere in (
+        ("02:30", "2026-07-06T00:30Z", True, True),
+        ("01:25", "2026-07-05T23:25Z", True, False),
+        ("03:45", "2026-07-06T01:45Z", False, True),
+    ):
+        assert berlin.covers(moment(utc), moment(utc) + 60) == there, local
+        assert without.covers(moment(utc), moment(utc) + 60) == everywhere, local
+    unknown = Expectation(winter, winter + 600, winter, when, [], zone="Mars/Phobos")  # of a newer machine
+    assert unknown.covers(moment("2026-07-06T01:45Z"), moment("2026-07-06T01:46Z"))

@@ -127,3 +127,11 @@ def test_every_choice_gives_what_another_replay_gives():
         inexact.append(not decided.exact)
     assert source.asked == asked  # no query for a move
     assert not inexact[0]
+
+
+def test_series_at_which_nothing_ever_was_unusual_are_quiet_by_every_choice():
+    job = JobConfig.model_validate({"expr": "value", "step": STEP, "window": 3600.0, "history": 20_000.0})
+    outcome = outcome_of(job, Memory(value=np.full((3, 900), 50.0)), FIRST + 600, FIRST + 899)
+    for choice in (Choice(), Choice("above", 2.0, 9.0), Choice("below", 0.0, 0.1)):
+        decided = outcome.decide(choice)
+        assert (decided.found, decided.alerts, decided.exact, decided.notes) == (0, 0, True, [])

@@ -1,20 +1,21 @@
 """The workbench with its real process and a real Prometheus."""
 
-import time
-
 import numpy as np
 import pytest
+import yaml
 
+from deploy.demo.servers import ITSELF
 from exporter.backtest.replay import make_job, replay
 from exporter.config.sections.job import JobConfig
 from exporter.config.sections.root import Config
 from exporter.preview.workbench import MOST, Workbench
+from exporter.source.errors import SourceError
 from exporter.source.prometheus import Prometheus
 from exporter.web.ui.bench import Choice, Gone, Question, Refused
 from tests.support.waiting import eventually
+from tests.support.workbench import load_lines
 
 pytestmark = pytest.mark.servers
-HOURS = 12
 
 
 @pytest.fixture
@@ -32,19 +33,6 @@ def bench_of():
         each.close()
 
 
-def lines() -> list[str]:
-    end = int(time.time() // 60 * 60)
-    rng = np.random.default_rng(7)
-    found = ["# TYPE load gauge", "# HELP load How much there is to do."]
-    for instance in ("a", "b"):
-        values = 10 + rng.normal(0, 0.5, HOURS * 60)
-        if instance == "a":
-            values[-100:-60] += 30
-        times = end - 60 * np.arange(HOURS * 60 - 1, -1, -1)
-        found += [f'load{{instance="{instance}"}} {value:.3f} {at}' for value, at in zip(values, times, strict=True)]
-    return found
-
-
 def done(bench: Workbench, name: str):
     """Return the answer once the replay has come to its end."""
     eventually(lambda: bench.answer(name).state in {"exact", "failed"}, 60)
@@ -52,7 +40,7 @@ def done(bench: Workbench, name: str):
 
 
 def test_its_verdicts_are_those_of_a_backtest_and_a_move_asks_for_nothing(prometheus, bench_of):
-    server = prometheus(history=lines())
+    server = prometheus(history=load_lines())
     bench = bench_of(server.url)
     name = bench.start(Question("load", "new", 60.0, 20 * 3600.0, Choice(budget=500.0)))
     answer = done(bench, name)
@@ -76,7 +64,8 @@ def test_its_verdicts_are_those_of_a_backtest_and_a_move_asks_for_nothing(promet
     assert sorted(each.severity for each in answer.decided.incidents) == sorted(max(each) for each in flagged.values())
     moved = bench.answer(name, Choice("below", 5.0, 1.0))
     assert moved.decided.found == 0
-    assert "direction" not in moved.yaml
+    assert "direction" not in answer.yaml
+    assert "direction: below" in moved.yaml  # what is copied is what is shown
 
 
 @pytest.mark.parametrize(
@@ -84,7 +73,7 @@ def test_its_verdicts_are_those_of_a_backtest_and_a_move_asks_for_nothing(promet
     [("load{", "never closed"), ("lod", "gave no series"), ("sum(load", "never closed"), ("nosuch(load)", "nosuch")],
 )
 def test_an_expression_that_is_wrong_says_what_to_do(prometheus, bench_of, expr, told):
-    bench = bench_of(prometheus(history=lines()[:200]).url)
+    bench = bench_of(prometheus(history=load_lines()[:200]).url)
     if told == "never closed":  # seen without asking the source
         with pytest.raises(Refused, match=told):
             bench.start(Question(expr, "new", 60.0, 7200.0))
@@ -125,3 +114,79 @@ def test_a_job_is_checked_as_a_configuration_file_would_be(bench_of):
     assert answer.yaml.splitlines()[-1] == "    budget: 2 per week"
     with pytest.raises(Refused, match="no job"):
         bench.start_past(["nosuch"], 86_400.0)
+
+
+@pytest.mark.parametrize(
+    ("flag", "expr", "told"),
+    [
+        ("--query.max-samples=100", "sum_over_time(load[6h])", ("too many samples", "expensive")),
+        ("--query.timeout=1ms", "max_over_time(load[6h:1s])", ("timed out", "expensive")),
+    ],
+)
+def test_an_expression_that_is_too_expensive_is_refused_at_once(prometheus, bench_of, flag, expr, told):
+    server = prometheus(history=load_lines(), flags=[flag])
+    bench = bench_of(server.url)
+    answer = done(bench, bench.start(Question(expr, "new", 60.0, 36_000.0)))
+    assert answer.state == "failed"
+    for part in told:
+        assert part in answer.text
+
+
+def test_last_week_of_jobs_of_the_configuration_is_what_backtest_lists(prometheus, bench_of):
+    server = prometheus(history=load_lines())
+    jobs = {
+        "load": {"expr": "load", "history": "2h", "budget": 500},
+        "gone": {"expr": "nosuch_metric"},
+        "untouched": {"expr": "load"},
+    }
+    bench = bench_of(server.url, jobs=jobs)
+    answer = done(bench, bench.start_past(["load", "gone"], 6 * 3600.0))
+    assert (answer.state, answer.decided, answer.yaml) == ("exact", None, "")
+    by_job = {job.job: job for job in answer.past.jobs}
+    assert by_job.keys() == {"load", "gone"}
+    assert (by_job["load"].entities, by_job["load"].alerts > 0, by_job["load"].error) == (2, True, "")
+    assert by_job["gone"].incidents is None
+    worst = max(answer.past.incidents, key=lambda each: each.severity)
+    assert (worst.job, worst.labels, worst.alert) == ("load", {"instance": "a"}, True)
+    assert bench.answer(answer.id, Choice("above")).past == answer.past
+
+
+def test_names_of_metrics_come_from_the_source_with_what_they_are_about(prometheus, bench_of):
+    server = prometheus(scrape={"itself": ITSELF})
+    server.wait_for("prometheus_http_requests_total")
+    bench = bench_of(server.url)
+    found = eventually(lambda: (names := bench.metrics("HTTP_requests", 5)).total and names)
+    assert [each.name for each in found.metrics] == ["prometheus_http_requests_total"]
+    assert (found.metrics[0].type, found.metrics[0].help) == ("counter", "Counter of HTTP requests.")
+    many = bench.metrics("prom", 5)
+    assert (len(many.metrics), many.total > 100) == (5, True)
+    assert all(each.name.startswith("prom") for each in many.metrics)  # what begins with it comes first
+    assert bench.metrics("no such metric", 5).total == 0
+    server.stop()
+    assert bench.metrics("prom", 5).total == many.total  # remembered for a while
+    with pytest.raises(SourceError):
+        bench_of(server.url).metrics("prom", 5)
+
+
+def test_a_job_of_several_channels_is_replayed_as_it_is_configured_but_for_what_was_changed(prometheus, bench_of):
+    server = prometheus(history=load_lines())
+    jobs = {
+        "both": {
+            "channels": {"load": "load", "half": "load / 2"}, "entity": ["instance"], "window": "30m", "budget": 9,
+            "direction": "below",
+        }
+    }  # fmt: skip
+    bench = bench_of(server.url, jobs=jobs)
+    changed = {"load": "load", "half": "load / 4"}
+    question = Question("", "both", 60.0, 36_000.0, Choice("above", 0.0, 500.0), changed, "both")
+    answer = done(bench, bench.start(question))
+    assert (answer.state, answer.text) == ("exact", "")
+    assert {curve.channel for curve in answer.decided.curves} == {"load", "half"}
+    assert answer.decided.alerts > 0
+    (job,) = yaml.safe_load(answer.yaml)["jobs"].values()
+    assert job == {
+        "channels": changed, "direction": "above", "budget": "500 per week", "entity": ["instance"], "window": "30m",
+    }  # fmt: skip
+    assert "both" in answer.checked
+    with pytest.raises(Refused, match="no job"):
+        bench.start(Question("", "new", 60.0, 36_000.0, Choice(), changed, "gone"))

@@ -5,20 +5,24 @@ import math
 import tempfile
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 import numpy as np
 from matplotlib import image
 
+from detectors.units import DAY
 from exporter.config.sections.service import WebConfig
 from exporter.observe.health import Health
 from exporter.observe.metrics import SelfMetrics
 from exporter.sinks.metrics_page import Page
 from exporter.web.server import Callbacks, Server
+from exporter.web.ui.bench import Choice, Question
 from exporter.web.ui.picture import incident_picture
 from tests.support.browser import Browser
 from tests.support.pages import STEP, Watched
 from tests.support.verdicts import key, verdict
+from tests.support.workbench import ShownBench, outcome
 
 FOLDER = Path(__file__).parents[2] / "docs/images"
 _FORM = slice(1478, 1945)
@@ -58,6 +62,17 @@ def watched(**config: Any) -> Watched:
     return shop
 
 
+TRIED = Question("node_memory_MemAvailable_bytes", "free-memory", 60.0, 3 * DAY, Choice("below", 2e9, 2.0))
+
+
+def with_workbench(shop: Watched) -> Watched:
+    """Let the workbench show what three days of a few machines would have been."""
+    shop.bench = ShownBench(
+        outcome(5, 4 * 1440, TRIED.name, 6e9, {"expr": TRIED.expr, "direction": "below", "least_deviation": 2e9}), TRIED
+    )
+    return shop
+
+
 def answered(url: str, incidents: list[dict[str, Any]]) -> None:
     """Answer two incidents."""
     new = {
@@ -81,7 +96,7 @@ def main() -> None:
     """Make all of them."""
     FOLDER.mkdir(exist_ok=True)
     state = tempfile.TemporaryDirectory()
-    shop = watched(state={"path": state.name})
+    shop = with_workbench(watched(state={"path": state.name}))
     hooks = Callbacks(lambda: True, lambda: None, feed=shop.feed, running=shop.running)
     server = Server(WebConfig(listen="127.0.0.1:0", actions=True), Page(SelfMetrics()), hooks)
     server.start()
@@ -98,6 +113,9 @@ def main() -> None:
             image.imsave(FOLDER / "page-answer.png", seen[_FORM])
             browser.picture(f"{server.url}/job?job=api&range=6h", 1000, 900, file=FOLDER / "page-job.png")
             answered(server.url, incidents)
+            asked = {"preview": "x", "expr": TRIED.expr, "name": TRIED.name, "range": "3d"}
+            workbench = f"{server.url}/workbench?{urlencode(asked)}"
+            browser.picture(workbench, 1000, 1180, file=FOLDER / "page-workbench.png")
             browser.picture(f"{server.url}/answers", 1000, 420, file=FOLDER / "page-answers.png")
         worst = max(shop.incidents.every(), key=lambda each: each.incident.severity or 0.0)
         (FOLDER / "message-picture.png").write_bytes(incident_picture(shop.running, worst.incident) or b"")

@@ -6,7 +6,9 @@ import json
 import re
 import threading
 import time
+from datetime import datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import bcrypt
 import httpx
@@ -15,7 +17,7 @@ import yaml
 
 from exporter.labelled_incidents import read_incidents
 from exporter.sinks.feedback import FILE, read_feedback
-from tests.support.pages import Watched
+from tests.support.pages import STEP, Watched
 from tests.support.verdicts import key
 from tests.web.test_ui_pages import EVIL, Seen, links, text
 
@@ -305,3 +307,39 @@ def test_an_answer_that_cannot_be_kept_is_none(open_port, watched, tmp_path, mon
     refused = ask(open_port)
     assert (refused.status_code, "nothing has changed" in refused.json()["error"]) == (503, True)
     assert not watched.running.feedback.every()
+
+
+def test_hours_of_an_answer_are_those_of_the_jobs_time_zone(serve, tmp_path):
+    job = {"expr": "node_memory_free_bytes", "detector": {"auto": {"time_zone": "Asia/Kolkata"}}}
+    watched = Watched(jobs={"cpu": job}, state={"path": str(tmp_path / "state")})
+    watched.minutes((A,), 60, lambda ago: [ago < 10])
+    with httpx.Client(base_url=serve(running=watched.running, actions=True).url, trust_env=False) as client:
+        begun = datetime.fromtimestamp(watched.now - 9 * STEP, ZoneInfo("Asia/Kolkata"))
+        assert f"every day around {begun:%H:%M} Asia/Kolkata" in client.get("/series?job=cpu").text
+        told = ask(client, when="daily").json()["answer"]["told"]
+        assert told.startswith(f"every day around {begun:%H:%M} Asia/Kolkata (within 1h10m)")
+    assert watched.running.feedback.every()[0].expectation.zone == "Asia/Kolkata"
+    assert read_feedback(tmp_path / "state" / "feedback.json")[0].expectation.zone == "Asia/Kolkata"
+
+
+def test_past_incidents_are_filtered_by_how_they_were_answered(open_port, watched):
+    watched.minutes((A, B), 90, lambda ago: [60 < ago < 70 or 30 < ago < 40, 30 < ago < 40])
+    first = open_port.get("/api/v1/incidents").json()["incidents"][-1]
+    since = datetime.fromisoformat(first["since"]).timestamp()
+    assert ask(open_port, labels=first["labels"], since=since, kind="incident").status_code == 201
+
+    def listed(answered: str) -> list:
+        found = open_port.get("/api/v1/incidents", params={"answered": answered}).json()["incidents"]
+        return [(each["since"], each["answered"]) for each in found]
+
+    assert listed("incident") == [(first["since"], ["incident"])]
+    assert [answers for _, answers in listed("no")] == [[], []]
+    assert listed("expected") == []
+    page = open_port.get("/past?answered=incident")
+    assert re.search(r"back to normal ?a real incident", text(page))
+    rows = list(csv.DictReader(io.StringIO(open_port.get("/past.csv").text)))
+    assert [row["answered"] for row in rows] == ["", "", "incident"]
+    (answer,) = open_port.get("/api/v1/answers").json()["answers"]
+    open_port.delete(f"/api/v1/answers/{answer['id']}")
+    assert listed("incident") == []
+    assert "answered must be" in open_port.get("/api/v1/incidents?answered=maybe").json()["error"]

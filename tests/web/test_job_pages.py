@@ -1,5 +1,7 @@
 """The pages of the jobs: a fleet over time, models, quality and cost."""
 
+import dataclasses
+
 import httpx
 import jsonschema
 import numpy as np
@@ -12,6 +14,7 @@ from exporter.web.ui.job_answers import StoredModel
 from exporter.web.ui.openapi import document
 from tests.support.pages import STEP, Watched
 from tests.support.verdicts import key
+from tests.support.visit import faults, visit
 
 A, B, C = key(instance="a"), key(instance="b"), key(instance="<script>alert(1)</script>")
 
@@ -86,8 +89,8 @@ def test_a_source_that_does_not_answer_takes_nothing_away_that_is_known(get, wat
 
 def test_models_are_compared_and_going_back_is_a_command_to_copy(serve, watched):
     changed = {"parameters.window": ["30", "60"]}
-    models = [StoredModel("v2", True, "2026-01-05", "passed", "", {}),
-              StoredModel("v1", False, "2026-01-04", "passed", "", changed)]  # fmt: skip
+    models = [StoredModel("v2", True, "2026-01-05", "passed", False, "", {}),
+              StoredModel("v1", False, "2026-01-04", "passed", False, "", changed)]  # fmt: skip
     details = JobDetails(models, quality={"recall": 0.9, "f1": None}, quality_at=1e9, samples=12_345.0,
                          stages={"score": 1.5})  # fmt: skip
     watched.details = lambda _: details
@@ -96,6 +99,39 @@ def test_models_are_compared_and_going_back_is_a_command_to_copy(serve, watched)
     assert "parameters.window: 30 / 60" in page
     assert "12,345" in page
     assert "0.9" in page
+
+
+def test_going_back_to_a_model_is_one_click_where_people_may_act(serve, watched, tmp_path):
+    watched = Watched(state={"path": str(tmp_path)})
+    details = JobDetails([
+        StoredModel("v3", False, "2026-01-06", "rejected: worse", True, "", {}),
+        StoredModel("v2", True, "2026-01-05", "passed", False, "", {}),
+        StoredModel("v1", False, "2026-01-04", "passed", False, "", {"parameters.window": ["30", "60"]}),
+    ])  # fmt: skip
+    watched.details = lambda _: details
+    chosen = []
+    running = dataclasses.replace(watched.running, activate=lambda *given: chosen.append(given))
+    for script in (True, False):
+        with visit(f"{serve(running=running, actions=True).url}/job?job=cpu", script=script) as page:
+            assert page.locator("form[action=job] button").count() == 1  # not for one that the gate rejected
+            assert faults(page) == [] if script else True
+            page.click("text=Make active")
+            page.wait_for_url("**/job?job=cpu#models")
+    assert chosen == [("cpu", "v1", "v2", "somebody without a login")] * 2
+
+
+def test_no_other_page_and_no_stale_form_chooses_a_model(serve, tmp_path):
+    chosen = []
+    running = dataclasses.replace(Watched(state={"path": str(tmp_path)}).running,
+                                  activate=lambda *given: chosen.append(given))  # fmt: skip
+    fields = {"job": "cpu", "version": "v1", "active": "v2", "token": "wrong"}
+    for actions, headers, status in (
+        (True, {}, 403), (True, {"Origin": "https://evil.example"}, 403), (False, {}, 403),
+        (True, {"Content-Type": "text/plain"}, 415),
+    ):  # fmt: skip
+        url = serve(running=running, actions=actions).url
+        assert httpx.post(f"{url}/job", data=fields, headers=headers, trust_env=False).status_code == status
+    assert not chosen
 
 
 def test_every_job_is_listed_and_unknown_ones_are_told(get, watched):

@@ -15,9 +15,13 @@ import pytest
 from mcp import Client, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 
+from exporter.config.sections.root import Config
+from exporter.preview.workbench import Workbench
+from exporter.source.prometheus import Prometheus
 from exporter.web.mcp.texts import MOST
 from tests.support.pages import Watched
 from tests.support.verdicts import key
+from tests.support.workbench import FakeBench, load_lines
 
 A, B = key(instance="a"), key(instance="b")
 Talk = Callable[[Client], Awaitable[Any]]
@@ -47,7 +51,7 @@ def over_http(url: str, talk: Talk, auth: tuple[str, str] | None = None) -> Any:
     return asyncio.run(run())
 
 
-async def call(client: Client, name: str, **given: Any) -> str:
+async def call(client: Client, name: str, /, **given: Any) -> str:
     result = await client.call_tool(name, given)
     (content,) = result.content
     assert len(content.text) <= MOST
@@ -61,7 +65,7 @@ def test_a_model_finds_what_is_wrong_explains_it_and_answers_it(serve, watched, 
         tools = {tool.name for tool in (await client.list_tools()).tools}
         assert tools == {
             "whats_wrong", "explain_incident", "what_else_moved", "series_around", "past_incidents", "answer_incident",
-            "take_back_answer",
+            "take_back_answer", "preview_job",
         }  # fmt: skip
         wrong = await call(client, "whats_wrong")
         assert "2 open incidents, 2 of them alerts" in wrong
@@ -184,3 +188,57 @@ def test_the_same_over_standard_input_and_output(serve, watched, tmp_path):
 
     asyncio.run(talk())
     assert watched.running.feedback.every()[0].who == "eva"
+
+
+def test_a_job_is_tried_by_the_right_to_the_workbench_and_moved_without_another_replay(serve, watched, monkeypatch):
+    monkeypatch.setattr("exporter.web.mcp.tools._PAUSE", 0.0)
+    bench = watched.bench = FakeBench()
+    states = iter(["reading", "first look", "exact"])
+    bench.state = lambda: next(states, "exact")
+
+    async def talk(client: Client) -> None:
+        told = await call(client, "preview_job", expr="up", budget=5)
+        assert told.startswith("Exact: 1 alerts and 0 other incidents in 1 series")
+        assert "check-config: good" in told
+        assert "<script>" in told  # text for a model, no page
+        assert "\u202e" not in told
+        moved = await call(client, "preview_job", preview="abc", least_deviation=2.5)
+        assert "direction both, least_deviation 2.5, budget 1;" in moved
+        assert "cpu: 1 alerts, 1 incidents in 2 series. <i>cut</i>" in await call(client, "preview_job", jobs="cpu")
+        for given, why in (
+            ({}, "Give expr"), ({"preview": "gone"}, "Start it again"), ({"expr": " "}, "write a PromQL expression"),
+            ({"expr": "up", "range": "1y"}, "range must be"), ({"expr": "up", "direction": "up"}, "direction must be"),
+        ):  # fmt: skip
+            refused = await call(client, "preview_job", **given)
+            assert refused.startswith("refused: ")
+            assert why in refused
+
+    over_http(serve(running=watched.running).url, talk)
+    assert [type(each).__name__ for each in bench.asked] == ["Question", "tuple"]
+    assert bench.asked[0].choice.budget == 5
+    watched.bench = None
+
+    async def without(client: Client) -> None:
+        assert "web.workbench" in await call(client, "preview_job", expr="up")
+
+    over_http(serve(running=watched.running).url, without)
+
+
+def test_a_job_is_tried_on_a_real_prometheus(serve, watched, prometheus):
+    source = prometheus(history=load_lines())
+    settings = Config.model_validate({"prometheus": {"url": source.url}, "jobs": {"cpu": {"expr": "up"}}})
+    bench = Workbench(lambda: settings, lambda: Prometheus(settings.prometheus, settings.limits))
+    watched.bench = bench
+
+    async def talk(client: Client) -> None:
+        told = await call(client, "preview_job", expr="load", name="tried", range="10h", budget=500)
+        assert re.match(r"Exact: \d+ alerts and \d+ other incidents in 2 series", told), told
+        assert 'ALERT tried instance="a"' in told
+        assert "    expr: load" in told
+        wrong = await call(client, "preview_job", expr="nosuch(load)")
+        assert "nosuch" in wrong
+
+    try:
+        over_http(serve(running=watched.running).url, talk)
+    finally:
+        bench.close()

@@ -1,5 +1,6 @@
 """Silences from the pages, in a real Alertmanager."""
 
+import re
 import time
 
 import httpx
@@ -27,10 +28,15 @@ def test_an_alert_is_silenced_by_its_own_labels_until_the_answer_is_taken_back(s
         return {each["labels"]["instance"]: each["status"]["state"] for each in alerts}
 
     with httpx.Client(base_url=serve(running=watched.running, actions=True).url, trust_env=False) as client:
+        (alert,) = client.get("/api/v1/series?job=cpu").json()["alerts"]
+        assert (alert["alert"], alert["held_back"], alert["told"]) == ("AnomalyCpu", False, "goes to nobody")
         new = {"kind": "silence", "job": "cpu", "labels": dict(A), "why": "known <b>", "who": "eva", "until": "2h"}
         given = client.post("/api/v1/answers", json=new)
         assert given.status_code == 201, given.text
         eventually(lambda: states() == {"a": "suppressed", "b": "active"})
+        page = client.get("/series?job=cpu").text
+        assert "no message" in page
+        assert re.search(r"silenced until 20\d\d-.* UTC by eva: known &lt;b&gt;", page)
         (silence,) = httpx.get(f"{server.url}/api/v2/silences", trust_env=False).json()
         assert (silence["createdBy"], silence["comment"]) == ("eva", "known <b>")
         assert not watched.running.feedback.of("cpu").expected
@@ -38,7 +44,13 @@ def test_an_alert_is_silenced_by_its_own_labels_until_the_answer_is_taken_back(s
         assert len(httpx.get(f"{server.url}/api/v2/silences", trust_env=False).json()) == 1
         assert client.delete(f"/api/v1/answers/{given.json()['answer']['id']}").status_code == 200
         eventually(lambda: states() == {"a": "active", "b": "active"})
+        tell(server, LABELS, over=True)
+        eventually(lambda: client.get("/api/v1/series?job=cpu").json()["alerts"] == [])
+        assert "it does not reach Alertmanager" in client.get("/series?job=cpu").text
         server.stop()
+        answer = client.get("/api/v1/series?job=cpu").json()
+        assert answer["alerts"] is None
+        assert "Whether Alertmanager sends a message is not known" in answer["notes"][-1]
         refused = client.post("/api/v1/answers", json=new)
         assert refused.status_code == 502
         assert "Nothing was silenced" in refused.json()["error"]

@@ -187,6 +187,25 @@ def test_the_same_time_of_another_day_is_laid_over(ask, watched, compare, back):
     assert len(answer["curves"][0]["value"]) == 51
 
 
+def test_yesterday_and_last_week_are_laid_over_together(serve, ask, watched):
+    watched.minutes((A,), 61, lambda ago: [False])
+    then = {watched.now - 86_400 - at * STEP: 7.0 for at in range(60)}
+    then |= {watched.now - 604_800 - at * STEP: 8.0 for at in range(60)}
+    watched.source.put('node_memory_free_bytes{instance="a"}', {"__name__": "x", "instance": "a"}, then)
+    asked = {"job": "cpu", "match": 'instance="a"', "range": 3600}
+    answer = ask("series", **asked, compare="day,week", told="true")
+    (curve,) = answer["curves"]
+    assert (curve["before"][-1], curve["week_before"][-1]) == (7.0, 8.0)
+    assert answer["told"][-1].count(", then 7 B, a week earlier 8 B") == 1
+    page = httpx.get(
+        f"{serve(running=watched.running).url}/series", params=asked | {"compare": "day,week"}, trust_env=False
+    )
+    assert page.text.count('class="week-before"') == 1
+    assert "value a week earlier" in page.text
+    links = re.findall(r'href="([^"]*)"( aria-current="true")?>over (yesterday|last week)<', page.text)
+    assert [(link.partition("compare=")[2], bool(on)) for link, on, _ in links] == [("week", True), ("day", True)]
+
+
 @pytest.mark.parametrize(
     ("what", "parameters", "status", "told"),
     [
@@ -194,7 +213,7 @@ def test_the_same_time_of_another_day_is_laid_over(ask, watched, compare, back):
         ("series", {}, 400, "job is missing"),
         ("series", {"job": "nope"}, 404, "/api/v1/jobs"),
         ("series", {"job": "cpu", "match": "instance=~"}, 400, "must be labels"),
-        ("series", {"job": "cpu", "compare": "month"}, 400, "compare must be day or week"),
+        ("series", {"job": "cpu", "compare": "month"}, 400, "compare must be day, week or day,week"),
         ("series", {"job": "cpu", "id": "zz"}, 400, "16 hexadecimal"),
         ("series", {"job": "cpu", "id": "0" * 16}, 404, "digest"),
         ("series", {"job": "cpu", "range": "1e9"}, 400, "range must be a number"),

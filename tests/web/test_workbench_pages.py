@@ -11,68 +11,12 @@ from starlette.requests import Request
 
 from exporter.config.sections.service import WebConfig
 from exporter.web.same_origin import token_of
-from exporter.web.ui.bench import Choice, Gone, Refused
 from exporter.web.ui.openapi import document
-from exporter.web.ui.preview_answers import (
-    Decided,
-    MetricName,
-    MetricNames,
-    Past,
-    PastJob,
-    Preview,
-    PreviewCurve,
-    PreviewIncident,
-    PreviewSeries,
-)
 from exporter.web.ui.turns import Busy
 from tests.support.pages import Watched
+from tests.support.workbench import FakeBench
 
 TOKEN = token_of(Request({"type": "http"}))  # of whoever is not logged in
-EVIL = {"instance": "<script>alert(1)</script>{{ 7*7 }}\u202e"}
-TIME = "2026-01-05T10:06:00.000Z"
-
-
-def preview(state="exact", choice=Choice(), past=None) -> Preview:  # noqa: B008 - it is frozen
-    incident = PreviewIncident("new", EVIL, TIME, None, 60.0, 3.5, True, TIME, "at once")
-    series = PreviewSeries(0, EVIL, 1, 1, 3.5, [[1767607560.0, 1767607680.0]], [[1767607600.0, 1767607680.0]])
-    line = [1.0, 2.0, None, 9.0]
-    times = [1767607500.0, 1767607560.0, 1767607620.0, 1767607680.0]
-    curve = PreviewCurve(0, "value", "", times, line, [1.0] * 4, [None] * 4, [3.0] * 4)
-    decided = Decided(choice.direction, choice.least_deviation, choice.budget, True, [], 1, 2.0, 1, [incident],
-                      [series], [curve], 7.5)  # fmt: skip
-    return Preview("abc", state, 0.5, "replaying", "2026-01-05T10:00:00.000Z", TIME, 60.0, 60.0, 86400.0, 1, 4,
-                   None if past else decided, past, "jobs:\n  <b>: {}\n", "good")  # fmt: skip
-
-
-class FakeBench:
-    def __init__(self):
-        self.asked, self.ended, self.refusal = [], [], None
-
-    def warm_up(self):
-        pass
-
-    def start(self, question):
-        if self.refusal:
-            raise Refused(self.refusal)
-        self.asked.append(question)
-        return "abc"
-
-    def start_past(self, jobs, seconds):
-        self.asked.append((list(jobs), seconds))
-        return "past"
-
-    def answer(self, name, choice=None, rows=()):
-        if name == "past":
-            return preview(past=Past([PastJob("cpu", 2, 0.5, 1, 1, None, "<i>cut</i>")], 0, []))
-        if name != "abc":
-            raise Gone
-        return preview(choice=choice or Choice())
-
-    def cancel(self, name):
-        self.ended.append(name)
-
-    def metrics(self, part, most):
-        return MetricNames(1, [MetricName("up", "gauge", "<b>")])
 
 
 @pytest.fixture
@@ -196,7 +140,7 @@ def test_nothing_that_is_shown_can_do_anything(client):
 
 
 def test_a_replay_that_is_gone_says_so(client):
-    assert client.get("/workbench?preview=other").status_code == 410
+    assert client.get("/workbench?preview=other").status_code == 404
     assert "Start it again" in client.get("/workbench-part?preview=other").text
     assert client.get("/api/v1/preview?id=other").status_code == 404
 
@@ -225,3 +169,27 @@ def test_answers_are_as_the_document_says(client, path):
     answer = client.get(path)
     schema = document()["paths"][path.partition("?")[0]]["get"]["responses"]["200"]["content"]["application/json"]
     jsonschema.validate(answer.json(), {**schema["schema"], "components": document()["components"]})
+
+
+def test_a_job_of_several_channels_is_tried_with_all_of_them_and_its_other_settings(serve, bench):
+    watched = Watched(jobs={"api": {"channels": {"p99": "latency", "rps": "requests"}, "direction": "above"}})
+    watched.bench = bench
+    with httpx.Client(base_url=serve(running=watched.running).url, trust_env=False) as client:
+        page = client.get("/workbench?job=api")
+        assert 'name="channel:p99" id="expr" value="latency"' in page.text
+        assert 'name="channel:rps" id="expr2" value="requests"' in page.text
+        assert 'name="channel:&lt;b&gt;"' in client.get("/workbench?channel:%3Cb%3E=x").text
+        fields = {"token": TOKEN, "job": "api", "name": "api", "channel:p99": "latency * 2", "channel:rps": "requests"}
+        answer = client.post("/workbench", data=fields)
+        (question,) = bench.asked
+        assert (question.channels, question.expr, question.job) == (
+            {"p99": "latency * 2", "rps": "requests"}, "", "api",
+        )  # fmt: skip
+        shown = client.get("/" + answer.headers["location"]).text
+        assert shown.count('value="latency * 2"') == 2  # in the form, and kept for moves
+        assert client.post("/workbench", data=fields | {"channel:p99": ""}).status_code == 303
+        wrong = client.post("/api/v1/preview", json={"channels": {"p99": " "}})
+        assert (wrong.status_code, "for each channel" in wrong.text) == (400, True)
+        for channels in ([], {"": "x"}, {"a": 5}, {str(at): "x" for at in range(17)}):
+            assert client.post("/api/v1/preview", json={"channels": channels}).status_code == 400
+        assert client.post("/api/v1/preview", json={"channels": {"a": "up"}, "job": "api"}).status_code == 202

@@ -249,6 +249,11 @@ class JobConfig(Section):
         return {} if isinstance(self.detector, str) else self.detector[self.detector_name]
 
     @property
+    def time_zone(self) -> str:
+        """Where hours of the day and of the week are counted: as the detector does, UTC where it counts none."""
+        return str(self.detector_parameters.get("time_zone", "UTC"))
+
+    @property
     def samples(self) -> int:
         """Samples that `window` spans."""
         return max(2, round(self.window / self.step))

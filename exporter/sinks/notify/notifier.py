@@ -64,12 +64,19 @@ class Notifier(NewestVerdict):
         for name, receiver in self._receivers.items():
             receiver.settings = settings[name]
             receiver.keep(frozenset(config.jobs))
+        self._warm_up()
+
+    def _warm_up(self) -> None:
+        """Have pictures drawn soon where any are sent: the message of an incident shall not wait for an import."""
+        if self._started and self._config is not None and self._config.notify.shows_pictures:
+            self._pages.warm_up()
 
     def start(self) -> None:
         """Begin to notify: only now is the address of our own pages known."""
         self._started = True
         for receiver in self._receivers.values():
             receiver.start()
+        self._warm_up()
 
     def show(self, verdict: Verdict, config: JobConfig) -> None:
         """Hand the newest verdict of a job to the receivers; never waits for any of them."""

@@ -15,6 +15,10 @@ def _nothing(_incident: Incident) -> None:
     return None
 
 
+def _ready() -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True)
 class OurPages:
     """Where messages lead, and what they show.
@@ -27,8 +31,11 @@ class OurPages:
         Returns the address of its page, "" where there are no pages.
     picture : callable taking an Incident
         Returns a PNG of value, band and incident, None where nothing is known to draw.
+    warm_up : callable
+        Gets ready to draw the first picture; returns at once.
     """
 
     home: Callable[[], str]
     incident: Callable[[str, Key, float], str] = _nowhere
     picture: Callable[[Incident], bytes | None] = _nothing
+    warm_up: Callable[[], None] = _ready

@@ -12,6 +12,7 @@ MOST: Final = 1500
 _LINE: Final = 420
 _LABELS: Final = 160
 _TAIL: Final = 80
+_YAML: Final = 500
 _Json = dict[str, Any]
 
 
@@ -167,3 +168,48 @@ def past(answer: _Json) -> str:
 def given(answer: _Json) -> str:
     """Write an answer that was just given or taken back."""
     return fitted([_answer(answer["answer"]), answer["note"]])
+
+
+def preview(answer: _Json) -> str:
+    """Write what a job, or several, would have found."""
+    if answer["state"] == "failed":
+        return fitted([f"This cannot be replayed. {answer['text']}"])
+    if (past := answer["past"]) is not None:
+        return fitted([*(_past_job(each) for each in past["jobs"]), *_found(past)], "lines")
+    if (decided := answer["decided"]) is None:
+        return fitted([f"It is not done: {answer['text']}. Ask again with preview={answer['id']} within 20 s."])
+    kind = "Exact" if decided["exact"] else "Not exact"
+    lines = [
+        f"{kind}: {decided['alerts']} alerts and {decided['found'] - decided['alerts']} other incidents in "
+        f"{answer['series_count']} series, {answer['start']} to {answer['end']}; the budget allows "
+        f"{wording.number(decided['allowed'])} alerts by chance.",
+        *decided["notes"],
+        f"direction {decided['direction']}, least_deviation {_plain(decided['least_deviation'])}, budget "
+        f"{_plain(decided['budget'])}; move them with preview={answer['id']}",
+    ]
+    if len(answer["yaml"]) <= _YAML:
+        lines += ["For the configuration:", *answer["yaml"].splitlines(), f"check-config: {answer['checked']}"]
+    else:
+        lines.append(f"The YAML is too long for here: /api/v1/preview?id={answer['id']} has it.")
+    return fitted([*lines, *_found(decided)])
+
+
+def _past_job(each: _Json) -> str:
+    if each["incidents"] is None:
+        return f"{each['job']}: not judged. {each['error']}"
+    alerts = "alerts not known" if each["alerts"] is None else f"{each['alerts']} alerts"
+    budget = "" if each["budget"] is None else f" (its budget allows {wording.number(each['budget'])})"
+    told = f" {each['error']}" if each["error"] else ""
+    return f"{each['job']}: {alerts}{budget}, {each['incidents']} incidents in {each['entities']} series.{told}"
+
+
+def _found(answer: _Json) -> list[str]:
+    """Write incidents, alerts first."""
+    worst = sorted(answer["incidents"], key=lambda each: (not each["alert"], -each["severity"]))
+    lines = [
+        f"{'ALERT' if each['alert'] else 'incident'} {each['job']} {labels(each['labels'])}, {each['start']} for "
+        f"{wording.length(each['seconds'])}{'' if each['end'] else ', still open'}; severity "
+        f"{wording.number(each['severity'])}; {each['why']}"
+        for each in worst
+    ]
+    return lines or ["No incident in this range."]

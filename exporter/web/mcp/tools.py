@@ -1,5 +1,6 @@
 """The tools: what they take, what of the JSON API they ask for, and the official SDK's server of them."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,6 +17,10 @@ Ask = Callable[[Any, str, str, Mapping[str, str], Mapping[str, Any] | None], Awa
 """Asks the JSON API: context of the call, method, path below /api/v1/, parameters, body. Returns status, answer."""
 _TEXT: Final[dict[str, Any]] = {"type": "string"}
 _INCIDENT: Final[dict[str, Any]] = {"type": "string", "description": f"the incident or series: {HOW}"}
+_CHOICE: Final = ("direction", "least_deviation", "budget")
+_PAUSE: Final = 1.0
+_LOOKS: Final = 50
+"""How often, and every how many seconds a replay is looked at until it has come to its end."""
 _INSTRUCTIONS: Final = (
     "What an anomaly exporter for Prometheus knows: open incidents, what explains them, what else moved. Begin with "
     "whats_wrong. All times are UTC; scores above 1 are anomalous. What is not seen is not known to be healthy."
@@ -43,7 +48,7 @@ class _Call:
     ) -> dict[str, Any]:
         """Return the answer to any request. Raises _Refused."""
         status, answer = await self.ask(self.context, method, path, parameters or {}, body)
-        if status not in {200, 201}:
+        if status not in {200, 201, 202}:
             raise _Refused(str(answer.get("error") or f"The exporter answers {status}."))
         return answer
 
@@ -112,6 +117,31 @@ async def _take_back(call: _Call) -> str:
     return texts.given(await call.change("DELETE", f"answers/{answer}", None))
 
 
+async def _preview(call: _Call) -> str:
+    """Begin a replay unless one is named, wait for its end for a while, and decide by the settings that are given."""
+    asked = {name: value for name, value in call.given.items() if name not in {"preview", "jobs"}}
+    if (name := str(call.given.get("preview", ""))) == "":
+        if "jobs" in call.given:
+            past = {"jobs": [each.strip() for each in str(call.given["jobs"]).split(",")]}
+            begun = await call.change("POST", "preview/past", past | {n: v for n, v in asked.items() if n == "range"})
+        elif "expr" in call.given:
+            begun = await call.change("POST", "preview", asked)
+        else:
+            raise _Refused(
+                "Give expr (a job to try), jobs (names of the configuration), or preview (one begun before)."
+            )
+        name = begun["id"]
+    for _ in range(_LOOKS):
+        found = await call.get("preview", {"id": name})
+        if found["state"] in {"exact", "failed"}:
+            break
+        await asyncio.sleep(_PAUSE)
+    if (decided := found["decided"]) is not None and (moved := asked.keys() & _CHOICE):
+        choice = {each: str(asked[each] if each in moved else decided[each]) for each in _CHOICE}
+        found = await call.get("preview", {"id": name} | choice)
+    return texts.preview(found)
+
+
 def _tool(name: str, text: str, properties: dict[str, Any], required: list[str], writes: bool = False) -> types.Tool:
     schema = {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
     hints = types.ToolAnnotations(read_only_hint=not writes, destructive_hint=writes, open_world_hint=False)
@@ -142,6 +172,17 @@ _TOOLS: Final[dict[str, tuple[types.Tool, Callable[[_Call], Awaitable[str]]]]] =
                 "why": _TEXT, "when": _WHEN, "margin": {"type": "number", "description": "percent larger, default 20"},
                 "until": _TEXT | {"description": "30d, or ISO 8601 (UTC)"}, "who": _TEXT}, ["incident", "kind", "why"],
                writes=True), _answer),
+        (_tool("preview_job",
+               "What a job would have found in the past: give expr to try one, or jobs (names, with commas) of the "
+               "configuration. It takes up to a minute. To move direction, least_deviation or budget "
+               "without another replay, give preview, as the answer names it. Nothing of it changes what runs.",
+               {"expr": _TEXT | {"description": "PromQL"}, "name": _TEXT,
+                "step": _TEXT | {"description": "default: 1m"},
+                "range": _TEXT | {"description": "such as 3d; 14d at most"}, "jobs": _TEXT,
+                "direction": {"type": "string", "enum": ["above", "below", "both"]},
+                "least_deviation": {"type": "number", "minimum": 0},
+                "budget": {"type": "number", "description": "alerts a week, default 1"}, "preview": _TEXT}, []),
+         _preview),
         (_tool("take_back_answer", "Take an answer back.", {"answer": _TEXT}, ["answer"], writes=True), _take_back),
     )
 }  # fmt: skip

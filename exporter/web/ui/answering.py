@@ -23,6 +23,7 @@ from exporter.web.ui.facts import Facts, Running
 from exporter.web.ui.feedback_answers import Given, NewAnswer
 from exporter.web.ui.feedback_wording import KINDS, answer_of, told
 from exporter.web.ui.identity import series_id
+from exporter.web.ui.not_answered import NotAnswered
 
 log = structlog.get_logger()
 
@@ -35,21 +36,6 @@ _LONGEST_SILENCE: Final = 90 * DAY
 _OPINIONS: Final = frozenset({"expected", "normal", "incident"})
 """Answers of which an incident has one: they contradict each other."""
 NOBODY: Final = "somebody without a login"
-
-
-class NotAnswered(Exception):
-    """An answer was refused. The message says what happened and what to do.
-
-    Parameters
-    ----------
-    status : int
-        HTTP status.
-    text : str
-    """
-
-    def __init__(self, status: int, text: str) -> None:
-        super().__init__(text)
-        self.status = status
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +199,11 @@ def _refuse_second(facts: Facts, every: Sequence[Feedback], asked: Asked) -> Non
 def _made(facts: Facts, asked: Asked, silence: Silenced | None, every: Sequence[Feedback], at: float) -> Feedback:
     _refuse_second(facts, every, asked)
     incident = asked.logged.incident
-    expected = like_this(asked.new, incident, asked.now, asked.until, at) if asked.new.kind == "expected" else None
+    expected = None
+    if asked.new.kind == "expected":
+        job = facts.jobs.get(incident.job)
+        zone = "UTC" if job is None else job.config.time_zone
+        expected = like_this(asked.new, incident, asked.now, asked.until, at, zone)
     return Feedback(
         secrets.token_hex(6), asked.new.kind, incident.job, incident.labels, incident.since, incident.over, at,
         asked.who, asked.new.why, expected, silence,

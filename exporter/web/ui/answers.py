@@ -8,8 +8,9 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from exporter.query_units import Unit
+from exporter.sinks.feedback import Kind
 from exporter.sinks.incident_log import End
-from exporter.sinks.notify.sent_log import What
+from exporter.web.ui.sent_answers import Message, RoutedAlert
 
 Labels = Annotated[dict[str, str], Meta(description="labels of the series at the source")]
 JobName = Annotated[str, Meta(description="name of the job")]
@@ -127,6 +128,9 @@ class PastIncident(Struct):
     streams: Annotated[list[Stream], Meta(description="evidence at its worst reading, the strongest stream first")]
     instead: Annotated[str, Meta(description="what would have been normal then; empty where the value was in its band")]
     link: Link
+    answered: Annotated[
+        list[Kind], Meta(description="how people answered it, on the list of past incidents; empty where nobody did")
+    ] = []
 
 
 class Now(Struct):
@@ -208,6 +212,7 @@ class Curve(Struct):
     lower: list[float | None]
     upper: list[float | None]
     before: Annotated[list[float | None], Meta(description="values a day or a week earlier, if compare asks for them")]
+    week_before: Annotated[list[float | None], Meta(description="values a week earlier, if compare asks for both")]
 
 
 class PastIncidents(Struct):
@@ -228,14 +233,6 @@ class Choice(Struct):
 
     labels: Labels
     link: Link
-
-
-class Message(Struct):
-    """A message that the exporter itself sent on an incident."""
-
-    at: str | None
-    receiver: Annotated[str, Meta(description="key of the receiver in notify")]
-    what: Annotated[What, Meta(description="what it told: the beginning, a change of the same message, or the end")]
 
 
 class Series(Struct):
@@ -259,6 +256,10 @@ class Series(Struct):
     sent: Annotated[list[Message], Meta(description="what the exporter itself sent on that incident, oldest first")]
     routed: Annotated[
         list[str], Meta(description="receivers of Alertmanager that get the alerts of the job, by the configuration")
+    ]
+    alerts: Annotated[
+        list[RoutedAlert] | None,
+        Meta(description="what Alertmanager has of the open incident; null where there is none or it does not tell"),
     ]
     channels: list[Channel]
     start: float

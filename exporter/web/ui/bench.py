@@ -1,6 +1,6 @@
 """What the workbench's pages ask for: handed in by the service, since replays stand above this room."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -32,19 +32,25 @@ class Question:
     Parameters
     ----------
     expr : str
-        PromQL.
+        PromQL; "" where there are `channels`.
     name : str
         Of the job.
     step, seconds : float
         Seconds between samples, and of the range, which ends now.
     choice : Choice
+    channels : mapping of str to str
+        PromQL by channel, for a job of several.
+    job : str
+        Job of the configuration whose other settings are taken over, "" for none.
     """
 
-    expr: str
+    expr: str = ""
     name: str = "new-job"
     step: float = 60.0
     seconds: float = 14 * 86_400.0
     choice: Choice = field(default_factory=Choice)
+    channels: Mapping[str, str] = field(default_factory=dict)
+    job: str = ""
 
 
 class Refused(Exception):
@@ -52,7 +58,22 @@ class Refused(Exception):
 
 
 class Gone(Exception):
-    """There is no such replay any more."""
+    """There is no such replay any more. The message says what to do."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This replay has ended: nobody asked for it any more, or the exporter was restarted. Start it again."
+        )
+
+
+class Off(Exception):
+    """There is no workbench here. The message says how to have one."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The workbench is off. It sends queries to the source for whoever asks, so it needs web.users, or "
+            "web.workbench: true where everybody who reaches this port may."
+        )
 
 
 class Bench(Protocol):

@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 
 from detectors.types import Floats, Key
+from detectors.units import DAY
 from exporter.sinks.recent import Curves
 from exporter.source.errors import SourceError
 from exporter.web.ui.facts import JobFacts
@@ -75,13 +76,17 @@ def earlier(wanted: Wanted, history: History, times: Floats, back: float) -> Flo
                 inside = (row >= 0) & (row < len(there))
                 found[inside, at] = values[row[inside]]
     except SourceError as error:
-        wanted.notes.append(f"The source did not answer for the earlier time that is laid over: {error}")
+        wanted.notes.append(f"The source did not answer for {_days(back)} earlier, which is to be laid over: {error}")
     except ValueError:
         wanted.notes.append("The labels of this series cannot be written in PromQL: nothing earlier is laid over.")
     else:
         if len(times) and np.isnan(found).all():
-            wanted.notes.append("The source has no values for the earlier time that is laid over.")
+            wanted.notes.append(f"The source has no values of {_days(back)} earlier, which are to be laid over.")
     return found
+
+
+def _days(seconds: float) -> str:
+    return "a day" if seconds == DAY else "a week"
 
 
 def _within(curves: Curves | None, start: float, end: float) -> Curves | None:

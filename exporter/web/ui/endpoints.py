@@ -5,12 +5,17 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from starlette.responses import Response
+from starlette.routing import Route
 
+from exporter.redact import masked
 from exporter.sinks.latest import UnknownJob
+from exporter.source.errors import SourceError
 from exporter.web.api import BadParameter
-from exporter.web.ui.answering import NotAnswered
+from exporter.web.same_origin import Foreign, TooLong
+from exporter.web.ui import bench
 from exporter.web.ui.facts import Running
 from exporter.web.ui.history import History
+from exporter.web.ui.not_answered import NotAnswered
 from exporter.web.ui.rights import Rights
 from exporter.web.ui.series import NoSuchSeries
 from exporter.web.ui.turns import MANY, Busy, Turn
@@ -32,7 +37,7 @@ def retry(status: int) -> dict[str, str]:
 NO_JOB = "There is no job of that name now: it was renamed or removed. Status lists those there are (/api/v1/jobs)."
 
 
-def refusal_of(error: Exception) -> Refused | None:
+def refusal_of(error: Exception) -> Refused | None:  # noqa: PLR0911 - a return for each refusal
     """Return what is answered where making an answer raised `error`, None for a fault of our own."""
     match error:
         case Busy():
@@ -45,6 +50,18 @@ def refusal_of(error: Exception) -> Refused | None:
             return Refused("Not answered", str(error), error.status)
         case NoSuchSeries():
             return Refused("Unknown series", str(error), 404)
+        case Foreign():
+            return Refused("Not sent", str(error), 403)
+        case TooLong():
+            return Refused("This is too long", "What was sent is too long: shorten what is in it.", 413)
+        case bench.Off():
+            return Refused("The workbench is off", str(error), 403)
+        case bench.Gone():
+            return Refused("This replay has ended", str(error), 404)
+        case bench.Refused():
+            return Refused("That cannot be tried", masked(str(error)), 409)
+        case SourceError():
+            return Refused("The source did not answer", f"The source did not answer: {masked(str(error))}", 502)
     return None
 
 
@@ -63,6 +80,10 @@ class Endpoints(ABC):
     def __init__(self, running: Running, history: History, quick: Turn, slow: Turn, rights: Rights) -> None:
         self._running, self._history, self._quick, self._slow = running, history, quick, slow
         self._rights = rights
+
+    @abstractmethod
+    def routes(self) -> list[Route]:
+        """Return all of them."""
 
     @abstractmethod
     def _refuse(self, refused: Refused) -> Response:

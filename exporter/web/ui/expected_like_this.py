@@ -10,10 +10,12 @@ from exporter.web.ui.feedback_answers import NewAnswer
 _LEAST_LONGEST: Final = HOUR
 
 
-def like_this(new: NewAnswer, incident: Incident, now: float, until: float | None, at: float) -> Expectation:
+def like_this(
+    new: NewAnswer, incident: Incident, now: float, until: float | None, at: float, zone: str = "UTC"
+) -> Expectation:
     """Return what an answer at `now` makes expected from `at` to `until`: what is like `incident`, somewhat larger too.
 
-    All times are Unix seconds.
+    All times are Unix seconds; hours of the day and week are counted in `zone`.
     """
     share = new.margin / 100.0
     limits = []
@@ -33,6 +35,7 @@ def like_this(new: NewAnswer, incident: Incident, now: float, until: float | Non
         score=(incident.score or 0.0) * (1 + share) if within else None,
         longest=None if new.when == "once" else longest,
         until=until,
+        zone=zone,
     )  # fmt: skip
 
 

@@ -15,7 +15,20 @@ _OF_ANSWERS = (
     *("at", "kind", "job", "labels", "since", "over", "who", "why", "told", "stands", "until", "undone", "undone_by"),
     *("id", "link"),
 )
-_COLUMNS = ("since", "until", "seconds", "job", "labels", "alerted", "ending", "score", "severity", "why", "link")
+_COLUMNS = (
+    "since",
+    "until",
+    "seconds",
+    "job",
+    "labels",
+    "alerted",
+    "ending",
+    "score",
+    "severity",
+    "why",
+    "link",
+    "answered",
+)
 
 
 def as_csv(incidents: Sequence[PastIncident]) -> str:
@@ -30,7 +43,7 @@ def as_csv(incidents: Sequence[PastIncident]) -> str:
 def _cell(value: object) -> str:
     if value is None or isinstance(value, bool | int | float):
         return "" if value is None else str(value).lower()
-    return text_cell(value)
+    return text_cell(" ".join(value) if isinstance(value, list) else value)
 
 
 def as_incidents_file(incidents: Sequence[PastIncident]) -> str:

@@ -14,8 +14,9 @@ from exporter.sinks.latest import LatestVerdicts
 from exporter.sinks.notify.sent_log import SentLog
 from exporter.sinks.recent import RecentVerdicts
 from exporter.source.samples import RangeResult
-from exporter.web.ui.bench import Bench
+from exporter.web.ui.bench import Bench, Off
 from exporter.web.ui.job_answers import StoredModel
+from exporter.web.ui.not_answered import NotAnswered
 
 Read = Callable[[str, float, float, float], RangeResult]
 """Asks the source for an expression from, to and every so many Unix seconds. Raises SourceError."""
@@ -109,6 +110,11 @@ def no_details(_job: str) -> JobDetails:
     return JobDetails()
 
 
+def no_models(_job: str, _version: str, _seen: str, _who: str) -> None:
+    """Refuse to choose a model: there is none."""
+    raise NotAnswered(404, "There is no model store here (models).")
+
+
 @dataclass(frozen=True, slots=True)
 class Running:
     """Where the pages look.
@@ -127,6 +133,8 @@ class Running:
         Runs replays; None where the workbench is off.
     details : callable taking the name of a job
         May wait for the model store.
+    activate : callable taking the name of a job, a version of its model, the one that was active then, and who chose
+        Makes the version the active one; may wait for the model store. Raises NotAnswered.
     """
 
     facts: Callable[[], Facts]
@@ -138,3 +146,10 @@ class Running:
     sent: SentLog = field(default_factory=SentLog)
     bench: Bench | None = None
     details: Callable[[str], JobDetails] = no_details
+    activate: Callable[[str, str, str, str], None] = no_models
+
+    def workbench(self) -> Bench:
+        """Return what runs replays. Raises Off."""
+        if self.bench is None:
+            raise Off
+        return self.bench

@@ -13,11 +13,12 @@ from exporter.json_values import utc
 from exporter.sinks.feedback import KINDS, Feedback
 from exporter.web.api import BadParameter
 from exporter.web.same_origin import login_of, media_type
-from exporter.web.ui.answering import NotAnswered, give, take_back
+from exporter.web.ui.answering import give, take_back
 from exporter.web.ui.facts import Running
 from exporter.web.ui.feedback_answers import Answers, NewAnswer
 from exporter.web.ui.feedback_wording import answer_of
 from exporter.web.ui.json_response import JsonEndpoints, as_json
+from exporter.web.ui.not_answered import NotAnswered
 from exporter.web.ui.parameters import Parameters, once_each, whole
 from exporter.web.ui.rights import HEADER, Rights, body_of
 

@@ -4,7 +4,6 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from typing import Final
-from urllib.parse import parse_qsl
 
 import msgspec
 from starlette.requests import Request
@@ -14,16 +13,17 @@ from starlette.routing import Route
 from exporter.config.values import duration
 from exporter.sinks.feedback import KINDS, Feedback, Saved
 from exporter.web.api import BadParameter
-from exporter.web.same_origin import login_of, media_type, token_of
+from exporter.web.same_origin import login_of, token_of
 from exporter.web.ui import export, pages
-from exporter.web.ui.answering import NotAnswered, give, take_back
+from exporter.web.ui.answering import give, take_back
 from exporter.web.ui.facts import Running
 from exporter.web.ui.feedback_answers import Given, NewAnswer
 from exporter.web.ui.feedback_api import chosen, listed
 from exporter.web.ui.feedback_wording import answer_of
+from exporter.web.ui.not_answered import NotAnswered
 from exporter.web.ui.page_response import PageEndpoints, neighbours
 from exporter.web.ui.parameters import once_each
-from exporter.web.ui.rights import TOKEN, body_of
+from exporter.web.ui.rights import TOKEN, fields_of
 from exporter.web.ui.turns import Busy
 
 _FIELDS: Final = (TOKEN, "job", "id", "since", "kind", "when", "margin", "longest", "until", "why", "who")
@@ -72,7 +72,7 @@ class FeedbackPages(PageEndpoints):
 
     async def _changed(self, request: Request, call: Callable[[Mapping[str, str]], Given]) -> Response:
         try:
-            fields = await _fields(request)
+            fields = await fields_of(request)
             self._rights.check(request, fields.get(TOKEN, ""))
             given = await self._quick.run(lambda: call(fields))
         except (NotAnswered, Busy) as error:
@@ -108,14 +108,6 @@ def _end(running: Running, feedback: Feedback, now: float) -> float:
         return feedback.over
     logged = running.incidents.find(feedback.job, feedback.key, feedback.since)
     return feedback.at if logged is None else logged.incident.over or now
-
-
-async def _fields(request: Request) -> dict[str, str]:
-    """Return the fields of a form. Raises NotAnswered."""
-    if media_type(request) != "application/x-www-form-urlencoded":
-        raise NotAnswered(415, "This is not what the form of the page sends.")
-    text = (await body_of(request)).decode("utf-8", "replace")
-    return {name: value for name, value in parse_qsl(text, max_num_fields=50) if value}
 
 
 def _new(fields: Mapping[str, str]) -> NewAnswer:

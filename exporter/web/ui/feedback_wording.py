@@ -1,11 +1,11 @@
 """How an answer to an incident is told."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 from exporter import incident_wording as wording
 from exporter.json_values import utc
-from exporter.pipeline.expectation import BEGINS_WITHIN, Expectation
+from exporter.pipeline.expectation import BEGINS_WITHIN, Expectation, zone_of
 from exporter.promql import format_duration
 from exporter.query_units import Unit
 from exporter.sinks.feedback import Feedback
@@ -51,14 +51,14 @@ def told(feedback: Feedback, facts: Facts) -> str:
     return "its level is learnt" if feedback.kind == "normal" else "a label for train and backtest"
 
 
-def day_of(since: float) -> dict[str, str]:
-    """Return the day of the week and the time at which an incident began, for texts."""
-    begun = datetime.fromtimestamp(since, UTC)
-    return {"day": _DAYS[begun.weekday()], "time": f"{begun:%H:%M} UTC", "within": format_duration(BEGINS_WITHIN)}
+def day_of(since: float, zone: str) -> dict[str, str]:
+    """Return the day of the week and the time at which an incident began in a time zone, for texts."""
+    begun = datetime.fromtimestamp(since, zone_of(zone))
+    return {"day": _DAYS[begun.weekday()], "time": f"{begun:%H:%M} {zone}", "within": format_duration(BEGINS_WITHIN)}
 
 
 def _expected(expected: Expectation, units: dict[str, Unit]) -> str:
-    begun = day_of(expected.since)
+    begun = day_of(expected.since, expected.zone)
     around = f"around {begun['time']} (within {begun['within']})"
     parts = [
         {

@@ -161,10 +161,10 @@ def sparkline(times: Floats, value: Floats, lower: Floats, upper: Floats, flag: 
 def graph(
     frame: Frame, times: Floats, step: float, line: Floats, alt: str, *,
     expected: Floats | None = None, band: tuple[Floats, Floats] | None = None, flag: Floats | None = None,
-    alert: Floats | None = None, limit: float | None = None, before: Floats | None = None,
+    alert: Floats | None = None, limit: float | None = None, before: Sequence[Floats] = (),
     opened: Spans = (), alerted: Spans = (),
 ) -> Markup:  # fmt: skip
-    """Draw one graph of a series; `limit` is where a line across is drawn, `before` another line of an earlier time.
+    """Draw one graph of a series; `limit` is where a line across is drawn, `before` lines of up to two earlier times.
 
     Where an incident was open, and where an alert, is told by sample (`flag`, `alert`) or by time.
     """
@@ -181,8 +181,8 @@ def graph(
         shapes.append(_path("limit", f"M0 {at}H{frame.width}"))
     if expected is not None:
         shapes.append(_path("expected", frame.line(times, expected)))
-    if before is not None and len(before):
-        shapes.append(_path("before", frame.line(times, before)))
+    for kind, other in zip(("before", "week-before"), before, strict=False):
+        shapes.append(_path(kind, frame.line(times, other)))
     shapes.append(_path("line", frame.line(times, line)))
     return _svg("graph", alt, frame, shapes)
 

@@ -28,6 +28,7 @@ class StoredModel(Struct):
     active: bool
     trained_at: str
     gate: Annotated[str, Meta(description="what the gate decided on it")]
+    rejected: Annotated[bool, Meta(description="the gate decided against it")]
     refused: Annotated[str, Meta(description="why it cannot be used")]
     differences: Annotated[
         dict[str, list[str]], Meta(description="in what it differs from the active one: its value, the active one's")

@@ -3,19 +3,25 @@
 import time
 from datetime import datetime
 from typing import Final
+from urllib.parse import urlencode
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from exporter.config.values import duration
+from exporter.sinks.latest import UnknownJob
+from exporter.web.same_origin import login_of, token_of
 from exporter.web.ui import graphs
+from exporter.web.ui.answering import NOBODY
 from exporter.web.ui.job_answers import JobPage
 from exporter.web.ui.job_page import job_answer
+from exporter.web.ui.not_answered import NotAnswered
 from exporter.web.ui.now import jobs_answer
 from exporter.web.ui.page_response import PageEndpoints
 from exporter.web.ui.pages import render, ticks
 from exporter.web.ui.parameters import JOB_RANGES, job_asked_for
+from exporter.web.ui.rights import TOKEN, fields_of
 
 _STRIP: Final = 14
 
@@ -26,7 +32,8 @@ class JobRoutes(PageEndpoints):
     def routes(self) -> list[Route]:
         """Return all of them."""
         gets = {"/jobs": self.list, "/job": self.job}
-        return [Route(path, function, methods=["GET"]) for path, function in gets.items()]
+        found = [Route(path, function, methods=["GET"]) for path, function in gets.items()]
+        return [*found, Route("/job", self.choose, methods=["POST"])]
 
     async def list(self, _request: Request) -> Response:
         """List the jobs."""
@@ -43,9 +50,28 @@ class JobRoutes(PageEndpoints):
             start, end = _seconds(answer.start), _seconds(answer.end)
             strips = [_strip(answer, at, start, end) for at in range(len(answer.rows))]
             shown = {"title": f"Job {name}", "answer": answer, "strips": strips, "ranges": JOB_RANGES, "range": text}
-            return render("job.html", "Jobs", **shown, ticks=ticks(start, end))
+            may = {"token": token_of(request), "may_choose": not self._rights.refusal}
+            return render("job.html", "Jobs", **shown, **may, ticks=ticks(start, end))
 
         return await self._page(page, self._slow)
+
+    async def choose(self, request: Request) -> Response:
+        """Make another stored model of a job the active one."""
+        try:
+            fields = await fields_of(request)
+            self._rights.check(request, fields.get(TOKEN, ""))
+        except NotAnswered as error:
+            return self._refused(error)
+        job, version, seen = (fields.get(name, "") for name in ("job", "version", "active"))
+        who = login_of(request) or NOBODY
+
+        def choose() -> Response:
+            if job not in self._running.facts().jobs:
+                raise UnknownJob
+            self._running.activate(job, version, seen, who)
+            return RedirectResponse(f"job?{urlencode({'job': job})}#models", 303)
+
+        return await self._run(choose, self._slow)
 
 
 def _strip(answer: JobPage, at: int, start: float, end: float) -> str:

@@ -6,10 +6,13 @@ from typing import Any, Final
 import msgspec
 
 from exporter import __version__
+from exporter.sinks.feedback import KINDS
 from exporter.web.ui import feedback_openapi, openapi_preview
 from exporter.web.ui.answers import Ambiguous, Jobs, Now, PastIncidents, Refusal, Series, Status
 from exporter.web.ui.answers_machines import Anomalies, Configuration
 from exporter.web.ui.job_answers import JobPage
+from exporter.web.ui.parameters import COMPARED
+from exporter.web.ui.past import UNANSWERED
 
 _REF: Final = "#/components/schemas/{name}"
 _TIME: Final = {"type": "number", "minimum": 0, "maximum": 9_999_999_999}
@@ -41,7 +44,7 @@ _SERIES: Final = [
     _parameter("range", "seconds of the range; default: an hour, or the incident and what lay around it",
                {"type": "number", "minimum": 60, "maximum": 1_209_600}),
     _parameter("end", "end of the range, Unix seconds; default: the newest sample, or soon after the incident", _TIME),
-    _parameter("compare", "add the values of a day or a week earlier", {"type": "string", "enum": ["day", "week"]}),
+    _parameter("compare", "add the values of a day or a week earlier", {"type": "string", "enum": list(COMPARED)}),
     _parameter("told", "add every sample in a sentence", {"type": "boolean"}),
 ]  # fmt: skip
 _PAST: Final = [
@@ -50,6 +53,11 @@ _PAST: Final = [
     _parameter("start", "not over before this time: Unix seconds, or ISO 8601 in UTC", _MOMENT),
     _parameter("end", "begun before this time: Unix seconds, or ISO 8601 in UTC", _MOMENT),
     _parameter("alerted", "only those that were alerts, or only the others", {"type": "boolean"}),
+    _parameter(
+        "answered",
+        "only those that people answered so, or that nobody answered",
+        {"type": "string", "enum": [*KINDS, UNANSWERED]},
+    ),
     _parameter("limit", "incidents in one answer", {"type": "integer", "minimum": 1, "maximum": 200, "default": 200}),
     _parameter(
         "offset", "incidents skipped before them", {"type": "integer", "minimum": 0, "maximum": 10**9, "default": 0}

@@ -15,10 +15,17 @@ _CHOICE: Final[dict[str, Any]] = {
 _DURATION: Final = {"type": "string", "description": "such as 1m or 14d"}
 _QUESTION: Final = {
     "type": "object",
-    "required": ["expr"],
+    "anyOf": [{"required": ["expr"]}, {"required": ["channels"]}],
     "additionalProperties": False,
     "properties": {
         "expr": {"type": "string", "minLength": 1, "maxLength": 4000, "description": "PromQL"},
+        "channels": {
+            "type": "object",
+            "maxProperties": 16,
+            "additionalProperties": {"type": "string", "minLength": 1, "maxLength": 4000},
+            "description": "PromQL by channel, in place of expr",
+        },
+        "job": {"type": "string", "description": "job of the configuration whose other settings are taken over"},
         "name": {"type": "string", "maxLength": 100, "description": "of the job"},
         "step": _DURATION,
         "range": _DURATION,

@@ -23,6 +23,7 @@ _STATIC: Final = {
     "ui.css": "text/css",
     "ui.js": "text/javascript",
     "curves.js": "text/javascript",
+    "completion.js": "text/javascript",
     "workbench.js": "text/javascript",
     "icon.svg": "image/svg+xml",
 }

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from detectors.streams import WITHOUT_SIDE
 from detectors.types import Floats, Key
+from detectors.units import DAY, WEEK
 from exporter import __version__
 from exporter import incident_wording as wording
 from exporter.query_units import Unit
@@ -90,10 +91,20 @@ def series_page(answer: Series, asked: Asked, form: AnswerForm) -> str:
     kind = "Incident" if answer.incident or answer.past else "Series"
     return render(
         "series.html", "", answer=answer, drawn=drawn, score=score, normal=normal, rows=rows[::-1], ranges=RANGES,
-        compared=_COMPARED.get(asked.back), seconds=asked.seconds, kind=kind,
+        compared=_COMPARED.get(asked.back, ""), overlays=_overlays(asked), seconds=asked.seconds, kind=kind,
         title=f"{kind} of {answer.job}: {labels_text(answer.labels)}",
         ticks=ticks(answer.start, answer.end), form=form,
     )  # fmt: skip
+
+
+def _overlays(asked: Asked) -> list[tuple[str, bool, str]]:
+    """Return what can be laid over: its name, whether it is, and what to compare with to change that."""
+    found = []
+    for text, back in (("over yesterday", DAY), ("over last week", WEEK)):
+        others = {each for each in asked.back if each != back}
+        wanted = others if back in asked.back else others | {back}
+        found.append((text, back in asked.back, _COMPARED.get(tuple(sorted(wanted)), "")))
+    return found
 
 
 def choice_page(answer: Ambiguous) -> str:
@@ -103,7 +114,7 @@ def choice_page(answer: Ambiguous) -> str:
 
 def past_page(answer: PastIncidents, asked: Mapping[str, str], jobs: list[str], query: Mapping[str, str]) -> str:
     """Show incidents that are over; `query` are links to other pages and forms of the same list."""
-    return render("past.html", "Past incidents", answer=answer, asked=asked, jobs=jobs, query=query,
+    return render("past.html", "Past incidents", answer=answer, asked=asked, jobs=jobs, query=query, kinds=KINDS,
                    title="Past incidents")  # fmt: skip
 
 
@@ -142,12 +153,11 @@ def _spark(curves: Curves, incident: OpenIncident) -> Markup:
 def _drawn(answer: Series, at: int) -> dict[str, Any]:
     """Return the graph of a channel with what is written at its edges."""
     curve, times = answer.curves[at], np.array(answer.times)
-    value, expected, lower, upper, before = (
-        floats(each) for each in (curve.value, curve.expected, curve.lower, curve.upper, curve.before)
-    )
+    value, expected, lower, upper = (floats(each) for each in (curve.value, curve.expected, curve.lower, curve.upper))
+    before = [floats(each) for each in (curve.before, curve.week_before) if each]
     if not len(times) or not np.isfinite(value).any():
         return {"channel": curve.channel, "svg": None, "top": "", "bottom": ""}
-    low, high = graphs.axis_limits(np.concatenate([value, before]), lower, upper, expected)
+    low, high = graphs.axis_limits(np.concatenate([value, *before]), lower, upper, expected)
     frame = graphs.Frame(answer.start, answer.end, low, high, _GRAPH_HEIGHT)
     told = wording.reading(_last(value), _last(expected), _last(lower), _last(upper), None, curve.unit)
     svg = graphs.graph(

@@ -7,13 +7,14 @@ from datetime import UTC, datetime
 from typing import Final
 
 from detectors.units import DAY, WEEK
+from exporter.sinks.feedback import KINDS
 from exporter.sinks.latest import Matcher
 from exporter.web.api import BadParameter, selection
-from exporter.web.ui.past import MOST_OF_A_PAGE, Filter
+from exporter.web.ui.past import MOST_OF_A_PAGE, UNANSWERED, Filter
 from exporter.web.ui.series import LONGEST, Asked
 
-COMPARED: Final = {"day": DAY, "week": WEEK}
-"""Seconds before a range of another one that can be laid over it."""
+COMPARED: Final = {"day": (DAY,), "week": (WEEK,), "day,week": (DAY, WEEK)}
+"""Seconds before a range of others that can be laid over it."""
 JOB_RANGES: Final = ("6h", "1d", "7d", "14d")
 Parameters = Iterable[tuple[str, str]]
 _FIGURE: Final = r"[0-9]{1,10}(\.[0-9]{1,20})?(e[-+]?[0-9]{1,3})?"
@@ -42,7 +43,7 @@ def asked_for(parameters: Parameters) -> Asked:
     if "id" in found and not re.fullmatch(r"[0-9a-f]{16}", found["id"]):
         raise BadParameter("id must be 16 hexadecimal digits")
     if found.get("compare", "day") not in COMPARED:
-        raise BadParameter("compare must be day or week")
+        raise BadParameter("compare must be day, week or day,week")
     if found.get("told", "false") not in {"true", "false"}:
         raise BadParameter("told must be true or false")
     return Asked(
@@ -52,23 +53,26 @@ def asked_for(parameters: Parameters) -> Asked:
         _number("since", found, 0, _LATEST, math.nan),
         _number("range", found, 60, LONGEST) if "range" in found else None,
         _number("end", found, 0, _LATEST) if "end" in found else None,
-        COMPARED.get(found.get("compare", ""), 0.0),
+        COMPARED.get(found.get("compare", ""), ()),
         found.get("told") == "true",
     )
 
 
 def filter_of(parameters: Parameters, limit: int | None = None) -> Filter:
     """Return which past incidents are asked for; `limit` is instead of the one asked for. Raises BadParameter."""
-    found = once_each(parameters, ("job", "match", "start", "end", "alerted", "limit", "offset"))
+    found = once_each(parameters, ("job", "match", "start", "end", "alerted", "answered", "limit", "offset"))
     alerted = found.get("alerted")
     if alerted not in {None, "true", "false"}:
         raise BadParameter("alerted must be true or false")
+    if (answered := found.get("answered", "")) not in {"", *KINDS, UNANSWERED}:
+        raise BadParameter(f"answered must be {', '.join(KINDS)} or {UNANSWERED}")
     return Filter(
         job=found.get("job", ""),
         labels=_labels(found),
         start=_time("start", found, -math.inf),
         end=_time("end", found, math.inf),
         alerted=None if alerted is None else alerted == "true",
+        answered=answered,
         limit=limit or whole("limit", found, 1, MOST_OF_A_PAGE, MOST_OF_A_PAGE),
         offset=whole("offset", found, 0, 10**9, 0),
     )

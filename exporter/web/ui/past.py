@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from detectors.types import Key
 from exporter import incident_wording as wording
 from exporter.json_values import finite, utc
+from exporter.sinks.feedback import Feedback, Kind
 from exporter.sinks.incident_log import MOST, Logged
 from exporter.sinks.latest import Matcher
 from exporter.sinks.notify.message import normal_instead, worst_told
@@ -16,6 +18,7 @@ from exporter.web.ui.facts import Running
 from exporter.web.ui.identity import link, series_id
 
 MOST_OF_A_PAGE: Final = 200
+UNANSWERED: Final = "no"
 SAME_TIME: Final = 300.0
 """Seconds, at least, between the beginnings of incidents that are shown next to each other."""
 _MOST_OTHERS: Final = 20
@@ -32,6 +35,8 @@ class Filter:
     start, end : float
         The incident touches this range of time.
     alerted : bool or None
+    answered : str
+        Kind of an answer to it; UNANSWERED: nobody has answered it.
     limit, offset : int
     """
 
@@ -40,16 +45,18 @@ class Filter:
     start: float = -math.inf
     end: float = math.inf
     alerted: bool | None = None
+    answered: str = ""
     limit: int = MOST_OF_A_PAGE
     offset: int = 0
 
-    def takes(self, logged: Logged) -> bool:
-        """Tell whether an incident is asked for."""
+    def takes(self, logged: Logged, answers: Sequence[Kind]) -> bool:
+        """Tell whether an incident with these answers is asked for."""
         incident = logged.incident
         over = math.inf if incident.over is None else incident.over
         return (
             (not self.job or incident.job == self.job)
             and (self.alerted is None or (self.alerted == logged.alerted and not logged.audited))
+            and (not self.answered or self.answered in (answers or (UNANSWERED,)))
             and incident.since <= self.end
             and over >= self.start
             and all((incident.labels.get(each.label, "") == each.value) is each.equal for each in self.labels)
@@ -58,8 +65,8 @@ class Filter:
 
 def past_answer(running: Running, asked: Filter, now: float) -> PastIncidents:
     """Return the incidents that are asked for."""
-    known = running.incidents.past()
-    found = [each for each in known if asked.takes(each)]
+    known, answers = running.incidents.past(), _Answers(running.feedback.every())
+    found = [each for each in known if asked.takes(each, answers.to(each))]
     shown = found[asked.offset : asked.offset + asked.limit]
     end = asked.offset + len(shown)
     return PastIncidents(
@@ -70,12 +77,29 @@ def past_answer(running: Running, asked: Filter, now: float) -> PastIncidents:
         known=len(known),
         since=utc(known[-1].incident.over or math.nan) if known else None,
         note=_note(running, len(known)),
-        incidents=[past_incident(each, now) for each in shown],
+        incidents=[past_incident(each, now, answers.to(each)) for each in shown],
     )
 
 
-def past_incident(logged: Logged, now: float) -> PastIncident:
-    """Return what is told of an incident."""
+class _Answers:
+    """The answers to incidents, of which none was taken back."""
+
+    def __init__(self, every: Sequence[Feedback]) -> None:
+        self._by_series: dict[tuple[str, Key], list[Feedback]] = {}
+        for each in every:
+            if each.undone is None:
+                self._by_series.setdefault((each.job, each.key), []).append(each)
+
+    def to(self, logged: Logged) -> list[Kind]:
+        """Return the kinds of the answers to an incident."""
+        incident = logged.incident
+        key = tuple(sorted(incident.key))
+        some = self._by_series.get((incident.job, key), ())
+        return [each.kind for each in some if each.about(incident.job, key, incident.since)]
+
+
+def past_incident(logged: Logged, now: float, answered: Sequence[Kind] = ()) -> PastIncident:
+    """Return what is told of an incident, and how it was answered."""
     incident = logged.incident
     until = now if incident.over is None else incident.over
     return PastIncident(
@@ -93,6 +117,7 @@ def past_incident(logged: Logged, now: float) -> PastIncident:
         streams=streams(incident),
         instead=normal_instead(incident),
         link=link(incident.job, incident.key, incident.since),
+        answered=list(answered),
     )
 
 

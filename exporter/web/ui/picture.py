@@ -85,6 +85,13 @@ def draw(curves: Curves, shown: Flags, at: int, unit: Unit = "") -> bytes:
     return found.getvalue()
 
 
+@cache
+def warm_up() -> None:
+    """Draw a picture that nobody sees: the library takes up to half a second to load, and the first incident waits."""
+    times, line = np.arange(3.0), np.arange(3.0)[:, None]
+    draw(Curves(times, line, line, line - 1, line + 1, times, times, times), np.ones(3, np.bool_), 0)
+
+
 def _write(pen: "ImageDraw", start: float, end: float, low: str, high: str) -> None:
     """Write the legend above, the limits inside, and the times below."""
     font = _font()

@@ -11,6 +11,7 @@ from exporter.query_units import Unit
 from exporter.web.ui.answers import JobName, Labels, Stream
 
 Direction = Literal["above", "below", "both"]
+State = Literal["reading", "first look", "exact", "failed"]
 Span = Annotated[list[float], Meta(description="begin and end, Unix seconds")]
 
 
@@ -97,7 +98,7 @@ class Preview(Struct):
 
     id: str
     state: Annotated[
-        Literal["reading", "first look", "exact", "failed"],
+        State,
         Meta(description="first look: judged at a coarser step, while the replay at the job's own step goes on"),
     ]
     progress: Annotated[float, Meta(description="share of the exact replay that is done, 0 to 1")]

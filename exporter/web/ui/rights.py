@@ -1,13 +1,14 @@
 """Who may change something from a page: whoever is logged in, from a page of ours, and no other page in their name."""
 
 from typing import Final
+from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 
 from exporter.web import same_origin
-from exporter.web.same_origin import Foreign, TooLong, check_origin, check_token
-from exporter.web.ui.answering import NotAnswered
+from exporter.web.same_origin import FORM, UNKNOWN_NAME, Foreign, TooLong, check_token, media_type
 from exporter.web.ui.facts import Running
+from exporter.web.ui.not_answered import NotAnswered
 
 LARGEST: Final = 32 * 1024
 """Bytes of the body of a request."""
@@ -17,7 +18,7 @@ _OFF: Final = (
     "Answers are off. They are on where people log in (web.users), or for everybody who reaches the port with "
     "web.actions: true."
 )
-
+_FOREIGN: Final = "Another page sent this. Answer on the exporter's own pages."
 _STALE: Final = (
     "This page was made before the exporter was started again, or for somebody else: go back, load it again and "
     "answer again."
@@ -56,13 +57,18 @@ class Rights:
         if token is None and not {"sec-fetch-site", "origin"} & set(request.headers):
             return  # no browser, and no form of one
         try:
-            check_origin(request)
+            self.check_origin(request)
         except Foreign as error:
-            raise NotAnswered(403, "Another page sent this. Answer on the exporter's own pages.") from error
+            told = UNKNOWN_NAME if str(error) == UNKNOWN_NAME else _FOREIGN
+            raise NotAnswered(403, told) from error
         try:
             check_token(request, token or "")
         except Foreign as error:
             raise NotAnswered(403, _STALE) from error
+
+    def check_origin(self, request: Request) -> None:
+        """Raise Foreign where another site sent the request."""
+        same_origin.check_origin(request, self._running.facts().config.web)
 
 
 async def body_of(request: Request) -> bytes:
@@ -72,3 +78,11 @@ async def body_of(request: Request) -> bytes:
     except TooLong as error:
         told = f"The request has more than {LARGEST // 1024} KiB: shorten the reason."
         raise NotAnswered(413, told) from error
+
+
+async def fields_of(request: Request) -> dict[str, str]:
+    """Return the fields of a form. Raises NotAnswered."""
+    if media_type(request) != FORM:
+        raise NotAnswered(415, "This is not what the form of the page sends.")
+    text = (await body_of(request)).decode("utf-8", "replace")
+    return {name: value for name, value in parse_qsl(text, max_num_fields=50) if value}

@@ -15,7 +15,7 @@ from exporter.sinks.incident_log import Logged
 from exporter.sinks.latest import Matcher, Selection, UnknownJob
 from exporter.sinks.notify import notification
 from exporter.sinks.notify.message import worst_told
-from exporter.web.ui.answers import Ambiguous, Channel, Choice, Curve, Message, OpenIncident, Series
+from exporter.web.ui.answers import Ambiguous, Channel, Choice, Curve, OpenIncident, Series
 from exporter.web.ui.curves import WIDE, Wanted, curves_of, earlier
 from exporter.web.ui.facts import JobFacts, Running
 from exporter.web.ui.history import History
@@ -23,6 +23,8 @@ from exporter.web.ui.identity import ids, link, series_id
 from exporter.web.ui.now import channels as channels_of
 from exporter.web.ui.now import incident
 from exporter.web.ui.past import at_the_same_time, past_incident
+from exporter.web.ui.routed import routed_alerts
+from exporter.web.ui.sent_answers import Message
 from exporter.web.ui.told import samples_told
 
 LONGEST: Final = 14 * DAY
@@ -48,8 +50,8 @@ class Asked:
         Length of the range, None: an hour, or the incident with what lay around it.
     end : float or None
         Unix seconds, None: the newest sample, or some time after the incident.
-    back : float
-        Seconds before the range of another time that is laid over, 0: none.
+    back : tuple of float
+        Seconds before the range of other times that are laid over, two at most.
     told : bool
         Add every sample in a sentence.
     """
@@ -60,7 +62,7 @@ class Asked:
     since: float = math.nan
     seconds: float | None = None
     end: float | None = None
-    back: float = 0.0
+    back: tuple[float, ...] = ()
     told: bool = False
 
 
@@ -130,7 +132,7 @@ def _answer(
     start, end = _range(asked, over, job, now if verdict is None else verdict.time, now)
     wanted = Wanted(asked.job, key, job, start, end, [])
     curves = curves_of(wanted, running.recent.curves(asked.job, [key]).get(key), history)
-    before = earlier(wanted, history, curves.times, asked.back) if asked.back else np.empty((0, len(wanted.channels)))
+    before = [earlier(wanted, history, curves.times, back) for back in asked.back]
     open_now = _open(there, job, now)
     past = None
     if math.isfinite(asked.since) and (open_now is None or open_now.since != utc(asked.since)):
@@ -159,6 +161,7 @@ def _answer(
         worst=[] if meant is None else [_worst_of(each) for each in meant.channels],
         sent=[] if meant is None else sent_on(running, meant),
         routed=list(running.facts().config.alerting.receivers_of(job.config.alert)),
+        alerts=None if open_now is None else routed_alerts(running, asked.job, key, wanted.notes),
         channels=[] if there is None else channels_of(*there, units),
         start=start,
         end=end,
@@ -167,7 +170,8 @@ def _answer(
             Curve(
                 channel=name,
                 unit=units.get(name, ""),
-                before=_plain(before[:, at]),
+                before=_plain(before[0][:, at]) if before else [],
+                week_before=_plain(before[1][:, at]) if len(before) > 1 else [],
                 **{family: _plain(getattr(curves, family)[:, at]) for family in WIDE},
             )
             for at, name in enumerate(wanted.channels)

@@ -14,7 +14,7 @@ from exporter.promql import format_duration
 from exporter.web.ui import graphs
 from exporter.web.ui.pages import floats, labels_text, render, ticks
 from exporter.web.ui.preview_answers import Decided, Preview, PreviewCurve, PreviewSeries
-from exporter.web.ui.workbench_parameters import CHOICE, QUESTION
+from exporter.web.ui.workbench_parameters import CHANNEL, CHOICE, QUESTION, channels_of
 
 _HEIGHT: Final = 160
 _STRIP: Final = 14
@@ -52,37 +52,54 @@ def result_part(answer: Preview, found: Mapping[str, str]) -> str:
 def _page(template: str, found: Mapping[str, str], jobs: Mapping[str, Any], token: str, **context: Any) -> str:
     asked = {"range": "14d", "step": "1m", "name": "", "expr": ""} | _of_job(found.get("job", ""), jobs)
     asked |= {name: value for name, value in found.items() if name in (*QUESTION, *CHOICE)}
+    channels = channels_of(found) or _channels_of(found.get("job", ""), jobs)
     known = [(name, list(job.queries.values())) for name, job in jobs.items()]
     return render(
-        template, "Workbench", title="Workbench", asked=asked, jobs=known, token=token, spans=RANGES,
+        template, "Workbench", title="Workbench", asked=asked, channels=channels, jobs=known, token=token, spans=RANGES,
         steps=STEPS if asked["step"] in STEPS else (*STEPS, asked["step"]), **context,
     )  # fmt: skip
 
 
 def _of_job(name: str, jobs: Mapping[str, Any]) -> dict[str, str]:
     """Return what a job of the configuration would be tried with."""
-    if (job := jobs.get(name)) is None or len(job.queries) != 1:
+    if (job := jobs.get(name)) is None:
         return {}
-    (expr,) = job.queries.values()
     return {
-        "expr": expr, "name": name, "step": format_duration(job.step), "direction": job.direction,
-        "least_deviation": f"{job.least_deviation:g}", "budget": f"{job.budget:g}",
+        "expr": next(iter(job.queries.values())), "job": name, "name": name, "step": format_duration(job.step),
+        "direction": job.direction, "least_deviation": plain(job.least_deviation), "budget": plain(job.budget),
     }  # fmt: skip
+
+
+def _channels_of(name: str, jobs: Mapping[str, Any]) -> dict[str, str]:
+    """Return the channels of a job of the configuration that has several."""
+    queries = {} if (job := jobs.get(name)) is None else job.queries
+    return dict(queries) if len(queries) > 1 else {}
 
 
 def _result(answer: Preview, found: Mapping[str, str]) -> dict[str, Any]:
     """Return what the template needs besides the answer."""
     decided = answer.decided
     if decided is None:
-        return {"curves": [], "strips": {}, "ticks": [], "here": "", "largest": 0.0, "past": answer.past}
+        return {
+            "curves": [],
+            "strips": {},
+            "ticks": [],
+            "here": "",
+            "largest": 0.0,
+            "least": "",
+            "plain": plain,
+            "learnt": "",
+            "past": answer.past,
+        }
     start, end = _seconds(answer.start), _seconds(answer.end)
     by_row: dict[int, list[PreviewCurve]] = {}
     for curve in decided.curves:
         by_row.setdefault(curve.row, []).append(curve)
     series = {each.row: each for each in decided.series}
-    kept = {name: value for name, value in found.items() if name in ("preview", *QUESTION)}
-    chosen = {"direction": decided.direction, "least_deviation": f"{decided.least_deviation:g}",
-              "budget": f"{decided.budget:g}"}  # fmt: skip
+    kept = {name: value for name, value in found.items() if name in ("preview", *QUESTION) or name.startswith(CHANNEL)}
+    chosen = {"direction": decided.direction, "least_deviation": plain(decided.least_deviation),
+              "budget": plain(decided.budget)}  # fmt: skip
+    unit = decided.curves[0].unit if decided.curves else ""
     return {
         "curves": [
             {"labels": series[row].labels, "alerts": series[row].alerts, "incidents": series[row].incidents,
@@ -93,6 +110,9 @@ def _result(answer: Preview, found: Mapping[str, str]) -> dict[str, Any]:
         "ticks": ticks(start, end),
         "here": f"workbench?{urlencode(kept | chosen, errors='replace')}",
         "largest": _largest(decided),
+        "plain": plain,
+        "learnt": format_duration(round(answer.learnt)),
+        "least": wording.number(decided.least_deviation, unit) if decided.least_deviation else "",
         "past": None,
     }  # fmt: skip
 
@@ -127,3 +147,8 @@ def _largest(decided: Decided) -> float:
 
 def _seconds(text: str | None) -> float:
     return datetime.fromisoformat(text).timestamp() if text else math.nan
+
+
+def plain(value: float) -> str:
+    """Write a number as people type it into a field: without an exponent, as far as that can be read."""
+    return f"{value:.0f}" if value.is_integer() and abs(value) < 1e15 else f"{value:.12g}"

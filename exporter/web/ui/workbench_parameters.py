@@ -12,7 +12,10 @@ LONGEST: Final = 14 * 86_400.0
 _LONGEST_EXPR: Final = 4000
 _LONGEST_NAME: Final = 100
 _MOST: Final = 1e300
-QUESTION: Final = ("expr", "name", "step", "range")
+QUESTION: Final = ("expr", "name", "step", "range", "job")
+CHANNEL: Final = "channel:"
+"""Begins the names of fields that hold the PromQL of a channel."""
+_MOST_CHANNELS: Final = 16
 CHOICE: Final = ("direction", "least_deviation", "budget")
 ROWS: Final = "row"
 _MOST_ROWS: Final = 6
@@ -20,12 +23,13 @@ _MOST_ROWS: Final = 6
 
 def question_of(found: Mapping[str, Any]) -> Question:
     """Return what a form or a JSON object asks for. Raises BadParameter."""
-    if not all(isinstance(found.get(name, ""), str) for name in ("expr", "name")):
-        raise BadParameter("expr and name must be text")
-    expr = found.get("expr", "").strip()
-    if not expr:
+    if not all(isinstance(found.get(name, ""), str) for name in ("expr", "name", "job")):
+        raise BadParameter("expr, name and job must be text")
+    channels = _channels(found.get("channels", {}))
+    expr = "" if channels else found.get("expr", "").strip()
+    if not expr and not channels:
         raise BadParameter("write a PromQL expression first")
-    if len(expr) > _LONGEST_EXPR:
+    if any(len(each) > _LONGEST_EXPR for each in (expr, *channels.values())):
         raise BadParameter(f"the expression is longer than {_LONGEST_EXPR:,} characters")
     name = (found.get("name") or "new-job").strip()
     if len(name) > _LONGEST_NAME:
@@ -35,11 +39,29 @@ def question_of(found: Mapping[str, Any]) -> Question:
         raise BadParameter("step must be from 1s to 1d")
     if not 60 * step <= seconds <= LONGEST:
         raise BadParameter("range must be at least 60 steps, and 14d at most")
-    return Question(expr, name, step, seconds, choice_of(found))
+    return Question(expr, name, step, seconds, _choice(found), channels, found.get("job", ""))
 
 
-def choice_of(found: Mapping[str, Any]) -> Choice:
-    """Return the settings that may be moved. Raises BadParameter."""
+def channels_of(found: Mapping[str, str]) -> dict[str, str]:
+    """Return the PromQL by channel of the fields of a form."""
+    return {name.removeprefix(CHANNEL): value for name, value in found.items() if name.startswith(CHANNEL)}
+
+
+def _channels(found: Any) -> dict[str, str]:
+    fits = isinstance(found, Mapping) and len(found) <= _MOST_CHANNELS
+    if not fits or not all(isinstance(each, str) and 0 < len(each) <= _LONGEST_NAME for each in found):
+        raise BadParameter(f"channels must be PromQL by name, {_MOST_CHANNELS} at most")
+    if not all(isinstance(expr, str) and expr.strip() for expr in found.values()):
+        raise BadParameter("write a PromQL expression for each channel first")
+    return {name: expr.strip() for name, expr in found.items()}
+
+
+def choice_of(found: Mapping[str, Any]) -> Choice | None:
+    """Return the settings that may be moved, None where none is named. Raises BadParameter."""
+    return _choice(found) if any(name in found for name in CHOICE) else None
+
+
+def _choice(found: Mapping[str, Any]) -> Choice:
     direction = found.get("direction") or "both"
     known: dict[str, Direction] = {"above": "above", "below": "below", "both": "both"}
     if not isinstance(direction, str) or direction not in known:

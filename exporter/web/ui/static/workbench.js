@@ -1,4 +1,4 @@
-/* Completion, progress and moves of the workbench. Without it the forms do the same, a page at a time. */
+/* Progress and moves of the workbench. Without it the forms do the same, a page at a time. */
 "use strict";
 const main = document.getElementById("main");
 const POLL = 700;
@@ -7,11 +7,18 @@ let moving = null;
 /* Puts the fresh parts into the page; fields that somebody is in stay as they are. */
 function show(html, parts) {
   const fresh = new DOMParser().parseFromString(html, "text/html");
-  for (const id of parts) {
-    const old = document.getElementById(id), made = fresh.getElementById(id);
-    if (old && made) old.replaceWith(made); else if (!old && made) document.getElementById("result").replaceChildren(...fresh.body.childNodes);
+  const missing = parts.some((id) => fresh.getElementById(id) && !document.getElementById(id));
+  if (missing) document.getElementById("result").replaceChildren(...fresh.body.childNodes);
+  else for (const id of parts) {
+    const made = fresh.getElementById(id);
+    if (made) document.getElementById(id).replaceWith(made);
   }
-  return fresh;
+  offer();
+}
+
+function offer() {
+  const button = document.getElementById("copy");
+  if (button) button.hidden = false;
 }
 
 function question() {
@@ -33,8 +40,8 @@ async function follow() {
     const { ok, text } = await part(AbortSignal.timeout(15000));
     if (ok) {
       const had = document.getElementById("choice");
-      const made = show(text, ["state", "decided"]);
-      if (!had && made.getElementById("choice")) sliders();
+      show(text, ["state", "decided"]);
+      if (!had) sliders();
     } else {
       state.replaceChildren(...new DOMParser().parseFromString(text, "text/html").getElementById("main").childNodes);
       state.dataset.going = "0";
@@ -72,28 +79,18 @@ function sliders() {
   form.addEventListener("submit", (event) => { event.preventDefault(); move(); });
 }
 
-/* Completes the word before the caret from the names of metrics that the source knows. */
-function completion() {
-  const field = document.getElementById("expr"), list = document.getElementById("completions");
-  if (!field) return;
-  const jobs = [...list.children];
-  let last = "";
-  field.addEventListener("input", async () => {
-    const before = field.value.slice(0, field.selectionStart), word = /[A-Za-z_:][A-Za-z0-9_:]*$/.exec(before)?.[0] || "";
-    if (word.length < 2 || word === last) { if (word.length < 2) list.replaceChildren(...jobs); return; }
-    last = word;
-    const answer = await fetch("api/v1/preview/metrics?" + new URLSearchParams({ part: word }), { cache: "no-store" });
-    if (!answer.ok || word !== last) return;
-    const start = field.value.slice(0, field.selectionStart - word.length), end = field.value.slice(field.selectionStart);
-    list.replaceChildren(...(await answer.json()).metrics.map((each) => {
-      const option = document.createElement("option");
-      option.value = start + each.name + end;
-      option.textContent = [each.type, each.help].filter(Boolean).join(": ").slice(0, 120);
-      return option;
-    }));
+/* Copies what is to be put into the configuration file; where the browser gives no clipboard it is selected. */
+function copying() {
+  document.addEventListener("click", async (event) => {
+    if (event.target.id !== "copy") return;
+    const text = document.getElementById("job-yaml");
+    getSelection().selectAllChildren(text);
+    try { await navigator.clipboard.writeText(text.textContent); event.target.textContent = "Copied"; }
+    catch { event.target.textContent = "Selected: copy it with Ctrl+C"; }
   });
 }
 
-completion();
+copying();
+offer();
 sliders();
 follow();

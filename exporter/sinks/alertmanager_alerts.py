@@ -1,0 +1,118 @@
+"""What Alertmanager knows of the alerts of a series now: who gets them, and whether they are held back."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from urllib.parse import quote as escaped
+
+import msgspec
+
+from detectors.types import Key
+from exporter.config.sections.train import Endpoint
+from exporter.promql import quote
+from exporter.sinks.silences import matchers
+from exporter.source.endpoint import session_to
+from exporter.source.errors import SourceError
+from exporter.source.http_session import Session
+
+_PATIENCE: Final = 2.0
+"""Seconds that a page waits for Alertmanager at most."""
+_MOST_SILENCES: Final = 3
+
+
+class Unreachable(Exception):
+    """Alertmanager does not tell. The message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """What holds an alert back: by whom, until when (Unix seconds), and why."""
+
+    who: str
+    until: float
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """An alert in Alertmanager.
+
+    Parameters
+    ----------
+    name : str
+    receivers : sequence of str
+        Who gets it, unless it is held back.
+    since : float
+        Unix seconds.
+    silences : sequence of Silence
+    silenced, inhibited : bool
+        Whether silences, or other alerts, hold it back.
+    """
+
+    name: str
+    receivers: Sequence[str]
+    since: float
+    silences: Sequence[Silence]
+    silenced: bool
+    inhibited: bool
+
+
+class _Name(msgspec.Struct):
+    name: str
+
+
+class _Status(msgspec.Struct, rename="camel"):
+    silenced_by: list[str] = []
+    inhibited_by: list[str] = []
+
+
+class _Alert(msgspec.Struct, rename="camel"):
+    labels: dict[str, str]
+    status: _Status
+    starts_at: datetime
+    receivers: list[_Name] = []
+
+
+class _Silence(msgspec.Struct, rename="camel"):
+    ends_at: datetime
+    created_by: str = ""
+    comment: str = ""
+
+
+def alerts_of(endpoint: Endpoint, job: str, key: Key) -> list[Routed]:
+    """Return the alerts of a series that Alertmanager has now. Raises Unreachable."""
+    wanted = matchers(job, key)
+    short = endpoint.model_copy(update={"deadline": min(endpoint.deadline, _PATIENCE)})
+    asked = "&".join(f"filter={escaped(f'{name}={quote(value)}')}" for name, value in wanted.items())
+    try:
+        with session_to(short, retries=0) as session:
+            body = session.request("GET", f"{short.url}/api/v2/alerts?{asked}").content
+            found = msgspec.json.decode(body, type=list[_Alert])
+            return [_routed(session, short, each) for each in found if _is_of(each.labels, wanted)]
+    except SourceError as error:
+        raise Unreachable(f"Alertmanager did not answer: {error}") from None
+    except msgspec.DecodeError:
+        raise Unreachable(f"{endpoint.url} answers something else than alerts; look at train.alertmanager") from None
+
+
+def _is_of(labels: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
+    return all(labels.get(name) == value for name, value in wanted.items())
+
+
+def _routed(session: Session, endpoint: Endpoint, alert: _Alert) -> Routed:
+    status = alert.status
+    return Routed(
+        name=alert.labels.get("alertname", ""),
+        receivers=[each.name for each in alert.receivers],
+        since=alert.starts_at.timestamp(),
+        silences=[_silence(session, endpoint, each) for each in status.silenced_by[:_MOST_SILENCES]],
+        silenced=bool(status.silenced_by),
+        inhibited=bool(status.inhibited_by),
+    )
+
+
+def _silence(session: Session, endpoint: Endpoint, name: str) -> Silence:
+    body = session.request("GET", f"{endpoint.url}/api/v2/silence/{escaped(name, safe='')}").content
+    found = msgspec.json.decode(body, type=_Silence)
+    return Silence(found.created_by, found.ends_at.timestamp(), found.comment)
