@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Kind = Literal["number", "bit", "present", "true", "shares", "groups", "incident"]
+Kind = Literal["number", "bit", "present", "true", "shares", "groups", "incident", "deploys"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +81,16 @@ _INCIDENT: Final = (
         "When the worst reading of the incident was",
         "at",
         "When the worst reading of the incident was: the sample with the highest score, outside its band if one was.",
+    ),
+    Family(
+        "incident_after_deploy_seconds",
+        "Seconds from a deploy of the entity's owner to the incident",
+        array="deploys",
+        kind="deploys",
+        optional=False,
+        meaning="Seconds from the newest deploy of its owner to the beginning of the incident, where it began within "
+        "`deploys.within` after one; `deployed` names it. Negative: the incident was seen first.",
+        when_wrong="Another owner's deploy, or none at all: see `deploys.owner`, and Status for what the source tells.",
     ),
     _of_incidents("score", "Score of the incident's worst reading", "score", "`anomaly_score` of the worst reading."),
     _of_incidents(
@@ -245,7 +255,8 @@ def table() -> str:
     rows = ["| Metric | Type | Labels | Meaning | When it looks wrong |", "|---|---|---|---|---|"]
     for family in FAMILIES:
         source = "the labels of `group`" if family.kind == "groups" else "source labels"
-        labels = f"{source}, `query`, `detector`{', `channel`' if family.per_channel else ''}"
+        own = ", `channel`" if family.per_channel else ", `deployed`" if family.kind == "deploys" else ""
+        labels = f"{source}, `query`, `detector`{own}"
         wrong = f" {family.when_wrong}" if family.when_wrong else ""
         rows.append(f"| `{family.metric}` | gauge | {labels} | {family.meaning} |{wrong} |")
     return "\n".join(rows)

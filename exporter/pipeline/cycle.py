@@ -7,10 +7,12 @@ import numpy as np
 
 from detectors import Batch
 from exporter.observe.stages import Measure, unmeasured
+from exporter.pipeline.after_deploy import Caution
 from exporter.pipeline.gap_filling import fill_gaps
 from exporter.pipeline.initial_fit import fit_on_history
 from exporter.pipeline.job import Job
 from exporter.pipeline.normal_band import normal_band
+from exporter.pipeline.policy import STAYS_OPEN
 from exporter.pipeline.verdict import Verdict, count_states
 from exporter.pipeline.worst_readings import Sample
 from exporter.source.chunks import Chunk
@@ -36,6 +38,9 @@ def evaluate(
     """
     job.begin_cycle()
     until = now - job.config.lag
+    if job.deploys is not None:
+        judged = job.judged if job.window.until > -np.inf else job.fetch_start(until)
+        job.deploys.catch_up(job.config.deploys, judged, until)
     chunks = job.fetch_new(until, measure)
     if job.model.needs_initial_fit:
         chunks = fit_on_history(job, chunks, until, measure)
@@ -84,19 +89,32 @@ def judge(job: Job, window: Batch, measure: Measure) -> Verdict:
         batch = fill_gaps(window.last(job.window.samples), job.config.fill)
     with measure("score"):
         judgement = detector.score(batch)
-        score = learnt.policy.apply(judgement, batch)
+        counting = learnt.policy.apply(judgement, batch)
         lower, upper = normal_band(learnt.policy, judgement)
     with measure("decide"):
-        now = float(batch.times[-1])
+        now, deploys = float(batch.times[-1]), job.config.deploys
         accepted = learnt.take_accepted(batch.keys, now)
-        moving, inside = learnt.hold.moving(batch, judgement, step), learnt.policy.inside(batch)
+        inside, since = learnt.policy.inside(batch), learnt.incidents.open_since(batch.keys)
+        deployed = None if job.deploys is None else job.deploys.newest(deploys, batch.keys, now)
+        with_it = None
+        if deployed is not None:
+            with_it = learnt.hold.came_with(batch.keys, deployed, deploys.within, ~np.isnan(since))
+        moving = learnt.hold.moving(batch, judgement, step, with_it)
+        caution = Caution.of(deploys, deployed, now, step, since, learnt.policy.invalid(batch.values[:, :, -1]))
+        if caution is not None:
+            learnt.incidents.weigh_again(caution.begins)
+        score = counting if caution is None else caution.lowered(counting)
+        weighed = score if caution is None else caution.weighed(score)
         decision = learnt.incidents.decide(
-            batch.keys, score, now, step, judgement.contribution, accepted, moving, inside
+            batch.keys, weighed, now, step, judgement.contribution, accepted, moving, inside
         )
-        alert = learnt.budget.decide(batch.keys, decision.flag, decision.severity, decision.closed_severity, step)
+        alert = learnt.budget.decide(
+            batch.keys, decision.flag, decision.severity, decision.closed_severity, step, caution
+        )
         needed = learnt.budget.needed_by(decision.flag, decision.severity, step)
         unusual = learnt.policy.unusual(judgement, batch)
-        hold = learnt.hold.decide(batch, unusual, decision, step, accepted, moving, inside)
+        harmless = None if with_it is None else with_it & (counting <= STAYS_OPEN)
+        hold = learnt.hold.decide(batch, unusual, decision, step, accepted, moving, inside, harmless)
         detector.update(batch.last(1), frozen=hold.frozen, rebaselined=hold.adopted)
         watch = learnt.drift  # a reload may exchange it
         drift = None if watch is None else watch.see(score, now)
@@ -104,6 +122,9 @@ def judge(job: Job, window: Batch, measure: Measure) -> Verdict:
         sample = Sample(batch.values[:, :, -1].copy(), judgement.expected, lower, upper, contribution)
         readings = learnt.readings.take(batch.keys, now, score, sample, decision, accepted)
         shown = learnt.expected.show(batch.keys, batch.channels, now, decision, sample, readings)
+        recent = decision.flag.copy()
+        recent[readings.rows] = True
+        named = learnt.deploys.take(job.deploys, deploys, batch.keys, now, recent, decision.since)
         groups = learnt.groups.score(batch.keys, decision.flag, now, step, None if shown is None else shown.flag)
         learnt.judged = now
     verdict = Verdict(
@@ -132,5 +153,6 @@ def judge(job: Job, window: Batch, measure: Measure) -> Verdict:
         readings=readings,
         direction=judgement.direction,
         needed=needed,
+        deploys=named,
     )
     return verdict if shown is None else shown.of(verdict)

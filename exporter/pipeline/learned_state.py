@@ -11,6 +11,7 @@ import numpy as np
 from detectors.entity_state import KEYS_FIELD, decode_keys, decode_text, encode_keys, encode_text
 from detectors.types import Flags, Key, State
 from exporter.config.sections.job import DriftConfig
+from exporter.context.own_deploys import IncidentDeploys
 from exporter.pipeline.alert_budget import AlertBudget
 from exporter.pipeline.drift import DriftWatch
 from exporter.pipeline.expected import ExpectedIncidents
@@ -48,6 +49,7 @@ class LearnedState:
         self.budget = AlertBudget.of(config, settings.shard.count)
         self.groups = GroupScorer.of(config)
         self.expected = ExpectedIncidents()
+        self.deploys = IncidentDeploys()
         self.drift: DriftWatch | None = None
         """What watches the scores for lasting changes, if anything does."""
         self.judged = -math.inf
@@ -146,5 +148,6 @@ class LearnedState:
             "budget": self.budget,
             "groups": self.groups,
             "expected": self.expected,
+            "deploys": self.deploys,
         }
         return parts if self.drift is None else {**parts, "drift": self.drift}

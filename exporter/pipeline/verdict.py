@@ -8,6 +8,7 @@ import numpy as np
 
 from detectors.entity_state import decode_keys, decode_text, encode_keys, encode_text
 from detectors.types import Flags, Floats, Key, State
+from exporter.context.deploys import Deploy
 from exporter.pipeline.drift import Drift
 from exporter.pipeline.worst_readings import Readings, no_readings
 
@@ -55,6 +56,8 @@ class Verdict:
     hidden : Flags, shape (E,), or None
         Incidents that are open and left out of all of the above, since somebody answered that they are expected; None
         where there is none.
+    deploys : mapping of int to tuple of Deploy
+        By row the deploys of the owner after which an incident began that is open or has just ended, the newest first.
     """
 
     job: str
@@ -83,6 +86,7 @@ class Verdict:
     direction: Floats | None = None
     needed: Floats | None = None
     hidden: Flags | None = None
+    deploys: Mapping[int, tuple[Deploy, ...]] = field(default_factory=dict)
 
 
 def entity_states(values: Floats, score: Floats) -> dict[str, Flags]:

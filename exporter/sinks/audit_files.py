@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from detectors.types import Key
-from exporter.sinks.audit_rows import HEADER
+from exporter.sinks.audit_rows import COLUMNS, HEADER, OLDER
 
 SILENT: Final = 3600.0
 """Seconds without a row after which nobody knows whether an incident went on: the exporter did not run."""
@@ -25,17 +25,22 @@ def files_since(path: Path, keep: int, start: float) -> list[Path]:
 
 
 def rows_of(path: Path) -> Iterator[list[str]]:
-    """Yield the cells of each line, none for a torn line. Raises OSError, and ValueError for other columns."""
+    """Yield the cells of each line, none for a torn line. Raises OSError, and ValueError for other columns.
+
+    Columns that an earlier version did not have are empty.
+    """
     with path.open("rb") as file:
         head = file.readline(len(HEADER) + 1)
-        if head and head != HEADER:
+        if head and head != HEADER and head not in OLDER:
             raise ValueError("other columns")
+        missing = [""] * (len(COLUMNS) - OLDER.get(head, len(COLUMNS)))
         for line in file:
             if not line.endswith(b"\n"):
                 yield []  # torn by a kill or a full disk; the exporter repairs the line when it writes next
                 return
             try:
-                yield next(csv.reader([line.decode("utf-8", "replace")]), [])
+                cells = next(csv.reader([line.decode("utf-8", "replace")]), [])
+                yield [*cells, *missing] if cells else cells
             except csv.Error:
                 yield []
 

@@ -13,13 +13,18 @@ from typing import Final
 import numpy as np
 
 from detectors.types import Floats, Key
+from exporter import incident_wording as wording
+from exporter.context.deploys import names
 from exporter.pipeline.verdict import Verdict
 
 COLUMNS: Final = (
     *("time", "job", "labels", "channel", "value", "expected", "lower", "upper", "contribution"),
     *("score", "flag", "detector", "model_version", "config_hash"),
+    "deploy",
 )
 HEADER: Final = ",".join(COLUMNS).encode() + b"\n"
+OLDER: Final = {",".join(COLUMNS[:14]).encode() + b"\n": 14}
+"""Headers of earlier versions, and how many of the columns they have."""
 
 _LIVE = re.compile(
     r"(?<![0-9A-Za-z_])[=+\-@\uff0b\uff0d\uff1d\uff20]"  # begins a formula; full-width signs do in some versions
@@ -45,22 +50,35 @@ class AuditRowFormatter:
             return []
         start = f"{timestamp(verdict.time)},{text_cell(verdict.job)},"
         judges = (verdict.detector, verdict.model_version, verdict.config_hash)
-        end = "".join(f",{text_cell(text)}" for text in judges) + "\n"
+        end = "".join(f",{text_cell(text)}" for text in judges)
         labels = self._label_texts(verdict, entities.tolist())
         scores, flags = _numbers(verdict.score[entities]), verdict.flag[entities].tolist()
+        deploys = [self._deploy(verdict, row) for row in entities.tolist()]
         by_channel = []
         for c, channel in enumerate(verdict.channels):
             name = text_cell(channel)
             figures = (verdict.values, verdict.expected, verdict.lower, verdict.upper, verdict.contribution)
-            columns = zip(labels, *(_numbers(each[entities, c]) for each in figures), scores, flags, strict=True)
+            columns = zip(
+                labels, *(_numbers(each[entities, c]) for each in figures), scores, flags, deploys, strict=True
+            )
             by_channel.append(
                 [
-                    f"{start}{label},{name},{value},{expected},{lower},{upper},{contribution},{score},{flag:d}{end}"
-                    for label, value, expected, lower, upper, contribution, score, flag in columns
+                    f"{start}{label},{name},{value},{expected},{lower},{upper},{contribution},{score},{flag:d}{end},{deploy}\n"
+                    for label, value, expected, lower, upper, contribution, score, flag, deploy in columns
                 ]
             )
         # A lone surrogate cannot be UTF-8; as a backslash escape it is what JSON wants.
         return [row.encode("utf-8", "backslashreplace") for entity in zip(*by_channel, strict=True) for row in entity]
+
+    @staticmethod
+    def _deploy(verdict: Verdict, row: int) -> str:
+        """Return how long after what deploy the incident began, as a cell; empty where there was none."""
+        named = verdict.deploys.get(row)
+        if not named:
+            return ""
+        at = verdict.readings.of(row)
+        since = verdict.since[row] if at is None else verdict.readings.start[at]
+        return text_cell(wording.after_deploy(float(since) - named[0].at, names(named)))
 
     def _label_texts(self, verdict: Verdict, entities: list[int]) -> list[str]:
         keys, texts = self._labels.get(verdict.job, ((), {}))

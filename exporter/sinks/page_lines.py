@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from detectors.types import Floats, Key
 from exporter import exposition
+from exporter.context.deploys import names
 from exporter.families import FAMILIES, Family
 from exporter.pipeline.verdict import Verdict
 
@@ -55,6 +56,8 @@ def blocks(verdict: Verdict, fields: Collection[str], labels: Labels, groups: La
     return {
         family.metric: _of_incidents(family, verdict, *incidents)
         if family.kind == "incident"
+        else _after_deploys(family, verdict, *incidents)
+        if family.kind == "deploys"
         else _block(family, verdict, groups if family.kind == "groups" else labels)
         for family in FAMILIES
         if not family.optional or family.name in fields
@@ -123,6 +126,20 @@ def _of_incidents(family: Family, verdict: Verdict, texts: Sequence[bytes], chos
     if family.per_channel:
         return _by_channel(family, verdict, texts, values)
     return exposition.present_lines(exposition.encode(f"{family.metric}{{"), texts, values)
+
+
+def _after_deploys(family: Family, verdict: Verdict, texts: Sequence[bytes], chosen: NDArray[np.intp]) -> bytes:
+    """Return the lines of the chosen incidents that began after a deploy of their owner."""
+    if not verdict.deploys:
+        return b""
+    found = []
+    rows, start = verdict.readings.rows[chosen].tolist(), verdict.readings.start[chosen].tolist()
+    for text, row, since in zip(texts, rows, start, strict=True):
+        named = verdict.deploys.get(row)
+        if named and b"deployed=" not in text:  # a series of the source with this label keeps it
+            head = exposition.encode(f'{family.metric}{{deployed="{exposition.escape(names(named))}",')
+            found.append(exposition.lines(head, [text], exposition.numbers(np.array([since - named[0].at]))))
+    return b"".join(found)
 
 
 def _channel_head(family: str, channels: tuple[str, ...], at: int) -> bytes:

@@ -130,7 +130,7 @@ def test_a_row_reads_as_documented() -> None:
     assert HEADER.decode() == ",".join(COLUMNS) + "\n"
     assert row.decode() == (
         '2026-01-05T10:00:00.250Z,node-cpu,"{""instance"": ""a:9100"", ""job"": ""node""}",value,'
-        "1.5,1.5,,1.5,1.5,2.5,1,robust,000003-20260105T100000Z,0123abcd\n"
+        "1.5,1.5,,1.5,1.5,2.5,1,robust,000003-20260105T100000Z,0123abcd,\n"
     )
 
 

@@ -24,6 +24,7 @@ from pydantic_core import PydanticCustomError
 from detectors import make
 from exporter.config.section_base import Conflict, LabelName, PositiveDuration, Section
 from exporter.config.sections.alerting import AlertConfig
+from exporter.config.sections.context import DeploysConfig
 from exporter.config.values import Duration, RatePerWeek, balanced, duration_or_auto
 from exporter.families import OPTIONS
 from exporter.promql import format_duration
@@ -157,6 +158,9 @@ class JobConfig(Section):
     rate: bool = Field(
         True, description="turn a bare counter into rate(); the source's metadata says which metrics are counters"
     )
+    deploys: DeploysConfig = Field(
+        DeploysConfig(), description="as at the top level, for this job: a key that is not given is that of all jobs"
+    )
     alert: AlertConfig = Field(AlertConfig.model_construct(for_=0.0), description="generated alert")
 
     @field_validator("detector", mode="before")
@@ -282,6 +286,8 @@ DECIDING: Final = frozenset(
         # From an incident to an alert. `false_alarms` also rescales the score, after the detector.
         "false_alarms",
         "budget",
+        # What a deploy of its owner changes about a series' incidents.
+        "deploys",
         # What the page shows of a verdict, and for how long.
         "publish",
         "max_age",

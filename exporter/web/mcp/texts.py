@@ -77,17 +77,21 @@ def explained(answer: _Json, answers: Sequence[_Json]) -> str:
     judged = answer["judged"] or "never"
     lines = [f"{answer['job']} {labels(answer['labels'])}; last judged {judged}; state {answer['state']}"]
     if (incident := answer["incident"]) is not None:
-        lines += [*open_incident(incident), f"  {incident['why']}"]
+        lines += [*open_incident(incident), f"  {incident['why']}", *_deploy(incident)]
     elif (past := answer["past"]) is not None:
         end = f"ended {past['until']} ({past['ending']})" if past["until"] else "whether it is over is not known"
         alert = "was an alert" if past["alerted"] else "was no alert"
-        lines += [f"{reference(past)}: began {past['since']}, {end}; {alert}", f"  {past['why']}"]
+        lines += [f"{reference(past)}: began {past['since']}, {end}; {alert}", f"  {past['why']}", *_deploy(past)]
     else:
         lines.append("No incident is open here.")
     lines += [_channel(each) for each in answer["channels"]]
     lines += [_answer(each) for each in answers]
     lines += [f"Missing: {note}" for note in answer["notes"]]
     return fitted(lines)
+
+
+def _deploy(incident: _Json) -> list[str]:
+    return [f"  began {incident['deploy']}"] if incident["deploy"] else []
 
 
 def _channel(each: _Json) -> str:

@@ -43,6 +43,7 @@ class OpenIncident(Struct):
     needed: Annotated[float | None, Meta(description="severity from which it is an alert; null: none, or not known")]
     why: Annotated[str, Meta(description="its worst reading, in a sentence")]
     now: Annotated[str, Meta(description="its newest reading, in a sentence")]
+    deploy: Annotated[str, Meta(description="how long after what deploy of its owner it began; empty: after none")]
     channels: list[Channel]
     link: Link
 
@@ -101,6 +102,7 @@ class PastIncident(Struct):
     score: Annotated[float | None, Meta(description="of its worst reading")]
     severity: float | None
     why: Annotated[str, Meta(description="its worst reading, in a sentence")]
+    deploy: Annotated[str, Meta(description="how long after what deploy of its owner it began; empty: after none")]
     link: Link
 
 
@@ -211,6 +213,13 @@ class Message(Struct):
     what: Annotated[What, Meta(description="what it told: the beginning, a change of the same message, or the end")]
 
 
+class DeployMark(Struct):
+    """A deploy of the owner of a series."""
+
+    at: Annotated[float, Meta(description="Unix seconds")]
+    name: str
+
+
 class Series(Struct):
     """One series over a range of time."""
 
@@ -242,6 +251,7 @@ class Series(Struct):
     flag: Annotated[list[float | None], Meta(description="1 while an incident was open, else 0")]
     alert: Annotated[list[float | None], Meta(description="1 while it was an alert, else 0")]
     notes: Annotated[list[str], Meta(description="what is missing, and why")]
+    deploys: Annotated[list[DeployMark], Meta(description="deploys of its owner in the range, oldest first")]
     link: Link
     told: Annotated[list[str], Meta(description="every sample in a sentence, if told asks for them")] = []
 
@@ -251,6 +261,17 @@ class Ambiguous(Struct):
 
     error: str
     choices: list[Choice]
+
+
+class DeployQuestions(Struct):
+    """How the questions about deploys stand."""
+
+    found: Annotated[list[str] | None, Meta(description="presets whose metrics the source has; null: not asked yet")]
+    trouble: Annotated[list[str], Meta(description="why questions were not answered the last time")]
+    queries: Annotated[int, Meta(description="queries since the start")]
+    failures: int
+    seconds: Annotated[float, Meta(description="spent on these queries since the start")]
+    cut: Annotated[int, Meta(description="series left out of the newest answers")]
 
 
 class Status(Struct):
@@ -263,6 +284,7 @@ class Status(Struct):
     digest: str
     versions: Annotated[dict[str, str], Meta(description="version by package")]
     jobs: list[Job]
+    deploys: DeployQuestions
     config: Annotated[str, Meta(description="the configuration in force as YAML, secrets masked")]
 
 

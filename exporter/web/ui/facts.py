@@ -4,8 +4,11 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from detectors.types import Key
 from exporter.config.sections.job import JobConfig
 from exporter.config.sections.root import Config
+from exporter.context.deploy_book import Standing
+from exporter.context.deploys import Deploy
 from exporter.observe.health import Health
 from exporter.query_units import Unit
 from exporter.sinks.feedback_book import FeedbackBook
@@ -69,6 +72,8 @@ class Facts:
         Unix seconds of the last load of the configuration that worked.
     refused : str
         Why the last load was refused, "" where it worked.
+    deploys : Standing
+        How the questions about deploys stand.
     """
 
     config: Config
@@ -77,6 +82,7 @@ class Facts:
     started: float
     loaded: float
     refused: str = ""
+    deploys: Standing = field(default_factory=Standing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +110,11 @@ class JobDetails:
     stages: Mapping[str, float] = field(default_factory=dict)
 
 
+def no_deploys(_job: str, _key: Key, _start: float, _end: float) -> Sequence[Deploy]:
+    """Return that nothing was deployed."""
+    return ()
+
+
 def no_details(_job: str) -> JobDetails:
     """Return that nothing is known."""
     return JobDetails()
@@ -127,6 +138,8 @@ class Running:
         Runs replays; None where the workbench is off.
     details : callable taking the name of a job
         May wait for the model store.
+    deploys : callable taking a job, a key, and from when to when (Unix seconds)
+        Returns the deploys of the owner of a series, oldest first; never waits.
     """
 
     facts: Callable[[], Facts]
@@ -138,3 +151,4 @@ class Running:
     sent: SentLog = field(default_factory=SentLog)
     bench: Bench | None = None
     details: Callable[[str], JobDetails] = no_details
+    deploys: Callable[[str, Key, float, float], Sequence[Deploy]] = no_deploys

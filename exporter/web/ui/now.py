@@ -99,6 +99,7 @@ def incident(verdict: Verdict, row: int, facts: JobFacts, now: float) -> OpenInc
     """Return an open incident."""
     key, units = verdict.keys[row], facts.units
     since = float(verdict.since[row])
+    about = incident_of(verdict, row, units)
     return OpenIncident(
         id=series_id(verdict.job, key),
         job=verdict.job,
@@ -110,7 +111,8 @@ def incident(verdict: Verdict, row: int, facts: JobFacts, now: float) -> OpenInc
         score=finite(verdict.score[row]),
         severity=finite(verdict.severity[row]),
         needed=None if verdict.needed is None else finite(verdict.needed[row]),
-        why=worst_told(incident_of(verdict, row, units), now),
+        why=worst_told(about, now),
+        deploy=about.deployed,
         now=_reading(channels(verdict, row, units)),
         channels=channels(verdict, row, units),
         link=link(verdict.job, key, since),

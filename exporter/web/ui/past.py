@@ -89,6 +89,7 @@ def past_incident(logged: Logged, now: float) -> PastIncident:
         score=None if incident.score is None else finite(incident.score),
         severity=None if incident.severity is None else finite(incident.severity),
         why=worst_told(incident, until),
+        deploy=incident.deployed,
         link=link(incident.job, incident.key, incident.since),
     )
 
