@@ -89,8 +89,8 @@ PRESETS: Final[Mapping[str, Preset]] = {
     "process": Preset(
         "process_start_time_seconds",
         f"count without ({_I}) ({_START}) >= 2"
-        f" unless count without ({_I}) ({_START} == last_over_time({_START}[10m] offset 15m))"
-        f" and count without ({_I}) ({_START} offset 1m == last_over_time({_START}[10m] offset 16m))"
+        f" unless count without ({_I}) ({_START} == last_over_time({_START}[1h] offset 15m))"
+        f" and count without ({_I}) ({_START} offset 1m == last_over_time({_START}[1h] offset 16m))"
         f" unless max without ({_I}) (changes({_START}[1h])) > 1"
         f" unless ignoring ({_V}) (group without ({_I}) ({_BUILD}))",
         "all of at least two processes of a workload without build info were started again within a quarter of an "
