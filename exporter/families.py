@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Kind = Literal["number", "bit", "present", "true", "shares", "groups", "incident", "deploys"]
+Kind = Literal["number", "bit", "present", "true", "shares", "groups", "incident", "deploys", "vanished"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +242,17 @@ FAMILIES: Final = (
         meaning="How unusual a group of entities is as a whole.",
         when_wrong="Only jobs with `group` have it.",
     ),
+    Family(
+        "series_vanished",
+        "1 for a series that has ended, by the reason",
+        array="vanished",
+        kind="vanished",
+        optional=False,
+        meaning="1 for a series that has ended, until it is back or for `max_hold`. `reason`: `down` (`up` of its "
+        "target is 0 or gone), `replaced` (a sibling began around then), `stopped` (its target is up), `finished` (it "
+        "ends as it usually does), `partial` (the source said that its answer was not whole).",
+        when_wrong="`replaced` or `finished` is missed: name the labels of the owner in `identity` of the job.",
+    ),
     *_INCIDENT,
 )
 """In the order of the page."""
@@ -255,7 +266,11 @@ def table() -> str:
     rows = ["| Metric | Type | Labels | Meaning | When it looks wrong |", "|---|---|---|---|---|"]
     for family in FAMILIES:
         source = "the labels of `group`" if family.kind == "groups" else "source labels"
-        own = ", `channel`" if family.per_channel else ", `deployed`" if family.kind == "deploys" else ""
+        own = (
+            ", `channel`"
+            if family.per_channel
+            else {"deploys": ", `deployed`", "vanished": ", `reason`"}.get(family.kind, "")
+        )
         labels = f"{source}, `query`, `detector`{own}"
         wrong = f" {family.when_wrong}" if family.when_wrong else ""
         rows.append(f"| `{family.metric}` | gauge | {labels} | {family.meaning} |{wrong} |")

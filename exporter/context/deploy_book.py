@@ -133,7 +133,7 @@ class DeployBook:
         if self._has is None or now - self._looked > LOOK_AGAIN:
             self._looked = now
             at = math.floor(time.time() / GRID) * GRID
-            answer = self._ask("metrics", asking_which(), at - LOOK_AGAIN, at, LOOK_AGAIN)
+            answer = self.ask("metrics", asking_which(), at - LOOK_AGAIN, at, LOOK_AGAIN)
             if answer is not None:
                 metrics = [LABELS.decode(label).get("__name__", "") for label in answer.labels]
                 self._has = frozenset(name for name, preset in PRESETS.items() if preset.is_in(metrics))
@@ -147,7 +147,7 @@ class DeployBook:
         begin = max(first, asked.last + GRID)
         while begin <= until:
             end = min(begin + ASKED_AT_ONCE - GRID, until)
-            answer = self._ask(question.preset, question.expr, begin, end, GRID)
+            answer = self.ask(question.preset, question.expr, begin, end, GRID)
             if answer is None:  # the newest is worth more than the rest
                 if begin > until - 3 * GRID:
                     return
@@ -161,15 +161,17 @@ class DeployBook:
                 self._known = self._known | {question: tuple(asked.log.deploys)}
                 self.revision += 1
 
-    def _ask(self, name: str, expr: str, first: float, last: float, step: float) -> RangeResult | None:
-        """Return an answer, None where there is none."""
+    def ask(
+        self, name: str, expr: str, first: float, last: float, step: float, most: int = MOST_SERIES
+    ) -> RangeResult | None:
+        """Return an answer, None where there is none; that is counted and noted by `name`."""
         if self.source is None:
             return None
         began, standing = time.perf_counter(), self.standing
         trouble = {preset: text for preset, text in standing.trouble.items() if preset != name}
         failures, answer = standing.failures, None
         try:
-            answer = self.source.range(expr, first, last, step, max_series=MOST_SERIES)
+            answer = self.source.range(expr, first, last, step, max_series=most)
         except SourceError as error:
             failures += 1
             trouble[name] = masked(str(error))

@@ -51,7 +51,7 @@ def evaluate(
         if whole and not job.model.fitted and not job.warming:
             job.model.ensure_fitted(fill_gaps(window, job.config.fill))
         newest = window.times[-1] + job.config.step > until
-        verdict = judge(job, window, measure if newest else unmeasured)
+        verdict = judge(job, window, measure if newest else unmeasured, whole)
         if not job.warming:
             job.learnt.last = verdict
             yield verdict
@@ -82,8 +82,11 @@ def unjudged(job: Job, chunks: Iterable[Chunk], until: float) -> Iterator[tuple[
                 yield window, not chunk.stats.partial
 
 
-def judge(job: Job, window: Batch, measure: Measure) -> Verdict:
-    """Judge the newest sample of every entity, decide on its incident, and learn it."""
+def judge(job: Job, window: Batch, measure: Measure, whole: bool = True) -> Verdict:
+    """Judge the newest sample of every entity, decide on its incident, and learn it.
+
+    `whole`: the source did not say that its answer was partial.
+    """
     step, detector, learnt = job.config.step, job.model.detector, job.learnt
     with measure("prepare"):
         batch = fill_gaps(window.last(job.window.samples), job.config.fill)
@@ -126,6 +129,8 @@ def judge(job: Job, window: Batch, measure: Measure) -> Verdict:
         recent[readings.rows] = True
         named = learnt.deploys.take(job.deploys, deploys, batch.keys, now, recent, decision.since)
         groups = learnt.groups.score(batch.keys, decision.flag, now, step, None if shown is None else shown.flag)
+        present = np.asarray(np.isfinite(window.values[:, :, -1]).any(axis=1))
+        vanished = learnt.presence.take(batch.keys, present, now, whole, live=not job.warming)
         learnt.judged = now
     verdict = Verdict(
         job=job.name,
@@ -154,5 +159,6 @@ def judge(job: Job, window: Batch, measure: Measure) -> Verdict:
         direction=judgement.direction,
         needed=needed,
         deploys=named,
+        vanished=vanished,
     )
     return verdict if shown is None else shown.of(verdict)

@@ -20,6 +20,7 @@ from exporter.pipeline.incidents import IncidentTracker
 from exporter.pipeline.job_settings import JobSettings
 from exporter.pipeline.learning_hold import LearningHold
 from exporter.pipeline.policy import Policy
+from exporter.pipeline.presence import Presence
 from exporter.pipeline.verdict import Verdict, restored_verdict, verdict_state
 from exporter.pipeline.worst_readings import WorstReadings
 
@@ -50,6 +51,7 @@ class LearnedState:
         self.groups = GroupScorer.of(config)
         self.expected = ExpectedIncidents()
         self.deploys = IncidentDeploys()
+        self.presence = Presence(config)
         self.drift: DriftWatch | None = None
         """What watches the scores for lasting changes, if anything does."""
         self.judged = -math.inf
@@ -75,6 +77,7 @@ class LearnedState:
         self.hold = self.hold.reconfigured(settings.config)
         self.budget.reconfigure(settings.config, settings.shard.count)
         self.groups.reconfigure(settings.config)
+        self.presence.reconfigure(settings.config)
         if self.policy != policy:  # the scores are others from now on
             self.restart_drift()
 
@@ -149,5 +152,6 @@ class LearnedState:
             "groups": self.groups,
             "expected": self.expected,
             "deploys": self.deploys,
+            "presence": self.presence,
         }
         return parts if self.drift is None else {**parts, "drift": self.drift}

@@ -9,6 +9,7 @@ import numpy as np
 from detectors.entity_state import decode_keys, decode_text, encode_keys, encode_text
 from detectors.types import Flags, Floats, Key, State
 from exporter.context.deploys import Deploy
+from exporter.context.endings import Reason
 from exporter.pipeline.drift import Drift
 from exporter.pipeline.worst_readings import Readings, no_readings
 
@@ -58,6 +59,8 @@ class Verdict:
         where there is none.
     deploys : mapping of int to tuple of Deploy
         By row the deploys of the owner after which an incident began that is open or has just ended, the newest first.
+    vanished : mapping of Key to Reason
+        Why entities have ended that are missed, also such as are not among `keys` any more.
     """
 
     job: str
@@ -87,6 +90,7 @@ class Verdict:
     needed: Floats | None = None
     hidden: Flags | None = None
     deploys: Mapping[int, tuple[Deploy, ...]] = field(default_factory=dict)
+    vanished: Mapping[Key, Reason] = field(default_factory=dict)
 
 
 def entity_states(values: Floats, score: Floats) -> dict[str, Flags]:

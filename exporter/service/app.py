@@ -94,7 +94,10 @@ class App:
         """What is active; a reload exchanges it as a whole."""
         deploys.source = self.active.source
         self._context = ContextWatch(
-            deploys, lambda: [job.deploys for job in self.active.loaded.config.jobs.values()], self.metrics
+            deploys,
+            lambda: [job.deploys for job in self.active.loaded.config.jobs.values()],
+            self._jobs,
+            self.metrics,
         )
         self._heeding = Heeding(answers, lambda: self.active)
         self._heeding.all()

@@ -107,6 +107,11 @@ class JobConfig(Section):
     group: tuple[LabelName, ...] = Field(
         (), description="labels that make a group of entities, for anomaly_group_score"
     )
+    identity: tuple[LabelName, ...] | None = Field(
+        None,
+        description="labels of an owner that stay when one of its series is replaced by another, such as [namespace, "
+        "deployment]; default: all but those that change together from instance to instance",
+    )
     step: PositiveDuration = Field(60.0, description="interval between samples, and between cycles of the job")
     window: PositiveDuration = Field(3600.0, description="time span the detector sees")
     detector: str | dict[str, dict[str, Any]] = Field(
@@ -288,6 +293,8 @@ DECIDING: Final = frozenset(
         "budget",
         # What a deploy of its owner changes about a series' incidents.
         "deploys",
+        # What is told of series that have ended.
+        "identity",
         # What the page shows of a verdict, and for how long.
         "publish",
         "max_age",

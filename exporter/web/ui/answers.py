@@ -65,8 +65,9 @@ class Unseen(Struct):
     """Something that is not judged now: nothing is known of it, so that it is not known to be healthy."""
 
     kind: Literal[
-        "failing", "warming", "waiting", "late", "empty", "series_warming", "series_stale", "configuration", "answers"
-    ]
+        "failing", "warming", "waiting", "late", "empty", "series_warming", "series_stale", "series_vanished",
+        "configuration", "answers",
+    ]  # fmt: skip
     jobs: list[str]
     text: str
     since: str | None = None
@@ -149,6 +150,8 @@ class Job(Struct):
     text: Annotated[str, Meta(description="the state in a sentence")]
     judged: Annotated[str | None, Meta(description="time of the newest judged sample; null: no verdict is shown")]
     series: Annotated[dict[str, int], Meta(description="number of series by state")]
+    vanished: Annotated[dict[str, int], Meta(description="number of series that have ended, by reason")]
+    missed: Annotated[list[str], Meta(description="series that are down or have stopped, the first few")]
     open: int
     alerting: int
     alerts: Annotated[int, Meta(description="incidents that became alerts in the last seven days")]
