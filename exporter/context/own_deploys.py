@@ -64,7 +64,7 @@ class OwnDeploys:
             return None
         owners = self._owners
         if owners is None or owners.keys is not keys or owners.said is not config.owner:
-            owners = self._owners = EntityOwners(keys, config.owner)
+            owners = self._owners = EntityOwners(keys, config.owner, owners)
             self._newest = (0, 0), None
         if self._newest[0] != between:
             found = np.full(len(keys), np.nan)
