@@ -20,7 +20,7 @@ UV := export UV_FIND_LINKS=$$({ echo $$PIP_FIND_LINKS; $(BIN)/python -m pip conf
 PROGRESS := $(shell [ -t 2 ] || echo .ci/beat uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint coverage audit sbom docs docs-serve build rules chart image bench bench-rules bench-spread quality fleet servers \
+.PHONY: help demo test lint coverage audit sbom docs docs-serve build rules chart image bench bench-rules bench-spread quality fleet context servers \
   browser kubectl airflow constraints clean
 
 help: ## this list
@@ -94,6 +94,9 @@ bench-spread: $(VENV)/ready ## training of 10,000 entities in one process, in fo
 
 quality: $(VENV)/ready ## every detector on labelled series, compared in docs/detectors.md (half an hour; DATA=folder with evaluate.py and data/)
 	$(BIN)/python -m tests.quality $(DATA) $(ARGS)
+
+context: $(VENV)/ready ## good and bad rollouts through the cycle, figures in docs/context.md (a quarter of an hour)
+	$(BIN)/python -m tests.context $(ARGS)
 
 fleet: $(VENV)/ready ## the alerts of 10 to 10,000 series in six weeks with failures (half an hour, one core)
 	$(BIN)/python -m tests.fleet $(ARGS)

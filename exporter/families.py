@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Kind = Literal["number", "bit", "present", "true", "shares", "groups", "incident"]
+Kind = Literal["number", "bit", "present", "true", "shares", "groups", "incident", "deploys", "vanished"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +81,16 @@ _INCIDENT: Final = (
         "When the worst reading of the incident was",
         "at",
         "When the worst reading of the incident was: the sample with the highest score, outside its band if one was.",
+    ),
+    Family(
+        "incident_after_deploy_seconds",
+        "Seconds from a deploy of the entity's owner to the incident",
+        array="deploys",
+        kind="deploys",
+        optional=False,
+        meaning="Seconds from the newest deploy of its owner to the beginning of the incident, where it began within "
+        "`deploys.within` after one; `deployed` names it. Negative: the incident was seen first.",
+        when_wrong="Another owner's deploy, or none at all: see `deploys.owner`, and Status for what the source tells.",
     ),
     _of_incidents("score", "Score of the incident's worst reading", "score", "`anomaly_score` of the worst reading."),
     _of_incidents(
@@ -253,6 +263,17 @@ FAMILIES: Final = (
         meaning="How unusual a group of entities is as a whole.",
         when_wrong="Only jobs with `group` have it.",
     ),
+    Family(
+        "series_vanished",
+        "1 for a series that has ended, by the reason",
+        array="vanished",
+        kind="vanished",
+        optional=False,
+        meaning="1 for a series that has ended, until it is back or for `max_hold`. `reason`: `down` (`up` of its "
+        "target is 0 or gone), `replaced` (a sibling began around then), `stopped` (its target is up), `finished` (it "
+        "ends as it usually does), `partial` (the source said that its answer was not whole).",
+        when_wrong="`replaced` or `finished` is missed: name the labels of the owner in `identity` of the job.",
+    ),
     *_INCIDENT,
 )
 """In the order of the page."""
@@ -266,7 +287,12 @@ def table() -> str:
     rows = ["| Metric | Type | Labels | Meaning | When it looks wrong |", "|---|---|---|---|---|"]
     for family in FAMILIES:
         source = "the labels of `group`" if family.kind == "groups" else "source labels"
-        labels = f"{source}, `query`, `detector`{', `channel`' if family.per_channel else ''}"
+        own = (
+            ", `channel`"
+            if family.per_channel
+            else {"deploys": ", `deployed`", "vanished": ", `reason`"}.get(family.kind, "")
+        )
+        labels = f"{source}, `query`, `detector`{own}"
         wrong = f" {family.when_wrong}" if family.when_wrong else ""
         rows.append(f"| `{family.metric}` | gauge | {labels} | {family.meaning} |{wrong} |")
     return "\n".join(rows)

@@ -32,6 +32,10 @@ MANY: Final = "once in {count} {unit}s"
 NEVER: Final = "less than once in 100 years"
 INSTEAD: Final = "{limit}{when} would have been normal"
 FROM: Final = "from {start} to {end} UTC ({length})"
+AFTER: Final = "{length} after {deploy}"
+WITH: Final = "with {deploy}"
+SOON: Final = 60.0
+"""Seconds after a deploy from which on an incident began after it; before, it began with it."""
 BETWEEN: Final = "; "
 """Between the channels, and before the time."""
 DATED: Final = 43_200.0
@@ -104,6 +108,15 @@ def lasting(start: float, end: float | None, now: float) -> str:
     if end is None:
         return SINCE.format(start=moment(start, dated), length=lasted)
     return FROM.format(start=moment(start, dated), end=moment(end, dated), length=lasted)
+
+
+def after_deploy(seconds: float, deploy: str) -> str:
+    """Write how long after a deploy an incident began.
+
+    >>> after_deploy(745.0, "checkout v1.8.2"), after_deploy(-30.0, "checkout v1.8.2")
+    ('12 min after checkout v1.8.2', 'with checkout v1.8.2')
+    """
+    return WITH.format(deploy=deploy) if seconds < SOON else AFTER.format(length=length(seconds), deploy=deploy)
 
 
 def reading(

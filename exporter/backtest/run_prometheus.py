@@ -17,6 +17,8 @@ from exporter.backtest.history import Part, VerdictHistory
 from exporter.backtest.replay import make_job, replay
 from exporter.config.sections.job import JobConfig
 from exporter.config.sections.root import Config
+from exporter.context.deploy_book import DeployBook
+from exporter.context.own_deploys import OwnDeploys
 from exporter.errors import InputError
 from exporter.observe.progress import Bar
 from exporter.pipeline.expectation import NO_FEEDBACK, JobFeedback
@@ -86,8 +88,8 @@ def judged(
     """Yield the verdicts of a job from `start` to `end` (Unix seconds), each with the job as it is after it.
 
     Samples are read piece by piece. The first cycle, at `start`, reads the history before it as a starting exporter
-    does. `bar` shows the samples judged, and what is being done for the job `doing`. The job heeds the `feedback` as
-    the running exporter did. Raises InputError, SourceError.
+    does. `bar` shows the samples judged, and what is being done for the job `doing`. The job heeds the `feedback` and
+    deploys as the running exporter did. Raises InputError, SourceError.
     """
     first, last = columns_of(start, end, job_config.step)
     doing = doing or name
@@ -98,6 +100,7 @@ def judged(
     with closing(Prometheus(config.prometheus, config.limits)) as source:
         job = make_job(name, job_config, source, hold, len(config.jobs))
         job.heed(feedback)
+        job.deploys = OwnDeploys(DeployBook(source), waits=True)
         for verdict in replay(job, first, last, partial(bar.add, 1), learning):
             yield job, verdict
 

@@ -79,6 +79,12 @@ class SelfMetrics:
             "reason",
         )
         self.flag_changes = counter("flag_changes_total", "Incidents opened or closed", "query", "to")
+        self.deploy_queries = counter("deploy_queries_total", "Queries about deploys by outcome", "outcome")
+        self.deploy_query_seconds = counter("deploy_query_seconds_total", "Time spent on queries about deploys")
+        self.deploy_series_cut = gauge("deploy_series_cut", "Series left out of the newest answers about deploys")
+        self.deploy_time = gauge(
+            "deploy_timestamp_seconds", "When something was deployed within the last day", "deploy"
+        )
         self.accepted = counter("incidents_accepted_total", "Incidents whose level an operator called normal", "query")
         self._add_models()
         self.drift_events = counter(

@@ -11,6 +11,7 @@ from detectors.entity_state import Column, EntityState
 from detectors.types import Flags, Floats, Key, State
 from detectors.units import WEEK
 from exporter.config.sections.job import JobConfig
+from exporter.pipeline.after_deploy import LASTING, Caution
 from exporter.pipeline.chance import BINS, again_by, bin_of, chance_rate, least_severity, repeated, scale_at
 
 SHOWN: Final = 500
@@ -27,6 +28,9 @@ class AlertBudget:
     fades out and failures stand apart. The alerts an entity has raised itself, but for one, count in full for it:
     what it does every night is not rare.
 
+    An incident that opened in spite of the caution after a deploy is rarer by chance in just that measure. It is an
+    alert once it has lasted longer than a good rollout is felt, LASTING.
+
     Parameters
     ----------
     per_week : float
@@ -38,6 +42,7 @@ class AlertBudget:
     def __init__(self, per_week: float, false_alarms: float) -> None:
         self._per_week, self._false_alarms = per_week, false_alarms
         self._closed = np.zeros(BINS)
+        self._caution: Caution | None = None
         self._entity_weeks = 0.0
         self._roster = EntityState(
             {
@@ -78,14 +83,9 @@ class AlertBudget:
         self._entity_weeks = float(state["entity_weeks"].astype(np.float64))
 
     def decide(
-        self,
-        keys: tuple[Key, ...],
-        flag: Flags,
-        severity: Floats,
-        closed: Floats,
-        elapsed: float,
-        muted: Flags | None = None,
-    ) -> Flags:
+        self, keys: tuple[Key, ...], flag: Flags, severity: Floats, closed: Floats, elapsed: float,
+        caution: Caution | None = None, muted: Flags | None = None,
+    ) -> Flags:  # fmt: skip
         """Return which entities' open incidents are alerts.
 
         Parameters
@@ -97,10 +97,12 @@ class AlertBudget:
             Severity of the open incident, and of one that has just ended; 0 where there is none.
         elapsed : float
             Seconds since the last call, the job's step.
+        caution : Caution or None
+            Whose scores were lowered, so that severity is of those.
         muted : Flags, shape (E,), optional
             Open incidents that become no alert, by a calendar.
         """
-        r = self._roster
+        r, self._caution = self._roster, caution
         r.align(keys)
         r["age"] += elapsed
         scale = scale_at(r["age"])
@@ -112,8 +114,12 @@ class AlertBudget:
         if len(rows):
             scaled = severity[rows] * scale[rows]
             again = again_by(scaled, r["worst"][rows], self._repeated(rows))
-            alert[rows] = (self._rate(elapsed)[bin_of(scaled)] + again <= self._per_week) | r["alerting"][rows]
-            alert &= ~r["muted"]
+            rate = self._rate(elapsed)[bin_of(scaled)]
+            rare = rate + again <= self._per_week
+            if caution is not None:
+                after = rate / caution.rarity + again <= self._per_week
+                rare = np.where(caution.rows[rows], after & (severity[rows] >= LASTING), rare)
+            alert[rows] = (rare | r["alerting"][rows]) & ~r["muted"][rows]
         r["alerting"] = alert
         return alert
 
@@ -133,7 +139,12 @@ class AlertBudget:
             Infinite where no severity would be enough.
         """
         r, rate = self._roster, self._rate(elapsed)
-        return least_severity(rate, self._repeated(rows), r["worst"][rows], r["age"][rows], self._per_week)
+        known = self._repeated(rows), r["worst"][rows], r["age"][rows], self._per_week
+        least = least_severity(rate, *known)
+        if self._caution is not None:
+            after = np.maximum(least_severity(rate / self._caution.rarity, *known), LASTING)
+            least = np.where(self._caution.rows[rows], after, least)
+        return least
 
     def needed_by(self, flag: Flags, severity: Floats, elapsed: float) -> Floats | None:
         """Return `needed` for the open incidents, shape (E,); None where none is open.

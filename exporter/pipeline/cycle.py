@@ -7,11 +7,13 @@ import numpy as np
 
 from detectors import Batch
 from exporter.observe.stages import Measure, unmeasured
+from exporter.pipeline.after_deploy import Caution
 from exporter.pipeline.evidence import streams_of
 from exporter.pipeline.gap_filling import fill_gaps
 from exporter.pipeline.initial_fit import fit_on_history
 from exporter.pipeline.job import Job
 from exporter.pipeline.normal_band import normal_band
+from exporter.pipeline.policy import STAYS_OPEN
 from exporter.pipeline.verdict import Verdict, count_states
 from exporter.pipeline.worst_readings import Sample
 from exporter.source.chunks import Chunk
@@ -37,6 +39,9 @@ def evaluate(
     """
     job.begin_cycle()
     until = now - job.config.lag
+    if job.deploys is not None:
+        judged = job.judged if job.window.until > -np.inf else job.fetch_start(until)
+        job.deploys.catch_up(job.config.deploys, judged, until)
     chunks = job.fetch_new(until, measure)
     if job.model.needs_initial_fit:
         chunks = fit_on_history(job, chunks, until, measure)
@@ -47,7 +52,7 @@ def evaluate(
         if whole and not job.model.fitted and not job.warming:
             job.model.ensure_fitted(job.learnt.calendar.learnable(fill_gaps(window, job.config.fill)))
         newest = window.times[-1] + job.config.step > until
-        verdict = judge(job, window, measure if newest else unmeasured)
+        verdict = judge(job, window, measure if newest else unmeasured, whole)
         if not job.warming:
             job.learnt.last = verdict
             yield verdict
@@ -78,30 +83,44 @@ def unjudged(job: Job, chunks: Iterable[Chunk], until: float) -> Iterator[tuple[
                 yield window, not chunk.stats.partial
 
 
-def judge(job: Job, window: Batch, measure: Measure) -> Verdict:
-    """Judge the newest sample of every entity, decide on its incident, and learn it."""
+def judge(job: Job, window: Batch, measure: Measure, whole: bool = True) -> Verdict:
+    """Judge the newest sample of every entity, decide on its incident, and learn it.
+
+    `whole`: the source did not say that its answer was partial.
+    """
     step, detector, learnt = job.config.step, job.model.detector, job.learnt
     with measure("prepare"):
         batch = learnt.calendar.with_weekdays(fill_gaps(window.last(job.window.samples), job.config.fill))
         means = learnt.calendar.at(float(batch.times[-1]))
     with measure("score"):
         judgement = detector.score(batch)
-        score = learnt.policy.apply(judgement, batch)
+        counting = learnt.policy.apply(judgement, batch)
         lower, upper = normal_band(learnt.policy, judgement)
     with measure("decide"):
-        now = float(batch.times[-1])
+        now, deploys = float(batch.times[-1]), job.config.deploys
         accepted = learnt.take_accepted(batch.keys, now)
-        moving, inside = learnt.hold.moving(batch, judgement, step), learnt.policy.inside(batch)
+        inside, since = learnt.policy.inside(batch), learnt.incidents.open_since(batch.keys)
+        deployed = None if job.deploys is None else job.deploys.newest(deploys, batch.keys, now)
+        with_it = None
+        if deployed is not None:
+            with_it = learnt.hold.came_with(batch.keys, deployed, deploys.within, ~np.isnan(since))
+        moving = learnt.hold.moving(batch, judgement, step, with_it)
+        caution = Caution.of(deploys, deployed, now, step, since, learnt.policy.invalid(batch.values[:, :, -1]))
+        if caution is not None:
+            learnt.incidents.weigh_again(caution.begins)
+        score = counting if caution is None else caution.lowered(counting)
+        weighed = score if caution is None else caution.weighed(score)
         decision = learnt.incidents.decide(
-            batch.keys, score, now, step, judgement.contribution, accepted, moving, inside
+            batch.keys, weighed, now, step, judgement.contribution, accepted, moving, inside
         )
         muted = learnt.calendar.muted(decision.flag, decision.since, score, now)
         alert = learnt.budget.decide(
-            batch.keys, decision.flag, decision.severity, decision.closed_severity, step, muted
+            batch.keys, decision.flag, decision.severity, decision.closed_severity, step, caution, muted
         )
         needed = learnt.budget.needed_by(decision.flag, decision.severity, step)
         unusual = learnt.policy.unusual(judgement, batch)
-        hold = learnt.hold.decide(batch, unusual, decision, step, accepted, moving, inside)
+        harmless = None if with_it is None else with_it & (counting <= STAYS_OPEN)
+        hold = learnt.hold.decide(batch, unusual, decision, step, accepted, moving, inside, harmless)
         if means.learn:
             detector.update(batch.last(1), frozen=hold.frozen, rebaselined=hold.adopted)
         watch = learnt.drift if means.learn else None  # a reload may exchange it
@@ -111,7 +130,12 @@ def judge(job: Job, window: Batch, measure: Measure) -> Verdict:
         streams = streams_of(judgement.streams, learnt.policy, sample.value, decision.flag | decision.changed)
         readings = learnt.readings.take(batch.keys, now, score, sample, decision, accepted, streams)
         shown = learnt.expected.show(batch.keys, batch.channels, now, decision, sample, readings)
+        recent = decision.flag.copy()
+        recent[readings.rows] = True
+        named = learnt.deploys.take(job.deploys, deploys, batch.keys, now, recent, decision.since)
         groups = learnt.groups.score(batch.keys, decision.flag, now, step, None if shown is None else shown.flag)
+        present = np.asarray(np.isfinite(window.values[:, :, -1]).any(axis=1))
+        vanished = learnt.presence.take(batch.keys, present, now, whole, live=not job.warming)
         learnt.judged = now
     verdict = Verdict(
         job=job.name,
@@ -141,5 +165,7 @@ def judge(job: Job, window: Batch, measure: Measure) -> Verdict:
         needed=needed,
         calendar=means,
         streams=streams,
+        deploys=named,
+        vanished=vanished,
     )
     return verdict if shown is None else shown.of(verdict)

@@ -101,6 +101,17 @@ class IncidentTracker:
             state = {"outside": np.zeros(len(turns), np.int64), **state}
         self._roster.restore(state)
 
+    def open_since(self, keys: tuple[Key, ...]) -> Floats:
+        """Return since when an incident of each entity is open, shape (E,), Unix seconds; NaN where none is."""
+        self._roster.align(keys)
+        since: Floats = self._roster["since"]
+        return since
+
+    def weigh_again(self, rows: Flags) -> None:
+        """Let open incidents gather their severity anew; `rows`, shape (E,), are of the keys of the last call."""
+        for name in ("severity", "contribution"):
+            self._roster[name][rows] = 0.0
+
     def hold(self, keys: tuple[Key, ...], since: Floats) -> None:
         """Begin with open incidents of `keys`, each since the time in `since`, shape (E,), Unix seconds."""
         self._roster.align(keys)

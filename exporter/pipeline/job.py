@@ -13,6 +13,7 @@ from detectors import State
 from detectors.types import Key
 from exporter.config.digest import JobDigests
 from exporter.config.sections.job import DriftConfig, JobConfig
+from exporter.context.own_deploys import OwnDeploys
 from exporter.models import Store
 from exporter.models.handle import ModelHandle
 from exporter.observe.job_metrics import NO_METRICS, JobMetrics
@@ -71,6 +72,8 @@ class Job:
         self.learnt = LearnedState(settings)
         self.reader = JobReader(settings, source, metrics)
         self.fit_progress = FitProgress()
+        self.deploys: OwnDeploys | None = None
+        """What was deployed; None: nobody tells."""
         self._edit = edit
         self._pending: JobSettings | None = None
         self._lock = threading.Lock()

@@ -11,6 +11,7 @@ import numpy as np
 from detectors.entity_state import KEYS_FIELD, decode_keys, decode_text, encode_keys, encode_text
 from detectors.types import Flags, Key, State
 from exporter.config.sections.job import DriftConfig
+from exporter.context.own_deploys import IncidentDeploys
 from exporter.pipeline.alert_budget import AlertBudget
 from exporter.pipeline.calendar import JobCalendar
 from exporter.pipeline.drift import DriftWatch
@@ -20,6 +21,7 @@ from exporter.pipeline.incidents import IncidentTracker
 from exporter.pipeline.job_settings import JobSettings
 from exporter.pipeline.learning_hold import LearningHold
 from exporter.pipeline.policy import Policy
+from exporter.pipeline.presence import Presence
 from exporter.pipeline.verdict import Verdict, restored_verdict, verdict_state
 from exporter.pipeline.worst_readings import WorstReadings
 
@@ -50,6 +52,8 @@ class LearnedState:
         self.budget = AlertBudget.of(config, settings.shard.count)
         self.groups = GroupScorer.of(config)
         self.expected = ExpectedIncidents()
+        self.deploys = IncidentDeploys()
+        self.presence = Presence(config)
         self.drift: DriftWatch | None = None
         """What watches the scores for lasting changes, if anything does."""
         self.judged = -math.inf
@@ -75,6 +79,7 @@ class LearnedState:
         self.hold = self.hold.reconfigured(settings.config)
         self.budget.reconfigure(settings.config, settings.shard.count)
         self.groups.reconfigure(settings.config)
+        self.presence.reconfigure(settings.config)
         if self.policy != policy:  # the scores are others from now on
             self.restart_drift()
 
@@ -148,5 +153,7 @@ class LearnedState:
             "budget": self.budget,
             "groups": self.groups,
             "expected": self.expected,
+            "deploys": self.deploys,
+            "presence": self.presence,
         }
         return parts if self.drift is None else {**parts, "drift": self.drift}

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.entity_state import Column, EntityState
-from detectors.types import Batch, Flags, Floats, Judgement, State
+from detectors.types import Batch, Flags, Floats, Judgement, Key, State
+from detectors.units import HOUR
 from exporter.config.sections.job import JobConfig
 from exporter.pipeline.incident_update import IncidentUpdate
 from exporter.pipeline.incidents import IncidentTracker
@@ -18,6 +19,10 @@ NOISE: Final = 1.0
 """Standard deviations around the newest mean by which it must lie beyond the others to be one."""
 NEGLIGIBLE: Final = 0.002
 """The same as a share of the distance from the forecast: a series without noise comes to rest too."""
+HARMLESS_AFTER: Final = HOUR
+"""Seconds after which a level that came with a deploy is adopted where the policy rules it out as an incident."""
+BEFORE: Final = 120.0
+"""Seconds that a level may begin before its deploy is seen."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,6 +49,9 @@ class LearningHold:
     others of the last `max_hold`, by more than its noise, the level moves: a leak goes further with every quarter, a
     step stays, a daily rhythm comes back.
 
+    A level that began with a deploy of the entity's owner and opens no incident, since it lies in the direction that
+    does not count, is adopted after HARMLESS_AFTER already; it comes to rest within quarters of that.
+
     Parameters
     ----------
     job : JobConfig
@@ -53,6 +61,7 @@ class LearningHold:
     def __init__(self, job: JobConfig) -> None:
         self._unusual = IncidentTracker.of(job.model_copy(update={"open_after": 1}))
         self._part = job.max_hold / PARTS
+        self._soon = min(HARMLESS_AFTER, job.max_hold)
         self._step = job.step
         row = (len(job.queries),)
         self._levels = EntityState(
@@ -73,10 +82,20 @@ class LearningHold:
         other.restore(self.state())
         return other
 
-    def moving(self, batch: Batch, judgement: Judgement, elapsed: float) -> Flags:
+    def came_with(self, keys: tuple[Key, ...], deployed: Floats, within: float, is_open: Flags) -> Flags:
+        """Return the entities, shape (E,), whose level began with a deploy and is no incident.
+
+        `deployed` is when the newest deploy of each was (Unix seconds, NaN: none); `within` as configured.
+        """
+        after = self._unusual.open_since(keys) - deployed
+        with np.errstate(invalid="ignore"):
+            return np.asarray((after >= -BEFORE) & (after <= within) & ~is_open)
+
+    def moving(self, batch: Batch, judgement: Judgement, elapsed: float, deployed: Flags | None = None) -> Flags:
         """Take in the newest sample of what is held; return the entities, shape (E,), that have not come to rest.
 
         Only channels count that have an equal share of the score or more: another one may move as it always does.
+        Those that are `deployed`, shape (E,), are looked at more often (`came_with`).
         """
         r = self._levels
         r.align(batch.keys)
@@ -89,7 +108,8 @@ class LearningHold:
             away = values - np.where(np.isnan(expected), 0.0, expected)
             self._average(rows, np.where(np.abs(away) < 1e150, away, np.nan))
         r["elapsed"][rows] += elapsed
-        due = rows[r["elapsed"][rows] > self._part - 0.5 * self._step]
+        part = self._part if deployed is None else np.where(deployed[rows], self._soon / PARTS, self._part)
+        due = rows[r["elapsed"][rows] > part - 0.5 * self._step]
         if len(due):
             self._end_part(due)
         share = judgement.contribution[rows]
@@ -106,6 +126,7 @@ class LearningHold:
         accepted: Flags | None,
         moving: Flags,
         inside: Flags,
+        harmless: Flags | None = None,
     ) -> Hold:
         """Take in the `decision` on the incidents of a sample, and its scores before anything was ruled out.
 
@@ -122,8 +143,14 @@ class LearningHold:
             What the incidents were decided with: accepted levels are normal, also where nothing is flagged.
         moving : Flags, shape (E,)
             `moving` of the sample.
+        harmless : Flags, shape (E,), or None
+            Those that came with a deploy (`came_with`) and that the policy rules out.
         """
         ends = decision.adopted if accepted is None else decision.adopted | accepted
+        if harmless is not None:
+            lasted = float(batch.times[-1]) - self._unusual.open_since(batch.keys)
+            with np.errstate(invalid="ignore"):
+                ends = ends | (harmless & ~moving & (lasted >= self._soon) & ~decision.flag)
         own = self._unusual.decide(batch.keys, unusual, float(batch.times[-1]), elapsed, None, ends, moving, inside)
         adopted = decision.adopted | (own.adopted & ~decision.flag)
         frozen = (decision.flag | own.flag) & ~adopted

@@ -7,8 +7,10 @@ from typing import Any, Final
 import numpy as np
 
 from detectors.entity_state import decode_keys, decode_text, encode_keys, encode_text
-from exporter.pipeline.calendar import PLAIN, Meaning
 from detectors.types import Flags, Floats, Key, State, Streams
+from exporter.context.deploys import Deploy
+from exporter.context.endings import Reason
+from exporter.pipeline.calendar import PLAIN, Meaning
 from exporter.pipeline.drift import Drift
 from exporter.pipeline.worst_readings import Readings, no_readings
 
@@ -61,6 +63,10 @@ class Verdict:
     streams : Streams or None
         What the newest scores are made of, of the entities whose incident is open or has just ended and is shown; None
         where there is none.
+    deploys : mapping of int to tuple of Deploy
+        By row the deploys of the owner after which an incident began that is open or has just ended, the newest first.
+    vanished : mapping of Key to Reason
+        Why entities have ended that are missed, also such as are not among `keys` any more.
     """
 
     job: str
@@ -91,6 +97,8 @@ class Verdict:
     hidden: Flags | None = None
     calendar: Meaning = PLAIN
     streams: Streams | None = None
+    deploys: Mapping[int, tuple[Deploy, ...]] = field(default_factory=dict)
+    vanished: Mapping[Key, Reason] = field(default_factory=dict)
 
 
 def entity_states(values: Floats, score: Floats) -> dict[str, Flags]:

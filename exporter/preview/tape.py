@@ -165,9 +165,13 @@ class _Held(LearningHold):
     def __init__(self, inner: LearningHold, tape: Tape) -> None:
         self._inner, self._tape = inner, tape
 
-    def moving(self, batch: Batch, judgement: Judgement, elapsed: float) -> Flags:
+    def came_with(self, keys: tuple[Key, ...], deployed: Floats, within: float, is_open: Flags) -> Flags:
+        """Return the entities whose level began with a deploy."""
+        return self._inner.came_with(keys, deployed, within, is_open)
+
+    def moving(self, batch: Batch, judgement: Judgement, elapsed: float, deployed: Flags | None = None) -> Flags:
         """Take in the newest sample."""
-        return self._inner.moving(batch, judgement, elapsed)
+        return self._inner.moving(batch, judgement, elapsed, deployed)
 
     def decide(
         self,
@@ -178,9 +182,10 @@ class _Held(LearningHold):
         accepted: Flags | None,
         moving: Flags,
         inside: Flags,
+        harmless: Flags | None = None,
     ) -> Hold:
         """Take in a decision."""
-        hold = self._inner.decide(batch, unusual, decision, elapsed, accepted, moving, inside)
+        hold = self._inner.decide(batch, unusual, decision, elapsed, accepted, moving, inside, harmless)
         self._tape.decided(batch.keys, decision, moving, hold)
         return hold
 

@@ -9,6 +9,8 @@ from exporter.config.load import Loaded
 from exporter.config.sections.job import drift_settings
 from exporter.config.sections.root import Config
 from exporter.config.watch import Watcher
+from exporter.context.deploy_book import DeployBook
+from exporter.context.own_deploys import OwnDeploys
 from exporter.models import Store
 from exporter.observe.job_metrics import JobMetrics
 from exporter.observe.metrics import SelfMetrics
@@ -59,11 +61,15 @@ class Preparation:
         The same as long as the exporter runs.
     shard : Shard
         Which of several replicas this is.
+    deploys : DeployBook or None
+        What is known of deploys.
     """
 
     def __init__(
-        self, sinks: Sinks, answers: FeedbackBook, metrics: SelfMetrics, telemetry: Telemetry, shard: Shard
-    ) -> None:
+        self, sinks: Sinks, answers: FeedbackBook, metrics: SelfMetrics, telemetry: Telemetry, shard: Shard,
+        deploys: DeployBook | None = None,
+    ) -> None:  # fmt: skip
+        self._deploys = deploys
         self._answers = answers
         self._sinks, self._metrics, self._telemetry, self._shard = sinks, metrics, telemetry, shard
 
@@ -125,6 +131,7 @@ class Preparation:
             one_of = JobSettings(name, settings, digests, self._shard, len(config.jobs))
             job = Job(one_of, parts.source, metrics, parts.store)
             job.watch_drift(drift_settings(settings.drift_detection, config.drift_detection))
+            job.deploys = None if self._deploys is None else OwnDeploys(self._deploys)
             return job
 
         job, folder = fresh(), parts.saving.folder

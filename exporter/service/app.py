@@ -16,6 +16,7 @@ from exporter.backtest.quality_metrics import BacktestMetrics
 from exporter.config.compare import encode_jobs, keys_of
 from exporter.config.load import ConfigError, load
 from exporter.config.sections.job import drift_settings
+from exporter.context.deploy_book import DeployBook
 from exporter.observe import logs
 from exporter.observe.metrics import SelfMetrics
 from exporter.observe.stages import Telemetry
@@ -25,6 +26,7 @@ from exporter.pipeline.shard import Shard
 from exporter.redact import mask
 from exporter.report.schedule import Reporter
 from exporter.service.active import Active, Preparation, Prepared
+from exporter.service.context_watch import ContextWatch
 from exporter.service.heeding import Heeding
 from exporter.service.message_pages import our_pages
 from exporter.service.model_reload import ModelReloader
@@ -84,17 +86,25 @@ class App:
         pages = our_pages(lambda: self.active.loaded.config.web, lambda: self.server, lambda: self._running)
         self.sinks = Sinks.of(Resources(self.metrics, pages))
         answers = FeedbackBook()
-        self._preparation = Preparation(self.sinks, answers, self.metrics, self._telemetry, shard)
+        deploys = DeployBook()
+        self._preparation = Preparation(self.sinks, answers, self.metrics, self._telemetry, shard, deploys)
         prepared = self._preparation.prepare(loaded, None)
         prepared.commit()
         self.active: Active = prepared.active
         """What is active; a reload exchanges it as a whole."""
+        deploys.source = self.active.source
+        self._context = ContextWatch(
+            deploys,
+            lambda: [job.deploys for job in self.active.loaded.config.jobs.values()],
+            self._jobs,
+            self.metrics,
+        )
         self._heeding = Heeding(answers, lambda: self.active)
         self._heeding.all()
         self._models = ModelReloader(self._jobs, lambda: self.active.store)
         latest = self.sinks.one(LatestVerdicts)
         web = config.web if listen is None else config.web.model_copy(update={"listen": listen})
-        self._facts = PageFacts(lambda: self.active, self._telemetry, self.metrics)
+        self._facts = PageFacts(lambda: self.active, self._telemetry, self.metrics, deploys)
         self._running = self._facts.running(self.sinks, answers)
         callbacks = Callbacks(self._ready, self.reload, latest, self._accept, self._configuration, self._running)
         self.server = Server(web, self.sinks.one(Page), callbacks)
@@ -123,12 +133,14 @@ class App:
         for runner in self.active.runners.values():
             runner.start()
         self._models.start()
+        self._context.start()
         self._stop.wait()
         self._close()
 
     def _close(self) -> None:
         log.info("stopping", hint="cycles under way are finished")
         self._models.stop()
+        self._context.stop()
         with self._reloading:
             runners = list(self.active.runners.values())
         for runner in runners:
@@ -210,6 +222,7 @@ class App:
         logs.configure(new.log)
         prepared.commit()
         self.active = active
+        self._context.book.source = active.source
         self._heeding.all()
         for name, runner in before.runners.items():
             if active.runners.get(name) is not runner:

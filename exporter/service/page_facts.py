@@ -1,10 +1,14 @@
 """What the pages may know of the running exporter."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
+from detectors.types import Key
+from exporter.context.deploy_book import DeployBook, questions
+from exporter.context.deploys import Deploy
+from exporter.context.owners import belongs
 from exporter.observe.metrics import SelfMetrics
 from exporter.observe.stages import Telemetry
 from exporter.preview.workbench import Workbench
@@ -34,10 +38,13 @@ class PageFacts:
     telemetry : Telemetry
     metrics : SelfMetrics
         Tell what a job has cost.
+    deploys : DeployBook
     """
 
-    def __init__(self, active: Callable[[], Active], telemetry: Telemetry, metrics: SelfMetrics) -> None:
-        self._active, self._telemetry = active, telemetry
+    def __init__(
+        self, active: Callable[[], Active], telemetry: Telemetry, metrics: SelfMetrics, deploys: DeployBook
+    ) -> None:
+        self._active, self._telemetry, self._deploys = active, telemetry, deploys
         self._details = partial(details_of, active, metrics)
         self._started = self._loaded = time.time()
         self._refused = ""
@@ -57,7 +64,7 @@ class PageFacts:
         bench = self.bench if self._active().loaded.config.web.offers_workbench else None
         return Running(
             self.facts, feed, recent, incidents, self.read, answers, sent, bench, self._details,
-            partial(activate, self._active),
+            partial(activate, self._active), self.deploys,
         )  # fmt: skip
 
     def facts(self) -> Facts:
@@ -69,7 +76,16 @@ class PageFacts:
             for name, job in config.jobs.items()
             if (runner := active.runners.get(name)) is not None
         }
-        return Facts(config, active.loaded.digest, jobs, self._started, self._loaded, self._refused)
+        deploys = self._deploys.standing
+        return Facts(config, active.loaded.digest, jobs, self._started, self._loaded, self._refused, deploys)
+
+    def deploys(self, job: str, key: Key, start: float, end: float) -> Sequence[Deploy]:
+        """Return the deploys of the owner of a series between two times (Unix seconds); never waits."""
+        config = self._active().loaded.config.jobs.get(job)
+        if config is None:
+            return ()
+        known = self._deploys.known(questions(config.deploys))
+        return [each for each in known if start <= each.at <= end and belongs(key, each.owner, config.deploys.owner)]
 
     def read(self, expr: str, start: float, end: float, step: float) -> RangeResult:
         """Ask the source. Raises SourceError."""

@@ -14,6 +14,8 @@ import msgspec
 import numpy as np
 
 from detectors.types import Floats, Key
+from exporter import incident_wording as wording
+from exporter.context.deploys import names
 from exporter.pipeline.evidence import Stream, told
 from exporter.pipeline.verdict import Verdict
 
@@ -21,7 +23,7 @@ _BEFORE: Final = (
     *("time", "job", "labels", "channel", "value", "expected", "lower", "upper", "contribution"),
     *("score", "flag", "detector", "model_version", "config_hash"),
 )
-COLUMNS: Final = (*_BEFORE, "stream", "stream_size", "stream_period", "streams")
+COLUMNS: Final = (*_BEFORE, "stream", "stream_size", "stream_period", "streams", "deploy")
 HEADER: Final = ",".join(COLUMNS).encode() + b"\n"
 EARLIER: Final = {",".join(_BEFORE).encode() + b"\n": len(_BEFORE)}
 """Headers of files of earlier versions, whose rows lack the last columns, and how many they have."""
@@ -56,21 +58,33 @@ class AuditRowFormatter:
         why_of = _reasons(verdict)
         reasons = [why_of.get(row, _NO_STREAMS) for row in entities.tolist()]
         scores, flags = _numbers(verdict.score[entities]), verdict.flag[entities].tolist()
+        deploys = [self._deploy(verdict, row) for row in entities.tolist()]
         by_channel = []
         for c, channel in enumerate(verdict.channels):
             name = text_cell(channel)
             figures = (verdict.values, verdict.expected, verdict.lower, verdict.upper, verdict.contribution)
             columns = zip(
-                labels, *(_numbers(each[entities, c]) for each in figures), scores, flags, reasons, strict=True
+                labels, *(_numbers(each[entities, c]) for each in figures), scores, flags, reasons, deploys, strict=True
             )
             by_channel.append(
                 [
-                    f"{start}{label},{name},{value},{expected},{lower},{upper},{contribution},{score},{flag:d}{end},{why}\n"
-                    for label, value, expected, lower, upper, contribution, score, flag, why in columns
+                    f"{start}{label},{name},{value},{expected},{lower},{upper},{contribution},{score},{flag:d}{end},{why},"
+                    f"{deploy}\n"
+                    for label, value, expected, lower, upper, contribution, score, flag, why, deploy in columns
                 ]
             )
         # A lone surrogate cannot be UTF-8; as a backslash escape it is what JSON wants.
         return [row.encode("utf-8", "backslashreplace") for entity in zip(*by_channel, strict=True) for row in entity]
+
+    @staticmethod
+    def _deploy(verdict: Verdict, row: int) -> str:
+        """Return how long after what deploy the incident began, as a cell; empty where there was none."""
+        named = verdict.deploys.get(row)
+        if not named:
+            return ""
+        at = verdict.readings.of(row)
+        since = verdict.since[row] if at is None else verdict.readings.start[at]
+        return text_cell(wording.after_deploy(float(since) - named[0].at, names(named)))
 
     def _label_texts(self, verdict: Verdict, entities: list[int]) -> list[str]:
         keys, texts = self._labels.get(verdict.job, ((), {}))

@@ -8,11 +8,16 @@ from numpy.typing import NDArray
 
 from detectors.types import Floats, Key
 from exporter import exposition
+from exporter.context.deploys import names
+from exporter.context.endings import ALERTED
 from exporter.families import FAMILIES, Family
 from exporter.pipeline.verdict import Verdict
 
 MOST_INCIDENTS: Final = 1000
 """Incidents of a job whose readings are shown; ten times as many as alerts with readings in their texts."""
+
+MOST_VANISHED: Final = 1000
+"""Series of a job that have ended and are shown."""
 
 
 class Labels:
@@ -55,6 +60,10 @@ def blocks(verdict: Verdict, fields: Collection[str], labels: Labels, groups: La
     return {
         family.metric: _of_incidents(family, verdict, *incidents)
         if family.kind == "incident"
+        else _after_deploys(family, verdict, *incidents)
+        if family.kind == "deploys"
+        else _vanished(family, verdict, labels)
+        if family.kind == "vanished"
         else _block(family, verdict, groups if family.kind == "groups" else labels)
         for family in FAMILIES
         if not family.optional or family.name in fields
@@ -123,6 +132,34 @@ def _of_incidents(family: Family, verdict: Verdict, texts: Sequence[bytes], chos
     if family.per_channel:
         return _by_channel(family, verdict, texts, values)
     return exposition.present_lines(exposition.encode(f"{family.metric}{{"), texts, values)
+
+
+def _vanished(family: Family, verdict: Verdict, labels: Labels) -> bytes:
+    """Return a line for each series that has ended, of the MOST_VANISHED whose reason an alert is about first."""
+    if not verdict.vanished:
+        return b""
+    order = sorted(verdict.vanished.items(), key=lambda each: (each[1] not in ALERTED, each[0]))[:MOST_VANISHED]
+    lines: dict[bytes, bytes] = {}
+    for key, reason in order:
+        text = exposition.label_text(key, labels.own, labels.reserved | {"reason"})
+        if text is not None:
+            head = exposition.encode(f'{family.metric}{{reason="{reason}",')
+            lines.setdefault(text, exposition.lines(head, [text], [b"1"]))
+    return b"".join(lines.values())
+
+
+def _after_deploys(family: Family, verdict: Verdict, texts: Sequence[bytes], chosen: NDArray[np.intp]) -> bytes:
+    """Return the lines of the chosen incidents that began after a deploy of their owner."""
+    if not verdict.deploys:
+        return b""
+    found = []
+    rows, start = verdict.readings.rows[chosen].tolist(), verdict.readings.start[chosen].tolist()
+    for text, row, since in zip(texts, rows, start, strict=True):
+        named = verdict.deploys.get(row)
+        if named and b"deployed=" not in text:  # a series of the source with this label keeps it
+            head = exposition.encode(f'{family.metric}{{deployed="{exposition.escape(names(named))}",')
+            found.append(exposition.lines(head, [text], exposition.numbers(np.array([since - named[0].at]))))
+    return b"".join(found)
 
 
 def _channel_head(family: str, channels: tuple[str, ...], at: int) -> bytes:

@@ -69,6 +69,7 @@ def _told(job: AlertedJob, units: Mapping[str, Unit]) -> str:
             _evidence(),
             "{{ else }}" + NO_READING + "{{ end }}",
             "{{ if gt $start 0.0 }}" + wording.BETWEEN + _lasting() + "{{ end }}",
+            _after_deploy(),
             "{{ if gt $flaps 0.0 }}" + FLAPPING + "{{ end }}" if "flaps" in times else "",
             "{{ if $old }}" + OLD + "{{ end }}.",
         )
@@ -170,6 +171,18 @@ def _length() -> str:
     return (
         "{{ $length := 0.0 }}{{ $layout := `15:04` }}" + until + "{{ if gt $start 0.0 }}" + asked + layout + "{{ end }}"
     )
+
+
+def _after_deploy() -> str:
+    """Return how long after what deploy the incident began; an old result may be of another incident."""
+    found = '{{ range $r }}{{ if eq .Labels.__name__ "anomaly_incident_after_deploy_seconds" }}'
+    length = '{{ template "length" .Value }}'
+    after = wording.AFTER.format(length=length, deploy="{{ .Labels.deployed }}")
+    together = wording.WITH.format(deploy="{{ .Labels.deployed }}")
+    text = (
+        wording.BETWEEN + "{{ if ge .Value " + f"{wording.SOON}" + " }}" + after + "{{ else }}" + together + "{{ end }}"
+    )
+    return "{{ if not $old }}" + found + text + "{{ end }}{{ end }}{{ end }}"
 
 
 def _moment(name: str) -> str:

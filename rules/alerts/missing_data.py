@@ -1,9 +1,10 @@
 """The alerts on missing data of a job: series that have vanished, results that are stale."""
 
 import math
+from collections.abc import Collection
 from typing import Final
 
-from exporter.promql import format_duration, quote, selector
+from exporter.promql import format_duration, selector
 from rules.alerts import names
 from rules.alerts.alert import Alert, Case, graph, labels, milliseconds, series
 from rules.alerts.job_context import RECENT, AlertedJob
@@ -17,89 +18,92 @@ _PATIENCE: Final = 900.0
 
 
 def vanished(job: AlertedJob, share: float) -> Alert:
-    """Return the alert that fires when a `share` of the series has vanished while the job itself works."""
+    """Return the alert on series that are down or have stopped, when they are more than a `share` of the job's.
+
+    It is one alert for each reason, however many series there are. What was replaced, or ends as it usually does, is
+    none: the exporter tells them apart.
+    """
+    gone = f'{job.selector("anomaly_series_vanished")[:-1]},reason=~"down|stopped"}}'
+    # Replicas judge different series; a page that a scrape missed still counts.
+    count = f"count by (query, reason) (last_over_time({gone}[2m]))"
     ready = job.selector("anomaly_exporter_series")[:-1] + ',state=~"ready|warming"}'
-    # A warm-up counts every series of the past, also those that ended long ago.
-    # Of all replicas together: a pod that is replaced is no reason to begin again, nor to tell of it twice.
-    present = f"sum by (query) ({ready}) unless on (query) {job.selector(_WARM_UP)} < 1"
-    down = selector("up", job=job.alerting.health.scrape_job)
-    fresh = (
-        f"time() - max by (query) ({job.selector(_SUCCESS)}) <= {job.config.withdraw_after:g}"
-        f" unless on () ({down} == 0)"
-    )
-    rest = literal(f" series are left, at least {share:.0%} fewer than the median of the last day.")
-    known = {"query": job.name}
-    here, clock = series("anomaly_exporter_series", **job.judged, state="ready"), series(_SUCCESS, **known)
-    warm_up = series(_WARM_UP, **known)
-    of_pod = {
-        pod: (
-            series("anomaly_exporter_series", **job.judged, state="ready", pod=pod),
-            series(_SUCCESS, **known, pod=pod),
-            series("up", job=job.alerting.health.scrape_job, pod=pod),
-        )
-        for pod in "ab"
+    enough = ""
+    if share:
+        every = f"sum by (query) ({ready}) + sum by (query) ({count})"
+        enough = f"\n  and on (query) sum by (query) ({count}) >= {share:g} * ({every})"
+    known = {"query": job.name, "reason": "stopped"}
+    one = {**job.entity("a"), "reason": "stopped"}
+    here = series("anomaly_series_vanished", **one)
+    silent = {
+        series("anomaly_series_vanished", **one | {"reason": reason}): "0 1x30"
+        for reason in ("replaced", "finished", "partial")
     }
-    (one, one_clock, _), (other, other_clock, other_up) = of_pod.values()
-    late = 40 + math.ceil(job.config.withdraw_after / 60)
+    members = {series("anomaly_exporter_series", **job.judged, state="ready"): "0x30"}
+    clock = {series(_SUCCESS, query=job.name): "0+60x40"}
+    added = {"query", "detector", "reason"}
+    shown = "".join(f" {label}={one[label]}" for label in sorted(one) if label not in added)
     return Alert(
         name=names.VANISHED,
-        expr=(
-            f"1 - ({present})\n  / (quantile_over_time(0.5, ({present})[1d:5m]) > 0) >= {share:g}\n  and ({fresh})\n"
-            f"or {job.still_firing(names.VANISHED, f'({fresh})', fresh)}"
-        ),
+        expr=f"{count}{enough}\nor {job.still_firing(names.VANISHED, count, _reported(job))}",
         labels=job.labels,
-        summary=literal(f"Series of {job.name} have vanished"),
-        description=Text("{{ range query " + quote(f"sum({ready})") + " }}{{ .Value }}{{ else }}Few{{ end }}", "0")
-        + rest,
-        graph=graph(job.selector("anomaly_exporter_series")),
+        summary=literal(f"Series of {job.name} have vanished: ") + Text("{{ $labels.reason }}", "stopped"),
+        description=_told("1", shown, added),
+        graph=graph(job.selector("anomaly_series_vanished")),
         series=known,
-        meaning="The query of the job returns far fewer series than the median of the last day, although the source "
-        "answers. Missing series are not evaluated, so no other alert fires for them.",
-        detail=f"when {share:.0%} have vanished",
-        action="Are the targets still scraped, does the metric still have its name and labels? A number that changes "
-        "by design, as with autoscaling: set `alert.vanished` of the job to a larger share, or to null.",
+        meaning="Series that the job evaluated have ended. `down`: `up` of their target is 0 or gone. `stopped`: their "
+        "target answers, and the series is not there. A series that a sibling has replaced, or that ends as it usually "
+        "does, is no alert.",
+        detail=f"when {share:.0%} have vanished" if share else "from one series on",
+        action="`down`: does the machine answer, and does the process run? `stopped`: which release or setting has "
+        "taken the metric away? It was replaced after all: name the labels of the owner in `identity` of the job. It "
+        "is forgotten after `max_hold`. Only many at once matter: set `alert.vanished` to a share, or to null.",
         cases=(
-            Case("fires", {here: "9x15 0x15", clock: "0+60x30"}, 23, fires=True),
-            Case("stays silent", {here: "9x30", clock: "0+60x30"}, 23, fires=False),
-            Case("stays silent for a job that never had series", {here: "0x30", clock: "0+60x30"}, 23, fires=False),
-            Case(
-                "stays silent when a warm-up has counted series of the past",
-                {here: "99x15 9x15", clock: "_x15 0+60x15", warm_up: "0+0.06x15 1x15"},
-                28,
-                fires=False,
-            ),
-            Case(
-                "stays when the pod of the exporter is replaced",
-                {one: "9x15 0x9 stale", one_clock: "0+60x24 stale", other: "_x27 0x15", other_clock: "_x27 1620+60x15"},
-                38,
-                fires=True,
-            ),
-            Case(
-                "stays silent when a replica is down",
-                {one: "9x40", one_clock: "0+60x40", other: "9x15 stale", other_up: "1x15 0x25"},
-                30,
-                fires=False,
-            ),
+            Case("fires", {here: "_ 1x30", **members, **clock, **({} if share else silent)}, 9, fires=True),
+            Case("stays silent for what was replaced or has finished", {**silent, **members, **clock}, 9, fires=False),
+            Case("stays silent when it is back at once", {here: "_ 1 stale", **members, **clock}, 4, fires=False),
+            Case("is over when it is over", {here: "_ 1x9 stale", **members, **clock}, 15, fires=False),
             Case(
                 "stays without new results",
-                {here: "9x15 0x9 stale", clock: "0+60x24 stale"},
-                60,
+                {here: "_ 1x9 stale", **members, series(_SUCCESS, query=job.name): "0+60x9 stale"},
+                30,
                 fires=True,
-                description="Few" + rest.example,
-            ),
-            Case(
-                "stays while the job fails",
-                {here: f"9x15 0x{late}", clock: f"0+60x24 1440x{late}"},
-                late + 10,
-                fires=True,
-            ),
-            Case(
-                "stays silent while the job fails", {here: f"9x15 0x{late}", clock: f"0x{late + 15}"}, late, fires=False
+                description=_told("Some", "", added).example,
             ),
         ),
-        for_=300.0,
+        for_=_FOR,
         annotations=job.annotations,
     )
+
+
+def _told(count: str, shown: str, added: Collection[str]) -> Text:
+    """Return how many series there are, why they have ended, and which they are; in the example those `shown`."""
+    asked = "(printf `count(anomaly_series_vanished{query=%q,reason=%q})` $labels.query $labels.reason)"
+    return (
+        Text("{{ range query " + asked + " }}{{ .Value }}{{ else }}Some{{ end }}", count)
+        + literal(" series: ")
+        + Text("{{ if eq $labels.reason `down` }}" + _DOWN + "{{ else }}" + _STOPPED + "{{ end }}", _STOPPED)
+        + literal(". They are not evaluated, so that no other alert can fire for them:")
+        + Text(_listed(added), shown)
+    )
+
+
+def _reported(job: AlertedJob) -> str:
+    """Return an expression that is there while the job is evaluated."""
+    return f"time() - max by (query) ({job.selector(_SUCCESS)}) <= {job.config.withdraw_after:g}"
+
+
+def _listed(added: Collection[str]) -> str:
+    """Return a template of the labels of five of the series, without those that the exporter adds."""
+    asked = "(printf `topk(5, anomaly_series_vanished{query=%q,reason=%q})` $labels.query $labels.reason)"
+    named = " ".join(f'(ne $k "{each}")' for each in sorted({"__name__", *added}))
+    each = "{{ range $k, $v := .Labels }}{{ if and " + named + " }} {{ $k }}={{ $v }}{{ end }}{{ end }}"
+    return "{{ $between := `` }}{{ range query " + asked + " }}{{ $between }}{{ $between = `;` }}" + each + "{{ end }}"
+
+
+_FOR: Final = 120.0
+"""Seconds that a series is missed before it is an alert: a process that is started again is back by then."""
+_DOWN: Final = "their target is down, or no target any more"
+_STOPPED: Final = "they have stopped, while their target is up"
 
 
 def stale(job: AlertedJob) -> Alert:

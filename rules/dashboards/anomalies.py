@@ -48,6 +48,12 @@ def incidents(panels: list[Panel]) -> AnnotationQuery:
     return made.expr(f"anomaly_flag{_ENTITY} == 1").filter(among)
 
 
+def deploys() -> AnnotationQuery:
+    """Return the annotation of deploys; the newest is known two minutes after it happened."""
+    made = AnnotationQuery().name("Deploys").datasource(SOURCE).enable(True).icon_color("blue")
+    return made.expr("(time() - anomaly_exporter_deploy_timestamp_seconds < 300) > 0")
+
+
 def shown() -> dict[str, list[Panel]]:
     """Return the panels by heading; the widths of a row add up to the full width."""
     return {"Fleet": _fleet(), ENTITY: _entity(), "Groups and jobs": _jobs()}

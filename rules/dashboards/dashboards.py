@@ -24,6 +24,7 @@ def files(config: Config, _: Sequence[Group]) -> dict[str, str]:
     for variable in anomalies.variables():
         board.with_variable(variable)
     board.annotation(anomalies.incidents(panels[anomalies.ENTITY]))
+    board.annotation(anomalies.deploys())
     itself = exporter_health.shown(config.alerting.health.scrape_job)
     health = _dashboard("Anomaly exporter health", f"anomaly-{HEALTH}", itself, config)
     return {f"{FOLDER}/{name}.json": _json(made) for name, made in ((ANOMALIES, board), (HEALTH, health))}

@@ -10,7 +10,18 @@ from exporter.config.values import spans
 from rules.alerts.alert import Group, milliseconds
 from rules.alerts.group import group_labels
 from rules.alerts.job_context import AlertedJob
-from rules.alerts.names import COVERAGE, DOWN, DRIFT, FAILING, STALE, STORM, VANISHED, WATCHDOG, alert_names
+from rules.alerts.names import (
+    COVERAGE,
+    DOWN,
+    DRIFT,
+    FAILING,
+    STALE,
+    STORM,
+    TARGET_DOWN,
+    VANISHED,
+    WATCHDOG,
+    alert_names,
+)
 from rules.render.yaml_text import document
 
 _HEARTBEAT = {"group_wait": "0s", "group_interval": "1m", "repeat_interval": "5m"}
@@ -61,6 +72,10 @@ def inhibitions(config: Config) -> list[dict[str, Any]]:
             "source_matchers": [matcher("alertname", STALE)],
             "target_matchers": [f'alertname=~"{FAILING}|{VANISHED}"'],
             "equal": ["query"],
+        },
+        {  # which target it is says more than which of its series are missed
+            "source_matchers": [matcher("alertname", TARGET_DOWN)],
+            "target_matchers": [matcher("alertname", VANISHED), matcher("reason", "down")],
         },
     ]
     for job, name in alert_names(config.jobs).items():

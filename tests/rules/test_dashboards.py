@@ -209,7 +209,8 @@ def test_panels_fill_their_lines_say_what_to_look_for_and_ask_the_chosen_source(
 
 def test_the_incidents_are_shaded_in_the_panels_of_their_entity_only() -> None:
     shown = dashboard("anomalies")
-    [annotation] = shown["annotations"]["list"]
+    annotation, deploys = shown["annotations"]["list"]
+    assert "deploy_timestamp" in deploys["expr"]
     titles = {panel["id"]: panel["title"] for panel in shown["panels"] if panel["type"] != "row"}
     assert [titles[number] for number in annotation["filter"]["ids"]][:2] == ["Value and expected band", "Score"]
 

@@ -55,7 +55,11 @@ class AlertConfig(Section):
         "alert", description="what fires: anomaly_alert, which keeps to the budget, or every anomaly_flag"
     )
     vanished: float | None = Field(
-        0.5, gt=0, le=1, description="share of the job's series whose absence is an alert; null: none is"
+        0.0,
+        ge=0,
+        le=1,
+        description="share of the job's series from which on it is an alert that series are down or have stopped; 0: "
+        "one is enough; null: never",
     )
     receivers: tuple[ReceiverName, ...] = Field(
         (), description="names of alerting.receivers; default: those of the severity in alerting.routes"

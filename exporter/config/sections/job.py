@@ -25,6 +25,7 @@ from detectors import make
 from exporter.config.section_base import Conflict, LabelName, PositiveDuration, Section
 from exporter.config.sections.alerting import AlertConfig
 from exporter.config.sections.calendars import CalendarConfig
+from exporter.config.sections.context import DeploysConfig
 from exporter.config.values import Duration, RatePerWeek, balanced, duration_or_auto
 from exporter.families import OPTIONS
 from exporter.promql import format_duration
@@ -111,6 +112,11 @@ class JobConfig(Section):
     group: tuple[LabelName, ...] = Field(
         (), description="labels that make a group of entities, for anomaly_group_score"
     )
+    identity: tuple[LabelName, ...] | None = Field(
+        None,
+        description="labels of an owner that stay when one of its series is replaced by another, such as [namespace, "
+        "deployment]; default: all but those that change together from instance to instance",
+    )
     step: PositiveDuration = Field(60.0, description="interval between samples, and between cycles of the job")
     window: PositiveDuration = Field(3600.0, description="time span the detector sees")
     detector: str | dict[str, dict[str, Any]] = Field(
@@ -164,6 +170,9 @@ class JobConfig(Section):
     drift_detection: DriftDetection = Field(None, description="as at the top level, for this job")
     rate: bool = Field(
         True, description="turn a bare counter into rate(); the source's metadata says which metrics are counters"
+    )
+    deploys: DeploysConfig = Field(
+        DeploysConfig(), description="as at the top level, for this job: a key that is not given is that of all jobs"
     )
     alert: AlertConfig = Field(AlertConfig.model_construct(for_=0.0), description="generated alert")
 
@@ -297,6 +306,10 @@ DECIDING: Final = frozenset(
         "budget",
         # Which days and hours are unlike others. What was learnt before stays learnt.
         "calendars",
+        # What a deploy of its owner changes about a series' incidents.
+        "deploys",
+        # What is told of series that have ended.
+        "identity",
         # What the page shows of a verdict, and for how long.
         "publish",
         "max_age",

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from exporter.config.section_base import Conflict, Section
 from exporter.config.sections.alerting import AlertingConfig, ReceiverName, unknown, unreachable
 from exporter.config.sections.calendars import CalendarConfig
+from exporter.config.sections.context import DeploysConfig
 from exporter.config.sections.job import DriftDetection, JobConfig, JobDefaults, JobName
 from exporter.config.sections.models import ModelsConfig
 from exporter.config.sections.notify import NotifyConfig
@@ -44,6 +45,7 @@ class Config(Section):
         description="alerts per week that all jobs without a `budget` of their own share evenly; default: 1 per week "
         "for each, 3 per week for all of them",
     )
+    deploys: DeploysConfig = Field(DeploysConfig(), description="deploys, as the source's metrics tell them")
     defaults: JobDefaults = Field(
         JobDefaults(), description="keys of a job, for every job that does not set them itself"
     )
@@ -99,6 +101,15 @@ class Config(Section):
             name: job if "budget" in job.model_fields_set else job.model_copy(update={"budget": share})
             for name, job in jobs.items()
         }
+
+    @field_validator("jobs")
+    @classmethod
+    def _with_deploys(cls, jobs: dict[str, JobConfig], info: ValidationInfo) -> dict[str, JobConfig]:
+        """Give every job the settings of deploys that it does not set itself."""
+        every = info.data.get("deploys")
+        if every is None:  # it is wrong, and reported
+            return jobs
+        return {name: job.model_copy(update={"deploys": job.deploys.over(every)}) for name, job in jobs.items()}
 
     def conflicts(self) -> Iterator[Conflict]:
         """Say which keys do not go together."""

@@ -96,8 +96,8 @@ def _told(incident: Incident, now: float) -> str:
     """Return the worst reading, and since when or from when to when it was."""
     until = now if incident.over is None else incident.over
     lasting = wording.lasting(incident.since, incident.over, now)
-    worst = worst_told(incident, until)
-    return f"{worst}{wording.BETWEEN}{lasting}" if worst else lasting
+    parts = (worst_told(incident, until), lasting, incident.deployed)
+    return wording.BETWEEN.join(part for part in parts if part)
 
 
 def worst_told(incident: Incident, until: float) -> str:

@@ -8,6 +8,8 @@ import msgspec
 import numpy as np
 
 from detectors.types import Floats, Key, Streams
+from exporter import incident_wording as wording
+from exporter.context.deploys import names
 from exporter.json_values import finite
 from exporter.pipeline import worst_readings
 from exporter.pipeline.evidence import Stream, is_by_hour, told
@@ -55,6 +57,15 @@ class Incident(msgspec.Struct):
     """What the score of the worst reading is made of, the strongest first."""
     by_hour: bool = False
     """Whether what was expected then is what is expected at that hour of the day or week."""
+    deploy: str = ""
+    """What was deployed before it began; "" where nothing of its owner was."""
+    after_deploy: float | None = None
+    """Seconds from that to its beginning."""
+
+    @property
+    def deployed(self) -> str:
+        """How long after what deploy it began, "" where there was none."""
+        return wording.after_deploy(self.after_deploy, self.deploy) if self.after_deploy is not None else ""
 
     @property
     def key(self) -> Key:
@@ -63,6 +74,8 @@ class Incident(msgspec.Struct):
 
     def take(self, verdict: Verdict, row: int, units: Mapping[str, Unit]) -> None:
         """Take over the worst reading from a verdict, unless that of an earlier incident of the entity is worse."""
+        if named := verdict.deploys.get(row):
+            self.deploy, self.after_deploy = names(named), self.since - named[0].at
         readings = verdict.readings
         position = readings.of(row)
         if position is None:

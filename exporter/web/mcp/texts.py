@@ -78,11 +78,15 @@ def explained(answer: _Json, answers: Sequence[_Json]) -> str:
     judged = answer["judged"] or "never"
     lines = [f"{answer['job']} {labels(answer['labels'])}; last judged {judged}; state {answer['state']}"]
     if (incident := answer["incident"]) is not None:
-        lines += [*open_incident(incident), f"  {incident['why']}", *_evidence(incident)]
+        lines += [*open_incident(incident), f"  {incident['why']}", *_further(incident)]
     elif (past := answer["past"]) is not None:
         end = f"ended {past['until']} ({past['ending']})" if past["until"] else "whether it is over is not known"
         alert = "was an alert" if past["alerted"] else "was no alert"
-        lines += [f"{reference(past)}: began {past['since']}, {end}; {alert}", f"  {past['why']}", *_evidence(past)]
+        lines += [
+            f"{reference(past)}: began {past['since']}, {end}; {alert}",
+            f"  {past['why']}",
+            *_further(past),
+        ]
     else:
         lines.append("No incident is open here.")
     lines += [_channel(each) for each in answer["channels"]]
@@ -91,12 +95,12 @@ def explained(answer: _Json, answers: Sequence[_Json]) -> str:
     return fitted(lines)
 
 
-def _evidence(each: _Json) -> list[str]:
-    """Write what would have been normal, and the streams of evidence but for the strongest, which `why` ends with."""
+def _further(each: _Json) -> list[str]:
+    """Write what would have been normal, the streams of evidence but the strongest, which `why` has, and deploys."""
     lines = [f"  {each['instead']}"] if each["instead"] else []
     if further := each["streams"][1:4]:
         lines.append(f"  Also: {' | '.join(stream['text'] for stream in further)}")
-    return lines
+    return [*lines, f"  began {each['deploy']}"] if each["deploy"] else lines
 
 
 def _channel(each: _Json) -> str:

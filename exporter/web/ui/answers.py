@@ -58,6 +58,7 @@ class OpenIncident(Struct):
     streams: Annotated[list[Stream], Meta(description="evidence at its worst reading, the strongest stream first")]
     instead: Annotated[str, Meta(description="what would have been normal then; empty where the value was in its band")]
     now: Annotated[str, Meta(description="its newest reading, in a sentence")]
+    deploy: Annotated[str, Meta(description="how long after what deploy of its owner it began; empty: after none")]
     channels: list[Channel]
     link: Link
 
@@ -86,6 +87,7 @@ class Unseen(Struct):
         "empty",
         "series_warming",
         "series_stale",
+        "series_vanished",
         "configuration",
         "answers",
         "muted",
@@ -127,6 +129,7 @@ class PastIncident(Struct):
     why: Annotated[str, Meta(description="its worst reading and the strongest stream of evidence, in a sentence")]
     streams: Annotated[list[Stream], Meta(description="evidence at its worst reading, the strongest stream first")]
     instead: Annotated[str, Meta(description="what would have been normal then; empty where the value was in its band")]
+    deploy: Annotated[str, Meta(description="how long after what deploy of its owner it began; empty: after none")]
     link: Link
     answered: Annotated[
         list[Kind], Meta(description="how people answered it, on the list of past incidents; empty where nobody did")
@@ -176,6 +179,8 @@ class Job(Struct):
     text: Annotated[str, Meta(description="the state in a sentence")]
     judged: Annotated[str | None, Meta(description="time of the newest judged sample; null: no verdict is shown")]
     series: Annotated[dict[str, int], Meta(description="number of series by state")]
+    vanished: Annotated[dict[str, int], Meta(description="number of series that have ended, by reason")]
+    missed: Annotated[list[str], Meta(description="series that are down or have stopped, the first few")]
     open: int
     alerting: int
     alerts: Annotated[int, Meta(description="incidents that became alerts in the last seven days")]
@@ -235,6 +240,13 @@ class Choice(Struct):
     link: Link
 
 
+class DeployMark(Struct):
+    """A deploy of the owner of a series."""
+
+    at: Annotated[float, Meta(description="Unix seconds")]
+    name: str
+
+
 class Series(Struct):
     """One series over a range of time."""
 
@@ -270,6 +282,7 @@ class Series(Struct):
     flag: Annotated[list[float | None], Meta(description="1 while an incident was open, else 0")]
     alert: Annotated[list[float | None], Meta(description="1 while it was an alert, else 0")]
     notes: Annotated[list[str], Meta(description="what is missing, and why")]
+    deploys: Annotated[list[DeployMark], Meta(description="deploys of its owner in the range, oldest first")]
     link: Link
     told: Annotated[list[str], Meta(description="every sample in a sentence, if told asks for them")] = []
 
@@ -279,6 +292,17 @@ class Ambiguous(Struct):
 
     error: str
     choices: list[Choice]
+
+
+class DeployQuestions(Struct):
+    """How the questions about deploys stand."""
+
+    found: Annotated[list[str] | None, Meta(description="presets whose metrics the source has; null: not asked yet")]
+    trouble: Annotated[list[str], Meta(description="why questions were not answered the last time")]
+    queries: Annotated[int, Meta(description="queries since the start")]
+    failures: int
+    seconds: Annotated[float, Meta(description="spent on these queries since the start")]
+    cut: Annotated[int, Meta(description="series left out of the newest answers")]
 
 
 class Status(Struct):
@@ -291,6 +315,7 @@ class Status(Struct):
     digest: str
     versions: Annotated[dict[str, str], Meta(description="version by package")]
     jobs: list[Job]
+    deploys: DeployQuestions
     config: Annotated[str, Meta(description="the configuration in force as YAML, secrets masked")]
 
 

@@ -4,8 +4,11 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from detectors.types import Key
 from exporter.config.sections.job import JobConfig
 from exporter.config.sections.root import Config
+from exporter.context.deploy_book import Standing
+from exporter.context.deploys import Deploy
 from exporter.observe.health import Health
 from exporter.query_units import Unit
 from exporter.sinks.feedback_book import FeedbackBook
@@ -70,6 +73,8 @@ class Facts:
         Unix seconds of the last load of the configuration that worked.
     refused : str
         Why the last load was refused, "" where it worked.
+    deploys : Standing
+        How the questions about deploys stand.
     """
 
     config: Config
@@ -78,6 +83,7 @@ class Facts:
     started: float
     loaded: float
     refused: str = ""
+    deploys: Standing = field(default_factory=Standing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +109,11 @@ class JobDetails:
     quality_at: float = math.nan
     samples: float = 0.0
     stages: Mapping[str, float] = field(default_factory=dict)
+
+
+def no_deploys(_job: str, _key: Key, _start: float, _end: float) -> Sequence[Deploy]:
+    """Return that nothing was deployed."""
+    return ()
 
 
 def no_details(_job: str) -> JobDetails:
@@ -135,6 +146,8 @@ class Running:
         May wait for the model store.
     activate : callable taking the name of a job, a version of its model, the one that was active then, and who chose
         Makes the version the active one; may wait for the model store. Raises NotAnswered.
+    deploys : callable taking a job, a key, and from when to when (Unix seconds)
+        Returns the deploys of the owner of a series, oldest first; never waits.
     """
 
     facts: Callable[[], Facts]
@@ -147,6 +160,7 @@ class Running:
     bench: Bench | None = None
     details: Callable[[str], JobDetails] = no_details
     activate: Callable[[str, str, str, str], None] = no_models
+    deploys: Callable[[str, Key, float, float], Sequence[Deploy]] = no_deploys
 
     def workbench(self) -> Bench:
         """Return what runs replays. Raises Off."""

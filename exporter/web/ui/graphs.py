@@ -162,9 +162,11 @@ def graph(
     frame: Frame, times: Floats, step: float, line: Floats, alt: str, *,
     expected: Floats | None = None, band: tuple[Floats, Floats] | None = None, flag: Floats | None = None,
     alert: Floats | None = None, limit: float | None = None, before: Sequence[Floats] = (),
-    opened: Spans = (), alerted: Spans = (),
+    opened: Spans = (), alerted: Spans = (), marks: Sequence[float] = (),
 ) -> Markup:  # fmt: skip
     """Draw one graph of a series; `limit` is where a line across is drawn, `before` lines of up to two earlier times.
+
+    `marks` are times (Unix seconds) at which a line from top to bottom is drawn.
 
     Where an incident was open, and where an alert, is told by sample (`flag`, `alert`) or by time.
     """
@@ -183,6 +185,8 @@ def graph(
         shapes.append(_path("expected", frame.line(times, expected)))
     for kind, other in zip(("before", "week-before"), before, strict=False):
         shapes.append(_path(kind, frame.line(times, other)))
+    if len(marks):
+        shapes.append(_path("deploy", "".join(f"M{at} 0V{frame.height}" for at in frame.x(np.array(marks)))))
     shapes.append(_path("line", frame.line(times, line)))
     return _svg("graph", alt, frame, shapes)
 

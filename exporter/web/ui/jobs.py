@@ -1,10 +1,12 @@
 """How jobs stand, in words for somebody on call, and what cannot be seen because of it."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable
 from typing import Final, Literal
 
 from exporter import incident_wording as wording
+from exporter.context.endings import ALERTED
 from exporter.json_values import utc
 from exporter.pipeline.verdict import Verdict
 from exporter.web.ui.answers import Job, Query, Trouble, Unseen
@@ -15,6 +17,7 @@ _LATE: Final = 3.0
 """Steps after which a verdict that nothing has failed for is called late,"""
 _LATE_SECONDS: Final = 15.0
 """and the seconds, at least."""
+_TOLD: Final = {"down": "ended with their target, which is down", "stopped": "stopped while their target is up"}
 _NAMED: Final = 5
 """Jobs named in a sentence."""
 
@@ -70,6 +73,8 @@ def job_answer(
         text=text,
         judged=None if verdict is None else utc(verdict.time),
         series=_states(facts, verdict),
+        vanished=dict(Counter(({} if verdict is None else verdict.vanished).values())),
+        missed=_missed(verdict),
         open=0 if verdict is None else int(verdict.flag.sum()),
         alerting=0 if verdict is None else int(verdict.alert.sum()),
         alerts=alerts,
@@ -113,12 +118,24 @@ def unseen(facts: Facts, jobs: Iterable[Job]) -> list[Unseen]:
         if job.state in {"judging", "late"} and (warming := job.series.get("warming")):
             text = f"{_series(warming)} too young for a verdict."
             found.append(Unseen("series_warming", [job.job], text))
-        if job.state in {"judging", "late"} and (stale := job.series.get("stale")):
+        if job.state in {"judging", "late"} and job.missed:
+            counts = " and ".join(f"{_series(job.vanished[why])} {_TOLD[why]}" for why in _TOLD if why in job.vanished)
+            found.append(Unseen("series_vanished", [job.job], f"{counts}: {'; '.join(job.missed)}."))
+        if job.state in {"judging", "late"} and (stale := job.series.get("stale", 0) - sum(job.vanished.values())) > 0:
             text = f"{_series(stale)} without a fresh sample: the source has none."
             found.append(Unseen("series_stale", [job.job], text))
     muted = "What begins now raises no alert."
     found.extend(Unseen("muted", [job.job], f"{muted} {'. '.join(job.calendar)}.") for job in jobs if job.muted)
     return found
+
+
+def _missed(verdict: Verdict | None) -> list[str]:
+    """Return the labels of the first few series that are down or have stopped."""
+    if verdict is None:
+        return []
+    found = sorted(key for key, reason in verdict.vanished.items() if reason in ALERTED)
+    more = [f"and {len(found) - _NAMED} more"] if len(found) > _NAMED else []
+    return [", ".join(f"{name}={value}" for name, value in key) or "its only series" for key in found[:_NAMED]] + more
 
 
 def named(jobs: list[str]) -> str:

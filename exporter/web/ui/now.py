@@ -114,6 +114,7 @@ def incident(verdict: Verdict, row: int, facts: JobFacts, now: float) -> OpenInc
         why=worst_told(told, now),
         streams=streams(told),
         instead=normal_instead(told),
+        deploy=told.deployed,
         now=_reading(channels(verdict, row, units)),
         channels=channels(verdict, row, units),
         link=link(verdict.job, key, since),

@@ -162,7 +162,7 @@ def _drawn(answer: Series, at: int) -> dict[str, Any]:
     told = wording.reading(_last(value), _last(expected), _last(lower), _last(upper), None, curve.unit)
     svg = graphs.graph(
         frame, times, graphs.step_of(times), value, f"{curve.channel}: {told}", expected=expected, band=(lower, upper),
-        flag=floats(answer.flag), alert=floats(answer.alert), before=before,
+        flag=floats(answer.flag), alert=floats(answer.alert), before=before, marks=[each.at for each in answer.deploys],
     )  # fmt: skip
     top, bottom = wording.number(high, curve.unit), wording.number(low, curve.unit)
     return {"channel": curve.channel, "svg": svg, "top": top, "bottom": bottom}

@@ -116,6 +116,7 @@ def past_incident(logged: Logged, now: float, answered: Sequence[Kind] = ()) -> 
         why=worst_told(incident, until),
         streams=streams(incident),
         instead=normal_instead(incident),
+        deploy=incident.deployed,
         link=link(incident.job, incident.key, incident.since),
         answered=list(answered),
     )

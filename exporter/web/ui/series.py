@@ -15,7 +15,7 @@ from exporter.sinks.incident_log import Logged
 from exporter.sinks.latest import Matcher, Selection, UnknownJob
 from exporter.sinks.notify import notification
 from exporter.sinks.notify.message import worst_told
-from exporter.web.ui.answers import Ambiguous, Channel, Choice, Curve, OpenIncident, Series
+from exporter.web.ui.answers import Ambiguous, Channel, Choice, Curve, DeployMark, OpenIncident, Series
 from exporter.web.ui.curves import WIDE, Wanted, curves_of, earlier
 from exporter.web.ui.facts import JobFacts, Running
 from exporter.web.ui.history import History
@@ -180,6 +180,7 @@ def _answer(
         flag=_plain(curves.flag),
         alert=_plain(curves.alert),
         notes=wanted.notes,
+        deploys=[DeployMark(each.at, each.name) for each in running.deploys(asked.job, key, start, end)],
         link=link(asked.job, key, asked.since),
         told=samples_told(curves, before, wanted.channels, units) if asked.told else [],
     )

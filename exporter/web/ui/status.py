@@ -8,9 +8,10 @@ import yaml
 
 from exporter import __version__
 from exporter.config.secrets import SENSITIVE
+from exporter.context.deploy_book import Standing
 from exporter.json_values import utc
 from exporter.redact import MASK, masked
-from exporter.web.ui.answers import Status
+from exporter.web.ui.answers import DeployQuestions, Status
 from exporter.web.ui.facts import Running
 from exporter.web.ui.now import jobs_answer
 
@@ -32,7 +33,19 @@ def status_answer(running: Running, now: float) -> Status:
             **{name: _version(name) for name in _PACKAGES},
         },
         jobs=jobs_answer(running, now).jobs,
+        deploys=_deploys(facts.deploys),
         config=configuration(facts.config.model_dump(mode="json", exclude_defaults=True)),
+    )
+
+
+def _deploys(standing: Standing) -> DeployQuestions:
+    return DeployQuestions(
+        found=None if standing.has is None else list(standing.has),
+        trouble=[f"{name or 'expr'}: {text}" for name, text in standing.trouble.items()],
+        queries=standing.queries,
+        failures=standing.failures,
+        seconds=round(standing.seconds, 3),
+        cut=standing.cut,
     )
 
 

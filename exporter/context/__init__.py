@@ -1,0 +1,1 @@
+"""What explains an incident from outside its series: deploys of its owner."""

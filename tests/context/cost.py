@@ -1,0 +1,68 @@
+"""What context costs a cycle of 100,000 series: `python -m tests.context.cost`."""
+
+import resource
+import time
+
+import numpy as np
+
+from exporter.config.sections.job import JobConfig
+from exporter.context.deploy_book import DeployBook
+from exporter.context.deploys import Deploy
+from exporter.context.endings import Targets
+from exporter.context.own_deploys import IncidentDeploys, OwnDeploys
+from exporter.pipeline.after_deploy import Caution
+from exporter.pipeline.presence import Presence
+from exporter.source.samples import NOTHING
+
+SERIES, MINUTES = 100_000, 30
+
+
+def main() -> None:
+    """Print milliseconds of a cycle in three cases, and megabytes."""
+    keys = tuple(
+        tuple(sorted({"namespace": f"n{n % 50}", "service": f"s{n % 1000}", "instance": f"i{n}", "path": "/"}.items()))
+        for n in range(SERIES)
+    )
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    config, now = JobConfig(expr="x"), 1_700_000_040.0
+    presence, deploys, named = Presence(config), OwnDeploys(DeployBook()), IncidentDeploys()
+    since, invalid, flags = np.full(SERIES, np.nan), np.zeros(SERIES, np.bool_), np.zeros(SERIES, np.bool_)
+
+    def cycle(at: float, keys, present, known) -> float:
+        deploys._known, deploys._of = known, (deploys.book.revision, config.deploys)
+        began = time.process_time()
+        deployed = deploys.newest(config.deploys, keys, at)
+        Caution.of(config.deploys, deployed, at, 60.0, since, invalid)
+        named.take(deploys, config.deploys, keys, at, flags, since)
+        presence.take(keys, present, at, whole=True, live=True)
+        return time.process_time() - began
+
+    there = np.ones(SERIES, np.bool_)
+    first = cycle(now, keys, there, ())
+    quiet = [cycle(now + 60 * n, keys, there, ()) for n in range(1, MINUTES)]
+    now += 60 * MINUTES
+    many = tuple(Deploy(now - 60 * n, (("service", f"s{n}"),), "v2") for n in range(100, 1, -1))
+    join = cycle(now, keys, there, many)
+    joined = [cycle(now + 60 * n, keys, there, many) for n in range(1, 10)]
+    changed = (*keys[1:], (("service", "s0"), ("instance", "new")))
+    churn = cycle(now + 630, changed, there, many)
+    cycle(now + 640, keys, there, many)
+    gone = there.copy()
+    gone[:1000] = False
+    fewer = cycle(now + 660, keys, gone, many)
+    began = time.process_time()
+    presence.look(presence.open(now + 660), Targets(NOTHING, now))
+    looked = time.process_time() - began
+    told = {
+        "first": first, "nothing happens": np.mean(quiet), "first cycle after entities came, with 99 deploys": join,
+        "one entity for another, with 99 deploys": churn,
+        "the others, with 99 deploys": np.mean(joined), "1,000 series end": fewer,
+        "why they ended (next to the cycles)": looked,
+    }  # fmt: skip
+    for what, seconds in told.items():
+        print(f"{what}: {1000 * float(seconds):.1f} ms")
+    print(f"memory: {(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024:.0f} MiB")
+
+
+if __name__ == "__main__":
+    main()
