@@ -109,8 +109,8 @@ def egress(config: Config) -> tuple[Mapping[str, Any], ...]:
     if config.models:
         made += [_to(endpoint.url) for endpoint in (train.alertmanager, train.pushgateway) if endpoint]
         made += [_to(train.scheduler)] if train.scheduler else []
-    elif train.alertmanager and config.web.may_act:
-        made.append(_to(train.alertmanager.url))  # silences of the pages
+    elif train.alertmanager and config.web.ui:
+        made.append(_to(train.alertmanager.url))  # the pages ask it about alerts, and silence them
     return tuple({str(rule): rule for rule in made}.values())
 
 

@@ -12,41 +12,26 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
 import numpy as np
 
 from deploy.demo.history import openmetrics
 from deploy.demo.servers import PrometheusServer, backfill
-from exporter.backtest.replay import Columns, make_job, replay
+from exporter.backtest.replay import make_job, replay
 from exporter.config.sections.job import JobConfig
 from exporter.preview import messages
 from exporter.preview.process import Replaying
 from tests.bench.report import ROOT, Row, finish, machine, say, seconds, working
+from tests.support.memory_source import FIRST, STEP, Memory
 
-STEP, HOUR = 60.0, 60
-FIRST = 29_000_000
-
-
-class Memory:
-    """A source that answers from an array, shape (E, N)."""
-
-    def __init__(self, values: np.ndarray) -> None:
-        names = [msgspec.json.encode({"instance": f"node-{row:05}"}) for row in range(len(values))]
-        self._columns = Columns(names, values, FIRST, STEP)
-
-    def range(self, expr: str, start: float, end: float, step: float, max_series: int | None = None) -> object:
-        return self._columns.frame(start, end)
-
-    def metric_types(self, names: object) -> dict[str, str]:
-        return {}
+HOUR = 60
 
 
 def cycles(series: int, count: int) -> Iterator[float]:
     """Yield the seconds of one cycle after the other."""
     values = 50 + np.random.default_rng(1).normal(size=(series, 3 * HOUR + count))
     job = JobConfig.model_validate({"expr": "value", "history": "1h", "window": "1h"})
-    verdicts = replay(make_job("new", job, Memory(values), hold=True), FIRST + 2 * HOUR, FIRST + 3 * HOUR + count - 1,
-                      lambda _: None)  # fmt: skip
+    live = make_job("new", job, Memory(value=values), hold=True)
+    verdicts = replay(live, FIRST + 2 * HOUR, FIRST + 3 * HOUR + count - 1, lambda _: None)
     next(verdicts)
     began = time.perf_counter()
     for _ in verdicts:

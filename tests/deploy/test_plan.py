@@ -131,3 +131,9 @@ def test_an_object_store_takes_no_volume_and_may_be_connected_to(planned):
     assert (made.secret_env, made.secret_files) == (("S3_KEY",), ("/run/secrets/s3/secret",))
     assert [rule["ports"][0]["port"] for rule in made.egress] == [9090, 9000, 9091]
     assert made.egress[1]["to"] == [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "storage"}}}]
+
+
+@pytest.mark.parametrize(("web", "asks"), [("", True), ("web: {ui: false}\n", False)])
+def test_the_pages_may_ask_alertmanager_also_where_nobody_may_answer(planned, web, asks):
+    made = planned(JOBS + "train: {alertmanager: {url: http://alertmanager.monitoring:9093}}\n" + web)
+    assert (9093 in [rule["ports"][0]["port"] for rule in made.egress]) is asks

@@ -2,35 +2,15 @@
 
 import dataclasses
 
-import msgspec
 import numpy as np
 
 from exporter.backtest.past_incidents import PastIncidents
-from exporter.backtest.replay import Columns, make_job, replay
+from exporter.backtest.replay import make_job, replay
 from exporter.config.sections.job import JobConfig
 from exporter.preview.outcome import Outcome
 from exporter.preview.tape import record
 from exporter.web.ui.bench import Choice
-
-STEP = 60.0
-FIRST = 29_000_000
-"""Step number of the first sample."""
-
-
-class Memory:
-    """A source that answers each channel from an array, shape (E, N)."""
-
-    def __init__(self, **channels: np.ndarray) -> None:
-        self.asked = 0
-        names = [msgspec.json.encode({"instance": str(row)}) for row in range(len(next(iter(channels.values()))))]
-        self._columns = {name: Columns(names, values, FIRST, STEP) for name, values in channels.items()}
-
-    def range(self, expr, start, end, step, max_series=None):
-        self.asked += 1
-        return self._columns[expr].frame(start, end)
-
-    def metric_types(self, names):
-        return {}
+from tests.support.memory_source import FIRST, STEP, Memory
 
 
 def fleet(seed: int, entities: int = 8, samples: int = 2000, spikes: int = 8) -> np.ndarray:

@@ -318,3 +318,10 @@ def test_the_token_is_in_no_log_and_no_file(desk, slack, capsys):
     eventually(lambda: desk.count("failed", "slack_app") == 2)
     assert "canary" not in "".join(capsys.readouterr()).replace("***", "")
     assert all("canary" not in file.read_text() for file in desk.folder.iterdir())
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_pictures_are_got_ready_at_the_start_where_messages_have_any(desk, slack, shown):
+    got_ready = []
+    app(desk, slack, replace(PAGES, warm_up=lambda: got_ready.append(True)), app={"pictures": shown})
+    assert got_ready == [True] * shown
