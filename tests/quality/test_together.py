@@ -52,6 +52,8 @@ def test_the_rows_that_are_trained_on_end_together(files):
         np.testing.assert_array_equal(row[np.isfinite(row)], each.values[0])
 
 
-def test_other_steps_and_channels_stay_apart(files):
+def test_other_steps_and_grids_stay_apart(files):
+    between = group([series("h", MONDAY + 600, 100, 5)], None)
+    assert len(together([*files, *between], trained=False)) == 2
     other = Series("g", ["a", "b"], np.array([MONDAY, MONDAY + HOUR]), ("value",), np.ones((1, 2)), np.zeros(2))
     assert len(together([*files, *group([other], None)], trained=False)) == 2

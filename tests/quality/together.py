@@ -12,21 +12,22 @@ from exporter.backtest.resample import Group
 
 
 def together(groups: Iterable[Group], trained: bool) -> list[Group]:
-    """Return the groups with those of the same channels and step put together; those without a grid stay alone.
+    """Return the groups with those of the same channels and step put together, without a grid none.
 
     Parameters
     ----------
     groups : iterable of Group
     trained : bool
-        False: each is moved by whole weeks, so that all begin within one week and the hours of the week stay what they
-        are (but for less than half a step). True: each is moved so that the rows that are not counted, which are what
-        a detector is trained on, end together.
+        False: each is moved by whole weeks, so that all begin within one week and a time of the week stays what it is;
+        only those are put together whose grids then are the same. True: each is moved so that the rows that are not
+        counted, which are what a detector is trained on, end together.
     """
-    alike: defaultdict[tuple[tuple[str, ...], float], list[Group]] = defaultdict(list)
+    alike: defaultdict[tuple[tuple[str, ...], float, float], list[Group]] = defaultdict(list)
     alone = []
     for each in groups:
         if each.clock is None:
-            alike[each.series[0].channels, each.step].append(each)
+            phase = 0.0 if trained else each.origin % each.step
+            alike[each.series[0].channels, each.step, phase].append(each)
         else:
             alone.append(each)
     return [_one(members, _ends(members) if trained else _weeks(members)) for members in alike.values()] + alone

@@ -13,15 +13,15 @@ _LOOKBACK = 4 * WEEK
 _ONE = 1.0 + 1e-9
 
 
-def refits(samples: int, step: float) -> Iterator[tuple[int, int, int]]:
+def refits(samples: int, step: float, first: float = DAY, every: float = 2 * WEEK) -> Iterator[tuple[int, int, int]]:
     """Yield (first, last, end): a model fitted on `first` to `last` is in use for the samples `last` to `end`.
 
-    The first fit is after a day, or a third of what there is; the others follow when the history has doubled, and once
-    a fortnight then. Four weeks are looked back at.
+    The first fit is after `first` seconds, or a third of what there is; the others follow when the history has doubled,
+    and then after `every` seconds. Four weeks are looked back at.
     """
-    begin, fortnight = max(min(round(DAY / step), samples // 3), 1), max(round(2 * WEEK / step), 1)
+    begin, longest = max(min(round(first / step), samples // 3), 1), max(round(every / step), 1)
     while begin < samples:
-        end = min(2 * begin, begin + fortnight, samples)
+        end = min(2 * begin, begin + longest, samples)
         yield max(begin - round(_LOOKBACK / step), 0), begin, end
         begin = end
 

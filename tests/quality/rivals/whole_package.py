@@ -7,11 +7,14 @@ import numpy as np
 import pandas as pd
 
 from detectors import Flags, Floats
+from detectors.units import DAY
 from tests.quality.rivals.causal import refits
 from tests.quality.rivals.tsb_ad import on_the_path
 
 LINE: Final = 70.0
 """Score of an episode at which the package escalates it to an alert; its default."""
+FIRST: Final = 3 * DAY
+"""Seconds after which it is fitted: it needs two days to find a rhythm, and a fit takes two seconds."""
 
 
 def streamed(values: Floats, step: float) -> tuple[Floats, Flags]:
@@ -32,7 +35,7 @@ def _channel(values: Floats, step: float) -> Floats:
     logging.getLogger("tsanomaly").setLevel(logging.CRITICAL)
     score, nanoseconds = np.zeros(len(values)), round(step * 1e9)
     times = np.arange(len(values), dtype=np.int64) * nanoseconds + 1_700_006_400 * 10**9
-    for first, begin, end in refits(len(values), step):
+    for first, begin, end in refits(len(values), step, first=FIRST):
         open_since: list[tuple[int, float]] = []
 
         def heard(event: AlertEvent, since: list[tuple[int, float]] = open_since, end: int = end) -> None:
