@@ -42,8 +42,8 @@ PARTS: Final = (
 )
 ZONED: Final = 300.0
 """Step at which a job is told a time zone: another job, for one kind alone."""
-SIZES: Final = {factor: f"{100 * (factor - 1):+.0f} % found" for factor in CHANGES}
-HEADS: Final = (*(f"opened, {part.title}" for part in PARTS), *SIZES.values(), "held")
+SIZES: Final = (*(f"{100 * (factor - 1):+.0f} % found" for factor in CHANGES), "burst found")
+HEADS: Final = (*(f"opened, {part.title}" for part in PARTS), *SIZES, "held")
 
 
 @dataclass
@@ -106,7 +106,10 @@ def cells(found: Iterable[tuple[Part, Counts]]) -> dict[str, dict[str, str]]:
             if kind in counts:
                 row[f"opened, {part.title}"] = f"{counts[kind].opened / max(counts[kind].weeks, 1e-9):.2f}"
         total = _sum(counts[kind] for part, counts in every.items() if part.line == 1.0 and kind in counts)
-        row |= {SIZES[factor]: f"{np.mean(hits):.2f}" for factor, hits in total.found.items() if factor in SIZES}
+        by_size: defaultdict[str, list[bool]] = defaultdict(list)
+        for factor, hits in total.found.items():
+            by_size[SIZES[CHANGES.index(factor) if factor in CHANGES else -1]] += hits
+        row |= {size: f"{np.mean(hits):.2f}" for size, hits in by_size.items()}
         if total.held:
             row["held"] = f"{np.mean(total.held):.2f}"
     return rows

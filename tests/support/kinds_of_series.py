@@ -16,7 +16,8 @@ START: Final = datetime(2026, 3, 16, tzinfo=UTC).timestamp()
 """A Monday, 13 days before the clocks of Europe change."""
 CHANGES: Final = (0.2, 0.5, 1.5, 2.0, 4.0)
 """What a change multiplies a series by."""
-RISES: Final = (1.5, 2.0, 4.0)
+BURST: Final = (100.0,)
+"""The same, where less happens by itself."""
 LASTS: Final = 2 * HOUR
 ZONE: Final = "Europe/Berlin"
 
@@ -38,7 +39,7 @@ class Clock:
         """Return the same with the times that the clocks of a zone show."""
         tz = ZoneInfo(zone)
         hours = np.unique(self.times // HOUR)
-        offsets = [datetime.fromtimestamp(hour * HOUR, tz).utcoffset().total_seconds() for hour in hours]  # type: ignore[union-attr]
+        offsets = [datetime.fromtimestamp(hour * HOUR, tz).utcoffset().total_seconds() for hour in hours]
         return Clock(self.times + np.array(offsets)[np.searchsorted(hours, self.times // HOUR)], self.step)
 
 
@@ -182,8 +183,8 @@ SHAPES: Final[dict[str, Shape]] = {
     "saw-teeth": Shape(_saw_teeth, relative(0.01)),
     "integers": Shape(lambda rng, clock: rng.uniform(8, 30) * rhythm(rng, clock), _integers),
     "two levels": Shape(_two_levels, relative(0.02), sizes=(2.0, 4.0)),
-    "mostly zero": Shape(lambda _, clock: np.full(len(clock.times), 0.03 * clock.step / 60), _counts, sizes=(100.0,)),
-    "queue": Shape(_queue, lambda _, mean, __: mean, sizes=(4.0,)),
+    "mostly zero": Shape(lambda _, clock: np.full(len(clock.times), 0.03 * clock.step / 60), _counts, sizes=BURST),
+    "queue": Shape(_queue, lambda _, mean, __: mean, sizes=BURST),
     "deploys": Shape(_deploys, relative(0.03), unquiet=26 * HOUR),
     "nightly batch": Shape(_nightly, relative(0.04)),
     "coarse values": Shape(_business, _coarse),

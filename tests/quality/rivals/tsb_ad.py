@@ -42,7 +42,7 @@ def _pca() -> Any:
     from sklearn.base import BaseEstimator
     from TSB_AD.models.PCA import PCA
 
-    class Fitted(PCA, BaseEstimator):  # type: ignore[misc]
+    class Fitted(PCA, BaseEstimator):
         """The package's, which newer versions of scikit-learn do not take for an estimator as it is."""
 
         def _set_n_classes(self, y: object) -> None:
