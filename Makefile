@@ -21,7 +21,7 @@ PROGRESS := $(shell [ -t 2 ] || echo .ci/beat uv)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint coverage audit sbom docs docs-serve build rules chart image bench bench-rules bench-spread quality fleet context servers \
-  browser kubectl airflow constraints clean
+  browser kubectl airflow rivals constraints clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -92,7 +92,7 @@ bench-rules: $(VENV)/ready servers ## CPU of the exporter beside that of recordi
 bench-spread: $(VENV)/ready ## training of 10,000 entities in one process, in four, on a Dask cluster (about 3 minutes)
 	$(BIN)/python -m tests.bench.spread $(ARGS)
 
-quality: $(VENV)/ready ## every detector on labelled series, compared in docs/detectors.md (half an hour; DATA=folder with evaluate.py and data/)
+quality: $(VENV)/ready rivals ## every detector and its rivals, compared in docs/detectors.md (20 minutes; DATA=folder with evaluate.py and data/)
 	$(BIN)/python -m tests.quality $(DATA) $(ARGS)
 
 context: $(VENV)/ready ## good and bad rollouts through the cycle, figures in docs/context.md (a quarter of an hour)
@@ -116,6 +116,10 @@ kubectl: # for the tests of the manifests, which are skipped where there is none
 airflow: # an environment of its own, for the tests of the DAG, which are skipped where it cannot be made
 	@$(MAKE) --no-print-directory .venv-airflow/ready \
 	  || echo 'No Airflow to be had here: the tests of the DAG are skipped.'
+
+rivals: # packages that the detectors are compared with; the rows of what cannot be had keep what stands there
+	@$(MAKE) --no-print-directory .venv-rivals/ready \
+	  || echo 'The packages of the rivals are not to be had here: their rows are not measured.'
 
 PINNED = dev airflow audit docs
 constraints: $(VENV)/ready ## pin the newest versions of everything
@@ -143,4 +147,11 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	@.ci/beat "making .venv-$*" $(INTERPRETER) -m venv --clear --without-pip .venv-$*
 	@$(UV) $(PROGRESS) $(BIN)/uv pip install --python .venv-$*/bin/python --constraint constraints.txt \
 	  --build-constraint constraints.txt --group $*
+	@touch $@
+
+# No environment but a folder of packages, which `make quality` alone puts on its path. They come without what they depend on:
+# tsb-ad pins versions years old, and names a dozen packages that the two methods used here do without.
+RIVALS = tsb-ad==1.5 tsanomaly==0.4.1 statsmodels==0.15.0 arch==8.0.0 hurst==0.0.5 patsy==1.0.3
+.venv-rivals/ready: Makefile | $(VENV)/ready
+	@$(UV) $(PROGRESS) $(BIN)/uv pip install --python $(BIN)/python --no-deps --target .venv-rivals $(RIVALS)
 	@touch $@

@@ -1,6 +1,7 @@
 """A backtest of CSV files."""
 
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -36,7 +37,13 @@ def backtest_files(
         None: what the job says, or else nothing but the first row.
     hold, keep_values : bool
     """
-    groups = group(read_folder(path), settings.step)
+    return backtest_groups(group(read_folder(path), settings.step), settings, history, hold, keep_values)
+
+
+def backtest_groups(
+    groups: Sequence[Group], settings: Settings, history: str | None, hold: bool, keep_values: bool = False
+) -> list[Run]:
+    """Judge files that are read and grouped already, as `backtest_files` does. Raises InputError, ConfigError."""
     entities = sum(len(each.series) for each in groups)
     jobs = [share(settings.job(each.step), len(each.series), entities) for each in groups]
     leads = [_lead(each, history, job.history) for each, job in zip(groups, jobs, strict=True)]

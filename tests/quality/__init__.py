@@ -1,1 +1,1 @@
-"""How good every detector is on labelled series: `make quality`."""
+"""How good every detector is, and what it is compared with: `make quality`."""

@@ -1,114 +1,141 @@
-"""Runs every detector on every labelled set and writes the comparison into docs/detectors.md."""
+"""Runs every detector and rival on labelled sets and on series whose truth is known; writes docs/detectors.md."""
 
 import argparse
-import json
+import multiprocessing
 import os
-import subprocess
+import secrets
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
+import traceback
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from rich.progress import Progress
 
 from detectors import DETECTORS
-from tests.quality.table import Result, replace_table, table
+from tests.quality import cost, known_truth, labelled, whole
+from tests.quality.contestants import NAMES, alone_and_quiet
+from tests.quality.page import Page
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "detectors.md"
-TRAINED = frozenset({"isolation_forest", "autoencoder", "vae", "lstm"})
-"""Detectors that are trained before they judge: on the rows that the figures leave out."""
-SPECS = {"ensemble": "{ensemble: {detectors: [robust, seasonal, isolation_forest], combine: vote}}"}
-"""What stands for a detector that its name alone says too little of."""
-SLOW = ("vae", "ensemble", "lstm", "river", "auto", "autoencoder")
+TRUTH, COST, KINDS = "sensitivity", "cost", "kinds"
+SUITES = (*labelled.ALL, TRUTH, COST, KINDS)
+SLOWEST = ("tsanomaly", "vae", "river", "ensemble", "lstm", "TSB-AD Sub-PCA", "auto", "autoencoder")
 """Begun first, so that none of them is left over at the end."""
-RANKED = {"asd": frozenset(DETECTORS), "smd": frozenset({"auto", "autoencoder", "isolation_forest"})}
-"""Who is ranked without hold on which set: on the long one only a few of those that are meant for many channels."""
-LONGEST = 900.0
-"""Seconds after which one detector on one set is given up."""
 
 
 class Task(NamedTuple):
-    detector: str
-    data: Path
-    hold: bool
+    """A piece of work in a process of its own: what it is called in the output, whose it is, and what does it."""
+
+    title: str
+    owner: Any
+    work: Callable[[], Any]
 
 
-def run(task: Task, evaluator: Path) -> Result:
-    """Judge one set with one detector and evaluate it. Never raises: what went wrong is the result."""
-    began = time.monotonic()
-    with tempfile.TemporaryDirectory() as scores:
-        spec = SPECS.get(task.detector, task.detector)
-        backtest = [sys.executable, "-m", "exporter", "backtest", "--data", task.data, "--detector", spec]
-        backtest += ["--out", scores, "--json"]
-        backtest += ["--history", "labels"] * (task.detector in TRAINED) + ["--no-hold"] * (not task.hold)
-        figures = Path(scores) / "evaluated" / "figures.json"
-        evaluate = [sys.executable, evaluator, task.data, scores, "--no-floors", "--json", figures]
-        try:
-            speed = json.loads(_output(backtest))["overall"]["points_per_second"]
-            figures.parent.mkdir()
-            _output(evaluate)
-            found: dict[str, Any] = json.loads(figures.read_text())
-        except (subprocess.SubprocessError, OSError, ValueError) as error:
-            said = getattr(error, "stderr", None) or str(error)
-            return Result(*_name(task), error=said.strip().splitlines()[-1], seconds=time.monotonic() - began)
-    return Result(*_name(task), figures=found, microseconds=1e6 / speed, seconds=time.monotonic() - began)
+class Done(NamedTuple):
+    """What came of a task, or what went wrong; seconds of CPU."""
+
+    result: Any
+    seconds: float
+    error: str = ""
 
 
-def _name(task: Task) -> tuple[str, str, bool]:
-    return task.detector, task.data.name, task.hold
+def run(task: Task) -> Done:
+    """Do a task. Never raises: what went wrong is the result."""
+    began = time.process_time()
+    try:
+        result, error = task.work(), ""
+    except Exception as problem:
+        result, error = None, "".join(traceback.format_exception_only(problem)).strip().splitlines()[-1]
+    return Done(result, time.process_time() - began, error)
 
 
-def _output(command: list[Any]) -> str:
-    alone = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # as many runs as cores are under way
-    words = [str(word) for word in command]
-    return subprocess.run(
-        words, capture_output=True, text=True, check=True, timeout=LONGEST, env=alone, cwd=ROOT
-    ).stdout
+def tasks(
+    names: list[str], suites: list[str], data: Path, truth: known_truth.Truth | None, out: Path
+) -> Iterator[Task]:
+    """Yield what makes cells of the comparison, the longest first; ranking is studied on the multivariate sets."""
+    for name in sorted(names, key=lambda name: SLOWEST.index(name) if name in SLOWEST else len(SLOWEST)):
+        if truth is not None:
+            yield Task(f"{name} on {TRUTH}", name, partial(known_truth.sensitivity, name, truth, out / name))
+        for suite in sorted(set(suites) & set(labelled.ALL), key=lambda suite: suite not in {"nab", "smd"}):
+            if suite not in labelled.TOO_SLOW.get(name, ()):
+                yield Task(f"{name} on {suite}", name, partial(labelled.incidents, name, data, suite))
+            if name in labelled.RANKED.get(suite, ()):
+                yield Task(f"{name} on {suite}, no hold", name, partial(labelled.ranking, name, data, suite))
+        if COST in suites and name in DETECTORS:
+            yield Task(f"cost of {name}", name, partial(cost.cost, name))
 
 
-def tasks(names: list[str], sets: list[Path]) -> Iterator[Task]:
-    """Yield what is to be run; ranking is only studied on the multivariate sets, where it is quoted."""
-    for name in sorted(names, key=lambda name: name not in SLOW):
-        for data in sorted(sets, key=lambda path: path.name not in {"nab", "smd"}):  # the longest first
-            yield Task(name, data, hold=True)
-            if name in RANKED.get(data.name, ()):
-                yield Task(name, data, hold=False)
+def options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.quality", description=__doc__)
+    parser.add_argument("data", type=Path, help="folder with evaluate.py, sensitivity.py and data/<set>/*.csv")
+    parser.add_argument("--only", nargs="+", choices=NAMES, default=list(NAMES), metavar="NAME", help="only these rows")
+    parser.add_argument("--sets", nargs="+", choices=SUITES, default=list(SUITES), help="only these parts")
+    parser.add_argument("--seed", type=int, help="of the series that are made; default: a fresh one")
+    parser.add_argument("--seeds", type=int, default=4, help="series of each kind, size and history; default: 4")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at once; default: the cores")
+    parser.add_argument("--page", type=Path, default=PAGE, help="page the tables are written into")
+    return parser.parse_args()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.quality", description=__doc__)
-    parser.add_argument("data", type=Path, help="folder with evaluate.py and data/<set>/*.csv")
-    parser.add_argument("--detectors", nargs="+", default=list(DETECTORS), help="only these")
-    parser.add_argument("--sets", nargs="+", help="only these")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at once; default: the cores")
-    parser.add_argument("--page", type=Path, default=PAGE, help="page the table is written into")
-    options = parser.parse_args()
-    evaluator = options.data / "evaluate.py"
-    sets = [path for path in sorted((options.data / "data").glob("*")) if path.is_dir()]
-    sets = [path for path in sets if options.sets is None or path.name in options.sets]
-    if not evaluator.is_file() or not sets:
-        sys.exit(
-            f"no labelled series: {options.data} has no evaluate.py or no data/<set>; name another: make quality DATA=…"
-        )
-    todo = list(tasks(options.detectors, sets))
-    results = []
-    with ThreadPoolExecutor(options.jobs) as pool, Progress(transient=not sys.stdout.isatty()) as progress:
-        under_way = progress.add_task("judging", total=len(todo))
-        for done in as_completed([pool.submit(run, task, evaluator) for task in todo]):
-            result = done.result()
-            results.append(result)
-            progress.advance(under_way)
-            what = f"{result.detector} on {result.data}" + ", no hold" * (not result.hold)
-            progress.console.print(f"{what}: {result.seconds:.0f} s" + f", {result.error}" * bool(result.error))
-    results.sort(key=lambda result: options.detectors.index(result.detector))
-    text = table(results)
-    print(text)
-    options.page.write_text(replace_table(options.page.read_text(encoding="utf-8"), text), encoding="utf-8")
-    sys.exit(any(result.error for result in results))
+    chosen = options()
+    began = time.monotonic()
+    seed = secrets.randbelow(100_000) if chosen.seed is None else chosen.seed
+    print(f"seed {seed}; the same series again: --seed {seed}")
+    alone_and_quiet()
+    page = Page(chosen.page)
+    broken, cpu = False, 0.0
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            truth = _prepare(chosen, Path(folder) / "truth", seed)
+        except FileNotFoundError as error:
+            sys.exit(f"make quality: {error}")
+        todo = list(tasks(chosen.only, chosen.sets, chosen.data, truth, Path(folder) / "out"))
+        if KINDS in chosen.sets and "auto" in chosen.only:
+            todo += [Task(title, part, work) for title, part, work in whole.tasks(seed)]
+        cells: defaultdict[str, dict[str, str]] = defaultdict(dict)
+        found: dict[Any, Any] = {}
+        with (
+            ProcessPoolExecutor(chosen.jobs, multiprocessing.get_context("fork")) as pool,  # what is read is read once
+            Progress(transient=not sys.stdout.isatty()) as progress,
+        ):
+            under_way = progress.add_task("judging", total=len(todo))
+            futures = {pool.submit(run, task): task for task in todo}
+            for future in as_completed(futures):
+                task, done = futures[future], future.result()
+                cpu, broken = cpu + done.seconds, broken or bool(done.error)
+                if done.result is not None and task.owner in NAMES:
+                    cells[task.owner] |= done.result
+                    page.write_comparison(cells)  # an interrupted run keeps what it has
+                elif done.result is not None:
+                    found[task.owner] = done.result
+                progress.advance(under_way)
+                what = f"{task.title}: {done.seconds:.0f} s" + f", {done.error}" * bool(done.error)
+                progress.console.print(what, markup=False, highlight=False, soft_wrap=True)
+    if found:
+        page.write_kinds(found, seed)
+    print("\n\n".join(page.written))
+    print(f"seed {seed}: {(time.monotonic() - began) / 60:.1f} minutes, {cpu / 60:.1f} of CPU")
+    sys.exit(broken)
+
+
+def _prepare(chosen: argparse.Namespace, folder: Path, seed: int) -> known_truth.Truth | None:
+    """Read and make all series before the processes begin, which then share them."""
+    for suite in set(chosen.sets) & set(labelled.ALL):
+        labelled.read(chosen.data, suite)
+    if TRUTH not in chosen.sets:
+        return None
+    truth = known_truth.make(chosen.data, folder, seed, chosen.seeds)
+    for days in known_truth.DAYS:
+        known_truth.read(truth, days)
+    return truth
 
 
 if __name__ == "__main__":

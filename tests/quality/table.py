@@ -1,68 +1,57 @@
-"""The table that compares detectors."""
+"""The table that compares detectors and rivals, a row each, in docs/detectors.md."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Final
 
-BEGIN: Final = "<!-- quality: begin, written by make quality -->"
-END: Final = "<!-- quality: end -->"
+Cells = Mapping[str, str]
+"""What one contestant has under the heads of the table; what is not there was not measured now."""
 
-
-@dataclass(frozen=True)
-class Result:
-    """One detector on one set; `figures` are those of evaluate.py, `error` says why there are none."""
-
-    detector: str
-    data: str
-    hold: bool
-    figures: dict[str, Any] = field(default_factory=dict)
-    microseconds: float = float("nan")
-    seconds: float = 0.0
-    error: str = ""
+NAME: Final = "detector"
+EMPTY: Final = "-"
 
 
-def table(results: Sequence[Result]) -> str:
-    """Return the comparison as Markdown, a row per detector."""
-    by_place = {(each.detector, each.data, each.hold): each for each in results}
-    incidents = sorted({each.data for each in results if each.hold})
-    ranked = sorted({each.data for each in results if not each.hold})
-    heads = ["detector", *(f"{data}: found (by luck) at incidents/week" for data in incidents)]
-    heads += ["NAB score of the incidents"] if "nab" in incidents else []
-    heads += [f"{data}: recall@7, no hold" for data in ranked] + [f"{data}: µs per sample" for data in incidents]
-    heads.append("minutes in all")
-    lines = ["| " + " | ".join(heads) + " |", "|-" * len(heads) + "|"]
-    for detector in dict.fromkeys(each.detector for each in results):
-        found = [by_place.get((detector, data, True)) for data in incidents]
-        cells = [f"`{detector}`", *map(_incidents, found)]
-        if "nab" in incidents:
-            cells.append(_nab(by_place.get((detector, "nab", True))))
-        cells += [_ranking(by_place.get((detector, data, False))) for data in ranked]
-        cells += ["-" if each is None or each.error else f"{each.microseconds:.0f}" for each in found]
-        cells.append(f"{sum(each.seconds for each in results if each.detector == detector) / 60:.1f}")
-        lines.append("| " + " | ".join(cells) + " |")
+def begin(name: str) -> str:
+    """Return the line of a page above the table of this name."""
+    return f"<!-- {name}: begin, written by make quality -->"
+
+
+def end(name: str) -> str:
+    """Return the line of a page below the table of this name."""
+    return f"<!-- {name}: end -->"
+
+
+def read_table(page: str, name: str) -> dict[str, dict[str, str]]:
+    """Return the rows that stand between the markers of `name`: cells by head, by the first cell of the row."""
+    lines = page.partition(begin(name))[2].partition(end(name))[0].strip().splitlines()
+    rows = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in lines]
+    if len(rows) < 3:
+        return {}
+    heads = rows[0][1:]
+    return {row[0]: dict(zip(heads, row[1:], strict=False)) for row in rows[2:]}
+
+
+def merged(
+    old: Mapping[str, Cells], new: Mapping[str, Cells], order: Sequence[str], heads: Sequence[str]
+) -> dict[str, dict[str, str]]:
+    """Return the rows in `order`: what is measured now, and of all else what stood there before."""
+    rows = {}
+    for name in order:
+        cells = {**old.get(name, {}), **new.get(name, {})}
+        if cells:
+            rows[name] = {head: cells.get(head, EMPTY) for head in heads}
+    return rows
+
+
+def markdown(rows: Mapping[str, Cells], heads: Sequence[str], name: str = NAME) -> str:
+    """Return the table as Markdown."""
+    lines = ["| " + " | ".join((name, *heads)) + " |", "|-" * (len(heads) + 1) + "|"]
+    lines += ["| " + " | ".join((first, *(cells[head] for head in heads))) + " |" for first, cells in rows.items()]
     return "\n".join(lines)
 
 
-def replace_table(page: str, text: str) -> str:
-    """Return `page` with `text` between the markers, which are added at its end where there are none."""
-    block = f"{BEGIN}\n{text}\n{END}"
-    if BEGIN not in page:
-        return f"{page.rstrip()}\n\n## Comparison\n\n{block}\n"
-    before, _, rest = page.partition(BEGIN)
-    return before + block + rest.partition(END)[2]
-
-
-def _incidents(result: Result | None) -> str:
-    if result is None or "incidents" not in result.figures:
-        return "-"
-    found = result.figures["incidents"]
-    return f"{found['recall']:.2f} ({found['floor']:.2f}) at {found['opened_per_week']:.2f}"
-
-
-def _nab(result: Result | None) -> str:
-    nab = {} if result is None else result.figures.get("incidents", {}).get("nab", {})
-    return f"{nab['standard']:.1f}" if nab else "-"
-
-
-def _ranking(result: Result | None) -> str:
-    return "-" if result is None or result.error else f"{result.figures['detector']['recall@7']:.2f}"
+def replace_table(page: str, name: str, text: str) -> str:
+    """Return `page` with `text` between the markers of `name`. Raises ValueError where it has none."""
+    before, marker, rest = page.partition(begin(name))
+    if not marker or end(name) not in rest:
+        raise ValueError(f"the page has no place for the table: a line {begin(name)!r} and a line {end(name)!r}")
+    return before + f"{begin(name)}\n{text}\n{end(name)}" + rest.partition(end(name))[2]

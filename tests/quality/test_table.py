@@ -1,34 +1,36 @@
-"""The comparison of detectors, without the hours it takes to make."""
+"""The tables of docs/detectors.md, without the time it takes to measure what stands in them."""
 
-from tests.quality.table import BEGIN, END, Result, replace_table, table
+import pytest
+
+from tests.quality.table import begin, end, markdown, merged, read_table, replace_table
+
+HEADS = ("found", "cost")
+PAGE = f"# Detectors\n\n{begin('quality')}\nold\n{end('quality')}\nmore\n"
 
 
-def result(detector, data, hold=True, **incidents):
-    figures = {
-        "detector": {"recall@7": 0.5},
-        "incidents": {"recall": 0.8, "floor": 0.2, "opened_per_week": 1.25, **incidents},
+def test_a_table_is_read_back_as_it_was_written():
+    rows = {"`one`": {"found": "0.80 (0.20) at 1.25", "cost": "3.1"}, "random": {"found": "-", "cost": "-"}}
+    page = replace_table(PAGE, "quality", markdown(rows, HEADS))
+    assert read_table(page, "quality") == rows
+    assert page.startswith("# Detectors\n\n")
+    assert page.endswith(f"{end('quality')}\nmore\n")
+    assert len({line.count("|") for line in markdown(rows, HEADS).splitlines()}) == 1
+
+
+def test_what_was_not_measured_now_keeps_what_stood_there():
+    old = {"`one`": {"found": "0.8", "cost": "3"}, "`two`": {"found": "0.5", "cost": "9"}, "gone": {"found": "1"}}
+    rows = merged(old, {"`one`": {"found": "0.9"}, "`new`": {"cost": "1"}}, ["`one`", "`two`", "`new`"], HEADS)
+    assert rows == {
+        "`one`": {"found": "0.9", "cost": "3"},
+        "`two`": {"found": "0.5", "cost": "9"},
+        "`new`": {"found": "-", "cost": "1"},
     }
-    return Result(detector, data, hold, figures, 12.3, seconds=30.0)
 
 
-def test_a_row_per_detector_and_a_dash_where_it_failed():
-    text = table(
-        [
-            result("one", "nab", nab={"standard": 61.23}),
-            result("one", "smd"),
-            result("one", "smd", hold=False),
-            Result("two", "nab", True, error="out of memory"),
-        ]
-    ).splitlines()
-    assert len(text) == 4
-    assert text[2] == "| `one` | 0.80 (0.20) at 1.25 | 0.80 (0.20) at 1.25 | 61.2 | 0.50 | 12 | 12 | 1.5 |"
-    assert text[3] == "| `two` | - | - | - | - | - | - | 0.0 |"
-    assert len({line.count("|") for line in text}) == 1
+def test_a_page_without_a_place_for_the_table_is_refused():
+    with pytest.raises(ValueError, match="no place for the table"):
+        replace_table("# Detectors\n", "quality", "text")
 
 
-def test_only_what_stands_between_the_markers_is_replaced():
-    once = replace_table("# Detectors\n\ntext\n", "old")
-    again = replace_table(once + "\nmore\n", "new")
-    assert once.startswith("# Detectors\n\ntext\n")
-    assert again == once.replace("old", "new") + "\nmore\n"
-    assert again.count(BEGIN) == again.count(END) == 1
+def test_an_empty_place_has_no_rows():
+    assert read_table(PAGE, "quality") == {}

@@ -52,13 +52,20 @@ def cycles(
 
     The first cycle finds `lead` samples, as at a start with history; it yields one verdict.
     """
+    job, samples = recorded_job(series, start, lead, step, **settings)
+    first = round(start / step)
+    yield from replay(job, first + lead - 1, first + samples - 1, lambda _: None)
+
+
+def recorded_job(
+    series: dict[str, Floats], start: float, lead: int, step: float, **settings: object
+) -> tuple[Job, int]:
+    """Return a job whose source holds `series`, each of shape (N,) or (C, N), and N."""
     values = np.stack([np.atleast_2d(each) for each in series.values()])
     channels = {f"c{at}": f"c{at}" for at in range(values.shape[1])}
     history = {"history": lead * step} if lead > HOUR else {}
     config = JobConfig.model_validate({"channels": channels, "step": step} | history | settings)
-    job = Job(JobSettings("job", config), Recorded(series, values, start, step))
-    first = round(start / step)
-    yield from replay(job, first + lead - 1, first + values.shape[2] - 1, lambda _: None)
+    return Job(JobSettings("job", config), Recorded(series, values, start, step)), values.shape[2]
 
 
 def judged(

@@ -1,0 +1,27 @@
+"""A fleet whose series are of many kinds, not of one noise."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from detectors import Floats
+from detectors.units import DAY
+from tests.fleet.series import Fleet
+from tests.support.kinds_of_series import CHANGES, SHAPES, make
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixedFleet(Fleet):
+    """The kinds of `tests.support.kinds_of_series` on which every failure can be told, in turns."""
+
+    def values(self) -> Iterator[Floats]:
+        """Yield the samples of one time after the other, shape (entities,)."""
+        names = [name for name, shape in SHAPES.items() if shape.sizes == CHANGES and not shape.unquiet]
+        days, made = self.samples * self.step / DAY, np.empty((self.samples, self.entities))
+        for row in range(self.entities):
+            rng = np.random.default_rng([self.seed, 3, row])
+            made[:, row] = make(names[row % len(names)], rng, self.step, days, changes=0).values
+        for trouble in self.troubles:
+            made[trouble.begin : trouble.end, trouble.rows] *= trouble.factor
+        yield from made

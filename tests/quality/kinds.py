@@ -1,0 +1,137 @@
+"""Many kinds of series through the live cycle: what opens by chance at each line, and what is found of changes."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from detectors.units import DAY, HOUR
+from tests.support.cycles import judged
+from tests.support.kinds_of_series import CHANGES, SHAPES, START, ZONES, Made, make, weeks
+from tests.support.replay import openings
+
+AIM: Final = (0.5, 1.3)
+"""Openings may be so many times the line."""
+SETTLED: Final = 3 * DAY
+"""Openings count from here on."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Series of every kind at one step, judged at one line (incidents a week that open by chance)."""
+
+    step: float
+    line: float
+    days: float
+    each: int
+
+    @property
+    def title(self) -> str:
+        """Head of its column."""
+        at = f"{self.step:g} s" if self.step < 60 else f"{self.step / 60:g} min" if self.step < HOUR else "1 h"
+        return f"{at}, line {self.line:g}"
+
+
+PARTS: Final = (
+    *(Part(60.0, line, 17, 4) for line in (1.0, 0.25, 7.0)),
+    *(Part(300.0, line, 31, 6) for line in (1.0, 0.25, 7.0)),
+    Part(5.0, 1.0, 4.5, 4),
+    Part(HOUR, 1.0, 73, 6),
+)
+ZONED: Final = 300.0
+"""Step at which a job is told a time zone: another job, for one kind alone."""
+SIZES: Final = (*(f"{100 * (factor - 1):+.0f} % found" for factor in CHANGES), "burst found")
+HEADS: Final = (*(f"opened, {part.title}" for part in PARTS), *SIZES, "held")
+
+
+@dataclass
+class Count:
+    """What became of the series of one kind."""
+
+    opened: int = 0
+    weeks: float = 0.0
+    found: defaultdict[float, list[bool]] = field(default_factory=lambda: defaultdict(list))
+    held: list[float] = field(default_factory=list)
+
+
+Counts = dict[str, Count]
+"""By kind."""
+
+
+def count(part: Part, seed: int, detector: str = "auto") -> Counts:
+    """Judge the series of a part. The same series are judged at every line."""
+    counts: Counts = {}
+    for zone in (None, *sorted(set(ZONES.values()))):
+        names = [name for name in SHAPES if ZONES.get(name) == zone]
+        made = {
+            f"{name} {number}": make(
+                name, np.random.default_rng([seed, round(part.step), at, number]), part.step, part.days, number
+            )
+            for at, name in enumerate(names)
+            for number in range(part.each)
+        }
+        spec = detector if zone is None else {detector: {"time_zone": zone}}
+        series = {name: each.values for name, each in made.items()}
+        settings = {"detector": spec, "false_alarms": f"{part.line:g} per week", "window": HOUR / 60 * part.step}
+        _, flag = judged(series, start=START, step=part.step, **settings)
+        for name in names:
+            counts[name] = Count()
+        for (name, each), row in zip(made.items(), flag, strict=True):
+            _add(counts[name.rsplit(" ", 1)[0]], each, row, part.step)
+    return counts
+
+
+def _add(total: Count, made: Made, flag: np.ndarray, step: float) -> None:
+    quiet = made.quiet.copy()
+    quiet[: round(SETTLED / step)] = False
+    total.opened += int((openings(flag[None])[0] & quiet).sum())
+    total.weeks += weeks(quiet, step)
+    soon = max(round(600 / step), 3)
+    for change in made.changes:
+        inside = flag[change.begin : change.end]
+        total.found[change.factor].append(bool(inside[:soon].any()))
+        if inside[:soon].any():
+            total.held.append(float(inside[soon:].mean()))
+
+
+def cells(found: Iterable[tuple[Part, Counts]]) -> dict[str, dict[str, str]]:
+    """Return the rows of the table; changes are counted at line 1, over all steps."""
+    every = {part: {**counts, "all": _sum(counts.values())} for part, counts in found}
+    rows: dict[str, dict[str, str]] = {}
+    for kind in (*SHAPES, "all"):
+        row = rows[kind] = {}
+        for part, counts in every.items():
+            if kind in counts:
+                row[f"opened, {part.title}"] = f"{counts[kind].opened / max(counts[kind].weeks, 1e-9):.2f}"
+        total = _sum(counts[kind] for part, counts in every.items() if part.line == 1.0 and kind in counts)
+        by_size: defaultdict[str, list[bool]] = defaultdict(list)
+        for factor, hits in total.found.items():
+            by_size[SIZES[CHANGES.index(factor) if factor in CHANGES else -1]] += hits
+        row |= {size: f"{np.mean(hits):.2f}" for size, hits in by_size.items()}
+        if total.held:
+            row["held"] = f"{np.mean(total.held):.2f}"
+    return rows
+
+
+def promises(found: Iterable[tuple[Part, Counts]]) -> Iterator[tuple[str, int, int]]:
+    """Yield what is promised of every kind at a step and line, how many kinds keep it, and how many there are."""
+    for part, counts in found:
+        least, most = (limit * part.line for limit in AIM)
+        kept = [least <= each.opened / max(each.weeks, 1e-9) <= most for each in counts.values()]
+        yield f"opened within {AIM[0]:g} to {AIM[1]:g} times the line, {part.title}", sum(kept), len(kept)
+        if part.line == 1.0:
+            large = [hits for each in counts.values() for factor in (0.2, 4.0) for hits in each.found[factor]]
+            yield f"-80 % and +300 % found within ten minutes or three samples, {part.title}", sum(large), len(large)
+
+
+def _sum(counts: Iterable[Count]) -> Count:
+    total = Count()
+    for each in counts:
+        total.opened += each.opened
+        total.weeks += each.weeks
+        total.held += each.held
+        for factor, hits in each.found.items():
+            total.found[factor] += hits
+    return total
