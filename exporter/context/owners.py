@@ -66,13 +66,15 @@ class EntityOwners:
     ) -> None:
         self.keys, self.said = keys, said
         self._rows: dict[Key, Rows] = {}
-        same = before is not None and before.said is said
+        same = before is not None and before.said is said and len(before._numbers) <= 2 * len(keys) + 1000
         self._numbers: dict[tuple[Key, Key], int] = before._numbers if before is not None and same else {}
         # By identity: keys are the same objects as long as an entity is there. 5 µs for each entity that is new, 0.1 µs
         # for the others; only where there was a deploy within a day, and after entities came or went.
         known = dict(zip(map(id, before.keys), before._of, strict=True)) if before is not None and same else {}
         found = [known.get(id(key), -1) for key in keys]
-        self._of = [self._number(key) if number < 0 else number for key, number in zip(keys, found, strict=True)]
+        self._of: list[int] = [
+            self._number(key) if number < 0 else number for key, number in zip(keys, found, strict=True)
+        ]
         order = np.argsort(self._of, kind="stable")
         numbers, first = np.unique(np.array(self._of, np.int64)[order], return_index=True)
         rows = np.split(order, first[1:]) if len(keys) else []
