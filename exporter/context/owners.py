@@ -66,7 +66,7 @@ class EntityOwners:
     ) -> None:
         self.keys, self.said = keys, said
         self._rows: dict[Key, Rows] = {}
-        same = before is not None and before.said is said
+        same = before is not None and before.said is said and len(before._numbers) <= 2 * len(keys) + 1000
         self._numbers: dict[tuple[Key, Key], int] = before._numbers if before is not None and same else {}
         # By identity: keys are the same objects as long as an entity is there. 5 µs for each entity that is new, 0.1 µs
         # for the others; only where there was a deploy within a day, and after entities came or went.

@@ -236,6 +236,7 @@ class Job:
         other = Job(self.settings, self.source)
         other.model, manifest = self.model.newer(store)
         other.reader.take_over(self.reader)
+        other.deploys = None if self.deploys is None else OwnDeploys(self.deploys.book)
         other._window = other.new_window(self.window.samples)
         trained_to = self._newest(manifest.trained_to)
         other._reach = LONGEST_MODEL_CATCH_UP

@@ -114,7 +114,7 @@ class Presence:
 
     def _habits(self, old: dict[Key, Ending]) -> None:
         changing = changing_labels((*old, *self._roster.keys), self._identity)
-        born = [key for _, key in self._born]
+        born = [key for _, key in self._born if key not in old]
         for key, reason in reasons(old, born, changing, None, {}).items():
             if reason != "replaced":
                 for owner in {key, owner_of(key, changing)}:
@@ -134,7 +134,7 @@ class Presence:
         """Find out why series ended (`open`), with what is known of their targets; from any thread."""
         with self._lock:
             keys = self._roster.keys
-            born = [(at, key) for at, key in self._born]
+            born = [(at, key) for at, key in self._born if key not in self._ended]  # what has ended replaces nothing
             usual = dict(self._usual)
         changing = changing_labels((*ended, *keys), self._identity)
         first = min((each.at for each in ended.values()), default=0.0) - self._around

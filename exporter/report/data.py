@@ -125,6 +125,8 @@ class Incident:
         Whether part of it is unknown; it may then have been two incidents.
     source : str
         `prometheus`, `audit` or `both`.
+    deploy : str
+        How long after what deploy of its owner it began, as the audit file has it; "" where it has none.
     """
 
     job: str
@@ -139,6 +141,7 @@ class Incident:
     last_seen: float = float("nan")
     across_gap: bool = False
     source: str = "prometheus"
+    deploy: str = ""
 
     @property
     def seconds(self) -> float:

@@ -107,7 +107,7 @@ def with_audit(
                     if mine.start <= each.end + period.step and mine.end >= each.start - period.step
                 ]
                 for each in near:
-                    each.source = "both"
+                    each.source, each.deploy = "both", each.deploy or mine.deploy
                 if near:
                     _refine_start(near[0], mine, states[job], period)
                     _refine_end(near[-1], mine, states[job], period)
@@ -124,10 +124,10 @@ def _of_audit(
     for each in rows:
         before = whole[-1][0] if whole else None
         if before is not None and not before.closed and not _ended_between(before.end, each.start, states, period):
-            whole[-1] = each._replace(start=before.start), True
+            whole[-1] = each._replace(start=before.start, deploy=before.deploy or each.deploy), True
         else:
             whole.append((each, False))
-    for (start, end, closed), across_gap in whole:
+    for (start, end, closed, deploy), across_gap in whole:
         if end < period.start and (closed or period.start - end > FORGOTTEN):
             continue
         still_open = not closed and not _judged_between(end, period.end, states, period)
@@ -143,6 +143,7 @@ def _of_audit(
             last_seen=np.nan if closed or period.end - end <= max(SILENT, 2 * period.step) else end,
             across_gap=across_gap,
             source="audit",
+            deploy=deploy,
         )
 
 

@@ -16,7 +16,7 @@ from exporter.sinks.audit_rows import COLUMNS, timestamp
 FORGOTTEN: Final = WEEK
 """Seconds before the period that are looked at too: an incident that is open in it may have begun there."""
 _FLAGS: Final = {"0": False, "1": True}
-_JOB, _LABELS, _FLAG = (COLUMNS.index(name) for name in ("job", "labels", "flag"))
+_JOB, _LABELS, _FLAG, _DEPLOY = (COLUMNS.index(name) for name in ("job", "labels", "flag", "deploy"))
 
 
 class Flagged(NamedTuple):
@@ -27,6 +27,8 @@ class Flagged(NamedTuple):
     """Of the row that closed the incident, of the last row where there is none."""
     closed: bool = True
     """Whether there is a row that closed it: a later one may otherwise belong to the same incident."""
+    deploy: str = ""
+    """How long after what deploy it began, "" where nothing says so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,17 +87,18 @@ class _Reader:
                     self.torn += 1
                 else:
                     self.rows += cells[0] >= self._since
-                    self._add(self._found.setdefault((cells[_JOB], cells[_LABELS]), []), time, flag)
+                    found = self._found.setdefault((cells[_JOB], cells[_LABELS]), [])
+                    self._add(found, time, flag, cells[_DEPLOY])
 
-    def _add(self, found: list[Flagged], time: float, flag: bool) -> None:
+    def _add(self, found: list[Flagged], time: float, flag: bool, deploy: str) -> None:
         before = found[-1] if found else None
         if before is None or before.closed or time - before.end > SILENT:
             if flag:
-                found.append(Flagged(time, time, closed=False))
+                found.append(Flagged(time, time, closed=False, deploy=deploy))
             elif before is not None and not before.closed:  # it was seen to be normal, if late
                 found[-1] = before._replace(closed=True)
         else:
-            found[-1] = before._replace(end=time, closed=not flag)
+            found[-1] = before._replace(end=time, closed=not flag, deploy=before.deploy or deploy)
         if found and found[-1].closed and found[-1].end < self._start:
             found.clear()
 

@@ -99,7 +99,8 @@ class ContextWatch:
         if job.warming or not (ended := presence.open(now)):
             return
         answer = self.book.ask("targets", targets_of(ended), now - ASKED_BACK, now, GRID, MOST_TARGETS)
-        presence.look(ended, None if answer is None else Targets(answer, now - GRID / 2))
+        if answer is not None:  # else it is asked again in a minute; Status says so
+            presence.look(ended, Targets(answer, now - GRID / 2))
 
     def tick(self, now: float) -> None:
         """Ask for what is new at `now` (Unix seconds)."""

@@ -96,17 +96,18 @@ def test_ten_thousand_that_are_replaced_at_once_are_told_apart_quickly(size: int
 class Watched:
     """A job's presence, minute by minute."""
 
-    def __init__(self, **settings) -> None:
+    def __init__(self, seconds=60, **settings) -> None:
         self.presence = Presence(JobConfig.model_validate({"expr": "up"} | settings))
         self.now, self.told = NOW, {}
         self.keys: tuple = ()
+        self.seconds = seconds
 
     def minute(self, *there, live=True, state=None, whole=True):
         fresh = [each for each in there if each not in self.keys]
         if fresh:
             self.keys = (*self.keys, *fresh)
         present = np.array([each in there for each in self.keys], np.bool_)
-        self.now += 60
+        self.now += self.seconds
         self.told = self.presence.take(self.keys, present, self.now, whole, live)
         if live and (ended := self.presence.open(self.now)):
             self.presence.look(ended, state)
@@ -121,6 +122,16 @@ def test_the_word_is_there_in_the_second_cycle_and_gone_when_the_series_is_back(
     job.minute(b, state=state)
     assert job.minute(b, state=state) == {a: "down"}
     assert job.minute(a, b, state=state) == {}
+
+
+def test_a_series_does_not_replace_itself() -> None:
+    job, a, b = Watched(seconds=10, step="10s"), of("a"), of("b")
+    job.minute(b)
+    state = targets(a="up", b="up")
+    for _ in range(20):
+        job.minute(a, b)
+    job.minute(b, state=state)
+    assert job.minute(b, state=state) == {a: "stopped"}
 
 
 def test_a_sibling_that_begins_minutes_later_still_replaces() -> None:

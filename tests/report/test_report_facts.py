@@ -15,7 +15,7 @@ from exporter.report.incidents import bridged, with_audit
 from exporter.report.prometheus_history import Series
 from exporter.report.read_audit import AuditTrail, Flagged, read_audit
 from exporter.report.text import lasting, percent, when
-from exporter.sinks.audit_rows import HEADER
+from exporter.sinks.audit_rows import HEADER, OLDER
 
 PERIOD = Period.until("week", datetime(2026, 3, 2, tzinfo=UTC).timestamp())
 
@@ -59,7 +59,7 @@ def test_counters_count_what_they_grew_over_restarts_of_the_exporter(values, fir
 
 def row(seconds, flag, job="a", labels='"{""query"": ""x""}"'):
     stamp = datetime.fromtimestamp(PERIOD.start + seconds, UTC).isoformat(timespec="milliseconds")
-    return f"{stamp.replace('+00:00', 'Z')},{job},{labels},value,1,1,0,2,,3,{flag},auto,,abc,,,,\n".encode()
+    return f"{stamp.replace('+00:00', 'Z')},{job},{labels},value,1,1,0,2,,3,{flag},auto,,abc,,,,,\n".encode()
 
 
 def test_rotated_audit_files_are_read_as_one_and_what_is_torn_or_strange_is_counter_growth(tmp_path):
@@ -72,7 +72,7 @@ def test_rotated_audit_files_are_read_as_one_and_what_is_torn_or_strange_is_coun
     trail = read_audit(AuditConfig(path=path), ["a"], PERIOD)
     begin = PERIOD.start
     assert trail.intervals == {
-        "a": {(("query", "x"),): [(begin - 60, begin + 180, True), (begin + 9000, begin + 9000, False)]}
+        "a": {(("query", "x"),): [(begin - 60, begin + 180, True, ""), (begin + 9000, begin + 9000, False, "")]}
     }
     assert trail.note == f"Torn or strange rows of the audit file {path}, left out: 4."
 
@@ -93,6 +93,17 @@ def test_entities_of_the_audit_file_are_found_under_the_labels_that_scraping_add
     trail = AuditTrail(intervals={"a": {(("query", "x"),): [Flagged(PERIOD.start + 660.0, PERIOD.start + 1140.0)]}})
     [found] = with_audit([known], trail, {"a": JobConfig(expr="up")}, {"a": always(JUDGED)}, PERIOD)
     assert (found.start, found.end, found.source) == (PERIOD.start + 660, PERIOD.start + 1140, "both")
+
+
+def test_a_report_says_after_which_deploy_an_incident_began_and_reads_files_of_before_that_was_known(tmp_path):
+    path = tmp_path / "audit.csv"
+    rows = [row(600, 1), row(660, 1).replace(b",abc,", b",abc,12 min after cart v2"), row(720, 0)]
+    path.write_bytes(HEADER + b"".join(rows))
+    older = [each.replace(b",abc,\n", b",abc\n") for each in (row(0, 1), row(60, 0))]
+    (tmp_path / "audit.csv.1").write_bytes(next(iter(OLDER)) + b"".join(older))
+    trail = read_audit(AuditConfig(path=path), ["a"], PERIOD)
+    first, second = with_audit([], trail, {"a": JobConfig(expr="up")}, {"a": always(JUDGED)}, PERIOD)
+    assert (first.deploy, second.deploy) == ("", "12 min after cart v2")
 
 
 def told(tmp_path, states, *rows, known=()):

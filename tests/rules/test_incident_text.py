@@ -43,6 +43,7 @@ SIZES = (
     3e14,
 )
 FIGURES = ("value", "expected", "lower", "upper")
+AFTER_DEPLOY, DEPLOYED = "incident_after_deploy_seconds", "checkout v1.8.2 and cart"
 CHECKED = 20_000
 """Minute at which the rules are evaluated: nearly 14 days, so that times have dates and hours."""
 
@@ -61,7 +62,8 @@ def rendered(folder: Path, job: dict[str, Any], given: list[tuple[dict[str, floa
         inputs[series("anomaly_alert", **labels)] = 1.0
         inputs[series("anomaly_flag", **labels)] = 1.0
         for name, value in times.items():
-            inputs[series(f"anomaly_{name}", **labels)] = value
+            named = {"deployed": DEPLOYED} if name == AFTER_DEPLOY else {}
+            inputs[series(f"anomaly_{name}", **named, **labels)] = value
         for channel, figures in channels.items():
             named = {"channel": channel} if len(channels) > 1 else {}
             for name, value in figures.items():
@@ -112,12 +114,15 @@ def test_a_template_and_the_exporter_write_the_same(query: str, tmp_path: Path) 
         end = generator.choice((None, None, start + generator.uniform(1, now - start)))
         times = {"incident_start_timestamp_seconds": start, "incident_worst_timestamp_seconds": at}
         times |= {"incident_score": score} | ({} if end is None else {"incident_end_timestamp_seconds": end})
+        after = generator.choice((None, -90.0, 0.0, 59.0, 60.0, 745.0, 1800.0))
+        times |= {} if after is None else {AFTER_DEPLOY: after}
         given.append((times, {query: figures}))
         dated = wording.is_dated(start, now if end is None else end)
         worst = wording.WORST.format(
             at=wording.moment(at, dated), readings=told(expr, figures), score=wording.number(score)
         )
-        expected.append(f"{worst}; {wording.lasting(start, end, now)}.")
+        deploy = "" if after is None else f"; {wording.after_deploy(after, DEPLOYED)}"
+        expected.append(f"{worst}; {wording.lasting(start, end, now)}{deploy}.")
     assert sorted(rendered(tmp_path, {"expr": expr}, given)) == sorted(expected)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from exporter.config.sections.root import Config
+from exporter.context.deploys import Deploy
 from exporter.observe.health import Health
 from exporter.pipeline.verdict import Verdict
 from exporter.sinks.feedback_book import FeedbackBook
@@ -42,6 +43,7 @@ class Watched:
         self.started = self.now - 7200.0
         self.bench: Bench | None = None
         self.details: Callable[[str], JobDetails] = no_details
+        self.deploys: list[Deploy] = []
 
     def facts(self) -> Facts:
         jobs = {name: JobFacts(job, self.health[name], stages=self.stages) for name, job in self.config.jobs.items()}
@@ -50,9 +52,11 @@ class Watched:
     @property
     def running(self) -> Running:
         read = lambda *asked: self.read(*asked)  # noqa: E731, PLW0108 - a test may replace it
-        return Running(
+        deploys = lambda _job, _key, start, end: [each for each in self.deploys if start <= each.at <= end]  # noqa: E731
+        running = Running(
             self.facts, self.feed, self.recent, self.incidents, read, self.feedback, self.sent, self.bench, self.details
         )
+        return dataclasses.replace(running, deploys=deploys)
 
     def read(self, expr: str, start: float, end: float, step: float) -> RangeResult:
         return self.source.range(expr, start, end, step)
