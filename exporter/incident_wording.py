@@ -170,7 +170,7 @@ def stream(name: str, size: float | None, every: float | None, channel: str = ""
     >>> stream("10-minute mean", -4.13, 7 * 2_629_800.0)
     '10-minute mean 4.1 standard deviations below usual; by chance once in 7 months'
     """
-    text = f"{name} of {channel}" if channel else name
+    text = f"{name} ({channel})" if channel else name
     if size is not None:
         pattern = AWAY if not sided else BELOW if size < 0 else ABOVE
         text = pattern.format(name=text, size=deviations(size))
@@ -202,7 +202,9 @@ def often(every: float) -> str:
     return NEVER
 
 
-def instead(value: float, lower: float | None, upper: float | None, unit: Unit = "", when: str = "") -> str:
+def instead(
+    value: float, lower: float | None, upper: float | None, unit: Unit = "", when: str = "", channel: str = ""
+) -> str:
     """Write which value would have been normal, on the side of one that was outside its band; "" within.
 
     `when` is "this hour" where the limits are those of the hour of the day or week, else "".
@@ -218,6 +220,7 @@ def instead(value: float, lower: float | None, upper: float | None, unit: Unit =
         limit = f"down to {number(lower, unit)}"
     else:
         return ""
+    limit += f" of {channel}" if channel else ""
     return INSTEAD.format(limit=limit, when=f" {when}" if when else "")
 
 

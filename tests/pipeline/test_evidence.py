@@ -97,7 +97,7 @@ def test_a_value_outside_the_valid_range_is_evidence_that_never_comes_by_chance(
     assert of.rows.tolist() == [0, 2]
     first = told(of, 0, ("p99", "rps"))
     assert [(each.name, each.channel) for each in first] == [("outside the valid range", "rps"), ("value now", "")]
-    assert first[0].text == "outside the valid range of rps"
+    assert first[0].text == "outside the valid range (rps)"
     assert [each.channel for each in told(of, 2, ("p99", "rps"))] == ["p99"]
 
 

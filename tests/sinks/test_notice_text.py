@@ -7,7 +7,8 @@ import numpy as np
 from detectors.streams import STREAMS
 from exporter.pipeline.worst_readings import Readings
 from exporter.sinks.notify.delivery import DeliveryState
-from exporter.sinks.notify.message import compose
+from exporter.sinks.notify.message import compose, normal_instead
+from exporter.sinks.notify.notification import Channel, Incident
 from tests.sinks.test_delivery import judged
 from tests.support.streams import streams
 from tests.support.verdicts import key
@@ -134,6 +135,18 @@ def test_the_strongest_evidence_is_one_sentence_and_a_channel_is_named():
     told = streams([0], {"broken correlation": 6.0}, {"broken correlation": 1e12})
     told.channel[:, STREAMS.index("broken correlation")] = 1
     assert (
-        "; broken correlation of rps 6.0 standard deviations from usual; by chance less than once in 100 years; since"
+        "; broken correlation (rps) 6.0 standard deviations from usual; by chance less than once in 100 years; since"
         in text(replace(several, streams=told))
     )
+
+
+def test_what_would_have_been_normal_is_told_on_the_side_of_the_value_and_of_the_hour_only_where_it_is():
+    channels = [Channel("rps", 5.0, 5.0, 4.0, 6.0, 0.6), Channel("p99", 2.5, 0.3, 0.1, 0.412, 0.4, "seconds")]
+    incident = Incident("api", {}, NOW, 4.0, 9.0, channels, of_channels=2, by_hour=True)
+    assert normal_instead(incident) == "up to 412 ms of p99 this hour would have been normal"
+    low = Incident("api", {}, NOW, 4.0, 9.0, [Channel("rps", 3.0, 5.0, 4.0, 6.0, 1.0)], over=NOW, by_hour=True)
+    assert normal_instead(low) == "down to 4 at that hour would have been normal"
+    low.by_hour = False
+    assert normal_instead(low) == "down to 4 would have been normal"
+    within = Incident("api", {}, NOW, 4.0, 9.0, channels[:1])
+    assert normal_instead(within) == ""

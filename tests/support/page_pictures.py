@@ -10,7 +10,10 @@ from urllib.parse import urlencode
 import httpx
 import numpy as np
 from matplotlib import image
+from numpy.typing import NDArray
 
+from detectors.streams import STREAMS
+from detectors.types import Streams
 from detectors.units import DAY
 from exporter.config.sections.service import WebConfig
 from exporter.observe.health import Health
@@ -21,6 +24,7 @@ from exporter.web.ui.bench import Choice, Question
 from exporter.web.ui.picture import incident_picture
 from tests.support.browser import Browser
 from tests.support.pages import STEP, Watched
+from tests.support.streams import streams
 from tests.support.verdicts import key, verdict
 from tests.support.workbench import ShownBench, outcome
 
@@ -56,7 +60,8 @@ def watched(**config: Any) -> Watched:
             score=np.where(flag, 3.7, 0.3) + 0.05 * rng.normal(size=3), alert=flag & [ago < 22, False, False],
             severity=np.where(flag, (26 - ago) * 2.3, 0.0), since=since,
         )  # fmt: skip
-        shop.show(dataclasses.replace(made, time=at, needed=np.where(flag, 9.4, np.nan)))
+        evidence = _evidence(np.flatnonzero(flag)) if flag.any() else None
+        shop.show(dataclasses.replace(made, time=at, needed=np.where(flag, 9.4, np.nan), streams=evidence))
         before = flag
     shop.health["node-memory"] = Health(progress=0.43, warming=38)
     return shop
@@ -71,6 +76,15 @@ def with_workbench(shop: Watched) -> Watched:
         outcome(5, 4 * 1440, TRIED.name, 6e9, {"expr": TRIED.expr, "direction": "below", "least_deviation": 2e9}), TRIED
     )
     return shop
+
+
+def _evidence(rows: NDArray[np.intp]) -> Streams:
+    size = {"second largest channel": -9.4, "broken correlation": 6.2, "volatility of all channels": 3.9}
+    period = {"second largest channel": 2.9e7, "broken correlation": 4.1e6, "volatility of all channels": 2.6e5}
+    found = streams(rows.tolist(), size, period, by_hour=True)
+    found.channel[:, STREAMS.index("second largest channel")] = 1
+    found.channel[:, STREAMS.index("broken correlation")] = 0
+    return found
 
 
 def answered(url: str, incidents: list[dict[str, Any]]) -> None:

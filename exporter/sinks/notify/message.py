@@ -118,10 +118,11 @@ def normal_instead(incident: Incident) -> str:
     several = incident.of_channels > 1
     when = "" if not incident.by_hour else "this hour" if incident.over is None else "at that hour"
     for channel in incident.channels:
+        name = _clipped(channel.name) if several else ""
         if channel.observed is not None and (
-            text := wording.instead(channel.observed, channel.lower, channel.upper, channel.unit, when)
+            text := wording.instead(channel.observed, channel.lower, channel.upper, channel.unit, when, name)
         ):
-            return f"{_clipped(channel.name)}: {text}" if several else text
+            return text
     return ""
 
 
