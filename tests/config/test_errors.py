@@ -134,8 +134,8 @@ def test_a_null_for_a_key_nobody_knows_is_a_mistake(base: Path) -> None:
         (
             "",
             "x",
-            "'': unknown key; known here: jobs, prometheus, budget, deploys, defaults, web, audit, models, state, log, limits, "
-            "alerting, notify, drift_detection, report, train, reload_poll",
+            "'': unknown key; known here: jobs, prometheus, budget, deploys, defaults, web, audit, models, state, log, "
+            "limits, alerting, notify, drift_detection, report, train, reload_poll",
         ),
         (
             "PROMETHEUS__BEARER",
