@@ -175,7 +175,7 @@ def test_a_job_sets_some_keys_of_deploys_and_takes_the_others_from_all(tmp_path:
     config = loaded(
         tmp_path,
         """
-deploys: {expr: changes(released[2m]) > 0, owner: [namespace, service], within: 10m}
+deploys: {expr: "changes(released[2m]) > 0", owner: [namespace, service], within: 10m}
 jobs:
   a: {expr: up}
   b: {expr: up, deploys: {owner: {app: service}, caution: 0s}}
