@@ -2,6 +2,7 @@
 
 import threading
 from collections import OrderedDict, deque
+from dataclasses import replace
 from typing import Final
 
 import msgspec
@@ -37,6 +38,7 @@ class Presence:
         self._born: deque[tuple[float, Key]] = deque(maxlen=MOST)
         self._usual: OrderedDict[Key, list[float]] = OrderedDict()
         self._told: dict[Key, Reason] = {}
+        self._of_partial: set[Key] = set()
         self._began = -np.inf
         self.pending = False
         """Whether there is something that nobody has looked at."""
@@ -77,7 +79,14 @@ class Presence:
                     begun = float(r["begun"][row])
                     self._ended[key] = Ending(now, now - begun, not whole)
                     self.pending = True
+                    if not whole:
+                        self._of_partial.add(key)
             there[changed] = present[changed]
+            if whole and self._of_partial:  # a whole answer misses them too
+                for key in self._of_partial & self._ended.keys():
+                    self._ended[key] = replace(self._ended[key], partial=False)
+                self._of_partial.clear()
+                self.pending = True
             self._began = now
             self._age(now, live)
             return dict(self._told)
@@ -167,6 +176,7 @@ class Presence:
         ended = [Ending(*each) for each in texts.ended]
         self._ended = OrderedDict(zip(decode_keys(state["ended_keys"]), ended, strict=True))
         self._usual = OrderedDict(zip(decode_keys(state["usual_keys"]), texts.usual, strict=True))
+        self._of_partial = {key for key, each in self._ended.items() if each.partial}
         self._began = float(state["began"].astype(np.float64))
         names = ("ended_keys", "usual_keys", "texts", "began")
         self._roster.restore({name: each for name, each in state.items() if name not in names})

@@ -169,3 +169,18 @@ def test_a_unit_that_is_said_counts_and_any_other_is_guessed(tmp_path: Path) -> 
     text = f"jobs: {{a: {{expr: free_bytes}}, b: {{expr: free_bytes, unit: none}}, c: {several}}}"
     jobs = loaded(tmp_path, text).jobs
     assert [job.units for job in jobs.values()] == [{"value": "bytes"}, {"value": ""}, {"p": "seconds", "q": "ratio"}]
+
+
+def test_a_job_sets_some_keys_of_deploys_and_takes_the_others_from_all(tmp_path: Path) -> None:
+    config = loaded(
+        tmp_path,
+        """
+deploys: {expr: "changes(released[2m]) > 0", owner: [namespace, service], within: 10m}
+jobs:
+  a: {expr: up}
+  b: {expr: up, deploys: {owner: {app: service}, caution: 0s}}
+""",
+    )
+    a, b = (job.deploys for job in config.jobs.values())
+    assert (a.owner, a.within, a.caution) == ({"namespace": "namespace", "service": "service"}, 600, 900)
+    assert (b.expr, b.owner, b.within, b.caution) == (a.expr, {"app": "service"}, 600, 0)

@@ -124,6 +124,17 @@ def test_the_word_is_there_in_the_second_cycle_and_gone_when_the_series_is_back(
     assert job.minute(a, b, state=state) == {}
 
 
+def test_a_partial_answer_is_forgotten_with_the_next_whole_one() -> None:
+    job, a, b = Watched(), of("a"), of("b")
+    for _ in range(60):
+        job.minute(a, b)
+    state = targets(a="down", b="up")
+    job.minute(b, state=state, whole=False)
+    assert job.minute(b, state=state, whole=False) == {a: "partial"}
+    job.minute(b, state=state)
+    assert job.minute(b, state=state) == {a: "down"}
+
+
 def test_a_series_does_not_replace_itself() -> None:
     job, a, b = Watched(seconds=10, step="10s"), of("a"), of("b")
     job.minute(b)

@@ -15,7 +15,7 @@ from exporter.report.incidents import bridged, with_audit
 from exporter.report.prometheus_history import Series
 from exporter.report.read_audit import AuditTrail, Flagged, read_audit
 from exporter.report.text import lasting, percent, when
-from exporter.sinks.audit_rows import HEADER, OLDER
+from exporter.sinks.audit_rows import EARLIER, HEADER
 
 PERIOD = Period.until("week", datetime(2026, 3, 2, tzinfo=UTC).timestamp())
 
@@ -97,10 +97,10 @@ def test_entities_of_the_audit_file_are_found_under_the_labels_that_scraping_add
 
 def test_a_report_says_after_which_deploy_an_incident_began_and_reads_files_of_before_that_was_known(tmp_path):
     path = tmp_path / "audit.csv"
-    rows = [row(600, 1), row(660, 1).replace(b",abc,", b",abc,12 min after cart v2"), row(720, 0)]
+    rows = [row(600, 1), row(660, 1).replace(b",abc,,,,,", b",abc,,,,,12 min after cart v2"), row(720, 0)]
     path.write_bytes(HEADER + b"".join(rows))
-    older = [each.replace(b",abc,\n", b",abc\n") for each in (row(0, 1), row(60, 0))]
-    (tmp_path / "audit.csv.1").write_bytes(next(iter(OLDER)) + b"".join(older))
+    older = [each.replace(b",abc,,,,,\n", b",abc\n") for each in (row(0, 1), row(60, 0))]
+    (tmp_path / "audit.csv.1").write_bytes(next(iter(EARLIER)) + b"".join(older))
     trail = read_audit(AuditConfig(path=path), ["a"], PERIOD)
     first, second = with_audit([], trail, {"a": JobConfig(expr="up")}, {"a": always(JUDGED)}, PERIOD)
     assert (first.deploy, second.deploy) == ("", "12 min after cart v2")

@@ -110,7 +110,7 @@ def test_the_evidence_comes_back_with_the_worst_reading_and_rows_of_the_version_
     ]
     path = tmp_path / "audit.csv"
     whole = path.read_bytes()
-    path.write_bytes(b"".join(_without_streams(line) for line in whole.splitlines(keepends=True)))
+    path.write_bytes(b"".join(_as_before(line) for line in whole.splitlines(keepends=True)))
     (before, _seen) = incidents_of_audit(config.audit, {}, NOW)[0]
     assert (before.since, before.over, before.score, before.streams) == (
         incident.since,
@@ -120,18 +120,18 @@ def test_the_evidence_comes_back_with_the_worst_reading_and_rows_of_the_version_
     )
 
 
-def _without_streams(line: bytes) -> bytes:
+def _as_before(line: bytes) -> bytes:
     """Return a line as the version before wrote it."""
     (cells,) = csv.reader([line.decode()])
     out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerow(cells[:-4])
+    csv.writer(out, lineterminator="\n").writerow(cells[:-5])
     return out.getvalue().encode()
 
 
 def test_a_file_of_the_version_before_is_rotated_and_stays_readable(tmp_path):
     config = written(tmp_path, 20, lambda minute: [10 <= minute < 15, False])
     path = tmp_path / "audit.csv"
-    path.write_bytes(b"".join(_without_streams(line) for line in path.read_bytes().splitlines(keepends=True)))
+    path.write_bytes(b"".join(_as_before(line) for line in path.read_bytes().splitlines(keepends=True)))
     written(tmp_path, 20, lambda minute: [10 <= minute < 15, False], start=NOW - 40_000)
     assert path.read_bytes().startswith(HEADER)
     assert not list(tmp_path.glob("*.other-*"))
