@@ -127,13 +127,6 @@ def merged(several: Sequence[Streams | None], rows: NDArray[np.intp]) -> Streams
     return found
 
 
-def order(size: Floats, period: Floats) -> NDArray[np.intp]:
-    """Return the streams (S,) of one entity that are there, the strongest first."""
-    strength = _strength(size, period)
-    at = np.argsort(-strength, kind="stable")
-    return at[strength[at] > -np.inf]
-
-
 def _strength(size: Floats, period: Floats) -> Floats:
     """Return a number by which streams are compared: any period is more than any size alone, nothing is -inf."""
     with np.errstate(divide="ignore"):

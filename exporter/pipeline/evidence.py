@@ -1,5 +1,7 @@
 """Why an incident is open: the streams of evidence behind its score, and their form in texts and answers."""
 
+import math
+
 import msgspec
 import numpy as np
 
@@ -71,18 +73,24 @@ def streams_of(found: Streams | None, policy: Policy, newest: Floats, concerned:
 
 
 def told(of: Streams | None, row: int, channels: tuple[str, ...]) -> list[Stream]:
-    """Return the streams of the entity in a row of the verdict, the strongest first; none where nothing is known."""
+    """Return the streams of the entity in a row of the verdict, the strongest first; none where nothing is known.
+
+    In plain Python: it is asked for one entity after the other, and a call of numpy takes as long as all of this.
+    """
     if of is None or (position := _position(of, row)) is None:
         return []
-    size, every, channel = of.size[position], of.period[position], of.channel[position].tolist()
+    sizes, every, channel = (array[position].tolist() for array in (of.size, of.period, of.channel))
+    known = [at for at in range(len(sizes)) if every[at] > 0 or not math.isnan(sizes[at])]
+    known.sort(key=lambda at: (every[at] > 0, every[at] if every[at] > 0 else abs(sizes[at])), reverse=True)
+    several = len(channels) > 1
     return [
         Stream(
             of.names[at],
-            _rounded(size[at]),
+            _rounded(sizes[at]),
             _rounded(every[at]),
-            channels[channel[at]] if len(channels) > 1 and channel[at] >= 0 else "",
+            channels[channel[at]] if several and channel[at] >= 0 else "",
         )
-        for at in streams.order(size, every).tolist()
+        for at in known
     ]
 
 

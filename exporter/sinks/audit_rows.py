@@ -101,25 +101,28 @@ def _reasons(verdict: Verdict) -> dict[int, str]:
     """Return by row the cells of the evidence: the strongest stream, its size and period, and all as a JSON object."""
     if verdict.streams is None:
         return {}
+    channels = {name: _live(json.dumps(name, ensure_ascii=False)) for name in ("", *verdict.channels)}
+    names = {name: text_cell(name) for name in verdict.streams.names}
     cells = {}
     for row in verdict.streams.rows.tolist():
         found = told(verdict.streams, row, verdict.channels)
-        every = {each.name: _listed(each) for each in found}
-        numbers = (_number(found[0].size), _number(found[0].every))
-        cells[row] = ",".join((text_cell(found[0].name), *numbers, text_cell(every)))
+        listed = ", ".join([f'"{each.name}": {_listed(each, channels[each.channel])}' for each in found])
+        every = f"{{{listed}}}".replace('"', '""')
+        first = found[0]
+        cells[row] = f'{names[first.name]},{_number(first.size)},{_number(first.every)},"{every}"'
     return cells
 
 
-def _number(value: float | None) -> str:
-    return "" if value is None else repr(value)
+def _number(value: float | None, missing: str = "") -> str:
+    return missing if value is None else repr(value)
 
 
-def _listed(stream: Stream) -> list[str | float | None]:
+def _listed(stream: Stream, channel: str) -> str:
     """Return a stream as JSON; a minus at the beginning of a number is nothing that a spreadsheet may see."""
     side, size = "", stream.size
     if size is not None and stream.has_side:
         side, size = ("below" if size < 0 else "above"), abs(size)
-    return [size, side, stream.every, stream.channel]
+    return f'[{_number(size, "null")}, "{side}", {_number(stream.every, "null")}, {channel}]'
 
 
 def streams_of_cell(cell: str) -> list[Stream]:

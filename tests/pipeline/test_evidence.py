@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from detectors.streams import OUTSIDE, STREAMS, blank, merged, order
+from detectors.streams import OUTSIDE, STREAMS, blank, merged, strongest
 from detectors.types import Streams
 from exporter.config.sections.job import JobConfig
 from exporter.pipeline.evidence import is_by_hour, streams_of, told
@@ -129,7 +129,11 @@ def test_the_stronger_of_two_detectors_speaks_for_a_stream() -> None:
     ],
 )
 def test_what_comes_more_rarely_is_stronger_and_then_what_is_larger(size, period, wanted) -> None:
-    assert order(np.array(size), np.array(period)).tolist() == wanted
+    names = ("value now", "volatility", "10-minute mean")
+    found = streams([0], dict(zip(names, size, strict=True)), dict(zip(names, period, strict=True)))
+    assert [each.name for each in told(found, 0, ("value",))] == [names[at] for at in wanted]
+    if wanted:
+        assert STREAMS[strongest(found.size, found.period)[0]] == names[wanted[0]]
 
 
 def test_a_live_job_and_one_that_begins_in_between_have_the_same_evidence() -> None:

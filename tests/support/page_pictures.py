@@ -29,7 +29,7 @@ from tests.support.verdicts import key, verdict
 from tests.support.workbench import ShownBench, outcome
 
 FOLDER = Path(__file__).parents[2] / "docs/images"
-_FORM = slice(1478, 1945)
+_FORM = slice(1750, 2217)
 """Where the form for answers is on the page of the incident, in pixels."""
 CHANNELS = ("p99", "rps")
 JOBS = {
@@ -123,7 +123,7 @@ def main() -> None:
             browser.picture(server.url, 1000, 560, file=FOLDER / "page-now.png")
             browser.picture(f"{server.url}/{incident}", 1000, 1100, file=FOLDER / "page-incident.png")
             browser.picture(server.url, 390, 900, dark=True, file=FOLDER / "page-now-phone-dark.png")
-            seen = browser.picture(f"{server.url}/{incident}", 1000, 2300)
+            seen = browser.picture(f"{server.url}/{incident}", 1000, 2600)
             image.imsave(FOLDER / "page-answer.png", seen[_FORM])
             browser.picture(f"{server.url}/job?job=api&range=6h", 1000, 900, file=FOLDER / "page-job.png")
             answered(server.url, incidents)
