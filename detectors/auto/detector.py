@@ -28,6 +28,8 @@ AGREEING: Final = 2.2
 """Number of components that usually move together: their return period is divided by it."""
 QUIET: Final = 0.4
 """Largest score of recurring patterns and cool-downs: below the threshold of up to nine false alarms a week."""
+_AGREEING_JOINT: Final = 1.2
+"""The same for the components of several channels together."""
 _ROWS: Final = 1024
 """Series per block: their intermediate results stay in the processor's cache."""
 
@@ -127,7 +129,7 @@ class Auto(StatefulDetector):
             frozen = np.repeat(arrays["held"][entities], channels)[alive]
             seen = evidence.observe(rows, values.reshape(-1)[alive], at, frozen)
             joint = None if channels == 1 else _joint(rows, of_entity, seen, there[present], at)
-            combined, agreeing = (seen.evidence, AGREEING) if joint is None else (joint.evidence, 1.0)
+            combined, agreeing = (seen.evidence, AGREEING) if joint is None else (joint.evidence, _AGREEING_JOINT)
             size = score_of(combined.prior / agreeing)
             found = score_of(combined.return_period / agreeing)
             # Several channels have no common side.

@@ -7,13 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.auto.correlation import Correlation, clipped
-from detectors.calibration import Evidence, Rows, TailRates, score_of
+from detectors.auto.fitted_tails import FittedTailRates
+from detectors.calibration import Evidence, Rows, score_of
 from detectors.entity_state import Column
 from detectors.seasonality import SeasonalTime
 from detectors.types import Flags, Floats
 from detectors.units import DAY, WEEK
 
-TAILS: Final = TailRates("joint_", 4)
+TAILS: Final = FittedTailRates("joint_", 4)
 """Second largest channel, two Mahalanobis distances (residuals, short-term deviations), and joint volatility."""
 _SCALES: Final = ((0.87, 0.33), (8.0, -0.25), (8.0, -0.25), (7.0, -0.3))
 """Value that clean noise of C channels reaches about once a week: factor and power of C."""
