@@ -176,7 +176,7 @@ class DeployBook:
             failures += 1
             trouble[name] = masked(str(error))
             if name not in standing.trouble:
-                hint = "incidents are judged without it; it is asked again every minute"
+                hint = "incidents are judged without it until it is answered"
                 log.warning("deploys_not_answered", preset=name or "expr", error=trouble[name], hint=hint)
         seconds = standing.seconds + time.perf_counter() - began
         self.standing = replace(

@@ -30,7 +30,8 @@ JOB = {
 NUMBER = r"(-?[0-9.]+)"
 WORST = re.compile(
     rf"worst at [0-9:]+ UTC: observed {NUMBER}, expected {NUMBER} \(normal: {NUMBER} to {NUMBER}\), score {NUMBER} "
-    r"\(above 1 is anomalous\); (since [0-9:]+ UTC|from [0-9:]+ to [0-9:]+ UTC) \([0-9a-z ]+\)"
+    r"\(above 1 is anomalous\); (?:[^;]+; by chance [^;]+; )?"
+    r"(since [0-9:]+ UTC|from [0-9:]+ to [0-9:]+ UTC) \([0-9a-z ]+\)"
 )
 
 

@@ -221,7 +221,7 @@ class TestMaintenance:
         def after(muted):
             budget = AlertBudget(1.0, 1.0)
             for _ in range(3):
-                budget.decide(keys, open_, severity, none, 60.0, np.array([muted, False]))
+                budget.decide(keys, open_, severity, none, 60.0, muted=np.array([muted, False]))
                 budget.decide(keys, closed, none, severity, 60.0)
             return budget.state()["closed"].sum()
 

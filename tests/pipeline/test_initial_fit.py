@@ -61,10 +61,12 @@ def same(mine, theirs):
             np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=f"{name} at {one.time}")
 
 
-def same_state(one, other):
+def same_state(one, other, but=()):
     mine, theirs = one.state(), other.state()
     assert mine.keys() == theirs.keys()
     for name in mine:
+        if but and name.startswith(but):
+            continue
         if not name.endswith(("models", "forest")):  # pickles of equal models differ
             np.testing.assert_array_equal(mine[name], theirs[name], err_msg=name)
 
@@ -95,7 +97,8 @@ def test_after_the_warm_up_a_job_is_where_a_live_one_would_be(detector):
     live.job.learnt.judged, live.job.learnt.warming = (first - 1) * STEP, False
     for minute in range(first, END + 1):
         live.cycle(minute)
-    same_state(backfill_progress.job, live.job)
+    # Of the past only habits are learnt: nobody is told of series that ended in it.
+    same_state(backfill_progress.job, live.job, but="presence/")
     assert backfill_progress.verdicts[0].flag.any()
     np.testing.assert_array_equal(backfill_progress.verdicts[0].score, live.verdicts[-1].score)
 

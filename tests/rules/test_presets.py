@@ -187,6 +187,7 @@ RARE = {
         "Incident, alert, flapping",
         "Flapping by job",
         "annotation Incidents",
+        "annotation Deploys",
     ),
     *("Query errors", "Series and samples dropped", "Notifications", "Notifications pending"),
     *(
