@@ -13,7 +13,6 @@ from exporter.backtest.history import VerdictHistory
 from exporter.backtest.resample import Group
 from exporter.config.sections.job import JobConfig
 from exporter.pipeline.cycle import evaluate, judge
-from exporter.pipeline.gap_filling import fill_gaps
 from exporter.pipeline.job import LONGEST_CATCH_UP, Job
 from exporter.pipeline.job_settings import JobSettings
 from exporter.pipeline.policy import Policy
@@ -115,12 +114,11 @@ def replay_rows(job: Job, key: Key, values: Floats, clock: Floats, lead: int) ->
         times = clock[row] - job.config.step * np.arange(size - 1, -1, -1.0)
         return Batch(keys, channels, times, padded[:, :, empty + row + 1 - size : empty + row + 1])
 
-    learnable = job.learnt.calendar.learnable
-    job.model.ensure_fitted(learnable(fill_gaps(window(lead - 1, len(clock)), job.config.fill)))
+    job.model.ensure_fitted(job.learnable(window(lead - 1, len(clock))))
     for row in range(len(clock)):
         batch = window(row, samples)
         if row >= lead:
-            job.model.ensure_fitted(learnable(fill_gaps(batch, job.config.fill)))
+            job.model.ensure_fitted(job.learnable(batch))
         verdict = judge(job, batch, lambda _: nullcontext())
         if row >= lead - 1:
             yield verdict

@@ -1,8 +1,9 @@
 """Days and hours that are unlike others: what a time means to a job."""
 
+from calendar import monthrange
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime, tzinfo
+from datetime import date, datetime
 from functools import cached_property
 from typing import Final, Protocol
 
@@ -54,7 +55,7 @@ class _Calendar:
 
     def __init__(self, config: CalendarConfig, zone: str) -> None:
         self._config, self._zone = config, time_zone(config.time_zone or zone)
-        self._times = [(_zone(interval), interval) for interval in config.times]
+        self._times = [(time_zone(interval.location), interval) for interval in config.times]
 
     @cached_property
     def _holidays(self) -> _Holidays:
@@ -65,31 +66,28 @@ class _Calendar:
         )
         return found
 
-    def reason(self, time: float) -> str | None:
-        """Return why the time (Unix seconds) is in the calendar: a day's name; None where it is not."""
+    def _day(self, time: float) -> str | None:
+        """Return the name of the day of a time (Unix seconds), None where it is not one of the calendar's."""
         day = datetime.fromtimestamp(time, self._zone).date()
-        for first, last in self._config.days:
-            if first <= day <= last:
-                return day.isoformat()
-        if self._config.country is not None and (name := self._holidays.get(day)) is not None:
-            return name
-        for zone, interval in self._times:
-            if _inside(interval, datetime.fromtimestamp(time, zone)):
-                return "this hour"
-        return None
+        if any(first <= day <= last for first, last in self._config.days):
+            return day.isoformat()
+        return None if self._config.country is None else self._holidays.get(day)
+
+    def _holds_hour(self, time: float) -> bool:
+        return any(_inside(interval, datetime.fromtimestamp(time, zone)) for zone, interval in self._times)
 
     def add(self, time: float, meaning: Meaning) -> Meaning:
         """Return the meaning of a time with that of this calendar added."""
-        if (reason := self.reason(time)) is None:
+        config, day = self._config, self._day(time)
+        if day is None and not self._holds_hour(time):
             return meaning
-        config = self._config
-        weekday = config.weekday if config.weekday >= 0 and reason != "this hour" else -1
+        weekday = -1 if day is None else config.weekday
         says = [
             *([f"counts as {config.counts_as}"] if weekday >= 0 else []),
             *([] if config.learn else ["is not learnt"]),
             *([] if config.alert else ["raises no alert"]),
         ]
-        note = f"{config.name or 'calendar'}: {reason} {' and '.join(says)}" if says else ""
+        note = f"{config.name or 'calendar'}: {day or 'this hour'} {' and '.join(says)}" if says else ""
         return Meaning(
             meaning.weekday if meaning.weekday >= 0 else weekday,
             meaning.learn and config.learn,
@@ -122,8 +120,7 @@ class JobCalendar:
     @classmethod
     def of(cls, job: JobConfig) -> "JobCalendar":
         """Return the calendar of a configured job; names that no configuration has resolved mean nothing."""
-        zone = job.detector_parameters.get("time_zone", "UTC")
-        return cls([c for c in job.calendars if isinstance(c, CalendarConfig)], zone)
+        return cls([c for c in job.calendars if isinstance(c, CalendarConfig)], job.time_zone)
 
     def at(self, time: float) -> Meaning:
         """Return what a time (Unix seconds) means."""
@@ -170,25 +167,16 @@ class JobCalendar:
         return found
 
 
-def _zone(interval: TimeInterval) -> tzinfo:
-    return time_zone(interval.location)
-
-
 def _inside(interval: TimeInterval, local: datetime) -> bool:
     """Tell whether a local time is in an interval, as Alertmanager reads it: all that is given must hold."""
     clock = f"{local.hour:02d}:{local.minute:02d}"
     return (
         (not interval.times or any(begin <= clock < end for text in interval.times for begin, end in spans(text)))
         and _one_of(interval.weekdays, (local.weekday() + 1) % 7, WEEKDAYS)
-        and _one_of(interval.days_of_month, local.day, (), _length(local))
+        and _one_of(interval.days_of_month, local.day, length=monthrange(local.year, local.month)[1])
         and _one_of(interval.months, local.month, MONTHS, first=1)
         and _one_of(interval.years, local.year)
     )
-
-
-def _length(local: datetime) -> int:
-    following = date(local.year + local.month // 12, local.month % 12 + 1, 1) if local.year < date.max.year else None
-    return 31 if following is None else (following - date(local.year, local.month, 1)).days
 
 
 def _one_of(ranges: Sequence[str], number: int, names: Sequence[str] = (), length: int = 0, first: int = 0) -> bool:

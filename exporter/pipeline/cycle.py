@@ -50,7 +50,7 @@ def evaluate(
         if verdict is not None and not should_continue():
             return
         if whole and not job.model.fitted and not job.warming:
-            job.model.ensure_fitted(job.learnt.calendar.learnable(fill_gaps(window, job.config.fill)))
+            job.model.ensure_fitted(job.learnable(window))
         newest = window.times[-1] + job.config.step > until
         verdict = judge(job, window, measure if newest else unmeasured, whole)
         if not job.warming:

@@ -6,7 +6,6 @@ from typing import Final
 
 from exporter.observe.stages import Measure
 from exporter.pipeline.fit_progress import FitProgress
-from exporter.pipeline.gap_filling import fill_gaps
 from exporter.pipeline.job import Job
 from exporter.pipeline.window import Window
 from exporter.source.chunks import Chunk
@@ -41,7 +40,7 @@ def fit_on_history(job: Job, chunks: Iterator[Chunk], until: float, measure: Mea
             pass  # what matters is where it ends
     job.fit_progress = FitProgress()
     if read.whole:
-        job.model.fit(job.learnt.calendar.learnable(fill_gaps(window.newest(), job.config.fill)))
+        job.model.fit(job.learnable(window.newest()))
     return _drained(held, chunks)
 
 

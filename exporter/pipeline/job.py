@@ -10,7 +10,7 @@ import numpy as np
 import structlog
 
 from detectors import State
-from detectors.types import Key
+from detectors.types import Batch, Key
 from exporter.config.digest import JobDigests
 from exporter.config.sections.job import DriftConfig, JobConfig
 from exporter.context.own_deploys import OwnDeploys
@@ -20,6 +20,7 @@ from exporter.observe.job_metrics import NO_METRICS, JobMetrics
 from exporter.observe.stages import Measure
 from exporter.pipeline.expectation import JobFeedback
 from exporter.pipeline.fit_progress import FitProgress
+from exporter.pipeline.gap_filling import fill_gaps
 from exporter.pipeline.history_reach import longest_reach
 from exporter.pipeline.job_reader import JobReader
 from exporter.pipeline.job_settings import JobSettings
@@ -132,6 +133,10 @@ class Job:
     @source.setter
     def source(self, source: Source) -> None:
         self.reader.source = source
+
+    def learnable(self, batch: Batch) -> Batch:
+        """Return samples as a model is fitted on them: short gaps filled, without what the calendars leave out."""
+        return self.learnt.calendar.learnable(fill_gaps(batch, self.config.fill))
 
     def history(self, until: float) -> int:
         """Return how many samples a first fill up to `until` (Unix seconds) reads. Raises SourceError."""

@@ -1,12 +1,12 @@
 """Days and hours that are unlike others: `calendars`."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import date, timedelta
-from difflib import get_close_matches
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer, ValidationInfo, field_validator
 
+from exporter.config.errors import nearest
 from exporter.config.receivers.kind import Line
 from exporter.config.section_base import Conflict, Section
 from exporter.config.sections.alerting import Location, TimeInterval
@@ -102,8 +102,7 @@ def _countries() -> Mapping[str, list[str]]:
     return list_supported_countries()
 
 
-def _meant(name: str, known: Any) -> str:
-    near = get_close_matches(name.upper(), list(known), n=1, cutoff=0.7)
-    if near:
-        return f"; did you mean {near[0]!r}?"
+def _meant(name: str, known: Collection[str]) -> str:
+    if near := nearest(name, known):
+        return f"; did you mean {near!r}?"
     return f"; there are: {', '.join(known)}" if known and len(known) < 60 else ""

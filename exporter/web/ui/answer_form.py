@@ -10,7 +10,7 @@ from starlette.requests import Request
 from exporter.web.same_origin import login_of, token_of
 from exporter.web.ui.answering import LONGEST_REASON
 from exporter.web.ui.answers import Series
-from exporter.web.ui.facts import Facts, Running
+from exporter.web.ui.facts import Running
 from exporter.web.ui.feedback_answers import Answer
 from exporter.web.ui.feedback_wording import answer_of, day_of
 from exporter.web.ui.rights import Rights
@@ -60,9 +60,5 @@ def form_of(running: Running, rights: Rights, request: Request, shown: Series, s
     return AnswerForm(
         shown.id, shown.job, since, about, rights.refusal, token_of(request), login_of(request),
         is_open=shown.incident is not None, can_silence=facts.config.train.alertmanager is not None,
-        begun=day_of(since, _zone(facts, shown.job)) if math.isfinite(since) else {},
+        begun=day_of(since, facts.time_zone(shown.job)) if math.isfinite(since) else {},
     )  # fmt: skip
-
-
-def _zone(facts: Facts, job: str) -> str:
-    return facts.jobs[job].config.time_zone if job in facts.jobs else "UTC"

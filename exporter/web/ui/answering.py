@@ -201,8 +201,7 @@ def _made(facts: Facts, asked: Asked, silence: Silenced | None, every: Sequence[
     incident = asked.logged.incident
     expected = None
     if asked.new.kind == "expected":
-        job = facts.jobs.get(incident.job)
-        zone = "UTC" if job is None else job.config.time_zone
+        zone = facts.time_zone(incident.job)
         expected = like_this(asked.new, incident, asked.now, asked.until, at, zone)
     return Feedback(
         secrets.token_hex(6), asked.new.kind, incident.job, incident.labels, incident.since, incident.over, at,

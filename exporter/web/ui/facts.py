@@ -85,6 +85,10 @@ class Facts:
     refused: str = ""
     deploys: Standing = field(default_factory=Standing)
 
+    def time_zone(self, job: str) -> str:
+        """Return where hours are counted for a job; UTC for one that is not there any more."""
+        return self.jobs[job].config.time_zone if job in self.jobs else "UTC"
+
 
 @dataclass(frozen=True, slots=True)
 class JobDetails:
