@@ -4,10 +4,8 @@ A cycle judges 10,000 series from memory; the replay of every sample of 100 seri
 process. The two kinds of rounds take turns, so that other work on the machine counts for both.
 """
 
-import argparse
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +18,7 @@ from exporter.backtest.replay import make_job, replay
 from exporter.config.sections.job import JobConfig
 from exporter.preview import messages
 from exporter.preview.process import Replaying
-from tests.bench.report import ROOT, Row, finish, machine, say, seconds, working
+from tests.bench.report import Row, command, say, seconds, working
 from tests.support.memory_source import FIRST, STEP, Memory
 
 HOUR = 60
@@ -79,18 +77,10 @@ def measure(series: int, rounds: int, tried: int, samples: int, directory: Path)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.beside", description=__doc__)
-    parser.add_argument(
-        "--quick", action="store_true", help="tiny sizes: shows that it works, its figures mean nothing"
-    )
-    parser.add_argument("--output", type=Path, default=ROOT / "build" / "bench-beside.json", help="the JSON file")
-    options = parser.parse_args(arguments)
-    for line in machine():
-        say(line)
-    plan = (100, 60, 5, 600) if options.quick else (10_000, 200, 100, 3 * 1440)
-    with tempfile.TemporaryDirectory(prefix="bench-") as directory:
-        rows = measure(*plan, Path(directory))
-    return finish(rows, options.output)
+    def sized(quick: bool, folder: Path) -> list[Row]:
+        return measure(*((100, 60, 5, 600) if quick else (10_000, 200, 100, 3 * 1440)), folder)
+
+    return command("beside", __doc__, sized, arguments)
 
 
 if __name__ == "__main__":

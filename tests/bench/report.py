@@ -1,10 +1,12 @@
 """Progress, rows, the table and the JSON file."""
 
+import argparse
 import json
 import os
 import platform
 import shutil
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -136,3 +138,20 @@ def finish(rows: Sequence[Row], path: Path) -> int:
         if row.wrong:
             print(f"{row.name}: the quality check failed: {row.wrong}")
     return int(any(row.wrong for row in rows))
+
+
+def command(
+    name: str, about: str | None, measure: Callable[[bool, Path], Sequence[Row]], arguments: list[str] | None
+) -> int:
+    """Run a benchmark from the command line; `measure` gets whether it shall be quick, and an empty folder."""
+    parser = argparse.ArgumentParser(prog=f"python -m tests.bench.{name}", description=about)
+    parser.add_argument(
+        "--quick", action="store_true", help="tiny sizes: shows that it works, its figures mean nothing"
+    )
+    parser.add_argument("--output", type=Path, default=ROOT / "build" / f"bench-{name}.json", help="the JSON file")
+    options = parser.parse_args(arguments)
+    for line in machine():
+        say(line)
+    with tempfile.TemporaryDirectory(prefix="bench-") as directory:
+        rows = measure(options.quick, Path(directory))
+    return finish(rows, options.output)

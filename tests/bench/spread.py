@@ -5,10 +5,8 @@ them. Timed is all of it, the start of the processes too; a cluster is running b
 everywhere.
 """
 
-import argparse
 import hashlib
 import sys
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +15,7 @@ import numpy as np
 
 from detectors import make
 from exporter.train.parallel import Backend, spread
-from tests.bench.report import ROOT, Row, finish, machine, say, seconds, working
+from tests.bench.report import Row, command, say, seconds, working
 from tests.support.batches import batch, noise, walk
 from tests.support.training import dask_cluster
 
@@ -94,18 +92,10 @@ def measure(entities: int, samples: int, directory: Path) -> list[Row]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.spread", description=__doc__)
-    parser.add_argument(
-        "--quick", action="store_true", help="tiny sizes: shows that it works, its figures mean nothing"
-    )
-    parser.add_argument("--output", type=Path, default=ROOT / "build" / "bench-spread.json", help="the JSON file")
-    options = parser.parse_args(arguments)
-    for line in machine():
-        say(line)
-    plan = (80, 200) if options.quick else (10_000, 1440)
-    with tempfile.TemporaryDirectory(prefix="bench-") as directory:
-        rows = measure(*plan, Path(directory))
-    return finish(rows, options.output)
+    def sized(quick: bool, folder: Path) -> list[Row]:
+        return measure(*((80, 200) if quick else (10_000, 1440)), folder)
+
+    return command("spread", __doc__, sized, arguments)
 
 
 if __name__ == "__main__":
