@@ -126,9 +126,7 @@ def observe(rows: Rows, raw: Floats, at: SeasonalTime, frozen: Flags) -> Observa
     active[:, _OWN:] = (known[:, :, None] & used).reshape(len(x), PREDICTORS * MEANS)
     normalised *= active
 
-    which = np.concatenate(
-        [np.broadcast_to(np.arange(_OWN), (len(x), _OWN)), _OWN + MEANS * best[:, None] + np.arange(MEANS)], 1
-    )
+    which = np.concatenate([np.broadcast_to(np.arange(_OWN), (len(x), _OWN)), _of_predictor(best)], 1)
     penalty = _short_history_penalty(rows, best, at.step)
     penalty[:, _OWN:] += np.where(seen.guessed, _GUESS, np.where(seen.once, _ONCE, 0.0))[:, None]
     evidence = TAILS.evidence(rows, normalised[each[:, None], which], penalty, which)
@@ -214,8 +212,12 @@ def _of_residuals(seen: Residuals, scales: Floats, frozen: Flags, middle: Floats
 
 def of_best(normalised: Floats, best: NDArray[np.intp]) -> Floats:
     """Return the components of the predictor that is used, shape (R, MEANS), of all of them."""
-    which = _OWN + MEANS * best[:, None] + np.arange(MEANS)
-    return np.take_along_axis(normalised, which, axis=1)
+    return np.take_along_axis(normalised, _of_predictor(best), axis=1)
+
+
+def _of_predictor(best: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return the indices of the components of a predictor, shape (R, MEANS)."""
+    return np.asarray(_OWN + MEANS * best[:, None] + np.arange(MEANS))
 
 
 def _direction(x: Floats, previous: Floats, seen: Residuals, parts: Floats) -> Floats:

@@ -77,16 +77,16 @@ def observe(
     short_distance, by_short = _SHORT.distance(rows, short, missing)
     second = score_of(np.partition(known, -2, axis=1)[:, -2])
     normalised = np.stack([second, residual_distance, short_distance, volatility.mean(axis=1) ** 2], axis=1)
-    normalised /= [factor * channels**power for factor, power in _SCALES]
-    evidence, each = _evidence(rows, normalised, 4.0 / np.maximum(rows["joint_samples"] * step / DAY, 0.05))
+    normalised /= _scales(channels)
+    evidence = _evidence(rows, normalised, 4.0 / np.maximum(rows["joint_samples"] * step / DAY, 0.05))
     shares = np.stack([known, by_residual, by_short, volatility], axis=2)
     shares /= np.maximum(shares.sum(axis=1, keepdims=True), 1e-300)
-    contribution = np.einsum("ecs,es->ec", shares, each)
+    contribution = np.einsum("ecs,es->ec", shares, evidence.parts)
     return JointObservation(x, residual, short, normalised, evidence, contribution)
 
 
-def _evidence(rows: Rows, normalised: Floats, penalty: Floats) -> tuple[Evidence, Floats]:
-    """Return the return periods of all components together, and of each alone, shape (R, components), in weeks."""
+def _evidence(rows: Rows, normalised: Floats, penalty: Floats) -> Evidence:
+    """Return the return periods of all components together, and of each alone as `parts`, (R, components), in weeks."""
     total, each = Evidence(*np.zeros((3, len(normalised)))), np.empty_like(normalised)
     for component, share in enumerate(_OWN_SHARE):
         of_one = normalised[:, component, None]
@@ -94,12 +94,16 @@ def _evidence(rows: Rows, normalised: Floats, penalty: Floats) -> tuple[Evidence
         each[:, component] = own.return_period**share * (own.prior / (1 + penalty)) ** (1 - share)
         plain = own.unpenalised**share * own.prior ** (1 - share)
         total = Evidence(total.return_period + each[:, component], total.unpenalised + plain, total.prior + own.prior)
-    return replace(total, parts=each), each
+    return replace(total, parts=each)
+
+
+def _scales(channels: int) -> list[float]:
+    return [factor * channels**power for factor, power in _SCALES]
 
 
 def sizes(normalised: Floats, channels: int) -> Floats:
     """Return component scores (R, components) in standard deviations."""
-    found: Floats = normalised * [factor * channels**power for factor, power in _SCALES]
+    found: Floats = normalised * _scales(channels)
     return found
 
 

@@ -79,13 +79,11 @@ def _of_series(rows: Rows, seen: Observation, which: NDArray[np.intp]) -> Picked
     }
 
 
-def of_entities(rows: NDArray[np.intp], parts: Sequence[Picked], channels: int, step: float) -> Streams | None:
-    """Return the streams of the entities `rows` of a batch, of which `parts` were picked; None where there are none.
+def of_entities(rows: NDArray[np.intp], parts: Sequence[Picked], channels: int, step: float) -> Streams:
+    """Return the streams of the entities `rows` of a batch, of which `parts` were picked.
 
     `step` is the seconds between samples.
     """
-    if not len(rows):
-        return None
     picked = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     found = streams.blank(rows, names(step))
     found.by_hour[...] = picked["by_hour"]
