@@ -168,6 +168,12 @@ class LazyEntityState:
         self._entities = entities
 
 
+def position(rows: NDArray[np.intp], row: int) -> int | None:
+    """Return where a row stands in ascending rows, None where it does not."""
+    at = int(np.searchsorted(rows, row))
+    return at if at < len(rows) and rows[at] == row else None
+
+
 def encode_keys(keys: tuple[Key, ...]) -> NDArray[np.generic]:
     """Return the keys as an array of bytes, to be saved in a state."""
     return np.frombuffer(json.dumps(keys).encode(), np.uint8)

@@ -5,9 +5,8 @@ from typing import Final
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
-from detectors.entity_state import decode_keys, decode_text, encode_keys, encode_text
+from detectors.entity_state import decode_keys, decode_text, encode_keys, encode_text, position
 from detectors.types import Flags, Floats, Key, State
 from detectors.units import DAY
 from exporter.config.sections.context import DeploysConfig
@@ -84,7 +83,11 @@ class OwnDeploys:
         owners = self._owners
         if owners is None:
             return ()
-        return tuple(deploy for deploy in reversed(self._known[begin:end]) if _is_in(owners.rows(deploy.owner), row))
+        return tuple(
+            deploy
+            for deploy in reversed(self._known[begin:end])
+            if position(owners.rows(deploy.owner), row) is not None
+        )
 
     def _heeded(self, config: DeploysConfig, now: float) -> tuple[int, int]:
         """Return the first and the one after the last of the deploys that count at `now`."""
@@ -98,11 +101,6 @@ class OwnDeploys:
 
 def _when(deploy: Deploy) -> float:
     return deploy.at
-
-
-def _is_in(rows: NDArray[np.intp], row: int) -> bool:
-    at = int(np.searchsorted(rows, row))
-    return at < len(rows) and int(rows[at]) == row
 
 
 class IncidentDeploys:

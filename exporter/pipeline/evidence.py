@@ -6,6 +6,7 @@ import msgspec
 import numpy as np
 
 from detectors import streams
+from detectors.entity_state import position
 from detectors.streams import OUTSIDE, WITHOUT_SIDE
 from detectors.types import Flags, Floats, Streams
 from exporter import incident_wording as wording
@@ -77,9 +78,9 @@ def told(of: Streams | None, row: int, channels: tuple[str, ...]) -> list[Stream
 
     In plain Python: it is asked for one entity after the other, and a call of numpy takes as long as all of this.
     """
-    if of is None or (position := _position(of, row)) is None:
+    if of is None or (at_row := position(of.rows, row)) is None:
         return []
-    sizes, every, channel = (array[position].tolist() for array in (of.size, of.period, of.channel))
+    sizes, every, channel = (array[at_row].tolist() for array in (of.size, of.period, of.channel))
     known = [at for at in range(len(sizes)) if every[at] > 0 or not math.isnan(sizes[at])]
     known.sort(key=lambda at: (every[at] > 0, every[at] if every[at] > 0 else abs(sizes[at])), reverse=True)
     several = len(channels) > 1
@@ -96,13 +97,8 @@ def told(of: Streams | None, row: int, channels: tuple[str, ...]) -> list[Stream
 
 def is_by_hour(of: Streams | None, row: int) -> bool:
     """Tell whether what was expected of the entity in a row of the verdict is that of the hour of the day or week."""
-    position = None if of is None else _position(of, row)
-    return position is not None and of is not None and bool(of.by_hour[position])
-
-
-def _position(of: Streams, row: int) -> int | None:
-    at = int(np.searchsorted(of.rows, row))
-    return at if at < len(of.rows) and of.rows[at] == row else None
+    at = None if of is None else position(of.rows, row)
+    return at is not None and of is not None and bool(of.by_hour[at])
 
 
 def _rounded(value: float) -> float | None:

@@ -10,6 +10,7 @@ from detectors.entity_state import Column, EntityState
 from detectors.types import Batch, Flags, Floats, Judgement, Key, State
 from detectors.units import HOUR
 from exporter.config.sections.job import JobConfig
+from exporter.context.own_deploys import BEFORE
 from exporter.pipeline.incident_update import IncidentUpdate
 from exporter.pipeline.incidents import IncidentTracker
 
@@ -21,8 +22,6 @@ NEGLIGIBLE: Final = 0.002
 """The same as a share of the distance from the forecast: a series without noise comes to rest too."""
 HARMLESS_AFTER: Final = HOUR
 """Seconds after which a level that came with a deploy is adopted where the policy rules it out as an incident."""
-BEFORE: Final = 120.0
-"""Seconds that a level may begin before its deploy is seen."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

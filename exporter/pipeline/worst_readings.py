@@ -6,7 +6,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.entity_state import Column, EntityState, decode_text, encode_text
+from detectors.entity_state import Column, EntityState, decode_text, encode_text, position
 from detectors.streams import STREAMS, positions_of, strongest
 from detectors.types import Flags, Floats, Key, State, Streams
 from exporter.config.sections.job import JobConfig
@@ -98,8 +98,7 @@ class Readings:
 
     def of(self, row: int) -> int | None:
         """Return the position of an entity's incident, None where there is none."""
-        at = int(np.searchsorted(self.rows, row))
-        return at if at < len(self.rows) and self.rows[at] == row else None
+        return position(self.rows, row)
 
 
 def beyond(value: Floats, lower: Floats, upper: Floats) -> Floats:
