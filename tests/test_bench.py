@@ -15,6 +15,8 @@ NAMES = {
     "page_vs_prometheus_client",
     "half_space_trees_vs_river",
     "isolation_vs_sklearn",
+    "workbench_move_vs_anew",
+    "first_page_10k_vs_200",
     "incremental_vs_full_window",
     "own_cpu_seconds_1k",
     "own_cpu_seconds_10k",

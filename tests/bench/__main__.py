@@ -12,7 +12,7 @@ from pathlib import Path
 os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")  # before numpy
 
 from deploy.demo.servers import PrometheusServer, ServerError, backfill
-from tests.bench import cold, cycles, pieces
+from tests.bench import cold, cycles, pieces, web_pages
 from tests.bench.history import STEP, lines
 from tests.bench.report import ROOT, Row, finish, machine, say, working
 
@@ -38,7 +38,8 @@ def measure(plan: cycles.Plan, directory: Path) -> list[Row]:
         steady = [found for size in dict.fromkeys(plan.sizes) for found in cycles.steady(server, plan, size)]
         rows += cycles.steady_rows(steady, plan)
         rows += [cycles.script(server, plan), cycles.incremental(server, plan), pieces.decoding(server, plan)]
-    return [*rows, pieces.page(plan), pieces.half_space_trees(plan), pieces.isolation(plan)]
+    rows += [pieces.page(plan), pieces.half_space_trees(plan), pieces.isolation(plan)]
+    return [*rows, web_pages.moves(plan), web_pages.first_page(plan)]
 
 
 def main(arguments: list[str] | None = None) -> int:
