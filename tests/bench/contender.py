@@ -66,11 +66,15 @@ class Exporter:
     """The exporter's own cycle, page included; time is what the request says.
 
     The first cycle judges its newest sample only: without the incidents of its history every score can be checked.
+    With `history`, seconds, it judges that much of the past first, as a detector that learns needs it.
     """
 
-    def __init__(self, url: str, expr: str, detector: str, pods: list[str], window: float = 60 * STEP) -> None:
+    def __init__(
+        self, url: str, expr: str, detector: str, pods: list[str], window: float = 60 * STEP, history: float = 0.0
+    ) -> None:
         logs.configure(LogConfig())
-        config = JobConfig(expr=expr, detector=detector, publish=PUBLISHED, window=window)
+        config = JobConfig(expr=expr, detector=detector, publish=PUBLISHED, window=window, history=history or None)
+        self._newest_alone = not history
         source = Prometheus(
             PrometheusConfig(url=url, deadline=300, max_response=2**31, max_points=300),
             LimitsConfig(series=1_000_000, samples=100_000_000),
@@ -89,7 +93,7 @@ class Exporter:
         """Judge at `now`; `detail` adds what was found, `reset_peak` forgets the highest memory so far."""
         if reset_peak:
             Path("/proc/self/clear_refs").write_text("5")
-        if self.job.judged == -np.inf:
+        if self._newest_alone and self.job.judged == -np.inf:
             self.job.learnt.judged = now - STEP
         self.page.verdict, self.telemetry.cpu = None, {}
         wall, cpu = time.perf_counter(), time.process_time()
