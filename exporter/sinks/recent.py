@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.types import Floats, Key
+from detectors.units import HOUR
 from exporter.config.sections.root import Config
 from exporter.pipeline.alert_budget import most_severe
 from exporter.pipeline.verdict import Verdict
@@ -23,6 +24,8 @@ MOST_BYTES: Final = 16 * 2**20
 last 7."""
 MOST_LONGER: Final = 500
 """Series of a job with an open incident of which MOST_SAMPLES are kept all the same, the worst."""
+CALM: Final = 3
+"""Samples within its band after which a series had not left it yet."""
 _WIDE: Final = ("values", "expected", "lower", "upper")
 Small = NDArray[np.float32]
 
@@ -71,6 +74,26 @@ class Curves:
     score: Floats
     flag: Floats
     alert: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Block:
+    """The same of all E series of a job with C channels at N times, a step from one to the next.
+
+    Parameters
+    ----------
+    times : Floats, shape (N,)
+        Unix seconds.
+    keys : tuple of Key, length E
+    values : Floats, shape (E, C, N)
+    score : Floats, shape (E, N)
+        NaN where there was no sample.
+    """
+
+    times: Floats
+    keys: tuple[Key, ...]
+    values: Floats
+    score: Floats
 
 
 class RecentVerdicts(EveryVerdict):
@@ -124,6 +147,75 @@ class RecentVerdicts(EveryVerdict):
         """Return how many samples of each job fit."""
         size = sum(samples[-1].size for samples in self._samples.values() if samples)
         return min(max(MOST_BYTES // max(size, 1), FEWEST_SAMPLES), MOST_SAMPLES)
+
+    def left_band(self, job: str, keys: tuple[Key, ...], rows: Sequence[int], since: Floats, step: float) -> Floats:
+        """Return when series last left their band, as far back as they stayed out of it.
+
+        Parameters
+        ----------
+        job : str
+        keys : tuple of Key
+            Those of the newest verdict.
+        rows : sequence of int, length K
+        since : Floats, shape (K,)
+            A time at which they were anomalous, in Unix seconds.
+        step : float
+            Seconds between two samples; one that is missing counts as within the band.
+
+        Returns
+        -------
+        Floats, shape (K,)
+            Unix seconds of the first sample outside the band, before which CALM samples or more lay within it; an hour
+            before `since` at most. NaN where none is known.
+        """
+        with self._lock:
+            samples = list(self._samples.get(job, ()))[::-1]
+        moved = np.full(len(rows), np.nan)
+        at, there, mapped = np.array(rows, np.intp), np.ones(len(rows), np.bool_), keys
+        for sample in samples:
+            if sample.keys is not mapped:
+                mapped = sample.keys
+                index = {key: row for row, key in enumerate(mapped)}
+                at = np.array([index.get(keys[row], -1) for row in rows], np.intp)
+                there = at >= 0
+                at = np.maximum(at, 0)
+            value, _, lower, upper = sample.wide[:, at]
+            with np.errstate(invalid="ignore"):
+                out = ((value < lower) | (value > upper)).any(axis=1) & there
+            going = sample.time >= np.maximum(np.fmin(moved, since) - (CALM + 0.5) * step, since - HOUR)
+            if not going.any():
+                break
+            moved = np.where(out & going, sample.time, moved)
+        return moved
+
+    def block(self, job: str, step: float) -> Block | None:
+        """Return what is remembered of every series that a job has now, None where nothing is."""
+        with self._lock:
+            samples = list(self._samples.get(job, ()))
+        if not samples:
+            return None
+        keys, channels = samples[-1].keys, samples[-1].wide.shape[2]
+        samples = [sample for sample in samples if sample.wide.shape[2] == channels]
+        first = samples[0].time
+        columns = [round((sample.time - first) / step) for sample in samples]
+        times = first + step * np.arange(columns[-1] + 1, dtype=np.float64)
+        if len(times) > 2 * MOST_SAMPLES:  # a job that was away for long
+            return None
+        values = np.full((len(keys), channels, len(times)), np.nan)
+        score = np.full((len(keys), len(times)), np.nan)
+        rows: NDArray[np.int64] | slice = slice(None)
+        before = keys
+        for column, sample in zip(columns, samples, strict=True):
+            if sample.keys is not before:
+                before = sample.keys
+                index = {key: row for row, key in enumerate(before)}
+                rows = np.array([index.get(key, -1) for key in keys], np.int64)
+            wide, own = sample.wide[0][rows].astype(np.float64), sample.score[rows].astype(np.float64)
+            if not isinstance(rows, slice):
+                wide = np.where((rows >= 0)[:, None], wide, np.nan)
+                own = np.where(rows >= 0, own, np.nan)
+            values[:, :, column], score[:, column] = wide, own
+        return Block(times, keys, values, score)
 
     def curves(self, job: str, keys: Sequence[Key], most: int = MOST_SAMPLES) -> dict[Key, Curves]:
         """Return what is remembered of some series of a job, the last `most` samples; of others there is nothing."""

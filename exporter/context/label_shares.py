@@ -1,0 +1,63 @@
+"""How many of all series have a label value: one that few share says much where they share it, `env` says nothing."""
+
+from collections.abc import Iterable, Mapping
+from itertools import chain
+from typing import Final
+
+import numpy as np
+
+from detectors.types import Key
+
+COUNT_EVERY: Final = 600.0
+"""Seconds between two counts, at least: a pass over all labels, about 0.1 µs each."""
+_BUCKETS: Final = 2**19
+
+
+class LabelShares:
+    """Counts series by label value, within 2 MiB whatever there is.
+
+    Values share buckets, so that one may seem to be more common than it is, never rarer.
+    """
+
+    def __init__(self) -> None:
+        self._counts = np.zeros(_BUCKETS, np.int32)
+        self._of: dict[str, tuple[Key, ...]] = {}
+        self._counted: dict[str, tuple[Key, ...]] = {}
+        self._at = -np.inf
+        self.series = 0
+        """How many there are."""
+
+    def take(self, job: str, keys: tuple[Key, ...]) -> None:
+        """Take the series that a job has now."""
+        self._of[job] = keys
+
+    def sizes(self) -> dict[str, int]:
+        """Return how many series each job has."""
+        return {job: len(keys) for job, keys in self._of.items()}
+
+    def keep(self, jobs: Iterable[str]) -> None:
+        """Forget all other jobs."""
+        self._of = {job: self._of[job] for job in jobs if job in self._of}
+
+    def count(self, now: float) -> None:
+        """Count again at `now` (Unix seconds) if series came or went, not more often than every COUNT_EVERY."""
+        if _same(self._of, self._counted) or (
+            self._of.keys() == self._counted.keys() and 0 <= now - self._at < COUNT_EVERY
+        ):
+            return
+        self._counts[:] = 0
+        for keys in self._of.values():
+            pairs = np.fromiter(map(hash, chain.from_iterable(keys)), np.int64)
+            self._counts += np.bincount(pairs & (_BUCKETS - 1), minlength=_BUCKETS).astype(np.int32)
+        self._counted, self._at = dict(self._of), now
+        self.series = sum(map(len, self._of.values()))
+
+    def share(self, pair: tuple[str, str]) -> float:
+        """Return the share of all series that have this label value, at least that of one series."""
+        if not self.series:
+            return 1.0
+        return min(max(int(self._counts[hash(pair) & (_BUCKETS - 1)]), 1) / self.series, 1.0)
+
+
+def _same(now: Mapping[str, tuple[Key, ...]], before: Mapping[str, tuple[Key, ...]]) -> bool:
+    return now.keys() == before.keys() and all(now[job] is before[job] for job in now)
