@@ -149,19 +149,21 @@ class Joiner:
         self._forget(min(each.moved for each in members) - REACH)
         for member, opening in zip(members, openings, strict=True):
             self._note(member, opening)
-        found: list[Joint | None] = [None] * len(members)
+        new: list[_Opening] = []
         for at in sorted(range(len(members)), key=lambda at: members[at].moved):
             member, opening = members[at], openings[at]
             joint = self._joined(member, opening, near)
             if joint is None:
                 joint = Joint(_id_of(member), [])
                 self.causes += 1.0
+                new.append(opening)
             joint.members.append(member)
             joint.over = None
-            opening.joint = found[at] = joint
+            opening.joint = joint
+        self._gather(new, openings, near)
         for opening in openings:
             self._learn(opening, near)
-        return [joint for joint in found if joint is not None]
+        return [opening.joint for opening in openings if opening.joint is not None]
 
     def _note(self, member: Member, opening: _Opening) -> None:
         insort(self._recent, opening)
@@ -187,8 +189,6 @@ class Joiner:
                 best = chance, other.joint, "labels", dict([pair])
         if best is None and (usual := self._usual(opening, near)) is not None:
             best = 0.0, usual, "history", {}
-        if best is None and (crowd := self._crowd(opening, near)) is not None:
-            best = 0.0, crowd, "time", {}
         if best is None:
             return None
         _, joint, because, shared = best
@@ -203,14 +203,37 @@ class Joiner:
                 return other.joint
         return None
 
-    def _crowd(self, opening: _Opening, near: float) -> Joint | None:
-        """Return the largest that has opened just now, where more do than chance explains."""
-        count = _count(self._recent, opening.moved, near) - 1
-        if count < CROWD or _at_least(count, self.rate * near) > CROWD_CHANCE:
+    def _gather(self, new: Sequence[_Opening], openings: Iterable[_Opening], near: float) -> None:
+        """Make one of new joint incidents that share nothing, where more begin at once than chance explains.
+
+        Each of them counts once, however many series it has, so that a rack that fails gathers nothing. Only those of
+        this cycle are gathered: nobody has seen their ids yet.
+        """
+        if len(self._recent) < CROWD:
+            return
+        of: dict[int, list[_Opening]] = {}
+        for each in openings:
+            of.setdefault(id(each.joint), []).append(each)
+        crowds: dict[tuple[int, int], Joint | None] = {}
+        for opening in new:
+            span = _range(self._recent, opening.moved, near)
+            if span not in crowds:
+                crowds[span] = self._crowd(*span, self.rate * 2 * near)
+            crowd, moving = crowds[span], opening.joint
+            if crowd is None or moving is None or crowd is moving or not _can_be_joined(crowd, opening.moved):
+                continue
+            crowd.members += moving.members
+            crowd.because, crowd.shared = "time", {}
+            self.causes -= 1.0
+            for each in of[id(moving)]:
+                each.joint = crowd
+
+    def _crowd(self, first: int, last: int, expected: float) -> Joint | None:
+        """Return the largest of the joint incidents that began in a time, None where so many come by chance."""
+        around = {id(each.joint): each.joint for each in self._recent[first:last] if each.joint is not None}
+        if len(around) < CROWD or _at_least(len(around), expected) > CROWD_CHANCE:
             return None
-        first, last = _range(self._recent, opening.moved, near)
-        joints = [other.joint for other in self._recent[first : min(last, first + 200)] if other.joint is not None]
-        return max((each for each in joints if _can_be_joined(each, opening.moved)), default=None, key=_size)
+        return max(around.values(), key=_size)
 
     def _around(self, opening: _Opening, near: float) -> list[_Opening]:
         """Return other openings at the same time, the nearest _LEARNT_AT_ONCE before and after."""

@@ -1,7 +1,6 @@
 """What each receiver has been sent, and the file that keeps it over a restart."""
 
 import math
-import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -62,7 +61,7 @@ class DeliveryState:
         self.sent: list[float] = []
         """When the newest messages were sent (Unix seconds), as many as the rate limit needs."""
         self.told: dict[str, float] = {}
-        """When the first message on each joint incident was sent (Unix seconds), by its id."""
+        """By the id of each joint incident the newest sample when the first message on it was sent (Unix seconds)."""
         self.posts: list[Post] = []
         """Messages that are edited until all their incidents are over."""
 
@@ -114,13 +113,16 @@ class DeliveryState:
         """Return all incidents."""
         return [each for mine in self._jobs.values() for each in mine.incidents.values()]
 
-    def absorb(self, now: float) -> list[Incident]:
-        """Take as told what has joined a joint incident just after the message on it; return those at `now`."""
-        self.told = {name: at for name, at in self.told.items() if now - at < _REMEMBERED}
+    def absorb(self) -> list[Incident]:
+        """Take as told what has joined a joint incident just after the message on it; return those."""
+        newest = self.judged(self._jobs)
+        self.told = {name: at for name, at in self.told.items() if newest - at < _REMEMBERED}
         joined = [
             each
             for each in self.incidents()
-            if not each.notified and each.joint in self.told and 0 <= now - self.told[each.joint] <= ABSORBED
+            if not each.notified
+            and each.joint in self.told
+            and self.judged([each.job]) - self.told[each.joint] <= ABSORBED
         ]
         for each in joined:
             each.notified = True
@@ -198,7 +200,7 @@ class DeliveryState:
         for incident in _each(sent.opened):
             incident.notified = True
             if incident.joint:
-                self.told.setdefault(incident.joint, time.time())
+                self.told.setdefault(incident.joint, self.judged([incident.job]))
         for incident in _each(sent.over):
             mine, key = self._jobs[incident.job], incident.key
             del mine.incidents[key]

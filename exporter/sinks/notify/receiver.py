@@ -190,7 +190,7 @@ class Receiver:
         if jobs is not None:
             lost += state.keep(jobs, time.time())
         note_joint(state.incidents(), self._joined)
-        self._absorb(state.absorb(time.time()))
+        self._absorb(state.absorb())
         if not self.settings.resolved:
             state.mark_sent(PendingNotifications({}, state.pending().over, {}, {}, {}))
         if lost:
