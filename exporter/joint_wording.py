@@ -9,6 +9,8 @@ LONGEST: Final = 200
 """Characters of the name of a series in a sentence."""
 ONE_OF: Final = "one of {count} series that moved together; {first} moved first"
 
+LARGEST: Final = " {count} series moved together; {first} moved first."
+
 
 def series_told(job: str, labels: Mapping[str, str]) -> str:
     """Write which series of which job it is.

@@ -68,7 +68,9 @@ def moved_at(values: Floats, at: int) -> Moved:
     nothing = np.full(series, np.nan)
     if at < FEWEST or not series:
         return Moved(nothing, nothing, nothing, nothing)
-    values = np.pad(values, ((0, 0), (0, WIDTH // 2)), constant_values=np.nan)  # half a window is enough at the end
+    # While the time has just been, half a window is enough for what comes after it.
+    missing = min(max(at + WIDTH - values.shape[1], 0), WIDTH // 2)
+    values = np.pad(values, ((0, 0), (0, missing)), constant_values=np.nan)
     known, chosen = [], []
     for first in range(0, series, _AT_ONCE):
         size, usual, before, after = _sizes(values[first : first + _AT_ONCE], at)

@@ -6,7 +6,7 @@ from typing import Final
 from detectors.auto.streams import names
 from detectors.streams import STREAMS, WITHOUT_SIDE
 from exporter import incident_wording as wording
-from exporter.joint_wording import ONE_OF
+from exporter.joint_wording import LARGEST, ONE_OF
 from exporter.promql import quote
 from exporter.query_units import Unit
 from rules.alerts.job_context import AlertedJob
@@ -47,7 +47,7 @@ def description(job: AlertedJob, most: int) -> str:
     units = job.config.units
     crowd = CROWD.format(most=most)
     return _definitions(units.values(), names(job.config.step)) + (
-        "{{ if query " + quote(many) + " }}" + crowd + "{{ else }}" + _told(job, units) + "{{ end }}"
+        "{{ if query " + quote(many) + " }}" + crowd + _largest() + "{{ else }}" + _told(job, units) + "{{ end }}"
     )
 
 
@@ -195,6 +195,13 @@ def _together() -> str:
     told = "{{ range query (printf " + asked + " .Labels.anomaly_incident) }}" + wording.BETWEEN
     text = ONE_OF.format(count="{{ .Value }}", first="{{ .Labels.first_mover }}")
     return "{{ if not $old }}" + found + told + text + "{{ end }}{{ end }}{{ end }}{{ end }}"
+
+
+def _largest() -> str:
+    """Return which joint incident is the largest, where no readings are asked for."""
+    asked = quote("topk(1, anomaly_exporter_joint_incident_series)")
+    text = LARGEST.format(count="{{ .Value }}", first="{{ .Labels.first_mover }}")
+    return "{{ range query " + asked + " }}" + text + "{{ end }}"
 
 
 def joint_incident(job: AlertedJob) -> str:

@@ -71,7 +71,8 @@ def _joint(members: list[Incident], now: float) -> _Part:
     members = sorted(members, key=lambda each: -(each.severity or 0.0))
     worst = [f"- {series_told(each.job, each.labels)}: {_told(each, now, joint=False)}" for each in members[:_WORST]]
     more = [f"and {len(members) - _WORST} more"] if len(members) > _WORST else []
-    return [f"{head_of(members, now)} The worst:", *map(_clipped, worst), *more], len(members)
+    others = next((f" {each.companions[0].upper()}{each.companions[1:]}." for each in members if each.companions), "")
+    return [f"{head_of(members, now)}{_clipped(others)} The worst:", *map(_clipped, worst), *more], len(members)
 
 
 def _over_together(members: list[Incident]) -> Iterator[_Part]:
@@ -120,8 +121,8 @@ def _told(incident: Incident, now: float, joint: bool = True) -> str:
     """Return the worst reading, and since when or from when to when it was."""
     until = now if incident.over is None else incident.over
     lasting = wording.lasting(incident.since, incident.over, now)
-    others = one_of_told(incident, now) if joint else ""
-    parts = (worst_told(incident, until), lasting, incident.deployed, others, _clipped(incident.companions or ""))
+    others = (one_of_told(incident, now), _clipped(incident.companions or "")) if joint else ()
+    parts = (worst_told(incident, until), lasting, incident.deployed, *others)
     return wording.BETWEEN.join(part for part in parts if part)
 
 
