@@ -1,5 +1,6 @@
 """The last samples of every series with what was thought of them: the memory of our page, and of pictures."""
 
+import math
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -25,7 +26,9 @@ last 7."""
 MOST_LONGER: Final = 500
 """Series of a job with an open incident of which MOST_SAMPLES are kept all the same, the worst."""
 CALM: Final = 3
-"""Samples within its band after which a series had not left it yet."""
+"""Samples within its band before which a series had not left it yet,"""
+RUN: Final = 2
+"""and samples outside of it in a row, before a shorter pause, that show that it had."""
 _WIDE: Final = ("values", "expected", "lower", "upper")
 Small = NDArray[np.float32]
 
@@ -165,13 +168,16 @@ class RecentVerdicts(EveryVerdict):
         Returns
         -------
         Floats, shape (K,)
-            Unix seconds of the first sample outside the band, before which CALM samples or more lay within it; an hour
-            before `since` at most. NaN where none is known.
+            Unix seconds of the first sample outside the band, or half-way out on the way there. A pause of less than
+            CALM samples within the band counts as outside where RUN or more lay outside before it: a single one is
+            chance. An hour before `since` at most; NaN where none is known.
         """
         with self._lock:
             samples = list(self._samples.get(job, ()))[::-1]
-        moved = np.full(len(rows), np.nan)
+        moved, active = np.full(len(rows), np.nan), np.ones(len(rows), np.bool_)
+        gap, run = np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)
         at, there, mapped = np.array(rows, np.intp), np.ones(len(rows), np.bool_), keys
+        newer = math.nan
         for sample in samples:
             if sample.keys is not mapped:
                 mapped = sample.keys
@@ -179,13 +185,21 @@ class RecentVerdicts(EveryVerdict):
                 at = np.array([index.get(keys[row], -1) for row in rows], np.intp)
                 there = at >= 0
                 at = np.maximum(at, 0)
-            value, _, lower, upper = sample.wide[:, at]
-            with np.errstate(invalid="ignore"):
-                out = ((value < lower) | (value > upper)).any(axis=1) & there
-            going = sample.time >= np.maximum(np.fmin(moved, since) - (CALM + 0.5) * step, since - HOUR)
-            if not going.any():
+            out, on_its_way = (each & there for each in _outside(sample.wide[:, at]))
+            late = sample.time > since
+            early = active & ~late & (sample.time >= since - HOUR)
+            if math.isfinite(newer):
+                gap += early * max(round((newer - sample.time) / step) - 1, 0)
+            newer = sample.time
+            on = out | (on_its_way & np.isfinite(moved))
+            beyond = early & out & (gap > 0)
+            run = np.where(beyond, run + 1, np.where(early, 0, run))
+            reached = beyond & (run >= RUN)
+            moved = np.where((late & out) | (early & on & (gap == 0)) | reached, sample.time, moved)
+            gap = np.where(reached, 0, gap + (early & ~on))
+            active &= (late | early) & (gap < CALM)
+            if not active.any():
                 break
-            moved = np.where(out & going, sample.time, moved)
         return moved
 
     def block(self, job: str, step: float) -> Block | None:
@@ -230,6 +244,15 @@ class RecentVerdicts(EveryVerdict):
             if there:
                 found[key] = _curves(there)
         return found
+
+
+def _outside(wide: Small) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return which series lie outside their band in a channel, and which more than half-way out, shapes (K,)."""
+    value, expected, lower, upper = wide
+    with np.errstate(invalid="ignore"):
+        out = (value < lower) | (value > upper)
+        half = (2 * value > expected + upper) | (2 * value < expected + lower)
+    return out.any(axis=1), half.any(axis=1)
 
 
 def _rows(samples: Sequence[_Sample], keys: Sequence[Key]) -> NDArray[np.int64]:

@@ -50,7 +50,9 @@ class Exporter:
                 self.since.pop((job, each), None)
         since = [self.since.get((job, each), np.nan) for each in keys]
         values = np.array([[9.0 if each in some or each in out else 5.0] for each in keys])
-        limits = {name: np.full_like(values, limit) for name, limit in (("lower", 4.0), ("upper", 6.0))}
+        limits = {
+            name: np.full_like(values, limit) for name, limit in (("expected", 5.0), ("lower", 4.0), ("upper", 6.0))
+        }
         shown = verdict(keys, job=job, flag=flag, alert=flag, since=since, values=values, **limits)
         shown = dataclasses.replace(shown, time=NOW + at)
         self.recent.record(shown)

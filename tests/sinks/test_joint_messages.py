@@ -121,10 +121,10 @@ def test_a_running_notifier_sends_one_message_with_what_else_moved(desk) -> None
     desk.stack.callback(notifier.close, 5.0)
 
     def cycle(at: float, rows: list[int]) -> None:
-        for job in jobs:
-            shown = to.shown(at, job, rows)
+        some = [to.shown(at, job, rows) for job in jobs]
+        for shown in some:
             to.log.record(shown)
-            notifier.show(shown, config.jobs[job])
+            notifier.show(shown, config.jobs[shown.job])
 
     cycle(0, [])
     cycle(60, R2[:20])

@@ -24,7 +24,8 @@ from exporter.sinks.notify.posts import Post
 MOST: Final = 10_000
 """Incidents one receiver keeps track of; those beyond it are only counted."""
 ABSORBED: Final = 600.0
-"""Seconds from the message on a joint incident in which what joins it is no message of its own."""
+"""Seconds from the message on a joint incident until which what begins, and joins it, is no message of its own, however
+much later it becomes an alert."""
 HELD: Final = HOUR
 """Seconds, at most, for which the end of an incident waits for those of the others of its joint incident."""
 _REMEMBERED: Final = DAY
@@ -114,15 +115,13 @@ class DeliveryState:
         return [each for mine in self._jobs.values() for each in mine.incidents.values()]
 
     def absorb(self) -> list[Incident]:
-        """Take as told what has joined a joint incident just after the message on it; return those."""
+        """Take as told what belongs to a joint incident and began no later than just after the message on it."""
         newest = self.judged(self._jobs)
         self.told = {name: at for name, at in self.told.items() if newest - at < _REMEMBERED}
         joined = [
             each
             for each in self.incidents()
-            if not each.notified
-            and each.joint in self.told
-            and self.judged([each.job]) - self.told[each.joint] <= ABSORBED
+            if not each.notified and each.joint in self.told and each.since - self.told[each.joint] <= ABSORBED
         ]
         for each in joined:
             each.notified = True
