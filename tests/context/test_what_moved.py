@@ -28,13 +28,6 @@ def test_the_companions_of_a_fault_are_found_before_those_of_netdata(fresh_seed:
     assert ours < volume
 
 
-@pytest.fixture
-def fresh_seed() -> int:
-    seed = int(np.random.default_rng().integers(10**6))
-    print(f"seed {seed}")
-    return seed
-
-
 def test_the_strength_is_how_often_it_comes_by_chance(fresh_seed: int) -> None:
     quiet = fault(fresh_seed).values[:, :80]  # nothing happens in it that is no chance, but for 4 % of series somewhere
     chance = moved_at(quiet, 70).chance

@@ -123,7 +123,7 @@ def moved(answer: _Json, related: _Json) -> str:
         lines.append(f"{joint['text']}. Who moved first comes first:")
         for each in joint["movers"][:_MOST_MOVERS]:
             end = "open" if each["until"] is None else f"until {each['until']}"
-            lines.append(f"{each['job']} {labels(each['labels'])}, moved {each['moved']}, {end}")
+            lines.append(f"{reference(each)}: {each['job']} {labels(each['labels'])}, moved {each['moved']}, {end}")
     elif found := answer["others"]:
         lines.append(f"{len(found)} other incidents began at the same time, the nearest first:")
         for each in found[:_MOST_MOVERS]:

@@ -6,7 +6,7 @@ from exporter import incident_wording as wording
 from exporter.context.joint_incidents import Joint, Member
 from exporter.joint_wording import series_told, together
 from exporter.json_values import utc
-from exporter.web.ui.identity import link
+from exporter.web.ui.identity import link, series_id
 from exporter.web.ui.joint_answers import JointIncident, Mover
 
 MOST_MOVERS: Final = 20
@@ -33,7 +33,8 @@ def _text(joint: Joint, first: Member, jobs: int, now: float) -> str:
 
 def _mover(each: Member) -> Mover:
     return Mover(
-        job=each.job, labels=each.labels, moved=utc(each.moved), since=utc(each.since),
+        id=series_id(each.job, each.key), job=each.job, labels=each.labels, moved=utc(each.moved),
+        since=utc(each.since),
         until=None if each.over is None else utc(each.over), alerted=each.alert,
         link=link(each.job, each.key, each.since),
     )  # fmt: skip

@@ -13,6 +13,7 @@ Because = Annotated[
 class Mover(Struct):
     """A series of a joint incident."""
 
+    id: Annotated[str, Meta(description="of the series: the same for ever")]
     job: str
     labels: dict[str, str]
     moved: Annotated[str | None, Meta(description="first sample out of its band")]
