@@ -1,18 +1,15 @@
 """Joint incidents: which incidents of all jobs are one, because they began together and share labels or usually do."""
 
 import hashlib
-import math
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
-import msgspec
-
-from detectors.types import Key
 from detectors.units import HOUR, WEEK
+from exporter.context.joint import Because, Joint, Member
 from exporter.context.joint_history import JointHistory, number_of
 from exporter.context.label_shares import LabelShares
+from exporter.context.openings import Opening, at_least, between, can_be_joined, how_many, nearest
 
 TOGETHER: Final = 120.0
 """Seconds, at least, between the first movements of incidents that count as begun at the same time; two steps else."""
@@ -26,8 +23,6 @@ CROWD: Final = 5
 """Incidents that open together without a label in common are one from this number on,"""
 CROWD_CHANCE: Final = 1e-6
 """and where so many come by chance less often than this."""
-REVIVES: Final = 300.0
-"""Seconds for which one that is over can be joined: it may only have paused."""
 MOST_OPEN: Final = 10_000
 """Open incidents that are grouped; more are told one by one."""
 _LEARNT_AT_ONCE: Final = 20
@@ -36,69 +31,6 @@ _CROWDED: Final = 100
 """Openings at once that teach nothing about who usually opens with whom: it was one large outage."""
 _PRIOR: Final = WEEK
 """Seconds that the number of openings expected by chance is worth, against those seen."""
-Because = Literal["alone", "labels", "history", "time"]
-
-
-class Member(msgspec.Struct, eq=False):
-    """One incident of one series. Times are Unix seconds."""
-
-    job: str
-    labels: dict[str, str]
-    since: float
-    moved: float
-    """First sample out of its band."""
-    over: float | None = None
-    alert: bool = False
-    """Whether it is or was an alert."""
-
-    @property
-    def key(self) -> Key:
-        """The identity of the series."""
-        return tuple(sorted(self.labels.items()))
-
-
-class Joint(msgspec.Struct, eq=False):
-    """Incidents that are one; `members` in the order in which they joined."""
-
-    id: str
-    members: list[Member]
-    because: Because = "alone"
-    shared: dict[str, str] = {}
-    """The label that told it, where one did."""
-    over: float | None = None
-    """When the last of them ended; None while one is open."""
-
-    @property
-    def first(self) -> Member:
-        """The one that moved first."""
-        return min(self.members, key=lambda each: each.moved)
-
-    @property
-    def by_movement(self) -> list[Member]:
-        """Its members, who moved first comes first."""
-        return sorted(self.members, key=lambda each: each.moved)
-
-    @property
-    def is_joint(self) -> bool:
-        """Whether there is more than one incident."""
-        return len(self.members) > 1
-
-    @property
-    def open_count(self) -> int:
-        """How many of them are open."""
-        return sum(each.over is None for each in self.members)
-
-
-@dataclass(slots=True, eq=False)
-class _Opening:
-    """An incident that has just opened, as the others are compared with it."""
-
-    moved: float
-    number: int
-    joint: Joint | None = None
-
-    def __lt__(self, other: "_Opening") -> bool:
-        return self.moved < other.moved
 
 
 class Joiner:
@@ -121,8 +53,8 @@ class Joiner:
         """Openings a second that come by chance in all series."""
         self.causes, self.watched = 0.0, 0.0
         """Joint incidents that were seen, in so many seconds."""
-        self._by_label: dict[tuple[str, str], list[_Opening]] = {}
-        self._recent: list[_Opening] = []
+        self._by_label: dict[tuple[str, str], list[Opening]] = {}
+        self._recent: list[Opening] = []
 
     @property
     def rate(self) -> float:
@@ -133,7 +65,7 @@ class Joiner:
         """Let what opens be joined to what was open before a restart."""
         for joint in joints:
             for each in joint.members:
-                self._note(each, _Opening(each.moved, number_of(each.job, each.key), joint))
+                self._note(each, Opening(each.moved, number_of(each.job, each.key), joint))
 
     def open(self, members: Sequence[Member], step: float) -> list[Joint]:
         """Return what each of some incidents, which have opened in one cycle of a job, belongs to.
@@ -145,11 +77,11 @@ class Joiner:
             Seconds between two samples of the job.
         """
         near = max(TOGETHER, 2 * step)
-        openings = [_Opening(each.moved, number_of(each.job, each.key)) for each in members]
+        openings = [Opening(each.moved, number_of(each.job, each.key)) for each in members]
         self._forget(min(each.moved for each in members) - REACH)
         for member, opening in zip(members, openings, strict=True):
             self._note(member, opening)
-        new: list[_Opening] = []
+        new: list[Opening] = []
         for at in sorted(range(len(members)), key=lambda at: members[at].moved):
             member, opening = members[at], openings[at]
             joint = self._joined(member, opening, near)
@@ -165,12 +97,12 @@ class Joiner:
             self._learn(opening, near)
         return [opening.joint for opening in openings if opening.joint is not None]
 
-    def _note(self, member: Member, opening: _Opening) -> None:
+    def _note(self, member: Member, opening: Opening) -> None:
         insort(self._recent, opening)
         for pair in member.labels.items():
             insort(self._by_label.setdefault(pair, []), opening)
 
-    def _joined(self, member: Member, opening: _Opening, near: float) -> Joint | None:
+    def _joined(self, member: Member, opening: Opening, near: float) -> Joint | None:
         """Return the joint incident that most speaks for, None where chance explains all of them."""
         best: tuple[float, Joint, Because, dict[str, str]] | None = None
         for pair in member.labels.items():
@@ -178,13 +110,13 @@ class Joiner:
             if share > COMMON:
                 continue
             openings = self._by_label[pair]
-            other = _nearest(openings, opening)
+            other = nearest(openings, opening)
             if other is None or other.joint is None:
                 continue
             gap = max(abs(other.moved - opening.moved), near)
-            alike = _count(openings, opening.moved, 2 * gap) - 1
+            alike = how_many(openings, opening.moved, 2 * gap) - 1
             expected = self.rate * share * gap
-            chance = min(_at_least(1, expected), _at_least(alike, 4 * expected))
+            chance = min(at_least(1, expected), at_least(alike, 4 * expected))
             if gap <= REACH and chance <= CHANCE and (best is None or chance < best[0]):
                 best = chance, other.joint, "labels", dict([pair])
         if best is None and (usual := self._usual(opening, near)) is not None:
@@ -196,14 +128,14 @@ class Joiner:
             joint.because, joint.shared = because, shared
         return joint
 
-    def _usual(self, opening: _Opening, near: float) -> Joint | None:
+    def _usual(self, opening: Opening, near: float) -> Joint | None:
         """Return what a series belongs to that this one usually opens with."""
         for other in self._around(opening, near):
             if other.joint is not None and self.history.usual(opening.number, other.number):
                 return other.joint
         return None
 
-    def _gather(self, new: Sequence[_Opening], openings: Iterable[_Opening], near: float) -> None:
+    def _gather(self, new: Sequence[Opening], openings: Iterable[Opening], near: float) -> None:
         """Make one of new joint incidents that share nothing, where more begin at once than chance explains.
 
         Each of them counts once, however many series it has, so that a rack that fails gathers nothing. Only those of
@@ -211,16 +143,16 @@ class Joiner:
         """
         if len(self._recent) < CROWD:
             return
-        of: dict[int, list[_Opening]] = {}
+        of: dict[int, list[Opening]] = {}
         for each in openings:
             of.setdefault(id(each.joint), []).append(each)
         crowds: dict[tuple[int, int], Joint | None] = {}
         for opening in new:
-            span = _range(self._recent, opening.moved, near)
+            span = between(self._recent, opening.moved, near)
             if span not in crowds:
                 crowds[span] = self._crowd(*span, self.rate * 2 * near)
             crowd, moving = crowds[span], opening.joint
-            if crowd is None or moving is None or crowd is moving or not _can_be_joined(crowd, opening.moved):
+            if crowd is None or moving is None or crowd is moving or not can_be_joined(crowd, opening.moved):
                 continue
             crowd.members += moving.members
             crowd.because, crowd.shared = "time", {}
@@ -231,78 +163,31 @@ class Joiner:
     def _crowd(self, first: int, last: int, expected: float) -> Joint | None:
         """Return the largest of the joint incidents that began in a time, None where so many come by chance."""
         around = {id(each.joint): each.joint for each in self._recent[first:last] if each.joint is not None}
-        if len(around) < CROWD or _at_least(len(around), expected) > CROWD_CHANCE:
+        if len(around) < CROWD or at_least(len(around), expected) > CROWD_CHANCE:
             return None
-        return max(around.values(), key=_size)
+        return max(around.values(), key=lambda joint: len(joint.members))
 
-    def _around(self, opening: _Opening, near: float) -> list[_Opening]:
+    def _around(self, opening: Opening, near: float) -> list[Opening]:
         """Return other openings at the same time, the nearest _LEARNT_AT_ONCE before and after."""
-        first, last = _range(self._recent, opening.moved, near)
+        first, last = between(self._recent, opening.moved, near)
         middle = bisect_left(self._recent, opening)
         some = self._recent[max(first, middle - _LEARNT_AT_ONCE) : min(last, middle + _LEARNT_AT_ONCE)]
         return [each for each in some if each.number != opening.number]
 
-    def _learn(self, opening: _Opening, near: float) -> None:
-        crowded = _count(self._recent, opening.moved, near) > _CROWDED
+    def _learn(self, opening: Opening, near: float) -> None:
+        crowded = how_many(self._recent, opening.moved, near) > _CROWDED
         self.history.learn(opening.number, set() if crowded else {each.number for each in self._around(opening, near)})
 
     def _forget(self, before: float) -> None:
         """Forget what opened so long ago that nothing joins it."""
-        at = bisect_left(self._recent, _Opening(before, 0))
+        at = bisect_left(self._recent, Opening(before, 0))
         if at * 2 < len(self._recent) or not at:  # seldom enough that it costs little for each
             return
         del self._recent[:at]
         for pair, openings in list(self._by_label.items()):
-            del openings[: bisect_left(openings, _Opening(before, 0))]
+            del openings[: bisect_left(openings, Opening(before, 0))]
             if not openings:
                 del self._by_label[pair]
-
-
-def _size(joint: Joint) -> int:
-    return len(joint.members)
-
-
-def _can_be_joined(joint: Joint, at: float) -> bool:
-    return joint.over is None or at - joint.over <= REVIVES
-
-
-def _nearest(openings: Sequence[_Opening], opening: _Opening) -> _Opening | None:
-    """Return the opening of another series nearest in time that has been decided, and can still be joined."""
-    at = bisect_left(openings, opening)
-    found: list[_Opening] = []
-    for some in (openings[max(at - 50, 0) : at][::-1], openings[at : at + 50]):
-        for other in some:
-            if (
-                other.joint is not None
-                and other.number != opening.number
-                and _can_be_joined(other.joint, opening.moved)
-            ):
-                found.append(other)
-                break
-    return min(found, key=lambda other: abs(other.moved - opening.moved), default=None)
-
-
-def _range(openings: Sequence[_Opening], moved: float, near: float) -> tuple[int, int]:
-    return bisect_left(openings, _Opening(moved - near, 0)), bisect_left(
-        openings, _Opening(math.nextafter(moved + near, math.inf), 0)
-    )
-
-
-def _count(openings: Sequence[_Opening], moved: float, near: float) -> int:
-    first, last = _range(openings, moved, near)
-    return last - first
-
-
-def _at_least(count: int, mean: float) -> float:
-    """Return the chance of at least `count` events where `mean` are expected (Poisson), from above.
-
-    Chernoff's bound: exp(-mean) (e mean / count) ** count, where count exceeds mean.
-    """
-    if count <= mean:
-        return 1.0
-    if count == 1:
-        return -math.expm1(-mean)
-    return math.exp(min(count - mean + count * math.log(max(mean, 1e-300) / count), 0.0))
 
 
 def _id_of(first: Member) -> str:

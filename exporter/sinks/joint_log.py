@@ -15,9 +15,11 @@ from detectors.types import Key
 from detectors.units import WEEK
 from exporter.atomic_files import TooLarge, read_once, write_atomically
 from exporter.config.sections.root import Config
+from exporter.context.joint import Joint, Member
 from exporter.context.joint_history import JointHistory, SavedHistory
-from exporter.context.joint_incidents import MOST_OPEN, REVIVES, Joiner, Joint, Member
+from exporter.context.joint_incidents import MOST_OPEN, Joiner
 from exporter.context.label_shares import LabelShares
+from exporter.context.openings import REVIVES
 from exporter.joint_wording import series_told
 from exporter.observe.metrics import SelfMetrics
 from exporter.pipeline.verdict import Verdict

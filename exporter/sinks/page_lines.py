@@ -11,7 +11,7 @@ from detectors.types import Floats, Key
 from exporter import exposition
 from exporter.context.deploys import names
 from exporter.context.endings import ALERTED
-from exporter.context.joint_incidents import Joint, Member
+from exporter.context.joint import Joint, Member
 from exporter.families import FAMILIES, Family
 from exporter.pipeline.verdict import Verdict
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from detectors.types import Key
 from exporter import incident_wording as wording
-from exporter.context.joint_incidents import Joint
+from exporter.context.joint import Joint
 from exporter.joint_wording import one_of, series_told, together
 from exporter.sinks.joint_log import Joined
 from exporter.sinks.notify.notification import Incident, Together

@@ -3,7 +3,7 @@
 from typing import Final
 
 from exporter import incident_wording as wording
-from exporter.context.joint_incidents import Joint, Member
+from exporter.context.joint import Joint, Member
 from exporter.joint_wording import series_told, together
 from exporter.json_values import utc
 from exporter.web.ui.identity import link, series_id

@@ -9,7 +9,7 @@ import numpy as np
 
 from detectors.units import WEEK
 from exporter import incident_wording as wording
-from exporter.context.joint_incidents import Joint
+from exporter.context.joint import Joint
 from exporter.json_values import finite, utc
 from exporter.pipeline.verdict import Verdict
 from exporter.query_units import Unit
