@@ -15,8 +15,6 @@ TOGETHER: Final = 120.0
 """Seconds, at least, between the first movements of incidents that count as begun at the same time; two steps else."""
 REACH: Final = HOUR
 """Seconds after which nothing is joined to an incident any more, whatever they share."""
-COMMON: Final = 0.5
-"""Share of all series from which on a label says nothing about the few that moved."""
 CHANCE: Final = 0.02
 """Two that share a label are one where fewer than so many others with it would have opened by chance in that time."""
 CROWD: Final = 5
@@ -65,7 +63,7 @@ class Joiner:
         """Let what opens be joined to what was open before a restart."""
         for joint in joints:
             for each in joint.members:
-                self._note(each, Opening(each.moved, number_of(each.job, each.key), joint))
+                self._note(each, Opening(each.moved, number_of(each.job, each.key), each.job, joint))
 
     def open(self, members: Sequence[Member], step: float) -> list[Joint]:
         """Return what each of some incidents, which have opened in one cycle of a job, belongs to.
@@ -77,7 +75,7 @@ class Joiner:
             Seconds between two samples of the job.
         """
         near = max(TOGETHER, 2 * step)
-        openings = [Opening(each.moved, number_of(each.job, each.key)) for each in members]
+        openings = [Opening(each.moved, number_of(each.job, each.key), each.job) for each in members]
         self._forget(min(each.moved for each in members) - REACH)
         for member, opening in zip(members, openings, strict=True):
             self._note(member, opening)
@@ -106,13 +104,11 @@ class Joiner:
         """Return the joint incident that most speaks for, None where chance explains all of them."""
         best: tuple[float, Joint, Because, dict[str, str]] | None = None
         for pair in member.labels.items():
-            share = self.shares.share(pair)
-            if share > COMMON:
-                continue
             openings = self._by_label[pair]
             other = nearest(openings, opening)
-            if other is None or other.joint is None:
+            if other is None or other.joint is None or not self.shares.tells(pair, opening.job, other.job):
                 continue
+            share = self.shares.share(pair)
             gap = max(abs(other.moved - opening.moved), near)
             alike = how_many(openings, opening.moved, 2 * gap) - 1
             expected = self.rate * share * gap
@@ -180,12 +176,12 @@ class Joiner:
 
     def _forget(self, before: float) -> None:
         """Forget what opened so long ago that nothing joins it."""
-        at = bisect_left(self._recent, Opening(before, 0))
+        at = bisect_left(self._recent, Opening(before))
         if at * 2 < len(self._recent) or not at:  # seldom enough that it costs little for each
             return
         del self._recent[:at]
         for pair, openings in list(self._by_label.items()):
-            del openings[: bisect_left(openings, Opening(before, 0))]
+            del openings[: bisect_left(openings, Opening(before))]
             if not openings:
                 del self._by_label[pair]
 

@@ -17,7 +17,8 @@ class Opening:
     """An incident that has just opened, as the others are compared with it."""
 
     moved: float
-    number: int
+    number: int = 0
+    job: str = ""
     joint: Joint | None = None
 
     def __lt__(self, other: "Opening") -> bool:
@@ -43,8 +44,8 @@ def nearest(openings: Sequence[Opening], opening: Opening) -> Opening | None:
 
 def between(openings: Sequence[Opening], moved: float, near: float) -> tuple[int, int]:
     """Return the first, and the one after the last, of the openings within `near` seconds of a time."""
-    return bisect_left(openings, Opening(moved - near, 0)), bisect_left(
-        openings, Opening(math.nextafter(moved + near, math.inf), 0)
+    return bisect_left(openings, Opening(moved - near)), bisect_left(
+        openings, Opening(math.nextafter(moved + near, math.inf))
     )
 
 

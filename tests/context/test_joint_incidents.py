@@ -245,3 +245,21 @@ def test_one_host_in_two_jobs_is_one() -> None:
     exporter.cycle(60, cpu=[every[0]], disk=[every[0], every[5]])
     assert sorted(map(len, exporter.groups)) == [1, 1]
     assert sorted(len(each.members) for each in exporter.log.open()) == [1, 2]
+
+
+def test_a_label_that_all_series_of_a_job_have_joins_nothing_within_it() -> None:
+    nodes = [key(instance=f"host-{n}", job="node") for n in range(30)]
+    others = [key(instance=f"web-{n}", job="web") for n in range(90)]
+    exporter = Exporter(nodes=nodes, others=others)
+    exporter.cycle(0)
+    exporter.cycle(60, nodes=nodes[:2], others=others[:2])
+    assert len(exporter.log.open()) == 4
+
+
+def test_the_replicas_of_a_small_job_and_a_service_that_is_a_job_of_its_own_are_one() -> None:
+    replicas = [key(service="cart", pod=f"cart-{n}") for n in range(3)]
+    others = [key(service=f"s{n}") for n in range(50)]
+    exporter = Exporter(cart=replicas, errors=[key(service="cart"), *others])
+    exporter.cycle(0)
+    exporter.cycle(60, cart=replicas, errors=[key(service="cart"), others[7]])
+    assert sorted(len(each.members) for each in exporter.log.open()) == [1, 4]
