@@ -88,7 +88,7 @@ def left_band(
 
 def _outside(wide: Small) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Return which series lie outside their band in a channel, and which more than half-way out, shapes (K,)."""
-    value, expected, lower, upper = wide
+    value, expected, lower, upper = wide.astype(np.float64)
     with np.errstate(invalid="ignore"):
         out = (value < lower) | (value > upper)
         half = (2 * value > expected + upper) | (2 * value < expected + lower)
