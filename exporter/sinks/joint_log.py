@@ -13,7 +13,7 @@ import structlog
 
 from detectors.types import Key
 from detectors.units import WEEK
-from exporter.atomic_files import TooLarge, read_once, write_atomically
+from exporter.atomic_files import TooLarge, read_once
 from exporter.config.sections.root import Config
 from exporter.context.joint import Joint, Member
 from exporter.context.joint_history import JointHistory, SavedHistory
@@ -253,17 +253,9 @@ class JointLog(EveryVerdict):
             content = _Saved(
                 still_open, [_copy(each) for each in self._over], joiner.history.saved(), joiner.causes, joiner.watched
             )
-        try:
-            data = checked_json.encode(content)
-            file.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(file, data)
-            self._trouble = ""
-        except OSError as error:
-            self._changed = True
-            if str(error) != self._trouble:
-                self._trouble = str(error)
-                hint = "make room or the folder writable; until then a restart forgets what moved together"
-                log.error("joint_incidents_not_saved", file=str(file), error=str(error), hint=hint)
+        hint = "make room or the folder writable; until then a restart forgets what moved together"
+        self._trouble = checked_json.keep(file, content, self._trouble, "joint_incidents_not_saved", hint)
+        self._changed = self._changed or bool(self._trouble)
 
 
 def no_joint_incidents(_job: str) -> dict[Key, Joined]:

@@ -263,3 +263,15 @@ def test_the_replicas_of_a_small_job_and_a_service_that_is_a_job_of_its_own_are_
     exporter.cycle(0)
     exporter.cycle(60, cart=replicas, errors=[key(service="cart"), others[7]])
     assert sorted(len(each.members) for each in exporter.log.open()) == [1, 4]
+
+
+def test_a_folder_that_cannot_be_written_is_said_once_and_tried_again(tmp_path: Path, capsys) -> None:
+    exporter = Exporter(tmp_path / "file" / "state", latency=services("r1", 40))
+    (tmp_path / "file").write_text("no folder")
+    exporter.cycle(60, latency=services("r1", 2))
+    exporter.log.save()
+    exporter.log.save()
+    assert capsys.readouterr().out.count("joint_incidents_not_saved") == 1
+    (tmp_path / "file").unlink()
+    exporter.log.save()
+    assert (tmp_path / "file" / "state" / "joint-incidents.json").exists()

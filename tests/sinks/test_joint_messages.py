@@ -8,6 +8,7 @@ import numpy as np
 from exporter.config.sections.root import Config
 from exporter.observe.metrics import SelfMetrics
 from exporter.sinks.joint_log import JointLog
+from exporter.sinks.notify import edited
 from exporter.sinks.notify.delivery import ABSORBED, HELD, DeliveryState
 from exporter.sinks.notify.joined import note_joint
 from exporter.sinks.notify.message import compose
@@ -15,7 +16,9 @@ from exporter.sinks.notify.notifier import Notifier
 from exporter.sinks.notify.pages import OurPages
 from exporter.sinks.recent import RecentVerdicts
 from tests.sinks.conftest import arrived
+from tests.support.slack import CHANNEL, TOKEN, workspace
 from tests.support.verdicts import key, verdict
+from tests.support.waiting import eventually
 
 NOW = 1_800_000_000.0
 KEYS = tuple(key(service=f"s{rack}-{n}", rack=f"r{rack}") for rack in range(6) for n in range(40))
@@ -136,3 +139,31 @@ def test_a_running_notifier_sends_one_message_with_what_else_moved(desk) -> None
     texts = arrived(stub, 2)
     assert texts[1].startswith("OVER in a, b: 40 incidents that moved together")
     assert json.loads(stub.requests[0].body)
+
+
+def test_in_slack_the_one_message_is_edited_as_more_of_the_rack_joins(desk, monkeypatch) -> None:
+    monkeypatch.setenv("TOKEN", TOKEN)
+    monkeypatch.setattr(edited, "EDIT_EVERY", 0.05)
+    with workspace() as slack:
+        app = {"token": {"env": "TOKEN"}, "channel": CHANNEL, "url": slack.url}
+        config = desk.config(slack_app=app, jobs={"a": {"expr": "up"}}, link=None)
+        to = Receiver(config)
+        notifier = Notifier(desk.metrics, OurPages(lambda: "http://me"), to.log.joined)
+        notifier.prepare(config).commit()
+        notifier.start()
+        desk.stack.callback(notifier.close, 5.0)
+
+        def cycle(at: float, rows: list[int]) -> None:
+            shown = to.shown(at, "a", rows)
+            to.log.record(shown)
+            notifier.show(shown, config.jobs["a"])
+
+        cycle(0, [])
+        cycle(60, R2[:3])
+        eventually(lambda: slack.messages)
+        assert "3 series moved together (rack=r2)" in slack.text()
+        cycle(120, R2[:30])
+        eventually(lambda: "30 series moved together (rack=r2)" in slack.text())
+        cycle(180, [])
+        eventually(lambda: slack.text().startswith("🟢 OVER in a: 30 incidents that moved together: back to normal"))
+        assert slack.pushed == 1
