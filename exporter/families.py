@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Kind = Literal["number", "bit", "present", "true", "shares", "groups", "incident", "deploys", "vanished"]
+Kind = Literal["number", "bit", "present", "true", "shares", "groups", "incident", "deploys", "vanished", "joint"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,8 @@ class Family:
     kind : str
         Which lines there are. number: one per entity, NaN too; bit: one per entity, 0 or 1; present: where there is a
         value; true: 1 where it is true; shares: of open incidents, channels with an equal share or more; groups: one
-        per group; incident: where there is a value, for incidents that are open or have just ended.
+        per group; incident: where there is a value, for incidents that are open or have just ended; joint: of the same,
+        which of them are one.
     meaning : str
         What docs/metrics.md says of it.
     when_wrong : str
@@ -91,6 +92,18 @@ _INCIDENT: Final = (
         meaning="Seconds from the newest deploy of its owner to the beginning of the incident, where it began within "
         "`deploys.within` after one; `deployed` names it. Negative: the incident was seen first.",
         when_wrong="Another owner's deploy, or none at all: see `deploys.owner`, and Status for what the source tells.",
+    ),
+    Family(
+        "incident_moved_timestamp_seconds",
+        "When the first sample of the incident left its band, and which joint incident it belongs to",
+        array="since",
+        kind="joint",
+        optional=False,
+        meaning="When the first sample left its band, which may be before the incident began. Incidents with one "
+        "`anomaly_incident`, whatever their jobs, are one: they began together and share a label that few series have, "
+        "or have begun together before. The id stays as long as the incident lasts, over restarts too.",
+        when_wrong="Too much in one, or too little: see [context](context.md). Without `state` the id lasts as long as "
+        "the first incident is open.",
     ),
     _of_incidents("score", "Score of the incident's worst reading", "score", "`anomaly_score` of the worst reading."),
     _of_incidents(
@@ -282,16 +295,15 @@ OPTIONS: Final = tuple(family.name for family in FAMILIES if family.optional)
 """What `publish` may choose."""
 
 
+_OWN: Final = {"deploys": ", `deployed`", "vanished": ", `reason`", "joint": ", `anomaly_incident`"}
+
+
 def table() -> str:
     """Return the table of docs/metrics.md."""
     rows = ["| Metric | Type | Labels | Meaning | When it looks wrong |", "|---|---|---|---|---|"]
     for family in FAMILIES:
         source = "the labels of `group`" if family.kind == "groups" else "source labels"
-        own = (
-            ", `channel`"
-            if family.per_channel
-            else {"deploys": ", `deployed`", "vanished": ", `reason`"}.get(family.kind, "")
-        )
+        own = ", `channel`" if family.per_channel else _OWN.get(family.kind, "")
         labels = f"{source}, `query`, `detector`{own}"
         wrong = f" {family.when_wrong}" if family.when_wrong else ""
         rows.append(f"| `{family.metric}` | gauge | {labels} | {family.meaning} |{wrong} |")

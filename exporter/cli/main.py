@@ -14,6 +14,7 @@ from exporter.cli.feedback import feedback
 from exporter.cli.init import init
 from exporter.cli.mcp import mcp
 from exporter.cli.models import models
+from exporter.cli.related import related
 from exporter.cli.report import report
 from exporter.cli.rules import rules
 from exporter.cli.run import run
@@ -38,7 +39,7 @@ def version(
         raise typer.Exit
 
 
-for command in (run, check_config, accept, backtest, train, report, rules, init, deploy, demo, mcp):
+for command in (run, check_config, accept, backtest, train, report, rules, init, deploy, demo, mcp, related):
     cli.command()(command)
 cli.add_typer(models, name="models")
 cli.add_typer(feedback, name="feedback")

@@ -85,6 +85,13 @@ class SelfMetrics:
         self.deploy_time = gauge(
             "deploy_timestamp_seconds", "When something was deployed within the last day", "deploy"
         )
+        self.joint_incidents = gauge("joint_incidents", "Open incidents, those that are one counted once")
+        self.joint_incident_series = gauge(
+            "joint_incident_series",
+            "Series with an open incident of a joint incident, and which of them moved first",
+            "anomaly_incident",
+            "first_mover",
+        )
         self.accepted = counter("incidents_accepted_total", "Incidents whose level an operator called normal", "query")
         self._add_models()
         self.drift_events = counter(

@@ -84,7 +84,7 @@ class App:
         self._leaving: list[Runner] = []
         """Of jobs that a reload has removed, with a cycle under way that still counts."""
         pages = our_pages(lambda: self.active.loaded.config.web, lambda: self.server, lambda: self._running)
-        self.sinks = Sinks.of(Resources(self.metrics, pages))
+        self.sinks = Sinks.of(Resources.of(self.metrics, pages))
         answers = FeedbackBook()
         deploys = DeployBook()
         self._preparation = Preparation(self.sinks, answers, self.metrics, self._telemetry, shard, deploys)

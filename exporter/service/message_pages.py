@@ -10,6 +10,7 @@ from exporter.web.server import Server
 from exporter.web.ui.facts import Running
 from exporter.web.ui.identity import link
 from exporter.web.ui.picture import incident_picture, warm_up
+from exporter.web.ui.related_told import companions_told
 
 
 def our_pages(web: Callable[[], WebConfig], server: Callable[[], Server], running: Callable[[], Running]) -> OurPages:
@@ -25,6 +26,7 @@ def our_pages(web: Callable[[], WebConfig], server: Callable[[], Server], runnin
         home,
         lambda job, key, since: f"{start()}{link(job, key, since)}",
         lambda incident: incident_picture(running(), incident),
+        lambda incident: companions_told(running(), incident),
         _warm_up,
     )
 

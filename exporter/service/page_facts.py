@@ -17,6 +17,7 @@ from exporter.service.job_details import details_of
 from exporter.service.model_choice import activate
 from exporter.sinks.feedback_book import FeedbackBook
 from exporter.sinks.incident_log import IncidentLog
+from exporter.sinks.joint_log import JointLog
 from exporter.sinks.latest import LatestVerdicts
 from exporter.sinks.notify.notifier import Notifier
 from exporter.sinks.recent import RecentVerdicts
@@ -64,7 +65,7 @@ class PageFacts:
         bench = self.bench if self._active().loaded.config.web.offers_workbench else None
         return Running(
             self.facts, feed, recent, incidents, self.read, answers, sent, bench, self._details,
-            partial(activate, self._active), self.deploys,
+            partial(activate, self._active), self.deploys, sinks.one(JointLog), self.read_many,
         )  # fmt: skip
 
     def facts(self) -> Facts:
@@ -89,4 +90,8 @@ class PageFacts:
 
     def read(self, expr: str, start: float, end: float, step: float) -> RangeResult:
         """Ask the source. Raises SourceError."""
-        return self._active().source.range(expr, start, end, step, max_series=_MOST_SERIES)
+        return self.read_many(expr, start, end, step, _MOST_SERIES)
+
+    def read_many(self, expr: str, start: float, end: float, step: float, most: int) -> RangeResult:
+        """Ask the source for so many series at most. Raises SourceError."""
+        return self._active().source.range(expr, start, end, step, max_series=most)

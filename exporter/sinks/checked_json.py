@@ -2,9 +2,15 @@
 
 import hashlib
 import json
+from pathlib import Path
 from typing import TypeVar
 
 import msgspec
+import structlog
+
+from exporter.atomic_files import write_atomically
+
+log = structlog.get_logger()
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -25,3 +31,16 @@ def decode(data: bytes, kind: type[S]) -> S:
         return msgspec.convert(json.loads(text), kind)
     except msgspec.ValidationError as error:
         raise ValueError(f"has another form: {error}") from None
+
+
+def keep(file: Path, content: msgspec.Struct, before: str, event: str, hint: str) -> str:
+    """Write such a file; return what is wrong, "" where it worked. What was wrong `before` is not logged again."""
+    try:
+        data = encode(content)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(file, data)
+    except OSError as error:
+        if str(error) != before:
+            log.error(event, file=str(file), error=str(error), hint=hint)
+        return str(error)
+    return ""

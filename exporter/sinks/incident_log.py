@@ -12,7 +12,7 @@ import numpy as np
 import structlog
 
 from detectors.types import Key
-from exporter.atomic_files import TooLarge, read_once, write_atomically
+from exporter.atomic_files import TooLarge, read_once
 from exporter.config.sections.root import Config
 from exporter.config.sections.service import AuditConfig
 from exporter.pipeline.verdict import Verdict
@@ -239,17 +239,9 @@ class IncidentLog(EveryVerdict):
             self._changed = False
             still_open = [each for mine in self._open.values() for each in mine.values()]
             content = _Saved(still_open, [*self._others, *self._alerts], self.began)
-        try:
-            data = checked_json.encode(content)
-            file.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(file, data)
-            self._trouble = ""
-        except OSError as error:
-            self._changed = True
-            if str(error) != self._trouble:
-                self._trouble = str(error)
-                hint = "make room or the folder writable; until then a restart forgets the newest past incidents"
-                log.error("incidents_not_saved", file=str(file), error=str(error), hint=hint)
+        hint = "make room or the folder writable; until then a restart forgets the newest past incidents"
+        self._trouble = checked_json.keep(file, content, self._trouble, "incidents_not_saved", hint)
+        self._changed = self._changed or bool(self._trouble)
 
 
 def _goes_on(logged: Logged, verdict: Verdict, row: int | None) -> bool:

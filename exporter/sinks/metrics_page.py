@@ -1,7 +1,7 @@
 """The page that Prometheus scrapes: rendered when a cycle has ended, then only handed out."""
 
 import threading
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,12 +9,14 @@ import structlog
 from isal import isal_zlib
 from prometheus_client import generate_latest
 
+from detectors.types import Key
 from exporter import exposition
 from exporter.config.sections.job import JobConfig
 from exporter.families import FAMILIES
 from exporter.observe.metrics import SelfMetrics
 from exporter.pipeline.verdict import Verdict
 from exporter.sinks.base import NewestVerdict
+from exporter.sinks.joint_log import Joined, no_joint_incidents
 from exporter.sinks.page_lines import Labels, blocks
 
 log = structlog.get_logger()
@@ -71,13 +73,21 @@ class Page(NewestVerdict):
     """Composes the page from the newest verdict of every job and the exporter's own metrics.
 
     All methods may be called from any thread; `publish` for one job only from one at a time.
+
+    Parameters
+    ----------
+    metrics : SelfMetrics
+    joined : callable taking the name of a job
+        Returns by series which joint incident it belongs to.
     """
 
     current: Snapshot
     """The newest finished page; replaced as a whole, so that no reader sees a mixture."""
 
-    def __init__(self, metrics: SelfMetrics) -> None:
-        self._metrics = metrics
+    def __init__(
+        self, metrics: SelfMetrics, joined: Callable[[str], Mapping[Key, Joined]] = no_joint_incidents
+    ) -> None:
+        self._metrics, self._joined = metrics, joined
         self._lock = threading.Lock()
         self._jobs: dict[str, _Published] = {}
         self._wake, self._closing = threading.Event(), False
@@ -108,7 +118,7 @@ class Page(NewestVerdict):
         if labels is None or labels.keys is not verdict.keys or not labels.fits(own, reserved):
             labels = Labels(verdict.keys, own, reserved, labels)
         groups = Labels(tuple(verdict.groups), own, _RESERVED, None)
-        lines = blocks(verdict, fields, labels, groups)
+        lines = blocks(verdict, fields, labels, groups, self._joined(job))
         with self._lock:
             self._jobs[job] = _Published(labels, lines)
             for part in (labels, groups):

@@ -1,6 +1,7 @@
 """The lines of the page: the samples of one verdict in the text format, by metric."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -10,6 +11,7 @@ from detectors.types import Floats, Key
 from exporter import exposition
 from exporter.context.deploys import names
 from exporter.context.endings import ALERTED
+from exporter.context.joint import Joint, Member
 from exporter.families import FAMILIES, Family
 from exporter.pipeline.verdict import Verdict
 
@@ -51,10 +53,17 @@ class Labels:
         return self.own == own and self.reserved == reserved
 
 
-def blocks(verdict: Verdict, fields: Collection[str], labels: Labels, groups: Labels) -> dict[str, bytes]:
+def blocks(
+    verdict: Verdict,
+    fields: Collection[str],
+    labels: Labels,
+    groups: Labels,
+    joined: Mapping[Key, tuple[Member, Joint]] = MappingProxyType({}),
+) -> dict[str, bytes]:
     """Return the lines of a verdict by metric; an empty block where there are none.
 
     `fields` are the optional families to show; `labels` are those of the entities, `groups` those of the groups.
+    `joined` tells by series which joint incident one that is open or has just ended belongs to.
     """
     incidents = _chosen(verdict, labels)
     return {
@@ -62,6 +71,8 @@ def blocks(verdict: Verdict, fields: Collection[str], labels: Labels, groups: La
         if family.kind == "incident"
         else _after_deploys(family, verdict, *incidents)
         if family.kind == "deploys"
+        else _joint(family, verdict, labels, joined)
+        if family.kind == "joint"
         else _vanished(family, verdict, labels)
         if family.kind == "vanished"
         else _block(family, verdict, groups if family.kind == "groups" else labels)
@@ -132,6 +143,20 @@ def _of_incidents(family: Family, verdict: Verdict, texts: Sequence[bytes], chos
     if family.per_channel:
         return _by_channel(family, verdict, texts, values)
     return exposition.present_lines(exposition.encode(f"{family.metric}{{"), texts, values)
+
+
+def _joint(family: Family, verdict: Verdict, labels: Labels, joined: Mapping[Key, tuple[Member, Joint]]) -> bytes:
+    """Return a line for each incident that belongs to a joint one, all of them: alerts carry its id."""
+    if not joined:
+        return b""
+    found: dict[bytes, bytes] = {}
+    for row in verdict.readings.rows.tolist() or np.flatnonzero(verdict.flag).tolist():
+        key = verdict.keys[row]
+        text = labels.by_key.get(key)
+        if (which := joined.get(key)) is not None and text is not None and b"anomaly_incident=" not in text:
+            head = exposition.encode(f'{family.metric}{{anomaly_incident="{which[1].id}",')
+            found.setdefault(text, exposition.lines(head, [text], exposition.numbers(np.array([which[0].moved]))))
+    return b"".join(found.values())
 
 
 def _vanished(family: Family, verdict: Verdict, labels: Labels) -> bytes:

@@ -13,6 +13,7 @@ from detectors.types import Floats, Key
 from exporter.config.sections.root import Config
 from exporter.pipeline.alert_budget import most_severe
 from exporter.pipeline.verdict import Verdict
+from exporter.sinks import excursions
 from exporter.sinks.base import Change, EveryVerdict
 
 MOST_SAMPLES: Final = 120
@@ -73,6 +74,26 @@ class Curves:
     alert: Floats
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Block:
+    """The same of all E series of a job with C channels at N times, a step from one to the next.
+
+    Parameters
+    ----------
+    times : Floats, shape (N,)
+        Unix seconds.
+    keys : tuple of Key, length E
+    values : Floats, shape (E, C, N)
+    score : Floats, shape (E, N)
+        NaN where there was no sample.
+    """
+
+    times: Floats
+    keys: tuple[Key, ...]
+    values: Floats
+    score: Floats
+
+
 class RecentVerdicts(EveryVerdict):
     """Remembers, within a bound of memory, the last verdicts of every job. Safe to use from any thread.
 
@@ -124,6 +145,41 @@ class RecentVerdicts(EveryVerdict):
         """Return how many samples of each job fit."""
         size = sum(samples[-1].size for samples in self._samples.values() if samples)
         return min(max(MOST_BYTES // max(size, 1), FEWEST_SAMPLES), MOST_SAMPLES)
+
+    def left_band(self, job: str, keys: tuple[Key, ...], rows: Sequence[int], since: Floats, step: float) -> Floats:
+        """Return when some series of a job last left their band; see `excursions.left_band`."""
+        with self._lock:
+            samples = list(self._samples.get(job, ()))
+        return excursions.left_band(samples[::-1], keys, rows, since, step)
+
+    def block(self, job: str, step: float) -> Block | None:
+        """Return what is remembered of every series that a job has now, None where nothing is."""
+        with self._lock:
+            samples = list(self._samples.get(job, ()))
+        if not samples:
+            return None
+        keys, channels = samples[-1].keys, samples[-1].wide.shape[2]
+        samples = [sample for sample in samples if sample.wide.shape[2] == channels]
+        first = samples[0].time
+        columns = [round((sample.time - first) / step) for sample in samples]
+        times = first + step * np.arange(columns[-1] + 1, dtype=np.float64)
+        if len(times) > 2 * MOST_SAMPLES:  # a job that was away for long
+            return None
+        values = np.full((len(keys), channels, len(times)), np.nan)
+        score = np.full((len(keys), len(times)), np.nan)
+        rows: NDArray[np.int64] | slice = slice(None)
+        before = keys
+        for column, sample in zip(columns, samples, strict=True):
+            if sample.keys is not before:
+                before = sample.keys
+                index = {key: row for row, key in enumerate(before)}
+                rows = np.array([index.get(key, -1) for key in keys], np.int64)
+            wide, own = sample.wide[0][rows].astype(np.float64), sample.score[rows].astype(np.float64)
+            if not isinstance(rows, slice):
+                wide = np.where((rows >= 0)[:, None], wide, np.nan)
+                own = np.where(rows >= 0, own, np.nan)
+            values[:, :, column], score[:, column] = wide, own
+        return Block(times, keys, values, score)
 
     def curves(self, job: str, keys: Sequence[Key], most: int = MOST_SAMPLES) -> dict[Key, Curves]:
         """Return what is remembered of some series of a job, the last `most` samples; of others there is nothing."""

@@ -17,6 +17,7 @@ from exporter.sinks.drift_requests import DriftRequests
 from exporter.sinks.flag_log import FlagLog
 from exporter.sinks.incident_log import IncidentLog
 from exporter.sinks.job_gauges import JobGauges
+from exporter.sinks.joint_log import JointLog
 from exporter.sinks.latest import LatestVerdicts
 from exporter.sinks.metrics_page import Page
 from exporter.sinks.notify.notifier import Notifier
@@ -39,22 +40,34 @@ class Resources:
         The exporter's metrics about itself.
     pages : OurPages
         What messages show of our own pages.
+    recent : RecentVerdicts
+    joint : JointLog
+        Sinks that others look at.
     """
 
     metrics: SelfMetrics
     pages: OurPages
+    recent: RecentVerdicts
+    joint: JointLog
+
+    @classmethod
+    def of(cls, metrics: SelfMetrics, pages: OurPages) -> "Resources":
+        """Return them, with sinks that know nothing yet."""
+        recent = RecentVerdicts()
+        return cls(metrics, pages, recent, JointLog(recent, metrics))
 
 
 SINKS: Final[Mapping[str, Callable[[Resources], Sink]]] = {
     "audit": lambda have: AuditSink(have.metrics),
     "flag_log": lambda have: FlagLog(have.metrics),
     "drift_requests": lambda have: DriftRequests(have.metrics),
-    "recent": lambda _: RecentVerdicts(),
+    "recent": lambda have: have.recent,
+    "joint_log": lambda have: have.joint,
     "incident_log": lambda _: IncidentLog(),
     "job_gauges": lambda have: JobGauges(have.metrics),
-    "metrics_page": lambda have: Page(have.metrics),
+    "metrics_page": lambda have: Page(have.metrics, have.joint.joined),
     "latest": lambda _: LatestVerdicts(),
-    "notify": lambda have: Notifier(have.metrics, have.pages),
+    "notify": lambda have: Notifier(have.metrics, have.pages, have.joint.joined),
 }
 """How each sink is built, by the name it has in logs and metrics; verdicts reach them in this order."""
 

@@ -60,6 +60,8 @@ class Alert:
         Additional annotations.
     detail : str
         One line for the runbook that concerns only this job.
+    found : mapping of str to Text
+        Labels whose values are found when the rule is evaluated.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Alert:
     keep_firing_for: float = 0.0
     annotations: Mapping[str, Text] = field(default_factory=dict)
     detail: str = ""
+    found: Mapping[str, Text] = field(default_factory=dict)
 
     def rule(self) -> dict[str, Any]:
         """Return the rule in the format of Prometheus."""
@@ -86,6 +89,7 @@ class Alert:
         if self.keep_firing_for:
             made["keep_firing_for"] = milliseconds(self.keep_firing_for)
         made["labels"] = {name: plain(text) for name, text in self.labels.items()}
+        made["labels"] |= {name: text.template for name, text in self.found.items()}
         made["annotations"] = {name: text.template for name, text in texts.items()}
         return made
 
@@ -94,7 +98,8 @@ class Alert:
         description = self.description.example if case.description is None else case.description
         texts = {"summary": self.summary.example, "description": description}
         texts |= {name: text.example for name, text in self.annotations.items()}
-        return {"exp_labels": {**self.series, **self.labels}, "exp_annotations": texts}
+        found = {name: text.example for name, text in self.found.items()}
+        return {"exp_labels": {**self.series, **self.labels, **found}, "exp_annotations": texts}
 
 
 @dataclass(frozen=True, slots=True)

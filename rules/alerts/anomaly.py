@@ -6,12 +6,13 @@ from typing import Final
 
 from detectors.auto.streams import names as names_of_streams
 from exporter import incident_wording as wording
+from exporter.joint_wording import ONE_OF
 from exporter.promql import format_duration
 from rules.alerts import names
 from rules.alerts.alert import Alert, Case, series
-from rules.alerts.incident_text import OLD, description
+from rules.alerts.incident_text import OLD, description, joint_incident
 from rules.alerts.job_context import AlertedJob
-from rules.alerts.templates import Text, entity, graph_link, literal, page_link
+from rules.alerts.templates import INCIDENT, Text, entity, graph_link, literal, page_link
 
 DETAILED: Final = 100
 """Most open incidents of a job for which alerts show readings: each costs four queries per evaluation."""
@@ -21,6 +22,9 @@ _GRAPH: Final = '{__name__=~"anomaly_(expected|flapping|lower|score|upper|value)
 _START: Final = 60.0
 _SCORE: Final = 9.0
 _EVIDENCE: Final = {"evidence": 2.0, "evidence_deviations": -4.1, "evidence_interval_seconds": 1_814_400.0}
+_INCIDENT: Final = "1f2e3d4c5b"
+_TOGETHER: Final = 40
+_FIRST: Final = "service=db in latency"
 _READING: Final = {"value": 5.0, "expected": 1.0, "lower": 0.5, "upper": 1.5}
 
 
@@ -84,6 +88,7 @@ def anomaly(job: AlertedJob) -> Alert:
         for_=wanted.for_,
         keep_firing_for=wanted.keep_firing_for - told,
         annotations={**_page(job, known), **job.annotations},
+        found={INCIDENT: Text(joint_incident(job), _INCIDENT)},
     )
 
 
@@ -113,6 +118,9 @@ def _series(job: AlertedJob, metric: str, verdict: str, steady: str, end: float 
         given[series(f"anomaly_incident_{name}", **source)] = f"{number:g}{shown}"
     for name, number in _EVIDENCE.items():
         given[series(f"anomaly_incident_{name}", **source)] = f"{number:g}{shown}"
+    given[series("anomaly_incident_moved_timestamp_seconds", **{INCIDENT: _INCIDENT}, **source)] = f"{_START:g}{shown}"
+    together = series("anomaly_exporter_joint_incident_series", **{INCIDENT: _INCIDENT}, first_mover=_FIRST)
+    given[together] = f"{_TOGETHER}{shown}"
     for channel in job.channels:
         named = {"channel": channel} if len(job.channels) > 1 else {}
         for field, number in _READING.items():
@@ -132,7 +140,10 @@ def _text(job: AlertedJob, minute: int, end: float | None = None, *, old: bool =
     worst = wording.WORST.format(at=wording.moment(_START, dated), readings=readings, score=wording.number(_SCORE))
     at, size, every = _EVIDENCE.values()
     stream = wording.stream(names_of_streams(job.config.step)[round(at)], size, every)
-    return f"{wording.BETWEEN.join((worst, stream, wording.lasting(_START, end, now)))}{OLD if old else ''}."
+    told = [worst, stream, wording.lasting(_START, end, now)]
+    if not old:
+        told.append(ONE_OF.format(count=_TOGETHER, first=_FIRST))
+    return f"{wording.BETWEEN.join(told)}{OLD if old else ''}."
 
 
 def _meaning(job: AlertedJob, metric: str) -> str:

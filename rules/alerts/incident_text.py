@@ -6,6 +6,7 @@ from typing import Final
 from detectors.auto.streams import names
 from detectors.streams import STREAMS, WITHOUT_SIDE
 from exporter import incident_wording as wording
+from exporter.joint_wording import LARGEST, ONE_OF
 from exporter.promql import quote
 from exporter.query_units import Unit
 from rules.alerts.job_context import AlertedJob
@@ -20,6 +21,7 @@ CROWD: Final = "One of more than {most} series of this job with an incident; see
 LOOKED_BACK: Final = "1d"
 """How old a reading may be while there are no new results."""
 
+_MOVED: Final = "anomaly_incident_moved_timestamp_seconds{%s}"
 _LIMITS: Final = ("lower", "upper")
 _TIMES: Final = {
     "start": "anomaly_incident_start_timestamp_seconds",
@@ -45,7 +47,7 @@ def description(job: AlertedJob, most: int) -> str:
     units = job.config.units
     crowd = CROWD.format(most=most)
     return _definitions(units.values(), names(job.config.step)) + (
-        "{{ if query " + quote(many) + " }}" + crowd + "{{ else }}" + _told(job, units) + "{{ end }}"
+        "{{ if query " + quote(many) + " }}" + crowd + _largest() + "{{ else }}" + _told(job, units) + "{{ end }}"
     )
 
 
@@ -70,6 +72,7 @@ def _told(job: AlertedJob, units: Mapping[str, Unit]) -> str:
             "{{ else }}" + NO_READING + "{{ end }}",
             "{{ if gt $start 0.0 }}" + wording.BETWEEN + _lasting() + "{{ end }}",
             _after_deploy(),
+            _together(),
             "{{ if gt $flaps 0.0 }}" + FLAPPING + "{{ end }}" if "flaps" in times else "",
             "{{ if $old }}" + OLD + "{{ end }}.",
         )
@@ -183,6 +186,36 @@ def _after_deploy() -> str:
         wording.BETWEEN + "{{ if ge .Value " + f"{wording.SOON}" + " }}" + after + "{{ else }}" + together + "{{ end }}"
     )
     return "{{ if not $old }}" + found + text + "{{ end }}{{ end }}{{ end }}"
+
+
+def _together() -> str:
+    """Return of how many series that moved together it is one; an old result may be of another incident."""
+    found = '{{ range $r }}{{ if eq .Labels.__name__ "anomaly_incident_moved_timestamp_seconds" }}'
+    asked = quote("anomaly_exporter_joint_incident_series{anomaly_incident=%q} > 1")
+    told = "{{ range query (printf " + asked + " .Labels.anomaly_incident) }}" + wording.BETWEEN
+    text = ONE_OF.format(count="{{ .Value }}", first="{{ .Labels.first_mover }}")
+    return "{{ if not $old }}" + found + told + text + "{{ end }}{{ end }}{{ end }}{{ end }}"
+
+
+def _largest() -> str:
+    """Return which joint incident is the largest, where no readings are asked for."""
+    asked = quote("topk(1, anomaly_exporter_joint_incident_series)")
+    text = LARGEST.format(count="{{ .Value }}", first="{{ .Labels.first_mover }}")
+    return "{{ range query " + asked + " }}" + text + "{{ end }}"
+
+
+def joint_incident(job: AlertedJob) -> str:
+    """Return a template for the id of the joint incident of an alert: the newest of its series, as long as a day ago.
+
+    It must not change while the alert fires, also while the exporter cannot be scraped, or it would fire again.
+    """
+    last = quote(f"topk(1, last_over_time({_MOVED}[{LOOKED_BACK}]))")
+    return (
+        selector_of(job.ours)
+        + "{{ $r := query (printf " + quote(f"topk(1, {_MOVED})") + " $s) }}"
+        + "{{ if not $r }}{{ $r = query (printf " + last + " $s) }}{{ end }}"
+        + "{{ range $r }}{{ .Labels.anomaly_incident }}{{ end }}"
+    )  # fmt: skip
 
 
 def _moment(name: str) -> str:

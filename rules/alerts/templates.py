@@ -7,8 +7,10 @@ from urllib.parse import quote_plus
 
 from exporter.promql import quote
 
-ADDED: Final = frozenset({"alertgroup", "alertname", "alertstate"})
-"""Labels that Prometheus or vmalert sets on an alert. vmalert has them in `$labels` too, and in its `ALERTS`."""
+INCIDENT: Final = "anomaly_incident"
+"""Label of an alert that says which joint incident it belongs to."""
+ADDED: Final = frozenset({"alertgroup", "alertname", "alertstate", INCIDENT})
+"""Labels that Prometheus, vmalert or a rule adds to an alert; vmalert has them in `$labels` and `ALERTS` too."""
 
 
 def selector_of(ours: Collection[str]) -> str:

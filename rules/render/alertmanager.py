@@ -1,4 +1,4 @@
-"""alertmanager.yml: one route for each receiver, so that its rate limit holds for all messages to it."""
+"""alertmanager.yml: one route for each receiver, in which alerts of one joint incident are one message."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,6 +22,7 @@ from rules.alerts.names import (
     WATCHDOG,
     alert_names,
 )
+from rules.alerts.templates import INCIDENT
 from rules.render.yaml_text import document
 
 _HEARTBEAT = {"group_wait": "0s", "group_interval": "1m", "repeat_interval": "5m"}
@@ -102,9 +103,17 @@ def _routes(alerting: AlertingConfig) -> list[dict[str, Any]]:
             "group_interval": milliseconds(to.interval),
             "repeat_interval": milliseconds(to.repeat_interval),
             **({"mute_time_intervals": list(to.mute)} if to.mute else {}),
+            **({} if to.group_by is not None else {"routes": [_of_incidents(to)]}),
         }
         for name, to in alerting.receivers.items()
     ]
+
+
+def _of_incidents(to: ReceiverConfig) -> dict[str, Any]:
+    """Return the route of alerts that belong to a joint incident: one message for each, of whatever jobs they are."""
+    groups = [INCIDENT, *(name for name in to.groups if name != "query")]
+    muted = {"mute_time_intervals": list(to.mute)} if to.mute else {}  # the only setting that is not inherited
+    return {"matchers": [f'{INCIDENT}!=""'], "group_by": groups, **muted}
 
 
 def _watchdog_routes(alerting: AlertingConfig) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from exporter.context.own_deploys import IncidentDeploys, OwnDeploys
 from exporter.pipeline.after_deploy import Caution
 from exporter.pipeline.presence import Presence
 from exporter.source.samples import NOTHING
+from tests.context import cost_together
 
 SERIES, MINUTES = 100_000, 30
 
@@ -66,3 +67,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+    cost_together.main()

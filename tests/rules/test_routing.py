@@ -64,7 +64,8 @@ def test_every_alert_of_the_example_reaches_those_it_names(tmp_path: Path) -> No
     written(tmp_path, config)
     for file in (tmp_path / "rules").iterdir():
         for rule in yaml.safe_load(file.read_text())["groups"][0]["rules"]:
-            given_ = [f"{name}={value}" for name, value in rule["labels"].items()]
+            found = {"anomaly_incident": "1f2e3d4c5b"} if "anomaly_incident" in rule["labels"] else {}
+            given_ = [f"{name}={value}" for name, value in (rule["labels"] | found).items()]
             command = ("amtool", "config", "routes", "test", "--config.file=alertmanager.yml", *given_)
             done = tool(tmp_path, *command, f"alertname={rule['alert']}")
             assert done.returncode == 0, done.stderr
@@ -292,3 +293,22 @@ def test_the_interval_keeps_to_the_limit_even_when_groups_begin_anew(most: int, 
     receiver = ReceiverConfig.model_construct(rate_limit=notices, group_interval=None)
     gaps = itertools.islice(itertools.cycle([0.0, receiver.interval]), most)
     assert sum(gaps) >= window
+
+
+def test_alerts_of_one_joint_incident_are_one_message_whatever_their_jobs_and_another_is_another(
+    alertmanager: Callable[..., AlertmanagerServer], inbox: Inbox, secret: Callable[[str], dict[str, str]]
+) -> None:
+    to = {
+        "pagerduty": {"routing_key": secret("k"), "url": f"{inbox.url}/pagerduty"},
+        "webhook": {"url": f"{inbox.url}/webhook"}, **QUICK, "group_wait": "2s",
+    }  # fmt: skip
+    server = started(alertmanager, {"receivers": {"chat": to}, "routes": {"ticket": ["chat"]}})
+    one = [labels(query=job, node=f"n{n}", anomaly_incident="1f") for job in "ab" for n in range(20)]
+    tell(server, *one, labels(query="a", node="x", anomaly_incident="2e"), labels("AnomalyJobFailing", query="a"))
+    eventually(lambda: len(inbox.posts) == 6)
+    told = sorted(
+        (len(post.body["alerts"]), post.body["groupLabels"].get("anomaly_incident", ""))
+        for post in inbox.to("/webhook")
+    )
+    assert told == [(1, ""), (1, "2e"), (40, "1f")]
+    assert len({post.body["dedup_key"] for post in inbox.to("/pagerduty")}) == 3

@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import pytest
 
 from exporter.config.sections.root import Config
 from exporter.sinks import recent
@@ -62,3 +63,37 @@ def test_a_removed_job_is_forgotten_and_without_the_pages_nothing_is_kept():
     off = remembering(ui=False)
     off.record(at(1))
     assert off.curves("cpu", [A]) == {}
+
+
+def left(values: list[float], since_ago: int, gap_at: int | None = None) -> float:
+    """Return how many samples ago one series left its band (4 to 6, expected 5); NaN where it did not."""
+    memory, keys = remembering(), (key(a="1"),)
+    for at, value in enumerate(values):
+        if at != gap_at:
+            shown = verdict(keys, values=[[value]], expected=[[5.0]], lower=[[4.0]], upper=[[6.0]])
+            memory.record(dataclasses.replace(shown, time=60.0 * at))
+    newest = len(values) - 1
+    since = np.array([60.0 * (newest - since_ago)])
+    (found,) = memory.left_band("cpu", keys, [0], since, 60.0)
+    return newest - found / 60
+
+
+@pytest.mark.parametrize(
+    ("values", "since", "ago"),
+    [
+        ([5, 5, 5, 9, 9, 9], 0, 2),
+        ([5, 5, 5, 5.7, 9, 9, 9], 0, 3),  # on its way out
+        ([5, 9, 5, 5, 9, 9], 0, 1),  # one odd sample is chance
+        ([5, 9, 9, 5, 5, 9, 9], 0, 5),  # a pause is not the end of it
+        ([9, 9, 5, 5, 5, 9, 9], 0, 1),  # a longer one is
+        ([5, 5, 9, 9, 9, 5], 1, 3),
+        ([5, 5, 5, 5, 5, 5], 0, np.nan),  # a mean told it, no sample
+    ],
+)
+def test_a_series_left_its_band_with_the_first_sample_of_the_excursion(values, since, ago):
+    assert left(values, since) == pytest.approx(ago, nan_ok=True)
+
+
+def test_a_missing_sample_is_within_the_band():
+    assert left([5, 9, 9, 5, 5, 9, 9], 0, gap_at=3) == 5
+    assert left([9, 9, 9, 5, 5, 5, 9, 9], 0, gap_at=4) == 1

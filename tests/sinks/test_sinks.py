@@ -128,7 +128,7 @@ def test_a_sink_that_raises_stops_neither_the_others_nor_the_job_and_is_counted_
 def test_a_new_sink_is_one_entry_of_the_map(monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
     monkeypatch.setattr(registry, "SINKS", {**SINKS, "scratch": lambda have: made.append(Newest()) or made[-1]})
-    sinks = Sinks.of(Resources(SelfMetrics(), OurPages(lambda: "http://me")))
+    sinks = Sinks.of(Resources.of(SelfMetrics(), OurPages(lambda: "http://me")))
     assert sinks.one(Newest) is made[0]
     sinks.prepare(CONFIG).commit()
     sinks.show(ONE, JOB)
@@ -138,7 +138,7 @@ def test_a_new_sink_is_one_entry_of_the_map(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize("name", SINKS)
 def test_every_sink_is_of_a_kind(name: str) -> None:
-    assert isinstance(SINKS[name](Resources(SelfMetrics(), OurPages(lambda: ""))), EveryVerdict | NewestVerdict)
+    assert isinstance(SINKS[name](Resources.of(SelfMetrics(), OurPages(lambda: ""))), EveryVerdict | NewestVerdict)
 
 
 def test_what_is_prepared_is_discarded_when_a_later_sink_cannot_be_prepared() -> None:

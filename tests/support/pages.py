@@ -13,6 +13,7 @@ from exporter.observe.health import Health
 from exporter.pipeline.verdict import Verdict
 from exporter.sinks.feedback_book import FeedbackBook
 from exporter.sinks.incident_log import IncidentLog
+from exporter.sinks.joint_log import JointLog
 from exporter.sinks.latest import LatestVerdicts
 from exporter.sinks.notify.sent_log import SentLog
 from exporter.sinks.recent import RecentVerdicts
@@ -34,7 +35,8 @@ class Watched:
         self.config = Config.model_validate(config)
         self.feed, self.recent, self.incidents = LatestVerdicts(), RecentVerdicts(), IncidentLog()
         self.feedback = FeedbackBook()
-        for sink in (self.feed, self.recent, self.incidents, self.feedback):
+        self.joint = JointLog(self.recent)
+        for sink in (self.feed, self.recent, self.incidents, self.feedback, self.joint):
             sink.prepare(self.config).commit()
         self.health = dict.fromkeys(self.config.jobs, HEALTHY)
         self.source, self.refused, self.sent = FakeSource(), "", SentLog()
@@ -56,7 +58,7 @@ class Watched:
         running = Running(
             self.facts, self.feed, self.recent, self.incidents, read, self.feedback, self.sent, self.bench, self.details
         )
-        return dataclasses.replace(running, deploys=deploys)
+        return dataclasses.replace(running, deploys=deploys, joint=self.joint)
 
     def read(self, expr: str, start: float, end: float, step: float) -> RangeResult:
         return self.source.range(expr, start, end, step)
@@ -64,6 +66,7 @@ class Watched:
     def show(self, shown: Verdict) -> Verdict:
         """Hand a verdict to all sinks."""
         self.recent.record(shown)
+        self.joint.record(shown)
         self.incidents.record(shown)
         self.feed.publish(shown)
         return shown

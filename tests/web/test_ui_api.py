@@ -91,11 +91,20 @@ def test_an_old_verdict_a_young_series_and_a_refused_configuration_are_told(ask,
     assert [each["kind"] for each in ask("now")["unseen"]] == ["configuration", "late", "series_warming"]
 
 
-def test_incidents_of_one_moment_are_one_group(ask, watched):
-    watched.minutes((A, B, key(instance="c")), 60, lambda ago: [ago < 10, ago < 10, ago < 50])
+def test_incidents_that_share_a_rack_are_one_group_in_which_the_first_to_move_comes_first(ask, watched):
+    hosts = [key(instance=f"host-{n}", rack=f"r{n % 5}") for n in range(20)]
+    moved = {0: 9, 5: 10, 1: 10}  # two of rack r0, one of r1
+    watched.minutes(tuple(hosts), 60, lambda ago: [ago < moved.get(n, 0) for n in range(20)])
     groups = ask("now")["groups"]
     assert sorted(len(group["incidents"]) for group in groups) == [1, 2]
-    assert {group["because"] for group in groups} == {"alone", "time"}
+    assert {group["because"] for group in groups} == {"alone", "labels"}
+    (joint,) = [group["joint"] for group in groups if group["joint"]]
+    assert [each["labels"]["instance"] for each in joint["movers"]] == ["host-5", "host-0"]
+    assert joint["text"].startswith(
+        "2 series moved together (rack=r0); instance=host-5, rack=r0 in cpu moved first, at"
+    )
+    series = follow(ask, joint["movers"][1]["link"])
+    assert series["joint"]["id"] == joint["id"]
 
 
 def test_a_permanent_link_shows_the_incident_while_it_is_open_and_when_it_is_over(ask, watched, tmp_path):

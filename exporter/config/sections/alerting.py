@@ -15,7 +15,9 @@ from exporter.config.section_base import Conflict, LabelName, PositiveDuration, 
 from exporter.config.values import Days, Duration, Months, Times, Weekdays, Years
 from exporter.promql import format_duration
 
-OURS: Final = frozenset({"alertgroup", "alertname", "alertstate", "severity", "query", "detector", "receivers"})
+OURS: Final = frozenset(
+    {"alertgroup", "alertname", "alertstate", "severity", "query", "detector", "receivers"} | {"anomaly_incident"}
+)
 """Labels of an alert that the rules, Prometheus or vmalert set themselves."""
 RETENTION: Final = 5 * DAY
 """Seconds for which Alertmanager remembers what it has sent, by default."""
@@ -93,7 +95,8 @@ class ReceiverConfig(_Ways):
 
     group_by: tuple[LabelName, ...] | None = Field(
         None,
-        description="labels that separate messages; default: all in one message, but for PagerDuty [query, severity]",
+        description="labels that separate messages; default: a message for each joint incident, all other alerts in "
+        "one message, but for PagerDuty one for each query and severity",
     )
     rate_limit: RateLimitConfig = Field(RateLimitConfig(), description="most messages, for each group of group_by")
     group_wait: Duration = Field(10.0, description="how long the first message waits for others to join it")

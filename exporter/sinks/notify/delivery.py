@@ -12,6 +12,7 @@ import numpy as np
 import structlog
 
 from detectors.types import Key
+from detectors.units import DAY, HOUR
 from exporter.atomic_files import TooLarge, read_once, write_atomically
 from exporter.pipeline.incidents import NO_DATA_CLOSES
 from exporter.pipeline.verdict import Verdict
@@ -22,6 +23,12 @@ from exporter.sinks.notify.posts import Post
 
 MOST: Final = 10_000
 """Incidents one receiver keeps track of; those beyond it are only counted."""
+ABSORBED: Final = 600.0
+"""Seconds from the message on a joint incident until which what begins, and joins it, is no message of its own, however
+much later it becomes an alert."""
+HELD: Final = HOUR
+"""Seconds, at most, for which the end of an incident waits for those of the others of its joint incident."""
+_REMEMBERED: Final = DAY
 
 
 class _Saved(msgspec.Struct):
@@ -29,6 +36,7 @@ class _Saved(msgspec.Struct):
     passed: dict[str, int] = {}
     sent: list[float] = []
     posts: list[Post] = []
+    told: dict[str, float] = {}
 
 
 @dataclass(slots=True)
@@ -53,6 +61,8 @@ class DeliveryState:
         self._beyond: dict[str, int] = {}
         self.sent: list[float] = []
         """When the newest messages were sent (Unix seconds), as many as the rate limit needs."""
+        self.told: dict[str, float] = {}
+        """By the id of each joint incident the newest sample when the first message on it was sent (Unix seconds)."""
         self.posts: list[Post] = []
         """Messages that are edited until all their incidents are over."""
 
@@ -100,6 +110,32 @@ class DeliveryState:
                 passed += self._end(mine, key, incident, verdict.time, "no data")
         return passed
 
+    def incidents(self) -> list[Incident]:
+        """Return all incidents."""
+        return [each for mine in self._jobs.values() for each in mine.incidents.values()]
+
+    def absorb(self) -> list[Incident]:
+        """Take as told what belongs to a joint incident and began no later than just after the message on it."""
+        newest = self.judged(self._jobs)
+        self.told = {name: at for name, at in self.told.items() if newest - at < _REMEMBERED}
+        joined = [
+            each
+            for each in self.incidents()
+            if not each.notified and each.joint in self.told and each.since - self.told[each.joint] <= ABSORBED
+        ]
+        for each in joined:
+            each.notified = True
+        return joined
+
+    def _ended(self, mine: _OfJob, going_on: Collection[str]) -> list[Incident]:
+        """Return the incidents of a job whose end is to be told: as one, where they are one."""
+        over = [(each, each.over) for each in mine.incidents.values() if each.over is not None]
+        return [each for each, at in over if each.joint not in going_on or mine.judged - at >= HELD]
+
+    def _going_on(self) -> set[str]:
+        """Return the joint incidents of which one is open."""
+        return {each.joint for each in self.incidents() if each.over is None and each.joint}
+
     def keep(self, jobs: Collection[str], now: float) -> int:
         """End the incidents of all other jobs (`now` in Unix seconds); return how many ended without a notification."""
         gone = [mine for job, mine in self._jobs.items() if job not in jobs]
@@ -122,12 +158,12 @@ class DeliveryState:
 
     def pending(self) -> PendingNotifications:
         """Return what has yet to be sent, the most severe first."""
-        opened, over, open_now = {}, {}, {}
+        opened, over, open_now, going_on = {}, {}, {}, self._going_on()
         for job, mine in self._jobs.items():
             every = mine.incidents.values()
             if new := [each for each in every if not each.notified]:
                 opened[job] = sorted(new, key=lambda each: -(each.severity or 0.0))
-            if ended := [each for each in every if each.over is not None]:
+            if ended := self._ended(mine, going_on):
                 over[job] = ended
             open_now[job] = sum(each.over is None for each in every)
         entities = {job: mine.entities for job, mine in self._jobs.items()}
@@ -135,12 +171,10 @@ class DeliveryState:
 
     def pending_count(self) -> int:
         """Return how many incidents have a notification pending."""
-        waiting = sum(
-            not each.notified or each.over is not None
-            for mine in self._jobs.values()
-            for each in mine.incidents.values()
-        )
-        return waiting + sum(self._passed.values())
+        going_on = self._going_on()
+        opened = sum(not each.notified for each in self.incidents())
+        over = sum(len(self._ended(mine, going_on)) for mine in self._jobs.values())
+        return opened + over + sum(self._passed.values())
 
     def judged(self, jobs: Iterable[str]) -> float:
         """Return the time of the newest verdict on any of some jobs (Unix seconds), 0 where there was none."""
@@ -164,6 +198,8 @@ class DeliveryState:
         """Note that the receiver has got what `sent` holds."""
         for incident in _each(sent.opened):
             incident.notified = True
+            if incident.joint:
+                self.told.setdefault(incident.joint, self.judged([incident.job]))
         for incident in _each(sent.over):
             mine, key = self._jobs[incident.job], incident.key
             del mine.incidents[key]
@@ -173,15 +209,14 @@ class DeliveryState:
 
     def encode(self) -> bytes:
         """Encode everything except what the next verdict brings anyway."""
-        incidents = [each for mine in self._jobs.values() for each in mine.incidents.values()]
-        return checked_json.encode(_Saved(incidents, self._passed, self.sent, self.posts))
+        return checked_json.encode(_Saved(self.incidents(), self._passed, self.sent, self.posts, self.told))
 
     @classmethod
     def decode(cls, data: bytes) -> "DeliveryState":
         """Read what `encode` wrote. Raises ValueError when it is anything else."""
         saved = checked_json.decode(data, _Saved)
         state = cls()
-        state._passed, state.sent = saved.passed, saved.sent
+        state._passed, state.sent, state.told = saved.passed, saved.sent, saved.told
         for incident in saved.incidents:
             state._jobs.setdefault(incident.job, _OfJob()).incidents[incident.key] = incident
         for post in saved.posts:

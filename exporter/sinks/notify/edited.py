@@ -1,7 +1,7 @@
 """One message for each incident, which is edited as the incident goes on and ends."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any, Final
 
@@ -9,6 +9,7 @@ import structlog
 
 from exporter.sinks.notify import pictures
 from exporter.sinks.notify.http_post import PostFailed
+from exporter.sinks.notify.joined import by_joint
 from exporter.sinks.notify.notification import Incident, PendingNotifications
 from exporter.sinks.notify.pictures import Pictures
 from exporter.sinks.notify.posts import ESCAPES, Post, content, section
@@ -85,6 +86,15 @@ class EditedMessages(Receiver):
             self._well()
         self._save(self._waiting())
 
+    def _absorb(self, joined: Sequence[Incident]) -> None:
+        """Let the message on a joint incident tell of those that have joined it too."""
+        for each in joined:
+            post = next((post for post in self._state.posts if each.joint in {m.joint for m in post.members}), None)
+            if post is not None:
+                post.members.append(each)
+                post.shown.append((None, None))
+        super()._absorb(joined)
+
     def _post_new(self) -> None:
         """Post what no message tells yet, as far as the rate limit allows. Raises PostFailed."""
         pending = self._state.without_posts()
@@ -92,7 +102,10 @@ class EditedMessages(Receiver):
         if not pending.size or self._limited() > 0:
             return
         allowed = self.settings.most - len(self._sent(time.time()))
-        batches = [[each] for each in opened] if len(opened) <= allowed else [opened]
+        self._note_companions(pending)
+        several, alone = by_joint(pending.opened)
+        batches = [*several, *([each] for incidents in alone.values() for each in incidents)]
+        batches = batches if len(batches) <= allowed else [opened]
         posts = [post for batch in batches if (post := self._posted(batch)) is not None]
         for post in posts:
             self._pictures.upload(post)

@@ -4,7 +4,9 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from exporter import incident_wording as wording
+from exporter.joint_wording import series_told
 from exporter.redact import printable
+from exporter.sinks.notify.joined import by_joint, head_of, one_of_told
 from exporter.sinks.notify.notification import LISTED, Channel, Incident, PendingNotifications
 
 _WORST: Final = 3
@@ -40,9 +42,14 @@ def compose(pending: PendingNotifications, link: str, now: float, page: Callable
         Returns the address of its page, which follows what is told of it; "" for none.
     """
     parts: list[_Part] = []
-    for job, incidents in pending.opened.items():
+    several, alone = by_joint(pending.opened)
+    parts += [_joint(members, now) for members in several]
+    for job, incidents in alone.items():
         parts += _opened(job, incidents, pending, now, page)
-    for job, incidents in pending.over.items():
+    several, alone = by_joint(pending.over)
+    for members in several:
+        parts += _over_together(members)
+    for job, incidents in alone.items():
         parts += _over(job, incidents, now, page)
     for job, count in pending.passed.items():
         line = f"{job}: {_count(count)} opened and ended before a message could be sent (see the log)"
@@ -57,6 +64,24 @@ def compose(pending: PendingNotifications, link: str, now: float, page: Callable
     if left_out:
         lines.append(f"… and {left_out} more {'incident' if left_out == 1 else 'incidents'} (see the log)")
     return "\n".join([*lines, link] if link else lines)
+
+
+def _joint(members: list[Incident], now: float) -> _Part:
+    """Tell incidents that are one, which have opened."""
+    members = sorted(members, key=lambda each: -(each.severity or 0.0))
+    worst = [f"- {series_told(each.job, each.labels)}: {_told(each, now, joint=False)}" for each in members[:_WORST]]
+    more = [f"and {len(members) - _WORST} more"] if len(members) > _WORST else []
+    others = next((f" {each.companions[0].upper()}{each.companions[1:]}." for each in members if each.companions), "")
+    return [f"{head_of(members, now)}{_clipped(others)} The worst:", *map(_clipped, worst), *more], len(members)
+
+
+def _over_together(members: list[Incident]) -> Iterator[_Part]:
+    """Tell the end of incidents that were one."""
+    jobs = ", ".join(dict.fromkeys(each.job for each in members))
+    endings = [incident.ending for incident in members]
+    for ending in dict.fromkeys(endings):
+        count = endings.count(ending)
+        yield [f"OVER in {_clipped(jobs)}: {_count(count)} that moved together: {_ENDINGS[ending]}"], count
 
 
 def _opened(
@@ -92,11 +117,12 @@ def _alone(head: str, incident: Incident, now: float, page: Callable[[Incident],
     return [head, _told(incident, now), *([address] if address else [])]
 
 
-def _told(incident: Incident, now: float) -> str:
+def _told(incident: Incident, now: float, joint: bool = True) -> str:
     """Return the worst reading, and since when or from when to when it was."""
     until = now if incident.over is None else incident.over
     lasting = wording.lasting(incident.since, incident.over, now)
-    parts = (worst_told(incident, until), lasting, incident.deployed)
+    others = (one_of_told(incident, now), _clipped(incident.companions or "")) if joint else ()
+    parts = (worst_told(incident, until), lasting, incident.deployed, *others)
     return wording.BETWEEN.join(part for part in parts if part)
 
 

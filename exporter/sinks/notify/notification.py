@@ -34,6 +34,16 @@ class Channel(msgspec.Struct, frozen=True):
     unit: Unit = ""
 
 
+class Together(msgspec.Struct, frozen=True):
+    """What is told of a joint incident: how many series of how many jobs, who moved first and when, which labels."""
+
+    count: int
+    jobs: int
+    first: str
+    at: float | None
+    shared: dict[str, str]
+
+
 class Incident(msgspec.Struct):
     """One incident of one entity, from its opening until a notification of its end was sent. Times are Unix seconds."""
 
@@ -61,6 +71,12 @@ class Incident(msgspec.Struct):
     """What was deployed before it began; "" where nothing of its owner was."""
     after_deploy: float | None = None
     """Seconds from that to its beginning."""
+    joint: str = ""
+    """Id of the joint incident that it belongs to, alone or with others; "" where none is known."""
+    together: Together | None = None
+    """What is told of that."""
+    companions: str | None = None
+    """Which other series moved when it began, in a sentence; "" where none surely did, None before it was asked."""
 
     @property
     def deployed(self) -> str:

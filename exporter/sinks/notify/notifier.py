@@ -14,8 +14,10 @@ from exporter.config.sections.root import Config
 from exporter.observe.metrics import SelfMetrics
 from exporter.pipeline.verdict import Verdict
 from exporter.sinks.base import Change, NewestVerdict
+from exporter.sinks.joint_log import no_joint_incidents
 from exporter.sinks.notify.edited import EditedMessages
 from exporter.sinks.notify.http_post import post
+from exporter.sinks.notify.joined import JoinedOf
 from exporter.sinks.notify.mail import Mailer
 from exporter.sinks.notify.notification import Incident, PendingNotifications
 from exporter.sinks.notify.pages import OurPages
@@ -34,11 +36,13 @@ class Notifier(NewestVerdict):
     metrics : SelfMetrics
     pages : OurPages
         What messages show of our own pages.
+    joined : callable
+        Tells which incidents are one.
     """
 
-    def __init__(self, metrics: SelfMetrics, pages: OurPages) -> None:
-        self._metrics, self._pages = metrics, pages
-        self._links = Links(self._chosen, pages.home, self._page_of)
+    def __init__(self, metrics: SelfMetrics, pages: OurPages, joined: JoinedOf = no_joint_incidents) -> None:
+        self._metrics, self._pages, self._joined = metrics, pages, joined
+        self._links = Links(self._chosen, pages.home, self._page_of, pages.companions)
         self.sent = SentLog()
         """What was sent to whom."""
         self._config: Config | None = None
@@ -100,7 +104,7 @@ class Notifier(NewestVerdict):
 
     def _receiver(self, name: str, settings: Settings) -> Receiver:
         kind = Receiver if settings.channel is None else EditedMessages
-        return kind(name, settings, self._links, self._metrics, self.sent)
+        return kind(name, settings, self._links, self._metrics, self.sent, self._joined)
 
     def _chosen(self) -> str:
         return (self._config and self._config.notify.link) or ""

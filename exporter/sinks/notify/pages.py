@@ -15,6 +15,10 @@ def _nothing(_incident: Incident) -> None:
     return None
 
 
+def _no_companions(_incident: Incident) -> str:
+    return ""
+
+
 def _ready() -> None:
     pass
 
@@ -31,6 +35,8 @@ class OurPages:
         Returns the address of its page, "" where there are no pages.
     picture : callable taking an Incident
         Returns a PNG of value, band and incident, None where nothing is known to draw.
+    companions : callable taking an Incident
+        Returns in a sentence which other series moved when it began, "" where none surely did.
     warm_up : callable
         Gets ready to draw the first picture; returns at once.
     """
@@ -38,4 +44,5 @@ class OurPages:
     home: Callable[[], str]
     incident: Callable[[str, Key, float], str] = _nowhere
     picture: Callable[[Incident], bytes | None] = _nothing
+    companions: Callable[[Incident], str] = _no_companions
     warm_up: Callable[[], None] = _ready

@@ -4,7 +4,7 @@ import math
 import random
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
@@ -15,9 +15,11 @@ from detectors.units import HOUR
 from exporter.config.sections.job import JobConfig
 from exporter.observe.metrics import SelfMetrics
 from exporter.pipeline.verdict import Verdict
+from exporter.sinks.joint_log import no_joint_incidents
 from exporter.sinks.notify import delivery
 from exporter.sinks.notify.delivery import DeliveryState
 from exporter.sinks.notify.http_post import PostFailed
+from exporter.sinks.notify.joined import JoinedOf, note_joint
 from exporter.sinks.notify.message import compose
 from exporter.sinks.notify.notification import Incident, PendingNotifications
 from exporter.sinks.notify.sent_log import SentLog
@@ -32,6 +34,8 @@ GATHER: Final = 1.0
 SHORTEST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 300.0
 _LONGEST_ASKED_FOR: Final = HOUR
+_ASKED: Final = 3
+"""Incidents of a message of which it is asked what else moved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +76,14 @@ class Links:
         The address at the end of a message that has no other.
     incident : callable taking an Incident
         Returns the address of its page, "" for none.
+    companions : callable taking an Incident
+        Returns what else moved when it began, in a sentence, "" for nothing.
     """
 
     chosen: Callable[[], str]
     home: Callable[[], str]
     incident: Callable[[Incident], str]
+    companions: Callable[[Incident], str] = lambda _incident: ""
 
 
 class Receiver:
@@ -95,10 +102,15 @@ class Receiver:
     metrics : SelfMetrics
     sent : SentLog
         Notes what the receiver has taken.
+    joined : callable
+        Tells which incidents are one.
     """
 
-    def __init__(self, name: str, settings: Settings, links: Links, metrics: SelfMetrics, sent: SentLog) -> None:
-        self.settings = settings
+    def __init__(
+        self, name: str, settings: Settings, links: Links, metrics: SelfMetrics, sent: SentLog,
+        joined: JoinedOf = no_joint_incidents,
+    ) -> None:  # fmt: skip
+        self.settings, self._joined = settings, joined
         self._name, self._links, self._metrics, self._told = name, links, metrics, sent
         self._state = delivery.load(settings.file, name) if settings.file else DeliveryState()
         self._inbox: dict[str, tuple[Verdict, JobConfig]] = {}
@@ -177,6 +189,8 @@ class Receiver:
             lost += state.take(verdict, config.alert.metric, config.units)
         if jobs is not None:
             lost += state.keep(jobs, time.time())
+        note_joint(state.incidents(), self._joined)
+        self._absorb(state.absorb())
         if not self.settings.resolved:
             state.mark_sent(PendingNotifications({}, state.pending().over, {}, {}, {}))
         if lost:
@@ -186,8 +200,14 @@ class Receiver:
                 self._not_before = max(self._not_before, time.monotonic() + GATHER)
             self._save(pending)
 
+    def _absorb(self, joined: Sequence[Incident]) -> None:
+        """Note incidents that have joined one that the receiver was told of, which is no message."""
+        if joined:
+            self._save(self._waiting())
+
     def _send(self) -> None:
         pending, settings = self._state.pending(), self.settings
+        self._note_companions(pending)
         try:
             settings.send(pending, self._text(pending))
         except PostFailed as error:
@@ -206,6 +226,16 @@ class Receiver:
         links = self._links
         end = links.chosen() or ("" if any(map(links.incident, pending.named())) else links.home())
         return compose(pending, end, time.time(), links.incident)
+
+    def _note_companions(self, pending: PendingNotifications) -> None:
+        """Ask once for each of the incidents that a message tells first what else moved when it began."""
+        opened = [each for incidents in pending.opened.values() for each in incidents[:_ASKED]]
+        for each in (new for new in opened[:_ASKED] if new.companions is None):
+            try:
+                each.companions = self._links.companions(each)
+            except Exception as error:  # the message counts more than a sentence of it
+                each.companions = ""
+                log.error("companions_unknown", receiver=self._name, exc_info=error)
 
     def _tell_page(self, pending: PendingNotifications) -> None:
         """Note for the pages of incidents that a message on them was sent."""

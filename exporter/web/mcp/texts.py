@@ -13,6 +13,7 @@ _LINE: Final = 420
 _LABELS: Final = 160
 _TAIL: Final = 80
 _YAML: Final = 500
+_MOST_MOVERS: Final = 6
 _Json = dict[str, Any]
 
 
@@ -56,6 +57,8 @@ def now(answer: _Json) -> str:
         since = f"since {quiet['since']}" if quiet["since"] else f"since {quiet['counted_since']}, when counting began"
         lines.append(f"{quiet['watched']} of {quiet['series']} series have a verdict; no incident is open {since}.")
     for group in answer["groups"]:
+        if (joint := group["joint"]) is not None:
+            lines.append(f"ONE INCIDENT {joint['id']}: {joint['text']}. The first of its series:")
         for each in group["incidents"]:
             lines += open_incident(each)
     return fitted(lines)
@@ -113,17 +116,32 @@ def _answer(each: _Json) -> str:
     return f"Answer {each['id']} of {each['who']}, {state}: {each['kind']}: {each['told']}. {clipped(each['why'], 200)}"
 
 
-def moved(answer: _Json) -> str:
-    """Write which incidents began at the same time."""
-    found = answer["others"]
-    if not found:
-        return "No other incident that is remembered began at the same time."
-    lines = [f"{len(found)} other incidents began at the same time, the nearest first:"]
-    for each in found:
-        alert = " alert" if each["alerted"] else ""
-        end = "open" if each["until"] is None else f"until {each['until']}"
-        lines.append(f"{reference(each)}{alert}: {each['job']} {labels(each['labels'])}, {each['since']}, {end}")
-    return fitted(lines, "incidents")
+def moved(answer: _Json, related: _Json) -> str:
+    """Write which incidents are one with that of a series, or else began at the same time, and what else changed."""
+    lines, joint = [], answer["joint"]
+    if joint is not None:
+        lines.append(f"{joint['text']}. Who moved first comes first:")
+        for each in joint["movers"][:_MOST_MOVERS]:
+            end = "open" if each["until"] is None else f"until {each['until']}"
+            lines.append(f"{reference(each)}: {each['job']} {labels(each['labels'])}, moved {each['moved']}, {end}")
+    elif found := answer["others"]:
+        lines.append(f"{len(found)} other incidents began at the same time, the nearest first:")
+        for each in found[:_MOST_MOVERS]:
+            alert = " alert" if each["alerted"] else ""
+            end = "open" if each["until"] is None else f"until {each['until']}"
+            lines.append(f"{reference(each)}{alert}: {each['job']} {labels(each['labels'])}, {each['since']}, {end}")
+    else:
+        lines.append("No other incident that is remembered began at the same time.")
+    lines += companions(related)
+    return fitted(lines, "series")
+
+
+def companions(answer: _Json) -> list[str]:
+    """Write what else moved around the beginning of an incident."""
+    found = answer["companions"]
+    head = f"Of {answer['compared']} series that were compared {len(found) or 'none'} changed unusually around then"
+    more = ", the most unusual first:" if found else "."
+    return [head + more, *(each["text"] for each in found), *(f"Missing: {note}" for note in answer["notes"])]
 
 
 def samples(answer: _Json, most: int = 24) -> str:

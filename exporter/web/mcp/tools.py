@@ -80,7 +80,10 @@ async def _moved(call: _Call) -> str:
         if shown["incident"] is None or shown["incident"]["since"] is None:
             raise _Refused(f"No incident of this series is open: say which one, {HOW}.")
         asked["since"] = str(moment(shown["incident"]["since"]))
-    return texts.moved(await call.get("series", asked))
+    shown = await call.get("series", asked)
+    named = {"job": shown["job"], "id": shown["id"], "since": asked["since"]}
+    expr = {"expr": str(call.given["expr"])} if call.given.get("expr") else {}
+    return texts.moved(shown, await call.get("related", named | expr))
 
 
 async def _series(call: _Call) -> str:
@@ -156,7 +159,11 @@ _TOOLS: Final[dict[str, tuple[types.Tool, Callable[[_Call], Awaitable[str]]]]] =
          _whats_wrong),
         (_tool("explain_incident", "Why it is one: observed against expected and normal, shares, answers of people.",
                {"incident": _INCIDENT}, ["incident"]), _explain),
-        (_tool("what_else_moved", "Which other incidents began at the same time.", {"incident": _INCIDENT},
+        (_tool("what_else_moved",
+               "Which incidents are one with it and which series moved first; which other series of all jobs changed "
+               "then more than they usually do, and how often that comes by chance.",
+               {"incident": _INCIDENT,
+                "expr": _TEXT | {"description": "PromQL whose series are compared instead of those of all jobs"}},
                ["incident"]), _moved),
         (_tool("series_around", "Values, normal range and score of a series around a time.",
                {"incident": _INCIDENT, "at": _TEXT | {"description": "ISO 8601 (UTC) or Unix seconds; default: now"},

@@ -10,6 +10,7 @@ from msgspec import Meta, Struct
 from exporter.query_units import Unit
 from exporter.sinks.feedback import Kind
 from exporter.sinks.incident_log import End
+from exporter.web.ui.joint_answers import Because, JointIncident
 from exporter.web.ui.sent_answers import Message, RoutedAlert
 
 Labels = Annotated[dict[str, str], Meta(description="labels of the series at the source")]
@@ -64,16 +65,16 @@ class OpenIncident(Struct):
 
 
 class Group(Struct):
-    """Incidents that belong together, the worst first."""
+    """Incidents that are one: who moved first comes first."""
 
+    id: Annotated[str, Meta(description="of the joint incident; empty where none is known")]
     since: str | None
     alert: bool
     jobs: list[str]
     labels: Annotated[dict[str, str], Meta(description="what all of them have in common")]
-    because: Annotated[
-        Literal["alone", "time", "labels"], Meta(description="began at the same time, or have labels in common")
-    ]
-    incidents: list[OpenIncident]
+    because: Because
+    joint: Annotated[JointIncident | None, Meta(description="all of it, where it is more than one series")]
+    incidents: Annotated[list[OpenIncident], Meta(description="those of them that are among the worst")]
 
 
 class Unseen(Struct):
@@ -261,6 +262,7 @@ class Series(Struct):
     score: float | None
     incident: Annotated[OpenIncident | None, Meta(description="the one that is open")]
     past: Annotated[PastIncident | None, Meta(description="the one of since, unless it is open")]
+    joint: Annotated[JointIncident | None, Meta(description="what its incident is one of, where it is not alone")]
     others: Annotated[list[PastIncident], Meta(description="incidents of other series that began at the same time")]
     earlier: Annotated[list[PastIncident], Meta(description="the last incidents of this series, but for that of since")]
     worst_at: Annotated[str | None, Meta(description="time of the worst reading of the incident that is shown")]

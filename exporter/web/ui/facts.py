@@ -13,13 +13,15 @@ from exporter.observe.health import Health
 from exporter.query_units import Unit
 from exporter.sinks.feedback_book import FeedbackBook
 from exporter.sinks.incident_log import IncidentLog
+from exporter.sinks.joint_log import JointLog
 from exporter.sinks.latest import LatestVerdicts
 from exporter.sinks.notify.sent_log import SentLog
 from exporter.sinks.recent import RecentVerdicts
-from exporter.source.samples import RangeResult
+from exporter.source.samples import NOTHING, RangeResult
 from exporter.web.ui.bench import Bench, Off
 from exporter.web.ui.job_answers import StoredModel
 from exporter.web.ui.not_answered import NotAnswered
+from exporter.web.ui.query_budget import QueryBudget
 
 Read = Callable[[str, float, float, float], RangeResult]
 """Asks the source for an expression from, to and every so many Unix seconds. Raises SourceError."""
@@ -120,6 +122,11 @@ def no_deploys(_job: str, _key: Key, _start: float, _end: float) -> Sequence[Dep
     return ()
 
 
+def no_answer(_expr: str, _start: float, _end: float, _step: float, _most: int) -> RangeResult:
+    """Return that the source has nothing."""
+    return NOTHING
+
+
 def no_details(_job: str) -> JobDetails:
     """Return that nothing is known."""
     return JobDetails()
@@ -152,6 +159,12 @@ class Running:
         Makes the version the active one; may wait for the model store. Raises NotAnswered.
     deploys : callable taking a job, a key, and from when to when (Unix seconds)
         Returns the deploys of the owner of a series, oldest first; never waits.
+    joint : JointLog
+        Tells which incidents are one.
+    read_many : callable like `read`, and how many series at most
+        Asks the source for a question of a person's own.
+    budget : QueryBudget
+        Of such questions.
     """
 
     facts: Callable[[], Facts]
@@ -165,6 +178,9 @@ class Running:
     details: Callable[[str], JobDetails] = no_details
     activate: Callable[[str, str, str, str], None] = no_models
     deploys: Callable[[str, Key, float, float], Sequence[Deploy]] = no_deploys
+    joint: JointLog = field(default_factory=JointLog)
+    read_many: Callable[[str, float, float, float, int], RangeResult] = no_answer
+    budget: QueryBudget = field(default_factory=QueryBudget)
 
     def workbench(self) -> Bench:
         """Return what runs replays. Raises Off."""

@@ -2,13 +2,14 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
 
 from detectors.units import WEEK
 from exporter import incident_wording as wording
+from exporter.context.joint import Joint
 from exporter.json_values import finite, utc
 from exporter.pipeline.verdict import Verdict
 from exporter.query_units import Unit
@@ -16,9 +17,9 @@ from exporter.sinks.notify.message import normal_instead, worst_told
 from exporter.sinks.notify.notification import incident_of
 from exporter.web.ui.answers import Channel, Group, Job, Jobs, Now, OpenIncident, PastIncident, Quiet, Unseen
 from exporter.web.ui.facts import Facts, JobFacts, Running
-from exporter.web.ui.grouping import Begun, common, grouped
 from exporter.web.ui.identity import link, series_id
 from exporter.web.ui.jobs import job_answer, unseen
+from exporter.web.ui.joint import joint_answer
 from exporter.web.ui.past import past_incident, streams
 
 MOST: Final = 200
@@ -36,21 +37,7 @@ def now_answer(running: Running, now: float) -> Now:
     found = worst(verdicts[name] for name in facts.jobs if name in verdicts)
     shown = found[:MOST]
     incidents = [incident(verdict, row, facts.jobs[verdict.job], now) for verdict, row in shown]
-    begun = [
-        Begun(verdict.job, verdict.keys[row], float(verdict.since[row]), facts.jobs[verdict.job].config.step)
-        for verdict, row in shown
-    ]
-    groups = [
-        Group(
-            since=utc(min(begun[member].since for member in group.members)),
-            alert=any(incidents[member].alert for member in group.members),
-            jobs=list(dict.fromkeys(begun[member].job for member in group.members)),
-            labels=common(group.labels),
-            because=group.because,
-            incidents=[incidents[member] for member in group.members],
-        )
-        for group in grouped(begun)
-    ]
+    groups = _groups(running, shown, incidents, now)
     return Now(
         at=utc(now),
         open=len(found),
@@ -62,6 +49,42 @@ def now_answer(running: Running, now: float) -> Now:
         unseen=[*_answers(running), *unseen(facts, jobs)],
         quiet=_quiet(running, facts, jobs, verdicts),
     )
+
+
+def _groups(running: Running, shown: list[Found], incidents: list[OpenIncident], now: float) -> list[Group]:
+    """Return the incidents that are shown, those that are one in one group; the worst decides where it stands."""
+    joined = {job: running.joint.joined(job) for job in {verdict.job for verdict, _ in shown}}
+    members: dict[str, list[tuple[float, int]]] = {}
+    joints: dict[str, Joint] = {}
+    for at, (verdict, row) in enumerate(shown):
+        found = joined[verdict.job].get(verdict.keys[row])
+        name = f"alone {at}" if found is None else found[1].id
+        if found is not None:
+            joints[name] = found[1]
+        members.setdefault(name, []).append((float(verdict.since[row]) if found is None else found[0].moved, at))
+    groups = []
+    for name, some in members.items():
+        order = [at for _, at in sorted(some)]
+        joint = joints.get(name)
+        groups.append(
+            Group(
+                id="" if joint is None else joint.id,
+                since=utc(min(float(shown[at][0].since[shown[at][1]]) for at in order)),
+                alert=any(incidents[at].alert for at in order),
+                jobs=list(dict.fromkeys(incidents[at].job for at in order)),
+                labels=common([incidents[at].labels for at in order]),
+                because="alone" if joint is None else joint.because,
+                joint=joint_answer(joint, now),
+                incidents=[incidents[at] for at in order],
+            )
+        )
+    return groups
+
+
+def common(labels: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """Return the labels that all have."""
+    first, *others = labels
+    return {name: value for name, value in first.items() if all(each.get(name) == value for each in others)}
 
 
 def _answers(running: Running) -> list[Unseen]:

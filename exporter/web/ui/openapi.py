@@ -13,6 +13,7 @@ from exporter.web.ui.answers_machines import Anomalies, Configuration
 from exporter.web.ui.job_answers import JobPage
 from exporter.web.ui.parameters import COMPARED
 from exporter.web.ui.past import UNANSWERED
+from exporter.web.ui.related_answers import Related
 
 _REF: Final = "#/components/schemas/{name}"
 _TIME: Final = {"type": "number", "minimum": 0, "maximum": 9_999_999_999}
@@ -91,6 +92,16 @@ _PATHS: Final[tuple[tuple[str, str, list[dict[str, Any]], type, dict[str, type]]
         _SERIES,
         Series,
         {"300": Ambiguous, "404": Refusal},
+    ),
+    (
+        "related",
+        "What else moved around the beginning of an incident, the most unusual first",
+        [
+            *_SERIES[:4],
+            _parameter("expr", "PromQL whose series are compared, instead of those of all jobs", {"type": "string"}),
+        ],
+        Related,
+        {"300": Ambiguous, "403": Refusal, "404": Refusal},
     ),
     ("incidents", "Incidents that are over", _PAST, PastIncidents, {}),
     ("anomalies", "The newest verdicts, the worst first", _ANOMALIES, Anomalies, {"304": type(None)}),

@@ -11,12 +11,16 @@ from starlette.routing import Route
 
 from exporter.web.ui import export, pages
 from exporter.web.ui.answer_form import form_of
-from exporter.web.ui.answers import Ambiguous, PastIncidents
+from exporter.web.ui.answers import Ambiguous, PastIncidents, Series
+from exporter.web.ui.not_answered import NotAnswered
 from exporter.web.ui.now import now_answer
 from exporter.web.ui.page_response import HEADERS, PageEndpoints, neighbours
 from exporter.web.ui.parameters import asked_for, filter_of, once_each
 from exporter.web.ui.past import past_answer
-from exporter.web.ui.series import series_answer
+from exporter.web.ui.related import related_answer
+from exporter.web.ui.related_answers import Related
+from exporter.web.ui.related_routes import moved_of
+from exporter.web.ui.series import Asked, series_answer
 from exporter.web.ui.status import status_answer
 
 _STATIC: Final = {
@@ -32,6 +36,7 @@ _FILES: Final = {
     "past.yml": ("application/yaml", export.as_incidents_file),
 }
 _ALL: Final = 1_000_000
+_MOST_RELATED: Final = 10
 
 
 class PageRoutes(PageEndpoints):
@@ -61,9 +66,20 @@ class PageRoutes(PageEndpoints):
             if isinstance(answer, Ambiguous):
                 return pages.choice_page(answer)
             form = form_of(self._running, self._rights, request, answer, asked.since, time.time())
-            return pages.series_page(answer, asked, form)
+            return pages.series_page(answer, asked, form, self._related(answer, asked))
 
         return await self._page(page, self._slow)
+
+    def _related(self, answer: Series, asked: Asked) -> Related | None:
+        """Return what else moved when the incident began that the page is about, None where it is about none."""
+        if answer.incident is None and answer.past is None:
+            return None
+        key = tuple(sorted(answer.labels.items()))
+        try:
+            at = moved_of(self._running, asked.job, key, asked.since)
+        except NotAnswered:
+            return None
+        return related_answer(self._running, asked.job, key, at, most=_MOST_RELATED)
 
     async def past(self, request: Request) -> Response:
         """List incidents that are over."""

@@ -25,6 +25,7 @@ from exporter.web.ui.feedback_answers import Answers
 from exporter.web.ui.feedback_wording import KINDS
 from exporter.web.ui.jobs import named
 from exporter.web.ui.parameters import COMPARED
+from exporter.web.ui.related_answers import Related
 from exporter.web.ui.series import Asked
 
 DRAWN: Final = 50
@@ -78,8 +79,8 @@ def headline(answer: Now) -> dict[str, str]:
     return {"mood": mood, "told": told, "title": told}
 
 
-def series_page(answer: Series, asked: Asked, form: AnswerForm) -> str:
-    """Show one series or one of its incidents, with the form for answers to it."""
+def series_page(answer: Series, asked: Asked, form: AnswerForm, related: Related | None = None) -> str:
+    """Show one series or one of its incidents, with what else moved then and the form for answers to it."""
     drawn = [_drawn(answer, at) for at in range(len(answer.curves))]
     score = None
     if any(each is not None for each in answer.scores):
@@ -93,7 +94,7 @@ def series_page(answer: Series, asked: Asked, form: AnswerForm) -> str:
         "series.html", "", answer=answer, drawn=drawn, score=score, normal=normal, rows=rows[::-1], ranges=RANGES,
         compared=_COMPARED.get(asked.back, ""), overlays=_overlays(asked), seconds=asked.seconds, kind=kind,
         title=f"{kind} of {answer.job}: {labels_text(answer.labels)}",
-        ticks=ticks(answer.start, answer.end), form=form,
+        ticks=ticks(answer.start, answer.end), form=form, related=related,
     )  # fmt: skip
 
 

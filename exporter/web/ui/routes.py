@@ -13,6 +13,7 @@ from exporter.web.ui.history import History
 from exporter.web.ui.job_routes import JobRoutes
 from exporter.web.ui.page_routes import PageRoutes
 from exporter.web.ui.preview_api import PreviewApi
+from exporter.web.ui.related_routes import RelatedApi
 from exporter.web.ui.rights import Rights
 from exporter.web.ui.turns import Turn
 from exporter.web.ui.workbench_routes import WorkbenchPages
@@ -26,7 +27,7 @@ def ui_routes(running: Running, may_act: bool = False) -> list[Route]:
     """Return the pages and their API; `may_act` tells whether people may answer incidents."""
     history, quick, rights = History(running.read), Turn(_MOST_QUICK), Rights(running, may_act)
     turns: dict[Kind, Turn] = {
-        **dict.fromkeys((ApiRoutes, PageRoutes, JobRoutes, FeedbackApi, FeedbackPages), Turn(_MOST_SLOW)),
+        **dict.fromkeys((ApiRoutes, RelatedApi, PageRoutes, JobRoutes, FeedbackApi, FeedbackPages), Turn(_MOST_SLOW)),
         **dict.fromkeys((WorkbenchPages, PreviewApi), Turn(_MOST_TRYING)),
     }
     parts = [kind(running, history, quick, slow, rights) for kind, slow in turns.items()]

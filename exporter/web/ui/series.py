@@ -20,6 +20,7 @@ from exporter.web.ui.curves import WIDE, Wanted, curves_of, earlier
 from exporter.web.ui.facts import JobFacts, Running
 from exporter.web.ui.history import History
 from exporter.web.ui.identity import ids, link, series_id
+from exporter.web.ui.joint import joint_answer
 from exporter.web.ui.now import channels as channels_of
 from exporter.web.ui.now import incident
 from exporter.web.ui.past import at_the_same_time, past_incident
@@ -78,11 +79,16 @@ def series_answer(running: Running, history: History, asked: Asked, now: float) 
             raise NoSuchSeries(f"The job is not in the configuration any more. What is known: {_told(logged, now)}.")
         raise UnknownJob
     verdict = running.feed.snapshot()[1].get(asked.job)
-    found = _found(running, asked, verdict)
+    found = matching(running, asked, verdict)
     if len(found) > 1:
-        choices = [Choice(dict(key), link(asked.job, key, asked.since)) for key in found[:_MOST_CHOICES]]
-        return Ambiguous(f"{len(found)} series of the job match; add labels to match until it is one.", choices)
+        return ambiguous(asked, found)
     return _answer(running, history, facts.jobs[asked.job], asked, found[0], verdict, now)
+
+
+def ambiguous(asked: Asked, found: list[Key]) -> Ambiguous:
+    """Return that several series match, and some of them."""
+    choices = [Choice(dict(key), link(asked.job, key, asked.since)) for key in found[:_MOST_CHOICES]]
+    return Ambiguous(f"{len(found)} series of the job match; add labels to match until it is one.", choices)
 
 
 def _told(logged: Logged, now: float) -> str:
@@ -96,7 +102,7 @@ def _named(asked: Asked) -> Key:
     return tuple(sorted((each.label, each.value) for each in asked.labels if each.equal and each.value))
 
 
-def _found(running: Running, asked: Asked, verdict: Verdict | None) -> list[Key]:
+def matching(running: Running, asked: Asked, verdict: Verdict | None) -> list[Key]:
     """Return the series that match; one that is gone is taken at its word. Raises NoSuchSeries, UnknownJob."""
     if asked.id:
         past = (each.incident for each in running.incidents.past() if each.incident.job == asked.job)
@@ -155,6 +161,7 @@ def _answer(
         score=None if there is None else finite(there[0].score[there[1]]),
         incident=open_now,
         past=past,
+        joint=joint_answer(None if meant is None else running.joint.of(asked.job, key, meant.since), now),
         others=[past_incident(each, now) for each in near],
         earlier=[past_incident(each, now) for each in _earlier(running, asked, key, meant)],
         worst_at=None if meant is None or meant.at is None else utc(meant.at),

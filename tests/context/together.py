@@ -1,0 +1,54 @@
+"""Measures what is one incident and what else moved on fresh seeds, and writes the figures into docs/context.md."""
+
+import argparse
+import random
+import re
+from pathlib import Path
+
+import structlog
+
+from tests.context import companions, rack
+
+PAGE = Path(__file__).parents[2] / "docs" / "context.md"
+_MEDIAN, _TOP, _FIRST = "median rank of the true companions", "share of them in the top 10", "mean rank of the best one"
+
+
+def ranked(seed: int) -> str:
+    """Return the ranks of the true companions by method, as Markdown."""
+    found = companions.ranks(seed)
+    rows = [f"| seed {seed} | {_MEDIAN} | {_TOP} | {_FIRST} |", "|-|-|-|-|"]
+    rows += [f"| {name} | {each.median:g} | {each.top:.0%} | {each.ten_first:.1f} |" for name, each in found.items()]
+    return "\n".join(rows) + "\n"
+
+
+def racks(seeds: list[int]) -> str:
+    """Return what came of racks that fail, as Markdown."""
+    rows = ["| seed | messages | says who moved first | series in it | of them of other racks |", "|-|-|-|-|-|"]
+    for seed in seeds:
+        world = rack.world(seed)
+        each = rack.outcome(world)
+        rows.append(f"| {seed} | {each.messages} | {'yes' if each.named else 'no'} | {each.series} | {each.foreign} |")
+    return "\n".join(rows) + "\n"
+
+
+def write(name: str, text: str) -> None:
+    """Put a table between its marks in the page, and print it."""
+    begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
+    page = PAGE.read_text("utf-8")
+    assert begin in page, begin
+    PAGE.write_text(re.sub(f"{begin}.*?{end}", lambda _: f"{begin}\n{text}\n{end}", page, flags=re.DOTALL), "utf-8")
+    print(text)
+
+
+def main() -> None:
+    """Run what is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seed", type=int, default=None, help="default: a fresh one")
+    seed = parser.parse_args().seed or random.randrange(1000, 10_000)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
+    write("companions", ranked(seed))
+    write("racks", racks([seed + number for number in range(10)]))
+
+
+if __name__ == "__main__":
+    main()
