@@ -85,6 +85,12 @@ class SelfMetrics:
         self.deploy_time = gauge(
             "deploy_timestamp_seconds", "When something was deployed within the last day", "deploy"
         )
+        self.forecasts = gauge(
+            "forecast_series", "Series of a job with a limit, by what is known of it", "query", "state"
+        )
+        self.forecast_queries = counter(
+            "forecast_queries_total", "Queries for the past that forecasts need, by outcome", "query", "outcome"
+        )
         self.accepted = counter("incidents_accepted_total", "Incidents whose level an operator called normal", "query")
         self._add_models()
         self.drift_events = counter(
