@@ -24,10 +24,16 @@ EDGE: Final = 0.05
 """Share of the future that is left out on each side."""
 _NEW: Final = 12
 """Hours of the past for which errors are known for every hour."""
-_APART: Final = 6
-"""Hours between two of the past before that."""
+_APART: Final = 7
+"""Hours between two of the past before that: none of the hours of a day is left out in the long run."""
 _NEWEST: Final = 3
 """Newest forecasts of an hour that tell whether a rule has just failed."""
+_ALIKE: Final = np.float32(0.5)
+"""A rise of at least this share of another one is like it."""
+_ENOUGH: Final = 4
+"""Errors of rises that are alike which tell more than all errors do."""
+_WIDER: Final = 1.25
+"""What intervals are wider than past errors: they are of the rule that was the best of many, as it turned out."""
 _FINEST: Final = np.float32(1e-4)
 """Errors below this share of the way to the limit are none."""
 _CELL: Final = 0.5
@@ -66,16 +72,19 @@ def passage(values: Values) -> Passage:
     values = _filled(values, first)
     at = np.unique(np.concatenate([np.arange(max(hours - _NEW, 0), hours), np.arange(hours - 1, 11, -_APART)]))
     found = rules(values, at)
-    errors = came(values, at) - said(found, values, at)
+    predicted = said(found, values, at)
+    errors = came(values, at) - predicted
     for number, needs in enumerate(NEEDS.tolist()):
         errors[number][at < first[:, np.newaxis] + needs] = np.nan
-    best, times = _chosen(errors, hours - 1 - at)
+    newest = errors[:, :, (at < hours - 1) & (at >= hours - 1 - _NEWEST), 0]
+    _leave_alike(errors, predicted - values[:, at, np.newaxis])
+    best, times = _chosen(errors, newest)
     each = np.arange(series)[:, np.newaxis]
     heights, slopes = path(found, values)
     errors = np.moveaxis(errors[best, each, :, np.arange(len(AHEAD))], 2, 1)  # (E, O, AHEAD)
     low, middle, high = _spread(errors)
     # Few errors of long spans, which overlap, and a rule that has just failed know less than they seem to.
-    wider = (1 + AHEAD / np.maximum((known - 2 * LEAST)[:, np.newaxis], AHEAD)) * np.sqrt(times)
+    wider = _WIDER * (1 + AHEAD / np.maximum((known - 2 * LEAST)[:, np.newaxis], AHEAD)) * np.sqrt(times)
     low, high = middle + (low - middle) * wider, middle + (high - middle) * wider
     at_hour = np.searchsorted(AHEAD, np.arange(1, AHEAD[-1] + 1))
     height = np.take_along_axis(heights, best[:, at_hour][np.newaxis], axis=0)[0]
@@ -88,7 +97,7 @@ def passage(values: Values) -> Passage:
     unknown = known < LEAST
     for end in (early, expected, late):
         end[unknown] = np.nan
-    bound = np.where(unknown, np.nan, np.maximum(height[:, 0] + high[:, 0], now) + _FINEST)
+    bound = np.where(unknown, np.nan, np.maximum(height[:, 0] + 2 * high[:, 0] - middle[:, 0], now) + _FINEST)
     return Passage(early, expected, late, bound)
 
 
@@ -102,17 +111,28 @@ def _filled(values: Values, first: Rows) -> Values:
     return np.nan_to_num(np.take_along_axis(values, at, axis=1))
 
 
-def _chosen(errors: Values, ago: Rows) -> tuple[Rows, Values]:
+def _leave_alike(errors: Values, rises: Values) -> None:
+    """Leave the errors of when a rule said that it rises about as much as it says now, if it has said so before.
+
+    A queue with bursts has often begun to rise as if it did not end. `rises`, shape (rules, E, O, AHEAD), the newest
+    last; the other errors become NaN.
+    """
+    alike = rises >= _ALIKE * rises[:, :, -1:]
+    enough = (alike & np.isfinite(errors)).sum(axis=2, keepdims=True) >= _ENOUGH
+    errors[enough & ~alike] = np.nan
+
+
+def _chosen(errors: Values, newest: Values) -> tuple[Rows, Values]:
     """Return the best rule by hours ahead, and how many times its usual errors are expected of it; (E, AHEAD) each.
 
     What a rule has failed by in the last hours, upwards and more than usual, adds up if it goes on so; what it has
-    failed by downwards, after a clean-up, does not.
+    failed by downwards, after a clean-up, does not. `newest`, shape (rules, E, hours), are those of one hour ahead.
     """
     there = np.isfinite(errors)
     sizes = np.abs(np.where(there, errors, np.float32(0)))
     with np.errstate(invalid="ignore", divide="ignore"):
         usual = sizes.sum(axis=2) / there.sum(axis=2) + _FINEST
-    newest = np.nan_to_num(errors[:, :, (ago >= 1) & (ago <= _NEWEST), 0])
+    newest = np.nan_to_num(newest)
     above, below = (
         np.maximum(np.median(np.maximum(each, 0), axis=2) - usual[:, :, 0], 0) for each in (newest, -newest)
     )

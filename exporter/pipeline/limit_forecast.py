@@ -14,10 +14,12 @@ from exporter.config.sections.job import JobConfig
 from exporter.context.growth import Rows
 from exporter.context.passage import CELLS, passage
 
-FAR: Final = 6
+FAR: Final = 12
 """Hours after which a series is looked at again whose limit is not near."""
 NEAR: Final = 4.0
 """Times `within` up to which a limit is near: then it is looked at every hour."""
+SOON: Final = 600.0
+"""Seconds after which a series is looked at again that may reach its limit within the horizon."""
 SURPRISED: Final = 300.0
 """Seconds after which a series is looked at again that has risen further than its forecast allowed."""
 AT_ONCE: Final = 500
@@ -222,8 +224,8 @@ class LimitForecast:
         for name, hours in (("early", found.early), ("expected", found.expected), ("late", found.late)):
             e[name][rows] = now + HOUR * hours
         soon = ~(found.early * HOUR >= NEAR * config.within)  # also what is not known yet
-        due = np.where(soon, hour + 1, hour + 1 + (rows + hour) % FAR)
-        e["due"][rows] = HOUR * due
+        due = HOUR * np.where(soon, hour + 1, hour + 1 + (rows + hour) % FAR)
+        e["due"][rows] = np.where(found.early * HOUR < config.within, now + SOON, due)
 
     def _known(self, now: float) -> Reaches:
         e = self._entities

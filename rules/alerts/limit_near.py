@@ -8,7 +8,7 @@ from exporter import incident_wording
 from exporter.config.sections.forecast import ForecastConfig
 from exporter.promql import format_duration, quote
 from rules.alerts import names
-from rules.alerts.alert import Alert, Case, series
+from rules.alerts.alert import Alert, Case, milliseconds, series
 from rules.alerts.incident_text import number_definitions, template_name
 from rules.alerts.job_context import AlertedJob
 from rules.alerts.templates import Text, entity, graph_link, literal, picked, selector_of
@@ -17,6 +17,10 @@ _EARLY: Final = "anomaly_forecast_reaches_limit_early_timestamp_seconds"
 _EXPECTED: Final = "anomaly_forecast_reaches_limit_timestamp_seconds"
 _LATE: Final = "anomaly_forecast_reaches_limit_late_timestamp_seconds"
 _READ: Final = '{__name__=~"anomaly_forecast_.+",%s}'
+CALM: Final = 3
+"""Times `for` that it must have been near, while there is time: a single step looks like a trend for an hour or two."""
+SOON: Final = 6
+"""Share of `within` below which there is none to wait."""
 _LASTS: Final = 600.0
 """Seconds that an alert stays after the last result that fires: forecasts are made again every hour."""
 
@@ -27,7 +31,9 @@ def limit_near(job: AlertedJob, forecast: ForecastConfig) -> Alert:
     Where the expected end is not in sight, the series has only been known to move so much at once.
     """
     early, expected = job.newest(_EARLY), job.newest(_EXPECTED)
-    near = f"{early} - time() <= {forecast.within:g}"
+    within, calm = forecast.within, milliseconds(max(CALM * forecast.for_, 300.0))
+    lately = [job.latest(name, calm) for name in (_EARLY, _EXPECTED)]
+    near = f"{early} - time() <= {within / SOON:g}\n  or {lately[0]} - time() <= {within:g} and {lately[1]} < Inf"
     sure = f"{expected} < Inf"
     known = job.known(job.entity("a"))
     fired = 2 + math.ceil(forecast.for_ / 60)
@@ -38,7 +44,7 @@ def limit_near(job: AlertedJob, forecast: ForecastConfig) -> Alert:
     inf = dict.fromkeys(ends, math.inf)
     return Alert(
         name=names.LIMIT,
-        expr=f"(\n  {near}\n  and {sure}\n)\nor {job.still_firing(names.LIMIT, early, job.reachable)}",
+        expr=f"(\n  ({near})\n  and {sure}\n)\nor {job.still_firing(names.LIMIT, early, job.reachable)}",
         labels=job.labels,
         summary=literal(f"Limit near in {job.name}") + entity(known, job.labels),
         description=Text(_told(job, forecast), _text(job, forecast, ends, 60.0 * fired)),

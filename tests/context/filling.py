@@ -13,6 +13,7 @@ from exporter.backtest.replay import Columns, make_job, replay
 from exporter.config.sections.job import JobConfig
 from exporter.pipeline.limit_forecast import Reaches
 from exporter.source.samples import RangeResult
+from rules.alerts.limit_near import CALM, SOON
 from tests.context.fills import EVERY, LEARNT, PER_HOUR, SAMPLES, Fill
 from tests.support.cycles import MONDAY
 
@@ -143,12 +144,12 @@ class Figures:
     stated: int
 
 
-def figures(fills: list[Fill], for_: float = 1800.0, keep: Callable[[int, Reaches], None] = lambda *_: None) -> Figures:
+def figures(fills: list[Fill], for_: float = HOUR, keep: Callable[[int, Reaches], None] = lambda *_: None) -> Figures:
     """Run all of it.
 
     An interval counts once an hour while its early end is within `WITHIN`: is the time at which it was full in it?
     """
-    firing = np.zeros((len(fills), SAMPLES), np.bool_)
+    firing, soon = (np.zeros((len(fills), SAMPLES), np.bool_) for _ in range(2))
     full = np.array([np.inf if fill.full is None else MONDAY + fill.full * EVERY for fill in fills])
     ends = []
     for at, found in forecasts(fills):
@@ -156,11 +157,12 @@ def figures(fills: list[Fill], for_: float = 1800.0, keep: Callable[[int, Reache
         now = MONDAY + at * EVERY
         near = (found.early <= now + WITHIN) & np.isfinite(found.expected)
         firing[:, at] = near
+        soon[:, at] = near & (found.early <= now + WITHIN / SOON)
         if at % PER_HOUR == 0:
             some = near & (full > now)
             ends.append(np.stack([full[some] < found.early[some], full[some] > found.late[some]]))
     early, late = np.concatenate(ends, axis=1)
-    alerts = {"`forecast`": told(held(firing, for_), fills)}
+    alerts = {"`forecast`": told(held(soon | held(firing, CALM * for_), for_), fills)}
     used = np.stack([fill.used for fill in fills])
     alerts |= {name: told(each, fills) for name, each in usual_rules(used).items()}
     return Figures(alerts, float(1 - (early | late).mean()), float(early.mean()), float(late.mean()), len(early))

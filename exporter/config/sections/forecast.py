@@ -16,5 +16,9 @@ class ForecastConfig(Section):
     within: PositiveDuration = Field(
         259_200.0, description="it is an alert when the limit may be reached so soon (the early end of the interval)"
     )
-    for_: Duration = Field(1800.0, alias="for", description="and has been so for so long, without a break")
+    for_: Duration = Field(
+        3600.0,
+        alias="for",
+        description="and has been so for so long, without a break; three times as long while it is far",
+    )
     channel: LabelName | None = Field(None, description="which channel it is about, in a job with several")

@@ -19,6 +19,7 @@ from exporter.web.ui.facts import Facts, JobFacts, Running
 from exporter.web.ui.grouping import Begun, common, grouped
 from exporter.web.ui.identity import link, series_id
 from exporter.web.ui.jobs import job_answer, unseen
+from exporter.web.ui.limits import limits_near, not_known
 from exporter.web.ui.past import past_incident, streams
 
 MOST: Final = 200
@@ -51,6 +52,7 @@ def now_answer(running: Running, now: float) -> Now:
         )
         for group in grouped(begun)
     ]
+    near, limits = limits_near(facts, verdicts, now)
     return Now(
         at=utc(now),
         open=len(found),
@@ -59,8 +61,10 @@ def now_answer(running: Running, now: float) -> Now:
         expected=sum(0 if each.hidden is None else int(each.hidden.sum()) for each in verdicts.values()),
         groups=groups,
         last_seen=_last_seen(running, facts, verdicts, now),
-        unseen=[*_answers(running), *unseen(facts, jobs)],
+        unseen=[*_answers(running), *unseen(facts, jobs), *not_known(facts, verdicts)],
         quiet=_quiet(running, facts, jobs, verdicts),
+        near=near,
+        limits=limits,
     )
 
 
