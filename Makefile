@@ -95,7 +95,7 @@ bench-spread: $(VENV)/ready ## training of 10,000 entities in one process, in fo
 quality: $(VENV)/ready rivals ## every detector and its rivals, compared in docs/detectors.md (20 minutes; DATA=folder with evaluate.py and data/)
 	$(BIN)/python -m tests.quality $(DATA) $(ARGS)
 
-context: $(VENV)/ready ## good and bad rollouts through the cycle, figures in docs/context.md (a quarter of an hour)
+context: $(VENV)/ready ## rollouts, disks and queues through the cycle, figures in docs/context.md (20 minutes)
 	$(BIN)/python -m tests.context $(ARGS)
 
 fleet: $(VENV)/ready ## the alerts of 10 to 10,000 series in six weeks with failures (half an hour, one core)

@@ -3,11 +3,14 @@
 import json
 
 import numpy as np
+import promql_parser
 import pytest
 
 from exporter.backtest.replay import Columns, make_job, replay
+from exporter.config.digest import JobDigests
 from exporter.config.sections.job import JobConfig
 from exporter.pipeline.cycle import evaluate
+from exporter.pipeline.forecast_history import question
 from exporter.source.errors import QueryRejected
 from tests.support.cycles import MONDAY
 
@@ -190,3 +193,37 @@ def test_a_clean_up_is_no_trend_and_a_limit_on_the_other_side_is_found_from_the_
         found = verdicts[-1].reaches
         assert np.isposinf(found.expected[0])
         assert found.early[0] > at(LEARNT + 100) + 3 * DAY
+
+
+@pytest.mark.parametrize(("side", "over"), [(1, "max_over_time"), (-1, "min_over_time"), (0, "last_over_time")])
+def test_the_question_for_the_past_is_promql(side, over):
+    asked = question('sum by (a) (rate(x_total{b="c"}[5m])) # why\n or y', side, 60.0)
+    assert asked.startswith(f"{over}(")
+    assert promql_parser.parse(asked)
+
+
+def test_a_reload_with_another_limit_keeps_what_was_seen_and_one_with_another_direction_asks_again():
+    source = Source({"a": STEADY})
+    job = make_job("disks", config(), source, hold=True)
+    verdicts = list(replay(job, round(at(LEARNT) / STEP), round(at(LEARNT + 20) / STEP), lambda _: None))
+    before = verdicts[-1].reaches.expected[0]
+    for settings, asked in (({"limit": SIZE / 4}, 1), ({"limit": 2 * SIZE, "direction": "above"}, 2), ({}, 3)):
+        job.reconfigure(config(**settings), JobDigests("", str(settings)))
+        start = round(verdicts[-1].time / STEP) + 1
+        verdicts = list(replay(job, start, start + 20, lambda _: None))
+        assert len(source.asked) == asked
+        if "direction" in settings:
+            assert np.isposinf(verdicts[-1].reaches.early[0])
+        elif "limit" in settings:
+            assert verdicts[-1].reaches.expected[0] < before - 24 * HOUR
+    assert abs(verdicts[-1].reaches.expected[0] - before) < 2 * HOUR
+
+
+def test_a_series_that_ends_takes_nothing_with_it_and_finds_its_past_when_it_is_back():
+    other = STEADY.copy()
+    other[LEARNT + 40 : LEARNT + 80] = np.nan
+    source = Source({"a": STEADY, "b": other})
+    verdicts, _ = run({}, last=LEARNT + 120, source=source)
+    assert len(verdicts[70].keys) == 1
+    assert np.isfinite(verdicts[-1].reaches.early).all()
+    assert len(source.asked) == 2

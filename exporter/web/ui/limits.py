@@ -59,9 +59,10 @@ def told(verdict: Verdict, row: int, job: JobFacts, now: float) -> str:
     """Write when a series reaches its limit, "" where its job has none."""
     if (reaches := verdict.reaches) is None:
         return ""
-    ends = (float(each[row]) for each in (reaches.early, reaches.expected, reaches.late))
+    early, expected, late = (float(each[row]) for each in (reaches.early, reaches.expected, reaches.late))
     unit = job.units.get(verdict.channels[reaches.channel], "")
-    return wording.reaches(reaches.limit, *ends, now, finite(verdict.values[row, reaches.channel]), unit)
+    value = finite(verdict.values[row, reaches.channel])
+    return wording.reaches(reaches.limit, early, expected, late, now, value, unit)
 
 
 def not_known(facts: Facts, verdicts: Mapping[str, Verdict]) -> list[Unseen]:
