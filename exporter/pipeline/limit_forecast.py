@@ -95,6 +95,10 @@ class LimitForecast:
         assert job.forecast is not None
         self._config, self._step, self.channel = job.forecast, job.step, channel_of(job, job.forecast)
         self.side = _SIDE[job.direction]
+        self._begin_again()
+
+    def _begin_again(self) -> None:
+        """Work out all again, of what was seen."""
         for name, value in (("due", -np.inf), ("highest", np.nan), ("reached", np.nan), ("side", 0)):
             self._entities[name][:] = value
 
@@ -247,13 +251,17 @@ class LimitForecast:
     def state(self) -> State:
         """Return what was seen."""
         missing = (-1, -1) if self.missing is None else self.missing
-        return {**self._entities.state(), "hour": np.array(self.hour), "missing": np.array(missing)}
+        seen = {"hour": np.array(self.hour), "missing": np.array(missing), "of": np.array([self.channel, self.side])}
+        return {**self._entities.state(), **seen, "limit": np.array(self._config.limit)}
 
     def restore(self, state: State) -> None:
         """Take over what `state()` returned; nothing of a version without it. Raises ValueError."""
-        if not state:
-            return
-        self._entities.restore({name: each for name, each in state.items() if name not in {"hour", "missing"}})
+        if not state or [int(each) for each in state["of"].astype(np.int64)] != [self.channel, self.side]:
+            return  # other values were seen
+        own = {"hour", "missing", "of", "limit"}
+        self._entities.restore({name: each for name, each in state.items() if name not in own})
+        if float(state["limit"].astype(np.float64)) != self._config.limit:
+            self._begin_again()
         self.hour = float(state["hour"].astype(np.float64))
         first, last = (int(each) for each in state["missing"].astype(np.int64))
         self.missing = None if first < 0 else (first, last)

@@ -61,10 +61,11 @@ def main() -> None:
         "the others, with 99 deploys": np.mean(joined), "1,000 series end": fewer,
         "why they ended (next to the cycles)": looked,
     }  # fmt: skip
+    memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     told |= forecast_cost(keys)
     for what, seconds in told.items():
         print(f"{what}: {1000 * float(seconds):.1f} ms")
-    print(f"memory: {(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024:.0f} MiB")
+    print(f"memory, without forecasts: {memory:.0f} MiB")
 
 
 def forecast_cost(keys) -> dict[str, float]:

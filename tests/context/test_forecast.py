@@ -227,3 +227,17 @@ def test_a_series_that_ends_takes_nothing_with_it_and_finds_its_past_when_it_is_
     assert len(verdicts[70].keys) == 1
     assert np.isfinite(verdicts[-1].reaches.early).all()
     assert len(source.asked) == 2
+
+
+def test_a_restart_with_another_limit_forgets_what_was_told_of_the_other():
+    first = make_job("disks", config(), Source({"a": STEADY}), hold=True)
+    list(replay(first, round(at(LEARNT) / STEP), round(at(LEARNT + 20) / STEP), lambda _: None))
+    for settings, asked in (({"limit": SIZE / 4}, 0), ({"limit": 2 * SIZE, "direction": "above"}, 1)):
+        source = Source({"a": STEADY})
+        second = make_job("disks", config(**settings), source, hold=True)
+        second.restore(first.state())
+        begin = round(at(LEARNT + 21) / STEP)
+        *_, last = replay(second, begin, begin + 20, lambda _: None)
+        assert len(source.asked) == asked
+        expected = last.reaches.expected[0]
+        assert np.isposinf(expected) if asked else abs(expected - at(SAMPLES * 3 // 4)) < 2 * HOUR
