@@ -1,7 +1,6 @@
 """When the series of a job reach their limit: kept by hour, worked out again now and then, a part in each cycle."""
 
 import math
-from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -13,6 +12,7 @@ from exporter.config.sections.forecast import ForecastConfig
 from exporter.config.sections.job import JobConfig
 from exporter.context.growth import Rows
 from exporter.context.passage import CELLS, passage
+from exporter.pipeline.reaches import Reaches
 
 FAR: Final = 12
 """Hours after which a series is looked at again whose limit is not near."""
@@ -30,31 +30,6 @@ _CHUNK: Final = 512
 _SIDE: Final = {"above": 1, "below": -1, "both": 0}
 _FRESH: Final = 600.0
 """Seconds, and five steps, that a forecast outlives the newest sample."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Reaches:
-    """When the limit is reached.
-
-    Parameters
-    ----------
-    limit : float
-    channel : int
-        Which it is about.
-    early, expected, late : Floats, shape (E,)
-        Unix seconds: the ends of the interval of 90 % and its middle; all are in the past where the limit has been
-        reached since. Infinite: not in sight. NaN: nothing is known.
-    states : dict of str to int
-        Series by what is known: `ahead` (the early end is in sight), `reached`, `not_in_sight`, and `learning`, of whom
-        too little is known.
-    """
-
-    limit: float
-    channel: int
-    early: Floats
-    expected: Floats
-    late: Floats
-    states: dict[str, int] = field(default_factory=dict)
 
 
 class LimitForecast:
@@ -234,19 +209,12 @@ class LimitForecast:
     def _known(self, now: float) -> Reaches:
         e = self._entities
         early, expected, late, reached = (e[name].copy() for name in ("early", "expected", "late", "reached"))
-        past = np.isfinite(reached)
+        old = now - e["seen"] > max(_FRESH, 5 * self._step)
         for end in (early, expected, late):
             np.fmax(end, now, out=end, where=np.isfinite(end))
-            end[past] = reached[past]
-            end[now - e["seen"] > max(_FRESH, 5 * self._step)] = np.nan
-        ahead = np.isfinite(early) & ~past
-        states = {
-            "ahead": int(ahead.sum()),
-            "reached": int(past.sum()),
-            "not_in_sight": int(np.isinf(early).sum()),
-            "learning": int(np.isnan(early).sum()),
-        }
-        return Reaches(self._config.limit, self.channel, early, expected, late, states)
+            end[old] = np.nan
+        reached[old] = np.nan
+        return Reaches.of(self._config.limit, self.channel, (early, expected, late), reached)
 
     def state(self) -> State:
         """Return what was seen."""

@@ -12,7 +12,7 @@ from exporter.context.deploys import Deploy
 from exporter.context.endings import Reason
 from exporter.pipeline.calendar import PLAIN, Meaning
 from exporter.pipeline.drift import Drift
-from exporter.pipeline.limit_forecast import Reaches
+from exporter.pipeline.reaches import Reaches
 from exporter.pipeline.worst_readings import Readings, no_readings
 
 

@@ -9,7 +9,7 @@ import pytest
 from exporter import forecast_wording as wording
 from exporter.config.sections.job import JobConfig
 from exporter.observe.metrics import SelfMetrics
-from exporter.pipeline.limit_forecast import Reaches
+from exporter.pipeline.reaches import Reaches
 from exporter.sinks.job_gauges import JobGauges
 from exporter.sinks.metrics_page import Page
 from exporter.web.mcp import texts
