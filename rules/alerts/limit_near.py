@@ -84,7 +84,10 @@ def _after(
     reached = _text(job, forecast, begun, at)
     source = job.entity("a")
     freed = {series(name, **source): f"{ends[name]:g}x{fired} {far[name]:g}x{over}" for name in ends}
+    open_ended = ends | {_LATE: math.inf}
+    perhaps = _text(job, forecast, open_ended, at)
     return (
+        Case("says that it may stop", _given(job, open_ended, fired + 2), fired, fires=True, description=perhaps),
         Case("says since when it is there", _given(job, begun, fired + 2), fired, fires=True, description=reached),
         Case("is over when there is room", freed, fired + over, fires=False),
     )
@@ -146,6 +149,7 @@ def _told(job: AlertedJob, forecast: ForecastConfig) -> str:
             "{{ $reached := false }}",
             "{{ range query (printf `vector(%f) <= time()` $expected) }}{{ $reached = true }}{{ end }}",
             "{{ if $reached }}" + phrase(wording.SINCE) + lasted,
+            "{{ else if gt $expected 1e18 }}" + phrase(wording.PERHAPS),
             "{{ else if gt $late 1e18 }}" + phrase(wording.FROM) + at_pace,
             "{{ else }}" + phrase(wording.BETWEEN) + at_pace + "{{ end }}",
             now + ".",

@@ -82,8 +82,6 @@ def stairs(rng: np.random.Generator) -> Floats:
     line, rise = _line(rng)
     hour = _hours(rng) % 24
     steps = np.where(hour < 3, hour / 3, 1.0)  # all of a day's growth within three hours
-    days = np.floor(_hours(rng) / 24)
-    del days
     return line + rise * 24 * (steps - hour / 24) + _noise(rng, 0.0005)
 
 
