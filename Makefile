@@ -95,7 +95,7 @@ bench-spread: $(VENV)/ready ## training of 10,000 entities in one process, in fo
 quality: $(VENV)/ready rivals ## every detector and its rivals, compared in docs/detectors.md (20 minutes; DATA=folder with evaluate.py and data/)
 	$(BIN)/python -m tests.quality $(DATA) $(ARGS)
 
-context: $(VENV)/ready ## rollouts, failing racks and companions, figures in docs/context.md (half an hour)
+context: $(VENV)/ready ## rollouts, limits, failing racks and companions, figures in docs/context.md (an hour)
 	$(BIN)/python -m tests.context $(ARGS)
 	$(BIN)/python -m tests.context.together
 

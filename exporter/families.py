@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Kind = Literal["number", "bit", "present", "true", "shares", "groups", "incident", "deploys", "vanished", "joint"]
+Kind = Literal[
+    "number", "bit", "present", "true", "shares", "groups", "incident", "deploys", "vanished", "reaches", "joint"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,42 @@ def _of_incidents(name: str, help_text: str, array: str, meaning: str, per_chann
         when_wrong="There only while an incident is open and 5 minutes after it, for at most 1000 incidents of a job.",
     )
 
+
+def _of_forecast(end: str, help_text: str, meaning: str, when_wrong: str) -> Family:
+    between = "" if end == "expected" else f"_{end}"
+    return Family(
+        f"forecast_reaches_limit{between}_timestamp_seconds",
+        help_text,
+        array=end,
+        kind="reaches",
+        optional=False,
+        meaning=meaning,
+        when_wrong=when_wrong,
+    )
+
+
+_FORECAST: Final = (
+    _of_forecast(
+        "expected",
+        "When the series is expected to reach its limit, or has reached it; +Inf: not in sight",
+        "When the series is as likely as not to have reached its limit (`forecast`). In the past: it has been there "
+        "since. `+Inf`: not in sight, as far as four times the known past.",
+        "Absent: less than a day is known of it, see `anomaly_exporter_forecast_series`; or it has no newest sample.",
+    ),
+    _of_forecast(
+        "early",
+        "When the series reaches its limit at the earliest, with a chance of 5 %",
+        "The early end of the interval of 90 %: with a chance of 5 % it is there before. "
+        "`AnomalyLimitNear` fires where this is within `forecast.within`.",
+        "As above. Very early: the series has often moved so much at once.",
+    ),
+    _of_forecast(
+        "late",
+        "When the series reaches its limit at the latest, with a chance of 5 %",
+        "The late end of the interval: with a chance of 5 % it is there after, or never.",
+        "As above. `+Inf` while the others are not: it may never be reached.",
+    ),
+)
 
 _INCIDENT: Final = (
     _of_incidents(
@@ -287,6 +325,7 @@ FAMILIES: Final = (
         "ends as it usually does), `partial` (the source said that its answer was not whole).",
         when_wrong="`replaced` or `finished` is missed: name the labels of the owner in `identity` of the job.",
     ),
+    *_FORECAST,
     *_INCIDENT,
 )
 """In the order of the page."""

@@ -108,6 +108,17 @@ class JobMetrics:
         """Drop the number of entities by state, whatever the detector they were counted under."""
         self._metrics.series.remove_by_labels({"query": self._job})
 
+    def forecasts(self, states: Mapping[str, int]) -> None:
+        """Note how many series are in which state of their forecast; empty: the job makes none."""
+        if not states:
+            self._metrics.forecasts.remove_by_labels({"query": self._job})
+        for state, count in states.items():
+            self._metrics.forecasts.labels(self._job, state).set(count)
+
+    def forecast_asked(self, answered: bool) -> None:
+        """Count a query for the past that forecasts need."""
+        self._metrics.forecast_queries.labels(self._job, "success" if answered else "error").inc()
+
     def incidents_changed(self, opened: int, closed: int) -> None:
         """Count incidents that opened and closed."""
         self._metrics.flag_changes.labels(self._job, "open").inc(opened)

@@ -92,6 +92,12 @@ class SelfMetrics:
             "anomaly_incident",
             "first_mover",
         )
+        self.forecasts = gauge(
+            "forecast_series", "Series of a job with a limit, by what is known of it", "query", "state"
+        )
+        self.forecast_queries = counter(
+            "forecast_queries_total", "Queries for the past that forecasts need, by outcome", "query", "outcome"
+        )
         self.accepted = counter("incidents_accepted_total", "Incidents whose level an operator called normal", "query")
         self._add_models()
         self.drift_events = counter(

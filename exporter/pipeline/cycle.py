@@ -9,6 +9,7 @@ from detectors import Batch
 from exporter.observe.stages import Measure, unmeasured
 from exporter.pipeline.after_deploy import Caution
 from exporter.pipeline.evidence import streams_of
+from exporter.pipeline.forecast_history import read_past
 from exporter.pipeline.gap_filling import fill_gaps
 from exporter.pipeline.initial_fit import fit_on_history
 from exporter.pipeline.job import Job
@@ -51,6 +52,7 @@ def evaluate(
             return
         if whole and not job.model.fitted and not job.warming:
             job.model.ensure_fitted(job.learnable(window))
+        read_past(job, float(window.times[-1]))
         newest = window.times[-1] + job.config.step > until
         verdict = judge(job, window, measure if newest else unmeasured, whole)
         if not job.warming:
@@ -136,6 +138,9 @@ def judge(job: Job, window: Batch, measure: Measure, whole: bool = True) -> Verd
         groups = learnt.groups.score(batch.keys, decision.flag, now, step, None if shown is None else shown.flag)
         present = np.asarray(np.isfinite(window.values[:, :, -1]).any(axis=1))
         vanished = learnt.presence.take(batch.keys, present, now, whole, live=not job.warming)
+        reaches = None
+        if (forecast := learnt.forecast) is not None:
+            reaches = forecast.take(batch.keys, window.values[:, forecast.channel, -1], now, live=not job.warming)
         learnt.judged = now
     verdict = Verdict(
         job=job.name,
@@ -167,5 +172,6 @@ def judge(job: Job, window: Batch, measure: Measure, whole: bool = True) -> Verd
         streams=streams,
         deploys=named,
         vanished=vanished,
+        reaches=reaches,
     )
     return verdict if shown is None else shown.of(verdict)

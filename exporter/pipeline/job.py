@@ -241,6 +241,7 @@ class Job:
         other = Job(self.settings, self.source)
         other.model, manifest = self.model.newer(store)
         other.reader.take_over(self.reader)
+        other.learnt.forecast = None  # only the model is of use
         other.deploys = None if self.deploys is None else OwnDeploys(self.deploys.book)
         other._window = other.new_window(self.window.samples)
         trained_to = self._newest(manifest.trained_to)

@@ -10,7 +10,7 @@ import numpy as np
 
 from detectors.entity_state import KEYS_FIELD, decode_keys, decode_text, encode_keys, encode_text
 from detectors.types import Flags, Key, State
-from exporter.config.sections.job import DriftConfig
+from exporter.config.sections.job import DriftConfig, JobConfig
 from exporter.context.own_deploys import IncidentDeploys
 from exporter.pipeline.alert_budget import AlertBudget
 from exporter.pipeline.calendar import JobCalendar
@@ -20,6 +20,7 @@ from exporter.pipeline.group_score import GroupScorer
 from exporter.pipeline.incidents import IncidentTracker
 from exporter.pipeline.job_settings import JobSettings
 from exporter.pipeline.learning_hold import LearningHold
+from exporter.pipeline.limit_forecast import LimitForecast
 from exporter.pipeline.policy import Policy
 from exporter.pipeline.presence import Presence
 from exporter.pipeline.verdict import Verdict, restored_verdict, verdict_state
@@ -54,6 +55,8 @@ class LearnedState:
         self.expected = ExpectedIncidents()
         self.deploys = IncidentDeploys()
         self.presence = Presence(config)
+        self.forecast = None if config.forecast is None else LimitForecast(config)
+        """When series reach their limit, if they have one."""
         self.drift: DriftWatch | None = None
         """What watches the scores for lasting changes, if anything does."""
         self.judged = -math.inf
@@ -80,8 +83,17 @@ class LearnedState:
         self.budget.reconfigure(settings.config, settings.shard.count)
         self.groups.reconfigure(settings.config)
         self.presence.reconfigure(settings.config)
+        self._reconfigure_forecast(settings.config)
         if self.policy != policy:  # the scores are others from now on
             self.restart_drift()
+
+    def _reconfigure_forecast(self, config: JobConfig) -> None:
+        before, self.forecast = self.forecast, None
+        if config.forecast is not None:
+            self.forecast = LimitForecast(config)
+            if before is not None and before.same_values(config):
+                self.forecast = before
+                before.reconfigure(config)
 
     def watch_drift(self, config: DriftConfig | None) -> None:
         """Watch the scores for lasting changes as `config` says, None: not at all. The same settings change nothing."""
@@ -156,4 +168,6 @@ class LearnedState:
             "deploys": self.deploys,
             "presence": self.presence,
         }
+        if self.forecast is not None:
+            parts["forecast"] = self.forecast
         return parts if self.drift is None else {**parts, "drift": self.drift}

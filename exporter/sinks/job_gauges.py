@@ -33,6 +33,7 @@ class JobGauges(NewestVerdict):
             metrics.flagged(float(verdict.flag.mean()) if verdict.flag.size else float("nan"))
             metrics.expected(0 if verdict.hidden is None else int(verdict.hidden.sum()))
             metrics.within_band(coverage(verdict))
+            metrics.forecasts({} if verdict.reaches is None else verdict.reaches.states)
 
     def warm(self, job: str, detector: str, entities: int) -> None:
         """Call all entities of a job warming."""
@@ -46,6 +47,7 @@ class JobGauges(NewestVerdict):
                 detector, entities = shown
                 metrics = JobMetrics(self._metrics, job, detector)
                 metrics.entities({"stale": entities})
+                metrics.forecasts({})
                 metrics.ratios_withdrawn()
 
 

@@ -75,6 +75,8 @@ def blocks(
         if family.kind == "joint"
         else _vanished(family, verdict, labels)
         if family.kind == "vanished"
+        else _reaches(family, verdict, labels)
+        if family.kind == "reaches"
         else _block(family, verdict, groups if family.kind == "groups" else labels)
         for family in FAMILIES
         if not family.optional or family.name in fields
@@ -171,6 +173,14 @@ def _vanished(family: Family, verdict: Verdict, labels: Labels) -> bytes:
             head = exposition.encode(f'{family.metric}{{reason="{reason}",')
             lines.setdefault(text, exposition.lines(head, [text], [b"1"]))
     return b"".join(lines.values())
+
+
+def _reaches(family: Family, verdict: Verdict, labels: Labels) -> bytes:
+    """Return the lines of the series of whose limit something is known; +Inf says that it is not in sight."""
+    if verdict.reaches is None:
+        return b""
+    values = getattr(verdict.reaches, family.array)[labels.rows]
+    return exposition.present_lines(exposition.encode(f"{family.metric}{{"), labels.texts, values)
 
 
 def _after_deploys(family: Family, verdict: Verdict, texts: Sequence[bytes], chosen: NDArray[np.intp]) -> bytes:

@@ -84,10 +84,19 @@ def _definitions(units: Iterable[Unit], streams: Sequence[str]) -> str:
 
     They are for lengths of time, and for name, size and frequency of a stream of evidence.
     """
-    made = {_name(unit): _NUMBERS[unit] for unit in sorted({"", *units})}
-    made["length"] = _humanized((wording.WHOLE_MINUTES, *wording.LENGTH))
+    made: dict[str, str] = {}
     named = "{{ else if ".join(f"eq . {at}.0 }}}}{name}" for at, name in enumerate(streams))
     made |= {"stream": "{{ if " + named + "{{ end }}", "deviations": _DEVIATIONS, "often": _often()}
+    return number_definitions(units) + _defined(made)
+
+
+def number_definitions(units: Iterable[Unit]) -> str:
+    """Return the templates that write numbers of these units and of none, and lengths of time."""
+    made = {template_name(unit): _NUMBERS[unit] for unit in sorted({"", *units})}
+    return _defined({**made, "length": _humanized((wording.WHOLE_MINUTES, *wording.LENGTH))})
+
+
+def _defined(made: Mapping[str, str]) -> str:
     return "".join('{{ define "' + name + '" }}' + text + "{{ end }}" for name, text in made.items())
 
 
@@ -155,7 +164,8 @@ _NUMBERS: Final[Mapping[Unit, str]] = {
 }
 
 
-def _name(unit: Unit) -> str:
+def template_name(unit: Unit) -> str:
+    """Return the name of the template that writes numbers of a unit."""
     return unit.replace(" ", "-") or "number"
 
 
@@ -252,7 +262,9 @@ def _values(channel: str, several: bool) -> str:
 
 def _reading(channel: str, unit: Unit, several: bool) -> str:
     """Return what a channel showed; see `wording.reading`."""
-    blanks = {name: '{{ template "' + _name(unit) + '" $' + name + " }}" for name in ("value", "expected", *_LIMITS)}
+    blanks = {
+        name: '{{ template "' + template_name(unit) + '" $' + name + " }}" for name in ("value", "expected", *_LIMITS)
+    }
     inside = "and $value_there (or $lower_there $upper_there)"
     below, above = "(and $lower_there (lt $value $lower))", "(and $upper_there (gt $value $upper))"
     return "".join(

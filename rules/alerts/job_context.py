@@ -54,6 +54,10 @@ class AlertedJob:
         """Return the newest result, even if scrapes fail."""
         return firing_promql.recent(self.selector(metric), self.ours, self.recent)
 
+    def latest(self, metric: str, span: str) -> str:
+        """Return the highest result within a span: of a time, the latest that was said."""
+        return f"max without ({', '.join(sorted(self.ours))}) (max_over_time({self.selector(metric)}[{span}]))"
+
     def firing(self, alert: str) -> str:
         """Return the firing series of an alert."""
         return firing_promql.firing(alert, self.name, self.ours)

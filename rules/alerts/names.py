@@ -7,6 +7,7 @@ from typing import Final
 
 STORM: Final = "AnomalyStorm"
 VANISHED: Final = "AnomalySeriesVanished"
+LIMIT: Final = "AnomalyLimitNear"
 STALE: Final = "AnomalyScoresStale"
 DOWN: Final = "AnomalyExporterDown"
 TARGET_DOWN: Final = "AnomalyTargetDown"
@@ -24,6 +25,7 @@ RESERVED: Final = frozenset(
     {
         STORM,
         VANISHED,
+        LIMIT,
         STALE,
         DOWN,
         TARGET_DOWN,

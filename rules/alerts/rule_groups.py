@@ -10,6 +10,7 @@ from rules.alerts.dead_target import target_down
 from rules.alerts.exporter_health import self_alerts
 from rules.alerts.group import storm
 from rules.alerts.job_context import AlertedJob
+from rules.alerts.limit_near import limit_near
 from rules.alerts.missing_data import stale, vanished
 from rules.alerts.names import alert_names, slug
 
@@ -36,4 +37,6 @@ def job_alerts(job: AlertedJob) -> tuple[Alert, ...]:
         made.append(storm(job))
     if job.config.alert.vanished is not None:
         made.append(vanished(job, job.config.alert.vanished))
+    if job.config.forecast is not None:
+        made.append(limit_near(job, job.config.forecast))
     return (*made, stale(job))

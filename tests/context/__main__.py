@@ -1,4 +1,4 @@
-"""Measures what is known of deploys on fresh seeds, and writes the figures into docs/context.md: `make context`."""
+"""Measures deploys and forecasts on fresh seeds, and writes the figures into docs/context.md: `make context`."""
 
 import argparse
 import random
@@ -8,11 +8,14 @@ from pathlib import Path
 
 import structlog
 
+from tests.context import filling
+from tests.context.fills import fills
 from tests.context.rollouts import world
 from tests.context.run import Figures, figures, incidents
 
 PAGE = Path(__file__).parents[2] / "docs" / "context.md"
 BEGIN, END = "<!-- figures -->\n", "<!-- end of figures -->"
+LIMITS_BEGIN, LIMITS_END = "<!-- limits -->\n", "<!-- end of limits -->"
 _TOLD = {
     "good_alerts": "alerts after 50 good rollouts (wanted: 0)",
     "good_opened": "incidents that opened within half an hour of them",
@@ -34,19 +37,50 @@ def table(columns: dict[str, Figures]) -> str:
     return "\n".join(rows) + "\n"
 
 
+def limits_table(found: dict[int, filling.Figures]) -> str:
+    """Return the figures of forecasts as Markdown."""
+    told = [(f"{name}, seed {seed}", each) for seed, of in found.items() for name, each in of.alerts.items()]
+    told.sort(key=lambda each: not each[0].startswith("`forecast`"))
+    columns = {
+        "of 100 that fill: alert before": lambda each: each.before,
+        "median lead (h)": lambda each: f"{each.lead:.0f}",
+        "false alerts": lambda each: each.false,
+        "in so many of 200": lambda each: each.wolf,
+    }
+    rows = [f"| rule | {' | '.join(columns)} |", f"|-|{'-|' * len(columns)}"]
+    rows += [f"| {name} | {' | '.join(str(of(each)) for of in columns.values())} |" for name, each in told]
+    for seed, each in found.items():
+        rows.append(
+            f"\nSeed {seed}: the interval of 90 % held what came in {each.covered:.1%} of {each.stated:,} forecasts "
+            f"({each.too_early:.1%} came earlier, {each.too_late:.1%} later or never)."
+        )
+    return "\n".join(rows) + "\n"
+
+
+def written(text: str, begin: str, end: str, table_: str) -> str:
+    """Return a page with a table between two markers."""
+    return re.sub(f"{begin}.*?{end}", lambda _: f"{begin}\n{table_}\n{end}", text, flags=re.DOTALL)
+
+
 def main() -> None:
     """Run the seeds, and one of them without knowing of deploys."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, nargs="*", default=None, help="default: two fresh ones")
-    asked = parser.parse_args().seeds
-    seeds = asked or [random.randrange(1000, 10_000) for _ in range(2)]
+    parser.add_argument("--only", choices=["deploys", "limits"], help="default: both")
+    options = parser.parse_args()
+    seeds = options.seeds or [random.randrange(1000, 10_000) for _ in range(2)]
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
+    if options.only != "deploys":
+        limits = limits_table({seed: filling.figures(fills(seed)) for seed in seeds})
+        PAGE.write_text(written(PAGE.read_text("utf-8"), LIMITS_BEGIN, LIMITS_END, limits), "utf-8")
+        print(limits)
+    if options.only == "limits":
+        return
     columns = {f"seed {seed}": figures(world(seed), incidents(world(seed), knows=True)) for seed in seeds}
     first = world(seeds[0])
     columns[f"seed {seeds[0]}, without knowing of deploys"] = figures(first, incidents(first, knows=False))
     text = PAGE.read_text("utf-8")
-    made = f"{BEGIN}\n{table(columns)}\n{END}"
-    PAGE.write_text(re.sub(f"{BEGIN}.*?{END}", lambda _: made, text, flags=re.DOTALL), "utf-8")
+    PAGE.write_text(written(text, BEGIN, END, table(columns)), "utf-8")
     print(table(columns))
 
 

@@ -10,7 +10,9 @@ from exporter.context.deploy_book import DeployBook
 from exporter.context.deploys import Deploy
 from exporter.context.endings import Targets
 from exporter.context.own_deploys import IncidentDeploys, OwnDeploys
+from exporter.context.passage import CELLS
 from exporter.pipeline.after_deploy import Caution
+from exporter.pipeline.limit_forecast import LimitForecast
 from exporter.pipeline.presence import Presence
 from exporter.source.samples import NOTHING
 from tests.context import cost_together
@@ -60,9 +62,33 @@ def main() -> None:
         "the others, with 99 deploys": np.mean(joined), "1,000 series end": fewer,
         "why they ended (next to the cycles)": looked,
     }  # fmt: skip
+    memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    told |= forecast_cost(keys)
     for what, seconds in told.items():
         print(f"{what}: {1000 * float(seconds):.1f} ms")
-    print(f"memory: {(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024:.0f} MiB")
+    print(f"memory, without forecasts: {memory:.0f} MiB")
+
+
+def forecast_cost(keys) -> dict[str, float]:
+    """Return seconds of a cycle with a forecast for every series; three weeks of them are known."""
+    config = JobConfig.model_validate({"expr": "x", "direction": "above", "forecast": {"limit": 1.0}})
+    forecast, rng, now = LimitForecast(config), np.random.default_rng(1), 1_700_000_040.0
+    forecast.take(keys, np.full(len(keys), 0.5), now, live=False)
+    forecast._entities["cells"][:] = (0.5 + 0.01 * rng.standard_normal((len(keys), CELLS))).astype(np.float32)
+    spent = []
+    for minute in range(1, 6 * 60 + 30):
+        values = 0.5 + 0.005 * rng.standard_normal(len(keys))
+        began = time.process_time()
+        forecast.take(keys, values, now + 60 * minute, live=True)
+        spent.append(time.process_time() - began)
+    every = np.array(spent)
+    size = sum(forecast._entities[name].nbytes for name in forecast._entities.names) / len(keys)
+    print(f"forecast: {size:.0f} bytes a series")
+    return {
+        "forecast, the first half hour": float(every[:30].mean()),
+        "forecast, later": float(every[60:].mean()),
+        "forecast, at most later": float(every[60:].max()),
+    }
 
 
 if __name__ == "__main__":

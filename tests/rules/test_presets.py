@@ -161,6 +161,8 @@ class Cluster(LocalServer):
             'kube_deployment_spec_replicas{namespace="shop",deployment="cart"} 2',
             f"container_cpu_usage_seconds_total{{{container}}} {now}",
             f"container_memory_working_set_bytes{{{container}}} 1e8",
+            f'kube_pod_container_resource_limits{{{container},resource="memory"}} 1e9',
+            f"probe_ssl_earliest_cert_expiry {time.time() + 1e7}",
             f"container_cpu_cfs_throttled_periods_total{{{container}}} {now}",
             f"container_cpu_cfs_periods_total{{{container}}} {now * 10}",
             f'container_network_receive_bytes_total{{{pod},interface="eth0"}} {now}',

@@ -26,6 +26,7 @@ from exporter.config.section_base import Conflict, LabelName, PositiveDuration, 
 from exporter.config.sections.alerting import AlertConfig
 from exporter.config.sections.calendars import CalendarConfig
 from exporter.config.sections.context import DeploysConfig
+from exporter.config.sections.forecast import ForecastConfig
 from exporter.config.values import Duration, RatePerWeek, balanced, duration_or_auto
 from exporter.families import OPTIONS
 from exporter.promql import format_duration
@@ -174,6 +175,9 @@ class JobConfig(Section):
     deploys: DeploysConfig = Field(
         DeploysConfig(), description="as at the top level, for this job: a key that is not given is that of all jobs"
     )
+    forecast: ForecastConfig | None = Field(
+        None, description="when a series that fills or drains reaches its limit, such as {limit: 0, within: 3d}"
+    )
     alert: AlertConfig = Field(AlertConfig.model_construct(for_=0.0), description="generated alert")
 
     @field_validator("detector", mode="before")
@@ -221,11 +225,20 @@ class JobConfig(Section):
             yield ("valid_range",), "the lowest value comes first"
         if self.entity is not None and (missing := set(self.group) - set(self.entity)):
             yield ("group", "entity"), f"group needs labels that entity leaves out: {', '.join(sorted(missing))}"
+        if self.forecast is not None and (wrong := self._forecast_channel(self.forecast)):
+            yield ("forecast",), wrong
         if isinstance(self.unit, dict) and (unknown := self.unit.keys() - self.queries.keys()):
             yield (
                 ("unit",),
                 f"names no channel of the job: {', '.join(sorted(unknown))}; there are: {', '.join(self.queries)}",
             )
+
+    def _forecast_channel(self, forecast: ForecastConfig) -> str:
+        """Return what is wrong with the channel of a forecast, "" if nothing is."""
+        there = f"there are: {', '.join(self.queries)}"
+        if forecast.channel is None:
+            return f"name its channel; {there}" if len(self.queries) > 1 else ""
+        return "" if forecast.channel in self.queries else f"there is no channel {forecast.channel!r}; {there}"
 
     @property
     def queries(self) -> dict[str, str]:
@@ -308,8 +321,9 @@ DECIDING: Final = frozenset(
         "calendars",
         # What a deploy of its owner changes about a series' incidents.
         "deploys",
-        # What is told of series that have ended.
+        # What is told of series that have ended, and of those that near a limit.
         "identity",
+        "forecast",
         # What the page shows of a verdict, and for how long.
         "publish",
         "max_age",

@@ -52,6 +52,12 @@ def now(answer: _Json) -> str:
     ]
     if len(answer["unseen"]) > 4:
         lines.append(f"Not seen: {len(answer['unseen']) - 4} more; /api/v1/now has all.")
+    lines += [
+        f"LIMIT {reference(each)}: {each['job']} {labels(each['labels'])} {each['text']}"
+        for each in answer["limits"][:5]
+    ]
+    if answer["near"] > 5:
+        lines.append(f"LIMIT: {answer['near'] - 5} more series are near theirs; /api/v1/now has the first.")
     quiet = answer["quiet"]
     if not answer["open"]:
         since = f"since {quiet['since']}" if quiet["since"] else f"since {quiet['counted_since']}, when counting began"
@@ -92,6 +98,8 @@ def explained(answer: _Json, answers: Sequence[_Json]) -> str:
         ]
     else:
         lines.append("No incident is open here.")
+    if answer["limit"]:
+        lines.append(f"It {answer['limit']}.")
     lines += [_channel(each) for each in answer["channels"]]
     lines += [_answer(each) for each in answers]
     lines += [f"Missing: {note}" for note in answer["notes"]]

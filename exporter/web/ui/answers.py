@@ -89,6 +89,7 @@ class Unseen(Struct):
         "series_warming",
         "series_stale",
         "series_vanished",
+        "series_learning",
         "configuration",
         "answers",
         "muted",
@@ -137,6 +138,19 @@ class PastIncident(Struct):
     ] = []
 
 
+class LimitNear(Struct):
+    """A series that may reach its limit soon, or has reached it."""
+
+    id: Annotated[str, Meta(description="of the series: the same for ever")]
+    job: JobName
+    labels: Labels
+    early: Annotated[str | None, Meta(description="with a chance of 5 % it is there before")]
+    expected: Annotated[str | None, Meta(description="as likely before as after; in the past: it has been there since")]
+    late: Annotated[str | None, Meta(description="with a chance of 5 % it is there after, or never; null: never")]
+    text: Annotated[str, Meta(description="the same in a sentence")]
+    link: Link
+
+
 class Now(Struct):
     """What is wrong now, what cannot be seen, and what is watched."""
 
@@ -153,6 +167,8 @@ class Now(Struct):
     ]
     unseen: list[Unseen]
     quiet: Quiet
+    near: Annotated[int, Meta(description="series that may reach their limit within the horizon of their job")] = 0
+    limits: Annotated[list[LimitNear], Meta(description="the first of them, the soonest first")] = []
 
 
 class Query(Struct):
@@ -287,6 +303,7 @@ class Series(Struct):
     deploys: Annotated[list[DeployMark], Meta(description="deploys of its owner in the range, oldest first")]
     link: Link
     told: Annotated[list[str], Meta(description="every sample in a sentence, if told asks for them")] = []
+    limit: Annotated[str, Meta(description="when it reaches its limit, in a sentence; empty where it has none")] = ""
 
 
 class Ambiguous(Struct):

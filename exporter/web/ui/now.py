@@ -20,6 +20,7 @@ from exporter.web.ui.facts import Facts, JobFacts, Running
 from exporter.web.ui.identity import link, series_id
 from exporter.web.ui.jobs import job_answer, unseen
 from exporter.web.ui.joint import joint_answer
+from exporter.web.ui.limits import limits_near, not_known
 from exporter.web.ui.past import past_incident, streams
 
 MOST: Final = 200
@@ -38,6 +39,7 @@ def now_answer(running: Running, now: float) -> Now:
     shown = found[:MOST]
     incidents = [incident(verdict, row, facts.jobs[verdict.job], now) for verdict, row in shown]
     groups = _groups(running, shown, incidents, now)
+    near, limits = limits_near(facts, verdicts, now)
     return Now(
         at=utc(now),
         open=len(found),
@@ -46,8 +48,10 @@ def now_answer(running: Running, now: float) -> Now:
         expected=sum(0 if each.hidden is None else int(each.hidden.sum()) for each in verdicts.values()),
         groups=groups,
         last_seen=_last_seen(running, facts, verdicts, now),
-        unseen=[*_answers(running), *unseen(facts, jobs)],
+        unseen=[*_answers(running), *unseen(facts, jobs), *not_known(facts, verdicts)],
         quiet=_quiet(running, facts, jobs, verdicts),
+        near=near,
+        limits=limits,
     )
 
 

@@ -70,6 +70,8 @@ def headline(answer: Now) -> dict[str, str]:
             told = alerts if answer.alerting == answer.open else f"{alerts}, {told} in all"
     elif answer.last_seen:
         mood, told = "open", f"Not known: {_counted(len(answer.last_seen), 'incident')} may still be open"
+    elif answer.near:
+        mood, told = "open", f"{_counted(answer.near, 'limit')} near"
     elif not answer.quiet.watched:
         mood, told = "unknown", "Nothing is known: no series has a verdict"
     elif blind:

@@ -21,6 +21,7 @@ from exporter.web.ui.facts import JobFacts, Running
 from exporter.web.ui.history import History
 from exporter.web.ui.identity import ids, link, series_id
 from exporter.web.ui.joint import joint_answer
+from exporter.web.ui.limits import told as limit_told
 from exporter.web.ui.now import channels as channels_of
 from exporter.web.ui.now import incident
 from exporter.web.ui.past import at_the_same_time, past_incident
@@ -189,6 +190,7 @@ def _answer(
         notes=wanted.notes,
         deploys=[DeployMark(each.at, each.name) for each in running.deploys(asked.job, key, start, end)],
         link=link(asked.job, key, asked.since),
+        limit="" if there is None else limit_told(*there, job, now),
         told=samples_told(curves, before, wanted.channels, units) if asked.told else [],
     )
 

@@ -1,0 +1,57 @@
+"""When the series of a job reach their limit: what a verdict says of it."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from detectors.types import Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reaches:
+    """When the limit is reached.
+
+    Parameters
+    ----------
+    limit : float
+    channel : int
+        Which it is about.
+    early, expected, late : Floats, shape (E,)
+        Unix seconds: the ends of the interval of 90 % and its middle; all are in the past where the limit has been
+        reached since. Infinite: not in sight. NaN: nothing is known.
+    states : dict of str to int
+        Series by what is known: `ahead` (the early end is in sight), `reached`, `not_in_sight`, and `learning`, of whom
+        too little is known.
+    """
+
+    limit: float
+    channel: int
+    early: Floats
+    expected: Floats
+    late: Floats
+    states: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, limit: float, channel: int, ends: tuple[Floats, Floats, Floats], reached: Floats) -> "Reaches":
+        """Return it with its states.
+
+        Parameters
+        ----------
+        limit : float
+        channel : int
+        ends : tuple of three Floats, shape (E,)
+            As the fields; they are changed where the limit has been reached.
+        reached : Floats, shape (E,)
+            Unix seconds since when, NaN where it has not.
+        """
+        past = np.isfinite(reached)
+        for end in ends:
+            end[past] = reached[past]
+        early = ends[0]
+        states = {
+            "ahead": int((np.isfinite(early) & ~past).sum()),
+            "reached": int(past.sum()),
+            "not_in_sight": int(np.isinf(early).sum()),
+            "learning": int(np.isnan(early).sum()),
+        }
+        return cls(limit, channel, *ends, states)
