@@ -71,6 +71,9 @@ class Streams:
         Index of the channel that it is about, -1 for all of them.
     by_hour : Flags, shape (K,)
         Whether the forecast is that of this hour of the day or week.
+    others, theirs, usual : Floats, shape (K,)
+        How many peers an entity was compared with, their median in the unit of the channel that differs most, and what
+        they make of the entity; NaN where it was not compared.
     """
 
     names: tuple[str, ...]
@@ -79,6 +82,9 @@ class Streams:
     period: Floats
     channel: NDArray[np.int16]
     by_hour: Flags
+    others: Floats
+    theirs: Floats
+    usual: Floats
 
 
 @dataclass(frozen=True, slots=True, eq=False)

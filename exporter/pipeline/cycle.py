@@ -167,5 +167,6 @@ def judge(job: Job, window: Batch, measure: Measure, whole: bool = True) -> Verd
         streams=streams,
         deploys=named,
         vanished=vanished,
+        without_peers=learnt.peers.take(batch.keys),
     )
     return verdict if shown is None else shown.of(verdict)

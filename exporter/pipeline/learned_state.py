@@ -20,6 +20,7 @@ from exporter.pipeline.group_score import GroupScorer
 from exporter.pipeline.incidents import IncidentTracker
 from exporter.pipeline.job_settings import JobSettings
 from exporter.pipeline.learning_hold import LearningHold
+from exporter.pipeline.peer_groups import PeerCount
 from exporter.pipeline.policy import Policy
 from exporter.pipeline.presence import Presence
 from exporter.pipeline.verdict import Verdict, restored_verdict, verdict_state
@@ -54,6 +55,7 @@ class LearnedState:
         self.expected = ExpectedIncidents()
         self.deploys = IncidentDeploys()
         self.presence = Presence(config)
+        self.peers = PeerCount(config)
         self.drift: DriftWatch | None = None
         """What watches the scores for lasting changes, if anything does."""
         self.judged = -math.inf

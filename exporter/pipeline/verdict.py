@@ -12,6 +12,7 @@ from exporter.context.deploys import Deploy
 from exporter.context.endings import Reason
 from exporter.pipeline.calendar import PLAIN, Meaning
 from exporter.pipeline.drift import Drift
+from exporter.pipeline.peer_groups import WithoutPeers
 from exporter.pipeline.worst_readings import Readings, no_readings
 
 
@@ -67,6 +68,8 @@ class Verdict:
         By row the deploys of the owner after which an incident began that is open or has just ended, the newest first.
     vanished : mapping of Key to Reason
         Why entities have ended that are missed, also such as are not among `keys` any more.
+    without_peers : WithoutPeers or None
+        Entities that should be compared with their peers and have too few; None: there are none.
     """
 
     job: str
@@ -99,6 +102,7 @@ class Verdict:
     streams: Streams | None = None
     deploys: Mapping[int, tuple[Deploy, ...]] = field(default_factory=dict)
     vanished: Mapping[Key, Reason] = field(default_factory=dict)
+    without_peers: WithoutPeers | None = None
 
 
 def entity_states(values: Floats, score: Floats) -> dict[str, Flags]:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.entity_state import Column, EntityState, decode_text, encode_text, position
-from detectors.streams import STREAMS, positions_of, strongest
+from detectors.streams import OF_PEERS, STREAMS, positions_of, strongest
 from detectors.types import Flags, Floats, Key, State, Streams
 from exporter.config.sections.job import JobConfig
 from exporter.pipeline.incident_update import IncidentUpdate
@@ -31,7 +31,7 @@ class Sample:
 
 
 _FIGURES: Final = ("value", "expected", "lower", "upper", "contribution")
-_STREAMS: Final = ("size", "period", "channel", "by_hour")
+_STREAMS: Final = ("size", "period", "channel", "by_hour", *OF_PEERS)
 _NAMES: Final = "stream_names"
 
 
@@ -141,6 +141,7 @@ class WorstReadings:
             "stream_period": Column(np.nan, (len(STREAMS),), np.float32, added=True),
             "stream_channel": Column(-1, (len(STREAMS),), np.int16, added=True),
             "stream_by_hour": Column(False, (), np.bool_, added=True),
+            **{f"stream_{name}": Column(np.nan, (), np.float64, added=True) for name in OF_PEERS},
         }
         self._names: tuple[str, ...] = STREAMS
         self._roster = EntityState(self._columns)
@@ -205,8 +206,8 @@ class WorstReadings:
         rows = np.flatnonzero(~np.isnan(self._roster["start"]))
         names = ("start", "end", "at", "score", "ending", *_FIGURES)
         size, period = (self._roster[f"stream_{name}"][rows].astype(np.float64) for name in ("size", "period"))
-        channel, by_hour = (self._roster[f"stream_{name}"][rows] for name in ("channel", "by_hour"))
-        streams = Streams(self._names, rows, size, period, channel, by_hour)
+        channel, by_hour, *peers = (self._roster[f"stream_{name}"][rows] for name in _STREAMS[2:])
+        streams = Streams(self._names, rows, size, period, channel, by_hour, *peers)
         return Readings(rows, **{name: self._roster[name][rows] for name in names}, streams=streams)
 
     def _begin(self, rows: NDArray[np.intp], since: Floats) -> None:

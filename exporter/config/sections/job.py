@@ -112,6 +112,11 @@ class JobConfig(Section):
     group: tuple[LabelName, ...] = Field(
         (), description="labels that make a group of entities, for anomaly_group_score"
     )
+    peers: tuple[LabelName, ...] | None = Field(
+        None,
+        description="labels that make a group of peers: each entity is judged against the others of its group at the "
+        "same moment; []: against all others of the job; detectors auto and peers",
+    )
     identity: tuple[LabelName, ...] | None = Field(
         None,
         description="labels of an owner that stay when one of its series is replaced by another, such as [namespace, "
@@ -221,11 +226,26 @@ class JobConfig(Section):
             yield ("valid_range",), "the lowest value comes first"
         if self.entity is not None and (missing := set(self.group) - set(self.entity)):
             yield ("group", "entity"), f"group needs labels that entity leaves out: {', '.join(sorted(missing))}"
+        yield from self._peers_conflicts()
         if isinstance(self.unit, dict) and (unknown := self.unit.keys() - self.queries.keys()):
             yield (
                 ("unit",),
                 f"names no channel of the job: {', '.join(sorted(unknown))}; there are: {', '.join(self.queries)}",
             )
+
+    def _peers_conflicts(self) -> Iterator[Conflict]:
+        """Say where no peers can be told, or the detector does not look at them."""
+        if self.peers is None:
+            return
+        if self.entity is not None and (missing := set(self.peers) - set(self.entity)):
+            yield ("peers", "entity"), f"peers needs labels that entity leaves out: {', '.join(sorted(missing))}"
+        try:
+            make(self.detector, self.samples, self.peers)
+        except ValidationError as error:
+            told = (each["msg"].removeprefix("Value error, ") for each in error.errors())
+            yield ("peers", "detector"), "; ".join(told)
+        except ValueError as error:
+            yield ("peers", "detector"), str(error)
 
     @property
     def queries(self) -> dict[str, str]:
@@ -334,6 +354,8 @@ LEARNING: Final = frozenset(
         "entity",
         # Groups have a history by their labels, and with shards they say which replica has an entity.
         "group",
+        # Whom an entity is compared with: how it usually lies to its peers is learnt.
+        "peers",
         # What the detector sees, and what it is.
         "window",
         "fill",
