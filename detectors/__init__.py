@@ -76,6 +76,19 @@ def compares_peers(spec: str | Mapping[str, Any]) -> bool:
     return name in DETECTORS and "peers" in fields_of(name)
 
 
+def needs_peers(spec: str | Mapping[str, Any]) -> bool:
+    """Tell whether the detector that `spec` names looks at nothing but peers, or a member of it does.
+
+    >>> needs_peers("auto"), needs_peers({"ensemble": {"detectors": ["auto", "peers"]}})
+    (False, True)
+    """
+    if isinstance(spec, str):
+        return spec == "peers"
+    name, parameters = next(iter(spec.items()), ("", None))
+    members = (parameters or {}).get("detectors", ()) if name == "ensemble" else ()
+    return name == "peers" or any(needs_peers(member) for member in members)
+
+
 def fields_of(name: str) -> dict[str, Field[Any]]:
     """Return the hyper-parameters of a known detector by name. Raises ImportError when it cannot be loaded here."""
     return {field.name: field for field in fields(resolve_name(DETECTORS[name])) if field.init}

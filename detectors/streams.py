@@ -33,7 +33,7 @@ STREAMS: Final = (
 """The names, by index. The means have longer names where a job's step is longer."""
 BESIDE: Final = slice(10, 12)
 """Those of jobs with `peers`."""
-OF_PEERS: Final = ("others", "theirs", "usual")
+OF_PEERS: Final = ("others", "own", "theirs", "usual")
 WITHOUT_SIDE: Final = frozenset({STREAMS[CORRELATION], STREAMS[VOLATILITY_OF_ALL]})
 """Streams whose size is a distance, neither above nor below."""
 _BY_ROW: Final = ("rows", "size", "period", "channel", "by_hour", *OF_PEERS)
@@ -58,8 +58,8 @@ def blank(rows: NDArray[np.intp], names: tuple[str, ...] = STREAMS) -> Streams:
     """Return streams of some rows of which nothing is known yet, to be filled in."""
     shape = len(rows), len(STREAMS)
     unknown, whole = np.full(shape, np.nan), np.full(shape, -1, np.int16)
-    peers = (np.full(len(rows), np.nan) for _ in OF_PEERS)
-    return Streams(names, rows, unknown, unknown.copy(), whole, np.zeros(len(rows), np.bool_), *peers)
+    peers = {name: np.full(len(rows), np.nan) for name in OF_PEERS}
+    return Streams(names, rows, unknown, unknown.copy(), whole, np.zeros(len(rows), np.bool_), peers=(), **peers)
 
 
 def of_deviation(
@@ -122,6 +122,7 @@ def merged(several: Sequence[Streams | None], rows: NDArray[np.intp]) -> Streams
     if not known or not len(rows):
         return None
     found = blank(rows, next((each.names for each in known if each.names != STREAMS), STREAMS))
+    found = replace(found, peers=next((each.peers for each in known if each.peers), ()))
     for each in known:
         at = positions_of(each, rows)
         place = np.flatnonzero(at >= 0)

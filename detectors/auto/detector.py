@@ -125,7 +125,7 @@ class Auto(StatefulDetector):
         share = np.where(np.isfinite(score)[:, None], share, np.nan)
         told = _streams(blocks, channels)
         if told is not None and self._beside is not None and beside is not None:
-            self._beside.tell(told, batch, beside.found)
+            told = self._beside.tell(told, batch, beside.found)
         return Judgement(score, expected, lower, upper, share, direction, told)
 
     def _compared(self, batch: Batch, arrays: dict[str, NDArray[Any]]) -> BesidePeers | None:

@@ -1,6 +1,6 @@
 """Entities beside their peers, with what is learnt of it: what the detectors `auto` and `peers` have in common."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -75,15 +75,15 @@ class Beside:
         self._last.keep(batch, found)
         return found
 
-    def tell(self, told: Streams, batch: Batch, found: Comparison) -> None:
-        """Fill the streams of peers of the entities in `told`: of the channel that differs most."""
+    def tell(self, told: Streams, batch: Batch, found: Comparison) -> Streams:
+        """Return `told` with the streams of peers of its entities: of the channel that differs most."""
         channels, groups = len(batch.channels), self.groups(batch.keys)
         series = told.rows[:, None] * channels + np.arange(channels)
         most = np.where(found.judged[series], found.evidence.return_period[series], -1.0).argmax(axis=1)
         chosen = series[np.arange(len(series)), most]
         known = np.flatnonzero(found.judged[chosen])
         if not len(known):
-            return
+            return told
         chosen, most = chosen[known], most[known]
         parts = found.evidence.parts[chosen]
         there = parts > 0
@@ -93,7 +93,8 @@ class Beside:
             told.channel[known, BESIDE] = most[:, None]
         theirs = groups.others(batch.values[:, :, -1]).middle.reshape(-1)
         told.others[known], told.theirs[known] = found.others[chosen], theirs[chosen]
-        told.usual[known] = found.expected[chosen]
+        told.own[known], told.usual[known] = batch.values[:, :, -1].reshape(-1)[chosen], found.expected[chosen]
+        return replace(told, peers=self._labels)
 
     def learn(self, fresh: Batch, step: float, endings: "Endings") -> None:
         """Learn the newest sample, `step` seconds after the one before, after `observe` of the same one."""

@@ -132,7 +132,7 @@ def _mean(rows: Rows, away: Floats, recent: Floats, torn: Flags, span: float, fr
 
 def _evidence(rows: Rows, normalised: Floats, penalty: Floats) -> Evidence:
     """Return the evidence of the component scores (S, 2); it is worked out for those that are not small."""
-    found = Evidence(*np.zeros((3, len(penalty))), np.zeros_like(normalised))
+    found = Evidence(*np.zeros((3, len(penalty))), parts=np.zeros_like(normalised))
     some = np.flatnonzero((normalised > _LEAST).any(axis=1))
     if len(some):
         of_some = {name: rows[name][some] for name in TAILS.columns()}

@@ -75,9 +75,7 @@ class Peers(StatefulDetector):
             rows = np.flatnonzero(score > SHOWN_FROM)
         if not len(rows):
             return None
-        told = streams.blank(rows)
-        self._beside.tell(told, batch, found)
-        return told
+        return self._beside.tell(streams.blank(rows), batch, found)
 
     def update(self, fresh: Batch, frozen: Flags, rebaselined: Flags) -> None:
         """Learn the newest sample of entities without an incident."""

@@ -50,8 +50,6 @@ class PeerCount:
 
     def __init__(self, job: JobConfig) -> None:
         self._labels, self._alone_only = job.peers, job.detector_name == "peers"
-        if self._labels is None and self._alone_only:
-            self._labels = ()
         self._found: tuple[tuple[Key, ...], WithoutPeers | None] = ((), None)
 
     def take(self, keys: tuple[Key, ...]) -> WithoutPeers | None:

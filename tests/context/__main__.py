@@ -1,18 +1,18 @@
-"""Measures what is known of deploys on fresh seeds, and writes the figures into docs/context.md: `make context`."""
+"""Measures what is known of deploys and peers on fresh seeds and writes docs/context.md: `make context`."""
 
 import argparse
 import random
-import re
 from dataclasses import fields
 from pathlib import Path
 
 import structlog
 
+from tests.context import peers
+from tests.context.page import write
 from tests.context.rollouts import world
 from tests.context.run import Figures, figures, incidents
 
-PAGE = Path(__file__).parents[2] / "docs" / "context.md"
-BEGIN, END = "<!-- figures -->\n", "<!-- end of figures -->"
+PAGE = Path("docs/context.md")
 _TOLD = {
     "good_alerts": "alerts after 50 good rollouts (wanted: 0)",
     "good_opened": "incidents that opened within half an hour of them",
@@ -44,10 +44,11 @@ def main() -> None:
     columns = {f"seed {seed}": figures(world(seed), incidents(world(seed), knows=True)) for seed in seeds}
     first = world(seeds[0])
     columns[f"seed {seeds[0]}, without knowing of deploys"] = figures(first, incidents(first, knows=False))
-    text = PAGE.read_text("utf-8")
-    made = f"{BEGIN}\n{table(columns)}\n{END}"
-    PAGE.write_text(re.sub(f"{BEGIN}.*?{END}", lambda _: made, text, flags=re.DOTALL), "utf-8")
+    write(PAGE, "figures", table(columns))
     print(table(columns))
+    of_peers = peers.table(seeds[0], groups=40, days=14)
+    write(PAGE, "peers", of_peers)
+    print(of_peers)
 
 
 if __name__ == "__main__":

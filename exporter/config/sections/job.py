@@ -21,7 +21,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from detectors import make
+from detectors import make, needs_peers
 from exporter.config.section_base import Conflict, LabelName, PositiveDuration, Section
 from exporter.config.sections.alerting import AlertConfig
 from exporter.config.sections.calendars import CalendarConfig
@@ -236,6 +236,8 @@ class JobConfig(Section):
     def _peers_conflicts(self) -> Iterator[Conflict]:
         """Say where no peers can be told, or the detector does not look at them."""
         if self.peers is None:
+            if needs_peers(self.detector):
+                yield ("detector",), "detector peers needs the key peers of the job: labels, or [] for all of the job"
             return
         if self.entity is not None and (missing := set(self.peers) - set(self.entity)):
             yield ("peers", "entity"), f"peers needs labels that entity leaves out: {', '.join(sorted(missing))}"
