@@ -62,17 +62,13 @@ class BesidePeers:
         side = np.nan_to_num(own) * mine + self.found.side[series] * beside
         return np.where(beside > 0, np.divide(side, total, out=np.zeros_like(total), where=total > 0), own)
 
-    def speaks(self, score: Floats, contribution: Floats, expected: Floats, lower: Floats, upper: Floats) -> None:
-        """Add to the contribution (E, C) of each channel, and let peers say what was expected where they speak louder.
+    def speaks(self, score: Floats, contribution: Floats) -> NDArray[np.intp]:
+        """Add to the contribution (E, C) of each channel, in place; return the series where peers speak louder.
 
-        Forecast and band are changed in place where there is a score to be explained.
+        Of those only that have a score to be explained: what peers make of them is what was expected.
         """
-        shape = expected.shape
-        beside = np.nan_to_num(self.found.evidence.return_period).reshape(shape) * self._share
+        beside = self.found.evidence.return_period.reshape(contribution.shape) * self._share
         with np.errstate(invalid="ignore"):
             louder = (score > SHOWN_FROM)[:, None] & (beside > np.nan_to_num(contribution))
-        louder &= self.found.judged.reshape(shape)
         contribution += beside / self.channels
-        if louder.any():
-            theirs, allowed = self.found.expected.reshape(shape)[louder], self.found.allowed.reshape(shape)[louder]
-            expected[louder], lower[louder], upper[louder] = theirs, theirs - allowed, theirs + allowed
+        return np.flatnonzero(louder.reshape(-1) & self.found.judged)

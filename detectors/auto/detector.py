@@ -117,8 +117,11 @@ class Auto(StatefulDetector):
                 target[block.entities].reshape(-1)[block.alive] = values
             if block.joint is not None:
                 contribution[rows] = block.joint.contribution
-        if beside is not None:
-            beside.speaks(score, contribution, expected, lower, upper)
+        if self._beside is not None and beside is not None:
+            louder = beside.speaks(score, contribution)
+            theirs, allowed = beside.found.expected[louder], self._beside.allowed(batch, beside.found, louder)
+            for target, values in ((expected, theirs), (lower, theirs - allowed), (upper, theirs + allowed)):
+                target.reshape(-1)[louder] = values
         self._last.keep(batch, blocks)
         total = np.nansum(contribution, axis=1, keepdims=True)
         share = np.where(total > 0, np.nan_to_num(contribution) / np.where(total > 0, total, 1.0), 1.0 / channels)

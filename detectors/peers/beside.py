@@ -75,6 +75,10 @@ class Beside:
         self._last.keep(batch, found)
         return found
 
+    def allowed(self, batch: Batch, found: Comparison, series: NDArray[np.intp]) -> Floats:
+        """Return half the width of the band around what is expected of some series of a comparison."""
+        return found.allowed(self._of_series(self._entities.view(batch)), series)
+
     def tell(self, told: Streams, batch: Batch, found: Comparison) -> Streams:
         """Return `told` with the streams of peers of its entities: of the channel that differs most."""
         channels, groups = len(batch.channels), self.groups(batch.keys)

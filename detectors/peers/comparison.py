@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from detectors.calibration import LARGEST, Evidence, Rows
 from detectors.peers import usual
@@ -39,8 +40,8 @@ class Comparison:
         1: all evidence lies above what the others make of the series; -1: below.
     judged : Flags
         There are a sample, enough others, and enough history.
-    expected, allowed : Floats
-        What the others make of the series, and half the width of the band around it; NaN where not judged.
+    expected : Floats
+        What the others make of the series; NaN where not judged.
     others : Floats
         How many there are.
     """
@@ -50,9 +51,15 @@ class Comparison:
     side: Floats
     judged: Flags
     expected: Floats
-    allowed: Floats
     others: Floats
     seen: "Seen"
+
+    def allowed(self, rows: Rows, which: NDArray[np.intp]) -> Floats:
+        """Return half the width of the band around what is expected of the series `which`; NaN where not judged."""
+        of_some = {name: rows[name][which] for name in (*TAILS.columns(), "peer_samples")}
+        penalty = _penalty(of_some["peer_samples"], self.seen.step)
+        reach = TAILS.reach(of_some, penalty, np.zeros(len(which), np.intp)) * DEVIATIONS * self.seen.scale[which]
+        return np.where(self.judged[which], reach, np.nan)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,6 +67,7 @@ class Seen:
     """What was worked out for the learning of the same sample; shape (S,) unless noted."""
 
     expectation: Expectation
+    step: float
     jump: Floats  # (S, 2)
     noise: Floats  # of the others now, relative to usual
     scale: Floats
@@ -97,21 +105,31 @@ def observe(rows: Rows, groups: Groups, values: Floats, time: float, step: float
     normalised = np.stack([np.maximum(twice, np.abs(away) / _ONCE), np.abs(size)], axis=1) / DEVIATIONS * active
 
     judged = there & (samples >= READY)
-    penalty = _YOUTH / np.maximum(samples * step / DAY, 0.05)
-    evidence, sizes = _evidence(rows, normalised, penalty), np.stack([away, size], axis=1)
+    evidence, sizes = _evidence(rows, normalised, _penalty(samples, step)), np.stack([away, size], axis=1)
     period = evidence.return_period
-    toward = (np.sign(sizes) * evidence.parts).sum(axis=1)
-    reach = TAILS.reach(rows, penalty, np.zeros(len(samples), np.intp)) * DEVIATIONS * scale
+    some = np.flatnonzero(period > 0)
+    side = np.zeros_like(period)
+    side[some] = (np.sign(sizes[some]) * evidence.parts[some]).sum(axis=1) / period[some]
     return Comparison(
         evidence=evidence,
         sizes=sizes,
-        side=np.divide(toward, period, out=np.zeros_like(period), where=period > 0),
+        side=side,
         judged=judged,
         expected=np.where(judged, expectation.expected, np.nan),
-        allowed=np.where(judged, reach, np.nan),
         others=expectation.count,
-        seen=Seen(expectation, jump, noise, scale, away, recent, mean, normalised, active),
+        seen=Seen(expectation, step, jump, noise, scale, away, recent, mean, normalised, active),
     )
+
+
+def _penalty(samples: Floats, step: float) -> Floats:
+    """Return the share by which a short history raises the rate, shape (S,)."""
+    found: Floats = _YOUTH / np.maximum(samples * step / DAY, 0.05)
+    return found
+
+
+def _between(values: Floats, one: Floats, other: Floats) -> Floats:
+    """Return the median of three, shape (S,)."""
+    return np.asarray(np.clip(values, np.minimum(one, other), np.maximum(one, other)))
 
 
 def _mean(rows: Rows, away: Floats, recent: Floats, torn: Flags, span: float, frozen: Flags) -> tuple[Floats, Floats]:
@@ -120,7 +138,7 @@ def _mean(rows: Rows, away: Floats, recent: Floats, torn: Flags, span: float, fr
     The size is limited by the median of the last three samples and counts only on its side; during an incident it does
     not count at all once they are back to half of it. Otherwise the alarm would outlast the incident.
     """
-    samples, middle = rows["peer_samples"], np.clip(away, recent.min(axis=1), recent.max(axis=1))
+    samples, middle = rows["peer_samples"], _between(away, recent[:, 0], recent[:, 1])
     mean = np.where(torn, 0.0, rows["peer_mean"])
     mean = mean + np.maximum(1.0 / (samples + 1), 1.0 / span) * (np.clip(away, -LARGEST, LARGEST) - mean)
     share = _FILLED * span / (_FILLED * span + samples)
@@ -132,7 +150,8 @@ def _mean(rows: Rows, away: Floats, recent: Floats, torn: Flags, span: float, fr
 
 def _evidence(rows: Rows, normalised: Floats, penalty: Floats) -> Evidence:
     """Return the evidence of the component scores (S, 2); it is worked out for those that are not small."""
-    found = Evidence(*np.zeros((3, len(penalty))), parts=np.zeros_like(normalised))
+    total, unpenalised, prior = np.zeros((3, len(penalty)))
+    found = Evidence(total, unpenalised, prior, np.zeros_like(normalised))
     some = np.flatnonzero((normalised > _LEAST).any(axis=1))
     if len(some):
         of_some = {name: rows[name][some] for name in TAILS.columns()}

@@ -59,7 +59,8 @@ class Peers(StatefulDetector):
         period = found.evidence.return_period.reshape(shape)
         total = period.sum(axis=1, keepdims=True)
         share = np.divide(period, total, out=np.full(shape, 1.0 / channels), where=total > 0)
-        expected, allowed = found.expected.reshape(shape), found.allowed.reshape(shape)
+        expected = found.expected.reshape(shape)
+        allowed = self._beside.allowed(batch, found, np.arange(entities * channels)).reshape(shape)
         return Judgement(
             score,
             expected,

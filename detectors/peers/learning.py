@@ -21,6 +21,8 @@ _DISSENT: Final = 4.0
 """Times their usual spread from which the others do not agree: nothing is learnt from them."""
 _CLIP: Final = 5.0
 """Times the usual size by which a residual counts at most in what is learnt."""
+_MOST: Final = 1e30
+"""Largest number kept in single precision."""
 _GOLDEN: Final = 0.618
 """Multiples of it lie evenly between whole numbers."""
 
@@ -58,9 +60,9 @@ def learn(rows: Rows, found: Comparison, time: float, step: float, learns: Flags
         rows[f"peer_{name}"] += (now if values.ndim == 1 else now[:, None]) * (values - rows[f"peer_{name}"])
     for name, newest in (
         ("before", expectation.middle),
-        ("jump", np.nan_to_num(seen.jump)),
+        ("jump", np.nan_to_num(np.minimum(seen.jump, _MOST))),
         ("mean", seen.mean),
-        ("recent", np.stack([seen.recent[:, 1], seen.away], axis=1)),
+        ("recent", np.stack([seen.recent[:, 1], np.clip(seen.away, -_MOST, _MOST)], axis=1)),
         ("selected", expectation.selected),
         ("time", np.full(len(n), time)),
     ):

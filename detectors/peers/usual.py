@@ -46,14 +46,14 @@ def columns(channels: int) -> dict[str, Column]:
     """Return the state columns of an entity with this many channels."""
     one, two = (channels,), (channels, 2)
     return {
-        "peer_samples": Column(0.0, one),  # samples learnt beside peers
+        "peer_samples": Column(0.0, one, np.float32),  # samples learnt beside peers
         "peer_time": Column(-np.inf, one),
         "peer_own": Column(0.0, one),  # mean value, and that of its peers in units of the group: their ratio is usual
         "peer_theirs": Column(0.0, one),
         "peer_offset": Column(0.0, one),
         "peer_slow": Column(0.0, two),  # mean of the others over hours
         "peer_before": Column(np.nan, two),  # of the last sample
-        "peer_jump": Column(0.0, two),
+        "peer_jump": Column(0.0, two, np.float32),
         "peer_error": Column(0.0, two),  # mean |residual|
         "peer_square": Column(0.0, two),  # mean square of it
         "peer_late": Column(0.0, two),  # mean residual of half an hour
@@ -61,9 +61,9 @@ def columns(channels: int) -> dict[str, Column]:
         "peer_variance": Column(0.0, one),  # of the values
         "peer_spread": Column(0.0, one),  # of the others, usually
         "peer_spread_now": Column(0.0, one),
-        "peer_recent": Column(0.0, two),  # residuals of the last two samples
-        "peer_mean": Column(0.0, one),  # of the residual, in its deviations
-        "peer_mean_square": Column(0.0, one),
+        "peer_recent": Column(0.0, two, np.float32),  # residuals of the last two samples
+        "peer_mean": Column(0.0, one, np.float32),  # of the residual, in its deviations
+        "peer_mean_square": Column(0.0, one, np.float32),
         **TAILS.columns(one),
     }
 
