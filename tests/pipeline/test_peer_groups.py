@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from exporter.backtest.past_incidents import PastIncidents
 from exporter.backtest.replay import Columns, replay
@@ -15,7 +16,9 @@ from exporter.pipeline.shard import Shard
 from exporter.sinks.audit_rows import streams_of_cell
 from exporter.sinks.notify.notification import incident_of
 from exporter.source.samples import RangeResult
+from tests.pipeline.test_cycle import Bench
 from tests.support.cycles import MONDAY, STEP
+from tests.support.runners import runner_of
 
 SAMPLES, FAULT = 700, 640
 FIRST = round(MONDAY / STEP)
@@ -142,3 +145,14 @@ def test_past_incidents_tell_it_too_and_the_audit_file_keeps_it(tmp_path):
     [kept] = [each for each in streams_of_cell(cell) if each.name == "value beside its peers"]
     assert (kept.peers.others, kept.peers.group) == (5, "s0")
     assert kept.peers.theirs == pytest.approx(float(last.streams.theirs[np.searchsorted(last.streams.rows, row)]), 1e-4)
+
+
+def test_the_log_says_once_who_has_no_peers():
+    bench = Bench(peers=["service"], detector="auto")
+    bench.put("a", range(46))
+    runner = runner_of(bench)
+    with capture_logs() as lines:
+        for minute in range(40, 45):
+            runner.cycle(minute * STEP + 1)
+    [said] = [line for line in lines if line["event"] == "without_peers"]
+    assert said["text"].startswith("no series has the label service of peers")
