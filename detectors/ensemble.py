@@ -30,22 +30,29 @@ class Ensemble(StatefulDetector):
     ] = ("robust", "isolation_forest")
     combine: Annotated[Literal["max", "mean", "vote"], Field(description="how the scores are combined")] = "mean"
 
+    peers: Annotated[
+        tuple[str, ...] | None, Field(description="the job's `peers`, for the members that compare them")
+    ] = None
+
     _members: dict[str, Detector] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        from detectors import make  # imports this module when an ensemble is configured
+        from detectors import compares_peers, make  # imports this module when an ensemble is configured
 
         self._members = {}
         for number, spec in enumerate(self.detectors):
             named = {spec: {}} if isinstance(spec, str) else {name: given or {} for name, given in spec.items()}
             label = f"{number}.{next(iter(named), '')}"
             try:
-                self._members[label] = make(named, self.window)
+                peers = self.peers if compares_peers(named) else None
+                self._members[label] = make(named, self.window, peers)
             except ValidationError as error:
                 faults = (": ".join((*map(str, fault["loc"]), fault["msg"])) for fault in error.errors())
                 raise ValueError(f"member {label}: {'; '.join(faults)}") from None
             except ValueError as error:
                 raise ValueError(f"member {label}: {error}") from None
+        if self.peers is not None and not any(compares_peers(spec) for spec in self.detectors):
+            raise ValueError("no member compares peers; auto and peers do")
         self.window = max(self.window, *(member.window for member in self._members.values()))
 
     def fit(self, history: Batch) -> Self:

@@ -15,6 +15,7 @@ SHOWN_FROM: Final = 0.44
 fleet has hardly any."""
 VALUE, MEANS, VOLATILITY, PAIR = 0, slice(1, 4), 4, 5
 SECOND, CORRELATION, VOLATILITY_OF_ALL, OUTSIDE = 6, 7, 8, 9
+_BESIDE_PEERS: Final = " beside its peers"
 STREAMS: Final = (
     "value now",
     "3-minute mean",
@@ -26,11 +27,16 @@ STREAMS: Final = (
     "broken correlation",
     "volatility of all channels",
     "outside the valid range",
+    f"value{_BESIDE_PEERS}",
+    f"10-minute mean{_BESIDE_PEERS}",
 )
 """The names, by index. The means have longer names where a job's step is longer."""
+BESIDE: Final = slice(10, 12)
+"""Those of jobs with `peers`."""
+OF_PEERS: Final = ("others", "own", "theirs", "usual")
 WITHOUT_SIDE: Final = frozenset({STREAMS[CORRELATION], STREAMS[VOLATILITY_OF_ALL]})
 """Streams whose size is a distance, neither above nor below."""
-_BY_ROW: Final = ("rows", "size", "period", "channel", "by_hour")
+_BY_ROW: Final = ("rows", "size", "period", "channel", "by_hour", *OF_PEERS)
 LARGEST: Final = 1e30
 """Sizes are clipped here: they are kept in single precision."""
 
@@ -45,14 +51,15 @@ def named(seconds: tuple[float, ...]) -> tuple[str, ...]:
     ('value now', '5-minute mean', '15-minute mean', '2-hour mean')
     """
     means = [f"{each / 3600:g}-hour mean" if each >= 3600 else f"{each / 60:.3g}-minute mean" for each in seconds]
-    return (STREAMS[VALUE], *means, *STREAMS[MEANS.stop :])
+    return (STREAMS[VALUE], *means, *STREAMS[MEANS.stop : BESIDE.stop - 1], f"{means[1]}{_BESIDE_PEERS}")
 
 
 def blank(rows: NDArray[np.intp], names: tuple[str, ...] = STREAMS) -> Streams:
     """Return streams of some rows of which nothing is known yet, to be filled in."""
     shape = len(rows), len(STREAMS)
     unknown, whole = np.full(shape, np.nan), np.full(shape, -1, np.int16)
-    return Streams(names, rows, unknown, unknown.copy(), whole, np.zeros(len(rows), np.bool_))
+    peers = {name: np.full(len(rows), np.nan) for name in OF_PEERS}
+    return Streams(names, rows, unknown, unknown.copy(), whole, np.zeros(len(rows), np.bool_), peers=(), **peers)
 
 
 def of_deviation(
@@ -115,6 +122,7 @@ def merged(several: Sequence[Streams | None], rows: NDArray[np.intp]) -> Streams
     if not known or not len(rows):
         return None
     found = blank(rows, next((each.names for each in known if each.names != STREAMS), STREAMS))
+    found = replace(found, peers=next((each.peers for each in known if each.peers), ()))
     for each in known:
         at = positions_of(each, rows)
         place = np.flatnonzero(at >= 0)
@@ -124,6 +132,9 @@ def merged(several: Sequence[Streams | None], rows: NDArray[np.intp]) -> Streams
         for mine, theirs in ((found.size, each.size), (found.period, each.period), (found.channel, each.channel)):
             mine[place] = np.where(better, theirs[there], mine[place])
         found.by_hour[place] |= each.by_hour[there]
+        compared = ~np.isnan(each.others[there])
+        for name in OF_PEERS:
+            getattr(found, name)[place[compared]] = getattr(each, name)[there[compared]]
     return found
 
 

@@ -71,6 +71,11 @@ class Streams:
         Index of the channel that it is about, -1 for all of them.
     by_hour : Flags, shape (K,)
         Whether the forecast is that of this hour of the day or week.
+    others, own, theirs, usual : Floats, shape (K,)
+        How many peers an entity was compared with; in the unit of the channel that differs most its value, the median
+        of theirs, and what they make of it. NaN where it was not compared.
+    peers : tuple of str
+        The labels whose values make entities peers.
     """
 
     names: tuple[str, ...]
@@ -79,6 +84,11 @@ class Streams:
     period: Floats
     channel: NDArray[np.int16]
     by_hour: Flags
+    others: Floats
+    own: Floats
+    theirs: Floats
+    usual: Floats
+    peers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -179,7 +179,7 @@ _INCIDENT: Final = (
         "strongest",
         "Which stream of evidence was the strongest then: 0 value now, 1 to 3 the means (of 3, 10 and 30 minutes "
         "at short steps), 4 volatility, 5 pair of values never seen, 6 second largest channel, 7 broken correlation, 8 "
-        "volatility of all channels, 9 outside the valid range.",
+        "volatility of all channels, 9 outside the valid range, 10 value beside its peers, 11 mean beside its peers.",
     ),
     _of_incidents(
         "evidence_deviations",
@@ -193,6 +193,30 @@ _INCIDENT: Final = (
         "Seconds in which so much comes once by chance",
         "strongest_period",
         "So much comes by chance once in so many seconds. Absent where the detector does not know.",
+    ),
+    _of_incidents(
+        "peers",
+        "Number of peers it was compared with at the worst reading",
+        "others",
+        "How many others of its group it was compared with then, in jobs with `peers`.",
+    ),
+    _of_incidents(
+        "peers_value",
+        "Median of its peers at the worst reading",
+        "theirs",
+        "Their median, in the unit of the channel that differed most.",
+    ),
+    _of_incidents(
+        "peers_ratio",
+        "How many times its peers it was at the worst reading",
+        "times",
+        "The sample over that median. Absent where it is 0 or of another sign.",
+    ),
+    _of_incidents(
+        "peers_usual_ratio",
+        "How many times its peers it usually is",
+        "usual_times",
+        "What would have been usual, over that median.",
     ),
     _of_incidents(
         "contribution",

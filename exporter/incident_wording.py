@@ -26,6 +26,8 @@ ABOVE: Final = "{name} {size} standard deviations above usual"
 BELOW: Final = "{name} {size} standard deviations below usual"
 AWAY: Final = "{name} {size} standard deviations from usual"
 CHANCE: Final = "{stream}; by chance {often}"
+BESIDE: Final = "{times} x the other {others}{group} (they: {theirs}, usual difference {usual} x)"
+APART: Final = "{apart} {side} the other {others}{group} (they: {theirs}, usually {usual})"
 OFTEN: Final = "several times an hour"
 ONCE: Final = "once in {one}"
 MANY: Final = "once in {count} {unit}s"
@@ -175,6 +177,38 @@ def stream(name: str, size: float | None, every: float | None, channel: str = ""
         pattern = AWAY if not sided else BELOW if size < 0 else ABOVE
         text = pattern.format(name=text, size=deviations(size))
     return text if every is None else CHANCE.format(stream=text, often=often(every))
+
+
+def beside(own: float, theirs: float, usual: float, others: int, group: str = "", unit: Unit = "") -> str:
+    """Write how an entity lies to the others of its group, and how it usually does.
+
+    Where there is no ratio, as of nothing or of two signs, it is the difference.
+
+    >>> beside(0.408, 0.12, 0.132, 11, "checkout", "seconds")
+    '3.4 x the other 11 of checkout (they: 120 ms, usual difference 1.1 x)'
+    >>> beside(7.0, 0.0, 0.0, 4)
+    '7 above the other 4 (they: 0, usually the same)'
+    """
+    told = {"others": others, "group": f" of {group}" if group else "", "theirs": number(theirs, unit)}
+    if found := ratios(own, theirs, usual):
+        times, usually = (number(each) for each in found)
+        return BESIDE.format(times=times, usual=usually, **told)
+    apart = usual - theirs
+    same = abs(apart) <= 1e-9 * max(abs(usual), abs(theirs))
+    usually = "the same" if same else f"{number(abs(apart), unit)} {'above' if apart > 0 else 'below'}"
+    side = "above" if own >= theirs else "below"
+    return APART.format(apart=number(abs(own - theirs), unit), side=side, usual=usually, **told)
+
+
+def ratios(own: float, theirs: float, usual: float) -> tuple[float, float] | None:
+    """Return how many times its peers an entity is, and usually is, to two digits; None where that says nothing.
+
+    >>> ratios(0.408, 0.12, 0.132), ratios(7.0, 0.0, 0.0)
+    ((3.4, 1.1), None)
+    """
+    if not (theirs != 0 and own / theirs >= 0 and usual / theirs > 0):
+        return None
+    return float(f"{own / theirs:.2g}"), float(f"{usual / theirs:.2g}")
 
 
 def deviations(size: float) -> str:

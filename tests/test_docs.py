@@ -29,7 +29,7 @@ def test_every_detector_and_parameter_is_documented_with_its_default(name):
     module, _, attribute = DETECTORS[name].partition(":")
     for field in fields(getattr(import_module(module), attribute)):
         if not field.name.startswith("_"):
-            default = "the job's" if field.name == "window" else written(field.default)
+            default = "the job's" if field.name in {"window", "peers"} else written(field.default)
             assert f"| `{field.name}` | {default} |" in section
 
 

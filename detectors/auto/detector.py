@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from detectors.auto import cold_start, evidence, incident_memory, multichannel, recurrence, streams
+from detectors.auto.beside_peers import BesidePeers
 from detectors.auto.evidence import Observation
 from detectors.auto.forecasts import READY
 from detectors.auto.incident_memory import IncidentTransition
@@ -19,6 +20,7 @@ from detectors.auto.recurrence import Sides
 from detectors.auto.streams import Picked
 from detectors.calibration import Rows, score_of
 from detectors.entity_state import Column, LazyEntityState
+from detectors.peers.beside import Beside, Endings
 from detectors.seasonality import SeasonalTime
 from detectors.stateful import LastScore, StatefulDetector
 from detectors.streams import SHOWN_FROM
@@ -30,6 +32,8 @@ QUIET: Final = 0.4
 """Largest score of recurring patterns and cool-downs: below the threshold of up to nine false alarms a week."""
 _AGREEING_JOINT: Final = 1.2
 """The same for the components of several channels together."""
+_BESIDE: Final = "beside."
+"""Prefix of what is learnt of peers in a saved state."""
 _ROWS: Final = 1024
 """Series per block: their intermediate results stay in the processor's cache."""
 
@@ -43,6 +47,7 @@ class _Block:
     alive: NDArray[np.intp]  # indices of their series
     at: SeasonalTime
     series: Observation
+    direction: Floats
     joint: JointObservation | None
     score: Floats  # before recurring patterns and cool-down are applied
     unpenalised: Floats  # without the short-history penalty
@@ -70,13 +75,19 @@ class Auto(StatefulDetector):
 
     window: Annotated[int, Field(ge=2, description="samples kept to fill gaps from; default: the job's window")] = 60
     time_zone: Annotated[str, Field(description="where hours of the day and of the week are counted")] = "UTC"
+    peers: Annotated[
+        tuple[str, ...] | None,
+        Field(description="the job's `peers`: labels of a group whose entities are compared with each other"),
+    ] = None
 
     _zone: tzinfo = field(init=False, repr=False)
     _entities: LazyEntityState = field(init=False, repr=False)
     _last: LastScore[list[_Block]] = field(init=False, repr=False)
+    _beside: Beside | None = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._entities, self._last = LazyEntityState(_columns, per_channel="level"), LastScore()
+        self._beside = None if self.peers is None else Beside(self.peers)
         try:
             self._zone = ZoneInfo(self.time_zone)
         except (ZoneInfoNotFoundError, ValueError) as error:
@@ -88,8 +99,8 @@ class Auto(StatefulDetector):
         arrays = self._entities.view(batch)
         score = np.full(entities, np.nan)
         expected, lower, upper, contribution, direction = (np.full((entities, channels), np.nan) for _ in range(5))
-        blocks = []
-        for block in self._blocks(batch, arrays):
+        blocks, beside = [], self._compared(batch, arrays)
+        for block in self._blocks(batch, arrays, beside):
             blocks.append(block)
             rows = np.arange(entities)[block.entities][block.present]
             found = np.where(block.quiet, np.minimum(block.score, QUIET), block.score)
@@ -100,19 +111,36 @@ class Auto(StatefulDetector):
                 (lower, seen.lower),
                 (upper, seen.upper),
                 (contribution, seen.evidence.return_period),
-                (direction, seen.direction),
+                (direction, block.direction),
             )
             for target, values in known:
                 target[block.entities].reshape(-1)[block.alive] = values
             if block.joint is not None:
                 contribution[rows] = block.joint.contribution
+        if self._beside is not None and beside is not None:
+            louder = beside.speaks(score, contribution)
+            theirs, allowed = beside.found.expected[louder], self._beside.allowed(batch, beside.found, louder)
+            for target, values in ((expected, theirs), (lower, theirs - allowed), (upper, theirs + allowed)):
+                target.reshape(-1)[louder] = values
         self._last.keep(batch, blocks)
         total = np.nansum(contribution, axis=1, keepdims=True)
         share = np.where(total > 0, np.nan_to_num(contribution) / np.where(total > 0, total, 1.0), 1.0 / channels)
         share = np.where(np.isfinite(score)[:, None], share, np.nan)
-        return Judgement(score, expected, lower, upper, share, direction, _streams(blocks, channels))
+        told = _streams(blocks, channels)
+        if told is not None and self._beside is not None and beside is not None:
+            told = self._beside.tell(told, batch, beside.found)
+        return Judgement(score, expected, lower, upper, share, direction, told)
 
-    def _blocks(self, batch: Batch, arrays: dict[str, NDArray[Any]]) -> Iterator[_Block]:
+    def _compared(self, batch: Batch, arrays: dict[str, NDArray[Any]]) -> BesidePeers | None:
+        if self._beside is None or len(batch.times) < 2:
+            return None
+        step = float(batch.times[-1] - batch.times[-2])
+        agreeing = AGREEING if len(batch.channels) == 1 else _AGREEING_JOINT
+        return BesidePeers(self._beside.observe(batch, step, arrays["held"]), len(batch.channels), agreeing)
+
+    def _blocks(
+        self, batch: Batch, arrays: dict[str, NDArray[Any]], beside: BesidePeers | None = None
+    ) -> Iterator[_Block]:
         if len(batch.times) < 2:
             return
         step = float(batch.times[-1] - batch.times[-2])
@@ -130,10 +158,14 @@ class Auto(StatefulDetector):
             seen = evidence.observe(rows, values.reshape(-1)[alive], at, frozen)
             joint = None if channels == 1 else _joint(rows, of_entity, seen, there[present], at)
             combined, agreeing = (seen.evidence, AGREEING) if joint is None else (joint.evidence, _AGREEING_JOINT)
+            direction = seen.direction
+            if beside is not None:
+                combined = beside.added(combined, first + present)
+                direction = beside.directed(direction, seen.evidence, first * channels + alive)
             size = score_of(combined.prior / agreeing)
             found = score_of(combined.return_period / agreeing)
             # Several channels have no common side.
-            side = (seen.direction > 0 if joint is None else np.zeros(len(present))).astype(np.uint8)
+            side = (direction > 0 if joint is None else np.zeros(len(present))).astype(np.uint8)
             # A pattern does not end an incident: that may be another one, at this hour by chance.
             asked = np.flatnonzero((found > QUIET / 2) & ~of_entity["held"])
             recurring = np.zeros(len(found), np.bool_)
@@ -149,6 +181,7 @@ class Auto(StatefulDetector):
                 alive=alive,
                 at=at,
                 series=seen,
+                direction=direction,
                 joint=joint,
                 score=found,
                 unpenalised=score_of(combined.unpenalised / agreeing),
@@ -172,15 +205,29 @@ class Auto(StatefulDetector):
         blocks = self._last.take(fresh)
         self._entities.align(fresh)
         arrays = self._entities.view(fresh)
+        ended = Endings.of(len(fresh.keys))
         for block in blocks:
             self._learn(
-                arrays, block, fresh.values[block.entities, :, -1], frozen[block.entities], rebaselined[block.entities]
+                arrays,
+                block,
+                fresh.values[block.entities, :, -1],
+                frozen[block.entities],
+                rebaselined[block.entities],
+                ended.part(block.entities),
             )
+        if blocks and self._beside is not None:
+            self._beside.learn(fresh, blocks[0].at.step, ended)
         if blocks:
             cold_start.inherit(_of_series(arrays, slice(None)), len(fresh.channels), blocks[0].at)
 
     def _learn(
-        self, arrays: dict[str, NDArray[Any]], block: _Block, values: Floats, frozen: Flags, rebaselined: Flags
+        self,
+        arrays: dict[str, NDArray[Any]],
+        block: _Block,
+        values: Floats,
+        frozen: Flags,
+        rebaselined: Flags,
+        ended: Endings,
     ) -> None:
         every, entities = (
             _of_series(arrays, block.entities),
@@ -193,12 +240,16 @@ class Auto(StatefulDetector):
         if len(lost):
             evidence.close(every, (lost[:, None] * channels + np.arange(channels)).reshape(-1), count=False)
             incident_memory.discard(entities, lost)
+            ended.uncounted[lost] = True
         rows, entity = _taken(every, block.alive), _taken(entities, block.present)
         owner = np.searchsorted(block.present, block.alive // channels)
         frozen, rebaselined = frozen[block.present], rebaselined[block.present]
         transition = IncidentTransition.of(
             entity, frozen, rebaselined | (frozen & incident_memory.too_long(rows, entity, owner, at)), at
         )
+
+        ended.learns[block.present], ended.counted[block.present] = transition.learn, transition.ended
+        ended.moved[block.present] = transition.rebaselined
 
         evidence.learn(
             rows, values.reshape(-1)[block.alive], block.series, at, transition.learn[owner], block.recurring[owner]
@@ -217,11 +268,17 @@ class Auto(StatefulDetector):
 
     def state(self) -> State:
         """Return everything learnt; empty before the first batch."""
-        return self._entities.state()
+        beside = {} if self._beside is None else self._beside.state()
+        return self._entities.state() | {f"{_BESIDE}{name}": array for name, array in beside.items()}
 
     def restore(self, state: State) -> Self:
         """Load what `state()` returned; an empty one changes nothing. Raises ValueError when it does not fit."""
-        self._entities.restore(state)
+        self._entities.restore({name: array for name, array in state.items() if not name.startswith(_BESIDE)})
+        if self._beside is not None:
+            beside = {name.removeprefix(_BESIDE): a for name, a in state.items() if name.startswith(_BESIDE)}
+            if state and not beside:
+                raise ValueError("the saved state holds no comparison of peers")
+            self._beside.restore(beside)
         return self
 
 

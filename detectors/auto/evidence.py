@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.auto import forecasts, novelty
-from detectors.auto.fitted_tails import FittedTailRates
 from detectors.auto.forecasts import MEANS, PREDICTORS, READY, Residuals
 from detectors.auto.novelty import Novelty
 from detectors.calibration import Evidence, Rows
 from detectors.entity_state import Column
+from detectors.fitted_tails import FittedTailRates
 from detectors.seasonality import SeasonalTime
 from detectors.types import Flags, Floats
 from detectors.units import DAY, HOUR, WEEK

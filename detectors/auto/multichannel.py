@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.auto.correlation import Correlation, clipped
-from detectors.auto.fitted_tails import FittedTailRates
 from detectors.calibration import Evidence, Rows, score_of
 from detectors.entity_state import Column
+from detectors.fitted_tails import FittedTailRates
 from detectors.seasonality import SeasonalTime
 from detectors.types import Flags, Floats
 from detectors.units import DAY, WEEK

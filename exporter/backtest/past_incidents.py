@@ -139,7 +139,8 @@ class PastIncidents:
         incident.severity = max(incident.severity, float(verdict.severity[row]))
         position = verdict.readings.of(row)
         if position is not None and (at := float(verdict.readings.at[position])) != incident.worst:
-            incident.worst, incident.streams = at, told(verdict.readings.streams, row, verdict.channels)
+            told_of = told(verdict.readings.streams, row, verdict.channels, key, self.config.units)
+            incident.worst, incident.streams = at, told_of
         if not alert:
             incident.needed, incident.held_since = needed, NEVER
             return

@@ -178,7 +178,15 @@ def replay_group(
     base = int(np.floor(group.origin / group.step))
     channels = {channel: channel for channel in group.series[0].channels}
     past = lead * group.step if lead * group.step > config.window else None
-    of_files = {"expr": None, "channels": channels, "entity": None, "group": (), "rate": False, "lag": 0.0}
+    of_files = {
+        "expr": None,
+        "channels": channels,
+        "entity": None,
+        "group": (),
+        "peers": None,
+        "rate": False,
+        "lag": 0.0,
+    }
     config = config.model_copy(update={**of_files, "step": group.step, "history": past, "max_series": None})
     job = make_job(name, config, GroupSource(group, base), hold)
     count = group.values.shape[2]

@@ -64,7 +64,9 @@ def _summary(loaded: Loaded) -> Iterator[str]:
     yield f"{files}: good; {_count(len(config.jobs), 'job')}, {_count(queries, 'query')}, digest {loaded.digest}"
     for name, job in config.jobs.items():
         every, window = format_duration(job.step), format_duration(job.window)
-        yield f"  {name}: {job.detector_name}, every {every} on {window}, digest {job_digests(job, config).combined}"
+        beside = "" if job.peers is None else f", peers by {', '.join(job.peers) or 'nothing: all of the job'}"
+        digest = job_digests(job, config).combined
+        yield f"  {name}: {job.detector_name}, every {every} on {window}{beside}, digest {digest}"
         for channel, expr in job.queries.items():
             yield f"    {channel}: {' '.join(expr.split())}"
     yield chance_alerts([job.budget for job in config.jobs.values()])

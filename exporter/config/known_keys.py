@@ -1,13 +1,12 @@
 """Which keys the models know at a place of the configuration."""
 
 import dataclasses
-import pkgutil
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
-from detectors import DETECTORS
+from detectors import DETECTORS, fields_of
 from exporter.config.nodes import Place, key_of_job
 
 
@@ -23,8 +22,7 @@ def known_keys(root: type[BaseModel], place: Place) -> tuple[str, ...]:
 
 def parameters(detector: str) -> dict[str, dataclasses.Field[Any]]:
     """Return the hyper-parameters of a known detector by name. Raises ImportError when it cannot be loaded here."""
-    kind = pkgutil.resolve_name(DETECTORS[detector])
-    return {field.name: field for field in dataclasses.fields(kind) if field.init}
+    return {name: field for name, field in fields_of(detector).items() if name != "peers"}  # that is a key of the job
 
 
 def _detector_keys(place: Place) -> tuple[str, ...]:

@@ -47,7 +47,7 @@ class ModelHandle:
     ) -> None:
         self._job, self.name, self._config, self._metrics = job, name, config, metrics
         self.store = store
-        self.detector: Detector = make(config.detector, config.samples)
+        self.detector: Detector = make(config.detector, config.samples, config.peers)
         self.version = ""
         """Version of the model in use, "" where the detector has none from the store."""
         self.trained_at: float | None = None

@@ -1,17 +1,46 @@
 """Why an incident is open: the streams of evidence behind its score, and their form in texts and answers."""
 
 import math
+from collections.abc import Mapping
 
 import msgspec
 import numpy as np
 
 from detectors import streams
 from detectors.entity_state import position
-from detectors.streams import OUTSIDE, WITHOUT_SIDE
-from detectors.types import Flags, Floats, Streams
+from detectors.streams import BESIDE, OUTSIDE, WITHOUT_SIDE
+from detectors.types import Flags, Floats, Key, Streams
 from exporter import incident_wording as wording
 from exporter.json_values import finite
 from exporter.pipeline.policy import Policy
+from exporter.query_units import Unit
+
+
+class Peers(msgspec.Struct, frozen=True):
+    """An entity beside its peers; numbers are in the unit of the channel.
+
+    Parameters
+    ----------
+    others : int
+        How many they are.
+    own, theirs, usual : float
+        The value, the median of theirs, and what would be usual beside it.
+    group : str
+        The values of the labels that make them peers; "" where all of the job are.
+    unit : Unit
+    """
+
+    others: int
+    own: float
+    theirs: float
+    usual: float
+    group: str = ""
+    unit: Unit = ""
+
+    @property
+    def text(self) -> str:
+        """It in a sentence."""
+        return wording.beside(self.own, self.theirs, self.usual, self.others, self.group, self.unit)
 
 
 class Stream(msgspec.Struct, frozen=True):
@@ -27,12 +56,15 @@ class Stream(msgspec.Struct, frozen=True):
         Seconds: so much comes by chance once in this time. None: not known, or never.
     channel : str
         The channel that it is about; "" for all of them, and where there is only one.
+    peers : Peers or None
+        Those it was compared with, if the stream is about that.
     """
 
     name: str
     size: float | None
     every: float | None
     channel: str = ""
+    peers: Peers | None = None
 
     @property
     def has_side(self) -> bool:
@@ -42,7 +74,8 @@ class Stream(msgspec.Struct, frozen=True):
     @property
     def text(self) -> str:
         """It in a sentence."""
-        return wording.stream(self.name, self.size, self.every, self.channel, self.has_side)
+        text = wording.stream(self.name, self.size, self.every, self.channel, self.has_side)
+        return text if self.peers is None else f"{self.peers.text}{wording.BETWEEN}{text}"
 
 
 def streams_of(found: Streams | None, policy: Policy, newest: Floats, concerned: Flags) -> Streams | None:
@@ -73,10 +106,13 @@ def streams_of(found: Streams | None, policy: Policy, newest: Floats, concerned:
     return streams.merged([found, ruled], rows)
 
 
-def told(of: Streams | None, row: int, channels: tuple[str, ...]) -> list[Stream]:
+def told(
+    of: Streams | None, row: int, channels: tuple[str, ...], key: Key = (), units: Mapping[str, Unit] | None = None
+) -> list[Stream]:
     """Return the streams of the entity in a row of the verdict, the strongest first; none where nothing is known.
 
-    In plain Python: it is asked for one entity after the other, and a call of numpy takes as long as all of this.
+    `key` is the entity, and `units` are those of the channels. In plain Python: it is asked for one entity after the
+    other, and a call of numpy takes as long as all of this.
     """
     if of is None or (at_row := position(of.rows, row)) is None:
         return []
@@ -84,15 +120,25 @@ def told(of: Streams | None, row: int, channels: tuple[str, ...]) -> list[Stream
     known = [at for at in range(len(sizes)) if every[at] > 0 or not math.isnan(sizes[at])]
     known.sort(key=lambda at: (every[at] > 0, every[at] if every[at] > 0 else abs(sizes[at])), reverse=True)
     several = len(channels) > 1
+    peers = _peers(of, at_row, channels[max(channel[BESIDE.start], 0)], key, units or {})
     return [
         Stream(
             of.names[at],
             _rounded(sizes[at]),
             _rounded(every[at]),
             channels[channel[at]] if several and channel[at] >= 0 else "",
+            peers if BESIDE.start <= at < BESIDE.stop else None,
         )
         for at in known
     ]
+
+
+def _peers(of: Streams, at: int, channel: str, key: Key, units: Mapping[str, Unit]) -> Peers | None:
+    others, own, theirs, usual = (float(array[at]) for array in (of.others, of.own, of.theirs, of.usual))
+    if math.isnan(others):
+        return None
+    group = " ".join(value for name, value in key if name in of.peers)
+    return Peers(round(others), own, theirs, usual, group, units.get(channel, ""))
 
 
 def is_by_hour(of: Streams | None, row: int) -> bool:

@@ -42,5 +42,12 @@ class JobSettings:
         return self.shard.model_name(self.name)
 
     def owns(self, key: Key) -> bool:
-        """Tell whether an entity is ours to judge."""
-        return self.shard.owns(key, self.config.group)
+        """Tell whether an entity is ours to judge.
+
+        The members of a group and those of a group of peers belong together. Where both are asked for, entities with
+        equal values of the labels in both do; without such a label one replica has the whole job.
+        """
+        group, peers = self.config.group, self.config.peers
+        if peers is None:
+            return self.shard.owns(key, group)
+        return self.shard.owns(key, tuple(name for name in peers if not group or name in group), whole=True)

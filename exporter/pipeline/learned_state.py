@@ -21,6 +21,7 @@ from exporter.pipeline.incidents import IncidentTracker
 from exporter.pipeline.job_settings import JobSettings
 from exporter.pipeline.learning_hold import LearningHold
 from exporter.pipeline.limit_forecast import LimitForecast
+from exporter.pipeline.peer_groups import PeerCount
 from exporter.pipeline.policy import Policy
 from exporter.pipeline.presence import Presence
 from exporter.pipeline.verdict import Verdict, restored_verdict, verdict_state
@@ -57,6 +58,7 @@ class LearnedState:
         self.presence = Presence(config)
         self.forecast = None if config.forecast is None else LimitForecast(config)
         """When series reach their limit, if they have one."""
+        self.peers = PeerCount(config)
         self.drift: DriftWatch | None = None
         """What watches the scores for lasting changes, if anything does."""
         self.judged = -math.inf

@@ -47,14 +47,15 @@ class Shard:
         """Return the name of `job`'s model in the store: each of several replicas has its own, of its own entities."""
         return job if self.count == 1 else f"{job}@{self.index}-of-{self.count}"
 
-    def owns(self, key: Key, together: Collection[str] = ()) -> bool:
+    def owns(self, key: Key, together: Collection[str] = (), whole: bool = False) -> bool:
         """Tell whether this replica judges `key`.
 
         Entities with the same values of the labels in `together` belong to the same replica: the members of a group.
+        Without labels each entity is on its own, or all are one group if `whole`.
         """
         if self.count == 1:
             return True
-        if together:
+        if together or whole:
             key = tuple(pair for pair in key if pair[0] in together)
         digest = blake2b(json.dumps(key).encode(), digest_size=8).digest()
         return int.from_bytes(digest) % self.count == self.index

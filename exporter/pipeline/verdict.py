@@ -12,6 +12,7 @@ from exporter.context.deploys import Deploy
 from exporter.context.endings import Reason
 from exporter.pipeline.calendar import PLAIN, Meaning
 from exporter.pipeline.drift import Drift
+from exporter.pipeline.peer_groups import WithoutPeers
 from exporter.pipeline.reaches import Reaches
 from exporter.pipeline.worst_readings import Readings, no_readings
 
@@ -70,6 +71,8 @@ class Verdict:
         Why entities have ended that are missed, also such as are not among `keys` any more.
     reaches : Reaches or None
         When the entities reach their limit; None for a job without `forecast`.
+    without_peers : WithoutPeers or None
+        Entities that should be compared with their peers and have too few; None: there are none.
     """
 
     job: str
@@ -103,6 +106,7 @@ class Verdict:
     deploys: Mapping[int, tuple[Deploy, ...]] = field(default_factory=dict)
     vanished: Mapping[Key, Reason] = field(default_factory=dict)
     reaches: Reaches | None = None
+    without_peers: WithoutPeers | None = None
 
 
 def entity_states(values: Floats, score: Floats) -> dict[str, Flags]:

@@ -1,5 +1,6 @@
 """The worst reading of every incident: what a text tells of it, also when the newest samples are normal again."""
 
+import math
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -7,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.entity_state import Column, EntityState, decode_text, encode_text, position
-from detectors.streams import STREAMS, positions_of, strongest
+from detectors.streams import OF_PEERS, STREAMS, positions_of, strongest
 from detectors.types import Flags, Floats, Key, State, Streams
+from exporter import incident_wording as wording
 from exporter.config.sections.job import JobConfig
 from exporter.pipeline.incident_update import IncidentUpdate
 from exporter.query_units import quantity_of
@@ -31,7 +33,7 @@ class Sample:
 
 
 _FIGURES: Final = ("value", "expected", "lower", "upper", "contribution")
-_STREAMS: Final = ("size", "period", "channel", "by_hour")
+_STREAMS: Final = ("size", "period", "channel", "by_hour", *OF_PEERS)
 _NAMES: Final = "stream_names"
 
 
@@ -89,6 +91,38 @@ class Readings:
         period = self._of_strongest("period")
         return np.where(np.isfinite(period), period, np.nan)
 
+    @property
+    def others(self) -> Floats:
+        """How many peers it was compared with, shape (K,)."""
+        return self._of_peers("others")
+
+    @property
+    def theirs(self) -> Floats:
+        """Their median, shape (K,)."""
+        return self._of_peers("theirs")
+
+    @property
+    def times(self) -> Floats:
+        """How many times that median the value was, to two digits, shape (K,); NaN where there is no ratio."""
+        return self._ratio("own")
+
+    @property
+    def usual_times(self) -> Floats:
+        """How many times that median is usual, to two digits, shape (K,)."""
+        return self._ratio("usual")
+
+    def _ratio(self, name: str) -> Floats:
+        told = zip(*(self._of_peers(each).tolist() for each in ("own", "theirs", "usual")), strict=True)
+        place = ("own", "usual").index(name)
+        ratios = (wording.ratios(own, theirs, usual) for own, theirs, usual in told)
+        return np.array([math.nan if ratio is None else ratio[place] for ratio in ratios])
+
+    def _of_peers(self, name: str) -> Floats:
+        if self.streams is None:
+            return np.full(len(self.rows), np.nan)
+        found: Floats = getattr(self.streams, name)
+        return found
+
     def _of_strongest(self, name: str) -> Floats:
         if self.streams is None:
             return np.full(len(self.rows), np.nan)
@@ -124,9 +158,12 @@ class WorstReadings:
     channels : int
     least : Floats, shape (C,), optional
         What the limits of a channel are not below, as long as its values are not either.
+    peers : tuple of str
+        The labels whose values make entities peers.
     """
 
-    def __init__(self, channels: int, least: Floats | None = None) -> None:
+    def __init__(self, channels: int, least: Floats | None = None, peers: tuple[str, ...] = ()) -> None:
+        self._peers = peers
         self._least = np.full(channels, -np.inf) if least is None else least
         self._columns = {
             "start": Column(np.nan),
@@ -141,6 +178,7 @@ class WorstReadings:
             "stream_period": Column(np.nan, (len(STREAMS),), np.float32, added=True),
             "stream_channel": Column(-1, (len(STREAMS),), np.int16, added=True),
             "stream_by_hour": Column(False, (), np.bool_, added=True),
+            **{f"stream_{name}": Column(np.nan, (), np.float64, added=True) for name in OF_PEERS},
         }
         self._names: tuple[str, ...] = STREAMS
         self._roster = EntityState(self._columns)
@@ -149,7 +187,7 @@ class WorstReadings:
     def of(cls, job: JobConfig) -> "WorstReadings":
         """Return those of a configured job."""
         never_negative = [quantity_of(expr, job.rate).never_negative for expr in job.queries.values()]
-        return cls(len(job.queries), np.where(never_negative, 0.0, -np.inf))
+        return cls(len(job.queries), np.where(never_negative, 0.0, -np.inf), job.peers or ())
 
     def state(self) -> State:
         """Return the readings."""
@@ -206,7 +244,8 @@ class WorstReadings:
         names = ("start", "end", "at", "score", "ending", *_FIGURES)
         size, period = (self._roster[f"stream_{name}"][rows].astype(np.float64) for name in ("size", "period"))
         channel, by_hour = (self._roster[f"stream_{name}"][rows] for name in ("channel", "by_hour"))
-        streams = Streams(self._names, rows, size, period, channel, by_hour)
+        beside = {name: self._roster[f"stream_{name}"][rows] for name in OF_PEERS}
+        streams = Streams(self._names, rows, size, period, channel, by_hour, peers=self._peers, **beside)
         return Readings(rows, **{name: self._roster[name][rows] for name in names}, streams=streams)
 
     def _begin(self, rows: NDArray[np.intp], since: Floats) -> None:

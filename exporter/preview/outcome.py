@@ -134,7 +134,7 @@ class Outcome:
         column = worst_column(self.tape, job, row, opened.column[opened.at[each] : opened.at[each + 1]])
         if column is not None:
             incident.worst = float(self.tape.times[column])
-            incident.streams = evidence(self.tape, job, row, column)
+            incident.streams = evidence(self.tape, job, incident.key, row, column)
         return incident
 
     def _series(self, opened: Opened, alerts: Alerts) -> list[PreviewSeries]:

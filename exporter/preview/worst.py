@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.types import Judgement
+from detectors.types import Judgement, Key
 from exporter.config.sections.job import JobConfig
 from exporter.pipeline.evidence import Stream, streams_of, told
 from exporter.pipeline.normal_band import normal_band
@@ -43,9 +43,9 @@ def worst_column(tape: Tape, job: JobConfig, row: int, columns: NDArray[np.int64
     return int(columns[hot[np.lexsort((-hot, excess, score[hot], outside))[-1]]])
 
 
-def evidence(tape: Tape, job: JobConfig, row: int, column: int) -> list[Stream]:
-    """Return the streams of a score, the strongest first."""
+def evidence(tape: Tape, job: JobConfig, key: Key, row: int, column: int) -> list[Stream]:
+    """Return the streams of a score of the entity `key`, the strongest first."""
     found = streams_of(
         tape.streams(column, row), Policy.of(job), tape["value"][column, row][None], np.ones(1, np.bool_)
     )
-    return told(found, 0, tuple(job.queries))
+    return told(found, 0, tuple(job.queries), key, job.units)

@@ -74,7 +74,7 @@ class Runner:
         self._succeeded = self._saved = self._shown = time.monotonic()
         self._logged = -math.inf
         self._publishing = threading.Lock()
-        self._published = self._retired = self._said_empty = False
+        self._published = self._retired = self._said_empty = self._said_alone = False
         self.health: Health = UNKNOWN
         """How the cycles go; replaced as a whole."""
 
@@ -164,6 +164,7 @@ class Runner:
                         self._publish(verdict)
                     log_cycle(verdict, time.monotonic() - began)
                     self._warn_if_empty(verdict)
+                    self._warn_if_alone(verdict)
         except SourceError as error:
             metrics.source_failed(error.reason, error.retries)
             self._failed(error.reason, error, now)
@@ -227,6 +228,12 @@ class Runner:
             hint = "try it in Prometheus: is the metric scraped, and are its name and labels right?"
             log.warning("no_series", job=self.job.name, expr=queries[0] if len(queries) == 1 else queries, hint=hint)
         self._said_empty = empty
+
+    def _warn_if_alone(self, verdict: Verdict) -> None:
+        """Say once that series have no peers to be compared with."""
+        if verdict.without_peers is not None and not self._said_alone:
+            log.warning("without_peers", job=self.job.name, text=verdict.without_peers.text)
+        self._said_alone = verdict.without_peers is not None
 
     def _publish(self, verdict: Verdict) -> None:
         with self._publishing:

@@ -16,7 +16,7 @@ import numpy as np
 from detectors.types import Floats, Key
 from exporter import incident_wording as wording
 from exporter.context.deploys import names
-from exporter.pipeline.evidence import Stream, told
+from exporter.pipeline.evidence import Peers, Stream, told
 from exporter.pipeline.verdict import Verdict
 
 _BEFORE: Final = (
@@ -105,7 +105,7 @@ def _reasons(verdict: Verdict) -> dict[int, str]:
     names = {name: text_cell(name) for name in verdict.streams.names}
     cells = {}
     for row in verdict.streams.rows.tolist():
-        found = told(verdict.streams, row, verdict.channels)
+        found = told(verdict.streams, row, verdict.channels, verdict.keys[row])
         listed = ", ".join([f'"{each.name}": {_listed(each, channels[each.channel])}' for each in found])
         every = f"{{{listed}}}".replace('"', '""')
         first = found[0]
@@ -122,7 +122,19 @@ def _listed(stream: Stream, channel: str) -> str:
     side, size = "", stream.size
     if size is not None and stream.has_side:
         side, size = ("below" if size < 0 else "above"), abs(size)
-    return f'[{_number(size, "null")}, "{side}", {_number(stream.every, "null")}, {channel}]'
+    peers = "" if stream.peers is None else f", {_of_peers(stream.peers)}"
+    return f'[{_number(size, "null")}, "{side}", {_number(stream.every, "null")}, {channel}{peers}]'
+
+
+def _of_peers(peers: Peers) -> str:
+    """Return a comparison as JSON: the three numbers as one text, for the same reason."""
+    numbers = " ".join(f"{number:.6g}" for number in (peers.own, peers.theirs, peers.usual))
+    return ", ".join(_live(json.dumps(each, ensure_ascii=False)) for each in (peers.others, numbers, peers.group))
+
+
+def _peers_of(others: int, numbers: str, group: str) -> Peers:
+    own, theirs, usual = (float(number) for number in numbers.split())
+    return Peers(others, own, theirs, usual, group)
 
 
 def streams_of_cell(cell: str) -> list[Stream]:
@@ -130,7 +142,8 @@ def streams_of_cell(cell: str) -> list[Stream]:
     try:
         rows = [
             {"name": name, "size": size if side != "below" else -size, "every": every, "channel": channel}
-            for name, (size, side, every, channel) in json.loads(cell or "{}").items()
+            | ({"peers": _peers_of(*peers)} if peers else {})
+            for name, (size, side, every, channel, *peers) in json.loads(cell or "{}").items()
         ]
         return msgspec.convert(rows, list[Stream])
     except (ValueError, AttributeError, TypeError):  # msgspec's error is a ValueError

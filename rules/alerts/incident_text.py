@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from detectors.auto.streams import names
-from detectors.streams import STREAMS, WITHOUT_SIDE
+from detectors.streams import BESIDE, STREAMS, WITHOUT_SIDE
 from exporter import incident_wording as wording
+from exporter.exposition import published_names
 from exporter.joint_wording import LARGEST, ONE_OF
 from exporter.promql import quote
 from exporter.query_units import Unit
@@ -34,6 +35,12 @@ _EVIDENCE: Final = {
     "deviations": "anomaly_incident_evidence_deviations",
     "interval": "anomaly_incident_evidence_interval_seconds",
 }
+_PEERS: Final = {
+    "others": "anomaly_incident_peers",
+    "theirs": "anomaly_incident_peers_value",
+    "times": "anomaly_incident_peers_ratio",
+    "usually": "anomaly_incident_peers_usual_ratio",
+}
 _FIGURES: Final = ("value", "expected", *_LIMITS, "contribution")
 
 
@@ -46,7 +53,8 @@ def description(job: AlertedJob, most: int) -> str:
     many = f"{flagged} * sum({job.selector('anomaly_exporter_series')}) > {most}"
     units = job.config.units
     crowd = CROWD.format(most=most)
-    return _definitions(units.values(), names(job.config.step)) + (
+    streams = names(job.config.step) if job.config.peers is not None else names(job.config.step)[: BESIDE.start]
+    return _definitions(units.values(), streams) + (
         "{{ if query " + quote(many) + " }}" + crowd + _largest() + "{{ else }}" + _told(job, units) + "{{ end }}"
     )
 
@@ -60,7 +68,7 @@ def _told(job: AlertedJob, units: Mapping[str, Unit]) -> str:
             "{{ $old := false }}{{ $r := query (printf " + quote(READINGS) + " $s) }}",
             "{{ if not $r }}" + _fallback() + "{{ end }}",
             picked(times),
-            picked(_EVIDENCE, there=True),
+            picked(_EVIDENCE if job.config.peers is None else _EVIDENCE | _PEERS, there=True),
             _length(),
             "{{ if gt $at 0.0 }}",
             wording.WORST.format(
@@ -68,6 +76,7 @@ def _told(job: AlertedJob, units: Mapping[str, Unit]) -> str:
                 readings=_readings(units) if several else _reading(*next(iter(units.items())), several=False),
                 score='{{ template "number" $score }}',
             ),
+            _beside(job.config.peers, units),
             _evidence(),
             "{{ else }}" + NO_READING + "{{ end }}",
             "{{ if gt $start 0.0 }}" + wording.BETWEEN + _lasting() + "{{ end }}",
@@ -125,6 +134,28 @@ def _often() -> str:
             "{{ else if lt . " + f"{longest}" + " }}" + counted + once + "{{ else }}" + many + "{{ end }}{{ end }}"
         )
     return "".join(parts) + "{{ else }}" + wording.NEVER + "{{ end }}"
+
+
+def _beside(peers: Sequence[str] | None, units: Mapping[str, Unit]) -> str:
+    """Return how an entity lies to its peers where that speaks most for the incident; see `wording.beside`.
+
+    Of several channels it is not known which one it is, so their value has no unit. Where there is no ratio, the stream
+    says enough.
+    """
+    if peers is None:
+        return ""
+    unit = next(iter(units.values())) if len(units) == 1 else ""
+    shown = published_names(peers, frozenset({"query", "detector"}))
+    group = " ".join("{{ $labels." + name + " }}" for name in shown)
+    number = '{{ template "number" $%s }}'
+    text = wording.BESIDE.format(
+        times=number % "times",
+        others=number % "others",
+        group=f" of {group}" if group else "",
+        theirs='{{ template "' + _name(unit) + '" $theirs }}',
+        usual=number % "usually",
+    )
+    return f"{{{{ if and $times_there (ge $evidence {BESIDE.start}.0) }}}}{wording.BETWEEN}{text}{{{{ end }}}}"
 
 
 def _evidence() -> str:

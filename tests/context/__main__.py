@@ -1,21 +1,19 @@
-"""Measures deploys and forecasts on fresh seeds, and writes the figures into docs/context.md: `make context`."""
+"""Measures deploys, peers and forecasts on fresh seeds, and writes the figures into docs/context.md: `make context`."""
 
 import argparse
 import random
-import re
 from dataclasses import fields
 from pathlib import Path
 
 import structlog
 
-from tests.context import filling
+from tests.context import filling, peers
 from tests.context.fills import fills
+from tests.context.page import write
 from tests.context.rollouts import world
 from tests.context.run import Figures, figures, incidents
 
-PAGE = Path(__file__).parents[2] / "docs" / "context.md"
-BEGIN, END = "<!-- figures -->\n", "<!-- end of figures -->"
-LIMITS_BEGIN, LIMITS_END = "<!-- limits -->\n", "<!-- end of limits -->"
+PAGE = Path("docs/context.md")
 _TOLD = {
     "good_alerts": "alerts after 50 good rollouts (wanted: 0)",
     "good_opened": "incidents that opened within half an hour of them",
@@ -57,11 +55,6 @@ def limits_table(found: dict[int, filling.Figures]) -> str:
     return "\n".join(rows) + "\n"
 
 
-def written(text: str, begin: str, end: str, table_: str) -> str:
-    """Return a page with a table between two markers."""
-    return re.sub(f"{begin}.*?{end}", lambda _: f"{begin}\n{table_}\n{end}", text, flags=re.DOTALL)
-
-
 def main() -> None:
     """Run the seeds, and one of them without knowing of deploys."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -72,16 +65,18 @@ def main() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
     if options.only != "deploys":
         limits = limits_table({seed: filling.figures(fills(seed)) for seed in seeds})
-        PAGE.write_text(written(PAGE.read_text("utf-8"), LIMITS_BEGIN, LIMITS_END, limits), "utf-8")
+        write(PAGE, "limits", limits)
         print(limits)
     if options.only == "limits":
         return
     columns = {f"seed {seed}": figures(world(seed), incidents(world(seed), knows=True)) for seed in seeds}
     first = world(seeds[0])
     columns[f"seed {seeds[0]}, without knowing of deploys"] = figures(first, incidents(first, knows=False))
-    text = PAGE.read_text("utf-8")
-    PAGE.write_text(written(text, BEGIN, END, table(columns)), "utf-8")
+    write(PAGE, "figures", table(columns))
     print(table(columns))
+    of_peers = peers.table(seeds[0], groups=40, days=14)
+    write(PAGE, "peers", of_peers)
+    print(of_peers)
 
 
 if __name__ == "__main__":

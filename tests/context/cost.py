@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 
+from detectors import Batch, Key, make
 from exporter.config.sections.job import JobConfig
 from exporter.context.deploy_book import DeployBook
 from exporter.context.deploys import Deploy
@@ -18,6 +19,8 @@ from exporter.source.samples import NOTHING
 from tests.context import cost_together
 
 SERIES, MINUTES = 100_000, 30
+WARM = 45
+"""Samples before the cycles of a detector are timed."""
 
 
 def main() -> None:
@@ -64,6 +67,7 @@ def main() -> None:
     }  # fmt: skip
     memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     told |= forecast_cost(keys)
+    told |= of_peers(keys)
     for what, seconds in told.items():
         print(f"{what}: {1000 * float(seconds):.1f} ms")
     print(f"memory, without forecasts: {memory:.0f} MiB")
@@ -89,6 +93,26 @@ def forecast_cost(keys) -> dict[str, float]:
         "forecast, later": float(every[60:].mean()),
         "forecast, at most later": float(every[60:].max()),
     }
+
+
+def of_peers(keys: tuple[Key, ...]) -> dict[str, float]:
+    """Return the seconds of a cycle of `auto` on these entities without and with peers, in groups of 100."""
+    rng = np.random.default_rng(1)
+    values = rng.lognormal(0, 0.1, (SERIES, 1, WARM + 10))
+    found, nobody = {}, np.zeros(SERIES, np.bool_)
+    for name, peers in (("auto", None), ("auto with peers", ("service",))):
+        detector, seconds = make("auto", 60, peers), []
+        for end in range(2, WARM + 10):
+            part = Batch(keys, ("value",), 60.0 * np.arange(end - 2, end), values[:, :, end - 2 : end])
+            began = time.process_time()
+            detector.score(part)
+            detector.update(part.last(1), nobody, nobody)
+            seconds.append(time.process_time() - began)
+        found[name] = float(np.median(seconds[WARM:]))
+        size = sum(array.nbytes for array in detector.state().values()) / 2**20
+        print(f"{name}: {size:.0f} MiB of state")
+    print(f"peers: {100 * (found['auto with peers'] / found['auto'] - 1):.0f} % more")
+    return found
 
 
 if __name__ == "__main__":

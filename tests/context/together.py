@@ -2,14 +2,14 @@
 
 import argparse
 import random
-import re
 from pathlib import Path
 
 import structlog
 
 from tests.context import companions, rack
+from tests.context.page import write
 
-PAGE = Path(__file__).parents[2] / "docs" / "context.md"
+PAGE = Path("docs/context.md")
 _MEDIAN, _TOP, _FIRST = "median rank of the true companions", "share of them in the top 10", "mean rank of the best one"
 
 
@@ -31,23 +31,15 @@ def racks(seeds: list[int]) -> str:
     return "\n".join(rows) + "\n"
 
 
-def write(name: str, text: str) -> None:
-    """Put a table between its marks in the page, and print it."""
-    begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
-    page = PAGE.read_text("utf-8")
-    assert begin in page, begin
-    PAGE.write_text(re.sub(f"{begin}.*?{end}", lambda _: f"{begin}\n{text}\n{end}", page, flags=re.DOTALL), "utf-8")
-    print(text)
-
-
 def main() -> None:
     """Run what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=None, help="default: a fresh one")
     seed = parser.parse_args().seed or random.randrange(1000, 10_000)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
-    write("companions", ranked(seed))
-    write("racks", racks([seed + number for number in range(10)]))
+    for name, figures in ("companions", ranked(seed)), ("racks", racks([seed + number for number in range(10)])):
+        write(PAGE, name, figures)
+        print(figures)
 
 
 if __name__ == "__main__":

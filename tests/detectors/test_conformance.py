@@ -94,6 +94,8 @@ def test_scale_and_unit_of_a_series_do_not_matter(name):
 
 
 def test_rows_are_independent_of_their_neighbours(name):
+    if name == "peers":
+        pytest.skip("it compares them")
     values = noise(8, 1, WINDOW)
     alone = fresh(name).restore(fitted(name).state()).score(batch(values[3:4], names=keys(8)[3:4]))
     together = verdict(fitted(name), values)
@@ -101,7 +103,7 @@ def test_rows_are_independent_of_their_neighbours(name):
 
 
 def test_a_missing_newest_sample_has_no_verdict(name):
-    values = noise(3, 1, WINDOW)
+    values = noise(5, 1, WINDOW)
     values[1, 0, -1] = np.nan
     score = verdict(fitted(name), values).score
     assert np.isnan(score[1])
@@ -109,7 +111,7 @@ def test_a_missing_newest_sample_has_no_verdict(name):
 
 
 def test_gaps_in_the_past_do_not_stop_a_verdict(name):
-    values = noise(3, 1, WINDOW)
+    values = noise(5, 1, WINDOW)
     values[1, 0, 10:30] = np.nan
     assert np.isfinite(verdict(fitted(name), values).score).all()
 
@@ -145,7 +147,7 @@ def test_state_of_another_shape_is_refused(name):
 
 
 def test_a_constant_series_is_quiet_and_its_step_is_seen(name):  # row 11
-    values = np.full((4, 1, WINDOW + (80 if name in ("auto", "river") else 20)), 5.0)
+    values = np.full((4, 1, WINDOW + (80 if name in ("auto", "peers", "river") else 20)), 5.0)
     values[2, 0, -1] = 6.0
     judgements = walk(fitted(name), batch(values, names=keys(4, "new")), WINDOW)
     assert not any((j.score > 1).any() for j in judgements[:-1])
@@ -174,29 +176,31 @@ def test_an_incident_longer_than_the_window_stays_anomalous_and_then_clears(name
 
 
 def test_an_adopted_level_is_normal_at_once(name):
-    detector, values = fitted(name), noise(2, 1, 3 * WINDOW)
+    detector, values = fitted(name), noise(4, 1, 3 * WINDOW)
     values[1, 0, WINDOW:] += 50.0
     walk(detector, batch(values[:, :, : 2 * WINDOW + 30]), WINDOW)
     part = batch(values[:, :, WINDOW + 31 : 2 * WINDOW + 31], until=60.0)
     detector.score(part)
-    detector.update(part.last(1), np.array([False, True]), np.array([False, True]))
+    second = np.array([False, True, False, False])
+    detector.update(part.last(1), second, second)
     after = detector.score(batch(values[:, :, WINDOW + 32 : 2 * WINDOW + 32], until=120.0))
     assert after.score[1] <= 1
 
 
 def test_entities_come_and_go_with_their_own_state(name):
-    detector, values = fitted(name), noise(3, 1, 2 * WINDOW)
+    detector, values = fitted(name), noise(5, 1, 2 * WINDOW)
     values[1, 0, WINDOW:] += 50.0
     walk(detector, batch(values[:, :, : WINDOW + 40]), WINDOW)
     part = values[:, :, 41 : WINDOW + 41]
-    renamed = batch(part[[2, 1]], until=60.0, names=(keys(3)[2], keys(3)[1]))
+    kept = [2, 1, 4, 3]
+    renamed = batch(part[kept], until=60.0, names=tuple(keys(5)[row] for row in kept))
     assert detector.score(renamed).score[1] > 1  # still against the level before its incident
     newcomer = np.full((1, 1, WINDOW), np.nan)
     newcomer[0, 0, -1] = 7.0
-    more = batch(np.concatenate([part, newcomer]), until=60.0, names=(*keys(3), (("instance", "new"),)))
+    more = batch(np.concatenate([part, newcomer]), until=60.0, names=(*keys(5), (("instance", "new"),)))
     score = detector.score(more).score
     assert score[1] > 1
-    assert np.isnan(score[3])
+    assert np.isnan(score[5])
 
 
 def test_memory_is_bounded_by_the_entities_there_are(name):

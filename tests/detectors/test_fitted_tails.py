@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from detectors.auto.fitted_tails import _RARER, LINE, FittedTailRates
 from detectors.calibration import Rows
+from detectors.fitted_tails import _RARER, LINE, FittedTailRates
 from detectors.units import HOUR
 
 TAILS = FittedTailRates("t_", 1)

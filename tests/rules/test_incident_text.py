@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from detectors.auto.streams import names
-from detectors.streams import WITHOUT_SIDE
+from detectors.streams import BESIDE, WITHOUT_SIDE
 from exporter import incident_wording as wording
 from exporter.config.sections.root import Config
 from exporter.query_units import quantity_of
@@ -133,7 +133,7 @@ EVERY = (60.0, 1799.0, 5399.0, 5401.0, 7200.0, 129_599.0, 129_601.0, 6e5, 1_814_
 @pytest.mark.parametrize("step", ["1m", "5m"])
 def test_the_evidence_is_told_as_the_exporter_tells_it(step: str, tmp_path: Path) -> None:
     generator, now = random.Random(step), 60.0 * CHECKED
-    streams = names(60.0 if step == "1m" else 300.0)
+    streams = names(60.0 if step == "1m" else 300.0)[: BESIDE.start]
     times = {"incident_start_timestamp_seconds": now - 2220, "incident_worst_timestamp_seconds": now - 600}
     given, expected = [], []
     since = wording.lasting(now - 2220, None, now)
@@ -174,3 +174,23 @@ def test_of_several_channels_those_with_a_reading_are_told(tmp_path: Path) -> No
 def test_a_text_without_a_reading_claims_nothing(tmp_path: Path) -> None:
     assert rendered(tmp_path, {"expr": "up"}, [({}, {"up": {}})]) == [f"{NO_READING}."]
     assert OLD not in NO_READING
+
+
+@pytest.mark.servers
+def test_a_series_beside_its_peers_is_told_as_the_exporter_tells_it(tmp_path: Path) -> None:
+    job = {"expr": QUERIES["latency"], "peers": ["instance"]}
+    start = 60.0 * CHECKED - 300
+    times = {"incident_start_timestamp_seconds": start, "incident_worst_timestamp_seconds": start}
+    times |= {"incident_score": 3.0, "incident_evidence": 10.0, "incident_evidence_deviations": 12.0}
+    beside = {"incident_peers": 11.0, "incident_peers_value": 0.12}
+    beside |= {"incident_peers_ratio": 3.4, "incident_peers_usual_ratio": 1.1}
+    given = [
+        (times | beside, {"value": {"value": 0.408}}),
+        (times | beside | {"incident_evidence": 2.0}, {"value": {"value": 0.408}}),
+        (times | {"incident_peers": 4.0, "incident_peers_value": 0.0}, {"value": {"value": 7.0}}),
+    ]
+    texts = sorted(rendered(tmp_path, job, given))
+    told_beside = wording.beside(0.408, 0.12, 0.132, 11, "i000", "seconds")
+    assert told_beside == "3.4 x the other 11 of i000 (they: 120 ms, usual difference 1.1 x)"
+    assert len([text for text in texts if f"; {told_beside}; value beside its peers 12 standard" in text]) == 1
+    assert len([text for text in texts if "the other" in text]) == 1

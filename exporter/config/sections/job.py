@@ -21,7 +21,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from detectors import make
+from detectors import make, needs_peers
 from exporter.config.section_base import Conflict, LabelName, PositiveDuration, Section
 from exporter.config.sections.alerting import AlertConfig
 from exporter.config.sections.calendars import CalendarConfig
@@ -112,6 +112,11 @@ class JobConfig(Section):
     )
     group: tuple[LabelName, ...] = Field(
         (), description="labels that make a group of entities, for anomaly_group_score"
+    )
+    peers: tuple[LabelName, ...] | None = Field(
+        None,
+        description="labels that make a group of peers: each entity is judged against the others of its group at the "
+        "same moment; []: against all others of the job; detectors auto and peers",
     )
     identity: tuple[LabelName, ...] | None = Field(
         None,
@@ -227,6 +232,7 @@ class JobConfig(Section):
             yield ("group", "entity"), f"group needs labels that entity leaves out: {', '.join(sorted(missing))}"
         if self.forecast is not None and (wrong := self._forecast_channel(self.forecast)):
             yield ("forecast",), wrong
+        yield from self._peers_conflicts()
         if isinstance(self.unit, dict) and (unknown := self.unit.keys() - self.queries.keys()):
             yield (
                 ("unit",),
@@ -239,6 +245,22 @@ class JobConfig(Section):
         if forecast.channel is None:
             return f"name its channel; {there}" if len(self.queries) > 1 else ""
         return "" if forecast.channel in self.queries else f"there is no channel {forecast.channel!r}; {there}"
+
+    def _peers_conflicts(self) -> Iterator[Conflict]:
+        """Say where no peers can be told, or the detector does not look at them."""
+        if self.peers is None:
+            if needs_peers(self.detector):
+                yield ("detector",), "detector peers needs the key peers of the job: labels, or [] for all of the job"
+            return
+        if self.entity is not None and (missing := set(self.peers) - set(self.entity)):
+            yield ("peers", "entity"), f"peers needs labels that entity leaves out: {', '.join(sorted(missing))}"
+        try:
+            make(self.detector, self.samples, self.peers)
+        except ValidationError as error:
+            told = (each["msg"].removeprefix("Value error, ") for each in error.errors())
+            yield ("peers", "detector"), "; ".join(told)
+        except ValueError as error:
+            yield ("peers", "detector"), str(error)
 
     @property
     def queries(self) -> dict[str, str]:
@@ -348,6 +370,8 @@ LEARNING: Final = frozenset(
         "entity",
         # Groups have a history by their labels, and with shards they say which replica has an entity.
         "group",
+        # Whom an entity is compared with: how it usually lies to its peers is learnt.
+        "peers",
         # What the detector sees, and what it is.
         "window",
         "fill",

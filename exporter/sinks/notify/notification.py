@@ -98,7 +98,7 @@ class Incident(msgspec.Struct):
             if self.at is None and verdict.score[row] > 1:
                 self.at, self.score = verdict.time, float(verdict.score[row])
                 self.channels = _channels(verdict.channels, row, verdict, verdict.values, units)
-                self._because(verdict.streams, row, verdict.channels)
+                self._because(verdict.streams, verdict, row, units)
             return
         score, earlier = finite(readings.score[position]), readings.start[position] != self.since
         if score is None or (earlier and self.score is not None and self.score >= score):
@@ -106,10 +106,11 @@ class Incident(msgspec.Struct):
         if readings.at[position] != self.at:
             self.at, self.score = float(readings.at[position]), score
             self.channels = _channels(verdict.channels, position, readings, readings.value, units)
-            self._because(readings.streams, row, verdict.channels)
+            self._because(readings.streams, verdict, row, units)
 
-    def _because(self, streams: Streams | None, row: int, channels: tuple[str, ...]) -> None:
-        self.streams, self.by_hour = told(streams, row, channels), is_by_hour(streams, row)
+    def _because(self, streams: Streams | None, verdict: Verdict, row: int, units: Mapping[str, Unit]) -> None:
+        self.streams = told(streams, row, verdict.channels, verdict.keys[row], units)
+        self.by_hour = is_by_hour(streams, row)
 
     def end(self, now: float, ending: Ending) -> None:
         """Note that the incident is over since `now`; only the first end counts."""

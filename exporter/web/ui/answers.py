@@ -90,6 +90,7 @@ class Unseen(Struct):
         "series_stale",
         "series_vanished",
         "series_learning",
+        "series_without_peers",
         "configuration",
         "answers",
         "muted",
@@ -215,6 +216,7 @@ class Job(Struct):
     model_version: str
     calendar: Annotated[list[str], Meta(description="what its calendars say about now")] = []
     muted: Annotated[bool, Meta(description="an incident that begins now is no alert, by a calendar")] = False
+    without_peers: Annotated[str, Meta(description="which series have too few peers; empty: none")] = ""
 
 
 class Jobs(Struct):

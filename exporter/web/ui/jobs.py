@@ -43,7 +43,8 @@ def state_of(facts: JobFacts, verdict: Verdict | None, now: float) -> tuple[Stat
             "or an old verdict is shown after a restart."
         )
     judges = f"Judges {_series(len(verdict.keys))} every {wording.length(max(config.step, 1.0))}."
-    return "judging", " ".join([judges, *(f"{note}." for note in verdict.calendar.notes)])
+    lonely = [] if verdict.without_peers is None else [_sentence(verdict.without_peers.text)]
+    return "judging", " ".join([judges, *lonely, *(f"{note}." for note in verdict.calendar.notes)])
 
 
 def _without_verdict(facts: JobFacts) -> tuple[State, str]:
@@ -92,6 +93,7 @@ def job_answer(
         model_version=facts.model_version,
         calendar=[] if verdict is None else list(verdict.calendar.notes),
         muted=verdict is not None and not verdict.calendar.alert,
+        without_peers="" if verdict is None or verdict.without_peers is None else verdict.without_peers.text,
     )
 
 
@@ -124,6 +126,11 @@ def unseen(facts: Facts, jobs: Iterable[Job]) -> list[Unseen]:
         if job.state in {"judging", "late"} and (stale := job.series.get("stale", 0) - sum(job.vanished.values())) > 0:
             text = f"{_series(stale)} without a fresh sample: the source has none."
             found.append(Unseen("series_stale", [job.job], text))
+    found += [
+        Unseen("series_without_peers", [job.job], _sentence(job.without_peers))
+        for job in jobs
+        if job.state in {"judging", "late"} and job.without_peers
+    ]
     muted = "What begins now raises no alert."
     found.extend(Unseen("muted", [job.job], f"{muted} {'. '.join(job.calendar)}.") for job in jobs if job.muted)
     return found
@@ -148,6 +155,10 @@ def _states(facts: JobFacts, verdict: Verdict | None) -> dict[str, int]:
     if verdict is not None:
         return {state: int(count) for state, count in verdict.states.items()}
     return {"warming": facts.health.warming} if facts.health.warming else {}
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _series(count: int) -> str:
