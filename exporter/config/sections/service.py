@@ -126,7 +126,9 @@ class StateConfig(Section):
 class LogConfig(Section):
     """The exporter's log."""
 
-    format: Literal["json", "console"] = Field("json", description="one JSON object a line, or text for people")
+    format: Literal["auto", "json", "console"] = Field(
+        "auto", description="one JSON object a line, or text for people; auto: text on a terminal, else JSON"
+    )
     level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level written")
 
 
