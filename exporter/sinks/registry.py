@@ -22,6 +22,7 @@ from exporter.sinks.metrics_page import Page
 from exporter.sinks.notify.notifier import Notifier
 from exporter.sinks.notify.pages import OurPages
 from exporter.sinks.recent import RecentVerdicts
+from exporter.sinks.remote_write import RemoteWrite
 
 log = structlog.get_logger()
 
@@ -54,6 +55,7 @@ SINKS: Final[Mapping[str, Callable[[Resources], Sink]]] = {
     "job_gauges": lambda have: JobGauges(have.metrics),
     "metrics_page": lambda have: Page(have.metrics),
     "latest": lambda _: LatestVerdicts(),
+    "remote_write": lambda have: RemoteWrite(have.metrics),
     "notify": lambda have: Notifier(have.metrics, have.pages),
 }
 """How each sink is built, by the name it has in logs and metrics; verdicts reach them in this order."""
