@@ -22,7 +22,7 @@ from tests.support.waiting import PATIENCE
 ROOT = Path(__file__).parent.parent
 PACKAGES = {
     "airflow": "airflow", "dask": "distributed,dask", "kubernetes": "kubernetes", "mcp": "mcp", "otel": "opentelemetry",
-    "plot": "matplotlib", "remote-write": "cramjam", "river": "river", "s3": "s3fs", "torch": "torch",
+    "plot": "matplotlib", "push": "cramjam", "river": "river", "s3": "s3fs", "torch": "torch",
 }  # fmt: skip
 """Packages by extra, as they are imported."""
 STEP = MINUTE
@@ -38,7 +38,7 @@ COMMANDS = {
     "check report": ("plot", "check-config {folder}/reports.yml"),
     "check models at s3": ("s3", "check-config {folder}/s3.yml"),
     "check a network": ("torch", "check-config {folder}/network.yml"),
-    "check remote_write": ("remote-write", "check-config {folder}/write.yml"),
+    "check remote_write": ("push", "check-config {folder}/write.yml"),
     "check river": ("river", "check-config {folder}/river.yml"),
     "rules": (None, "rules --config {folder}/anomaly.yml --out {folder}/rules"),
     "backtest": (None, "backtest --config {folder}/anomaly.yml --since 1h"),

@@ -31,6 +31,6 @@ class RemoteWriteConfig(Endpoint):
             if found is None:
                 raise ValueError(
                     f"needs the Python package {module}, which is not installed: "
-                    "pip install 'anomaly-exporter[remote-write]'"
+                    "pip install 'anomaly-exporter[push]'"
                 )
         return self
