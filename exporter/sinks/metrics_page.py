@@ -13,7 +13,7 @@ from exporter.config.sections.job import JobConfig
 from exporter.families import FAMILIES
 from exporter.label_names import RESERVED, UNDERSCORES
 from exporter.observe.metrics import SelfMetrics
-from exporter.openmetrics import CLASSIC, END, Form, openmetrics_head
+from exporter.openmetrics import CLASSIC, END, Form, openmetrics_head, with_exemplars
 from exporter.pipeline.verdict import Verdict
 from exporter.sinks.base import NewestVerdict
 from exporter.sinks.page_lines import Published
@@ -178,7 +178,9 @@ class Page(NewestVerdict):
         return form
 
     def _parts(self, form: Form, head: bytes) -> tuple[bytes, ...]:
-        parts = [openmetrics_head(head) if form.openmetrics else head]
+        parts = [head]
+        if form.openmetrics:
+            parts = [with_exemplars(openmetrics_head(head), self._metrics.cycle_seconds.collect())]
         for family in FAMILIES:
             every = [job.classic if job.is_classic else job.blocks(form.scheme) for job in self._jobs.values()]
             found = [block for each in every if (block := each.get(family.metric))]

@@ -30,7 +30,6 @@ class RemoteWriteConfig(Endpoint):
                 found = None
             if found is None:
                 raise ValueError(
-                    f"needs the Python package {module}, which is not installed: "
-                    "pip install 'anomaly-exporter[push]'"
+                    f"needs the Python package {module}, which is not installed: pip install 'anomaly-exporter[push]'"
                 )
         return self
