@@ -18,7 +18,7 @@ from exporter.pipeline.verdict import Verdict
 from exporter.sinks.base import Change, NewestVerdict
 from exporter.sinks.page_lines import Published
 from exporter.sinks.remote_write_message import STALE, Labels, Sample, samples_of
-from exporter.sinks.remote_write_queue import Outgoing
+from exporter.sinks.remote_write_queue import LONGEST_PAUSE, Outgoing
 
 log = structlog.get_logger()
 
@@ -59,6 +59,7 @@ class RemoteWrite(NewestVerdict):
             self._config, self._scheme = config.remote_write, config.alerting.escaping
             self._scrape_job = config.alerting.health.scrape_job
             self._begin()
+            self._wake.set()
 
         return Change(commit)
 
@@ -102,31 +103,38 @@ class RemoteWrite(NewestVerdict):
 
     def _run(self) -> None:
         quiet_until = 0.0
-        while True:
+        last = False
+        while not last:
             self._wake.wait(max(quiet_until - time.monotonic(), 0.0) if len(self._outgoing) else None)
             self._wake.clear()
-            config = self._config
-            if config is not None:
-                self._take(config)
-                while len(self._outgoing) and (self._closing or time.monotonic() >= quiet_until):
-                    pause = self._outgoing.send_one(config)
-                    quiet_until = time.monotonic() + pause
-                    self._take(config)
-                    if self._closing and (pause or time.monotonic() > self._until):
-                        break
-            if self._closing:
-                return
+            last = self._closing  # before the queue is looked at: what came in until then is still written
+            try:
+                quiet_until = self._write(quiet_until)
+            except Exception as error:  # a defect must not end the thread: everything would stop being written
+                quiet_until = time.monotonic() + LONGEST_PAUSE
+                self._metrics.sink_errors.labels("remote_write").inc()
+                log.error("sink_failed", sink="remote_write", exc_info=error, hint="please report this")
+
+    def _write(self, quiet_until: float) -> float:
+        """Queue what is new and send what waits; return until when to leave the server in peace (monotonic)."""
+        if (config := self._config) is None:  # a reload has taken it out
+            self._outgoing.clear()
+            return quiet_until
+        self._take(config)
+        while len(self._outgoing) and (self._closing or time.monotonic() >= quiet_until):
+            pause = self._outgoing.send_one(config)
+            quiet_until = time.monotonic() + pause
+            self._take(config)
+            if self._closing and (pause or time.monotonic() > self._until):
+                break
+        return quiet_until
 
     def _take(self, config: RemoteWriteConfig) -> None:
         """Queue what is new."""
         with self._lock:
             news, self._news = self._news, []
         for job, each in news:
-            try:
-                self._outgoing.add(self._samples(job, each, config), config)
-            except Exception as error:  # a defect must not end the thread: everything would stop being written
-                self._metrics.sink_errors.labels("remote_write").inc()
-                log.error("sink_failed", sink="remote_write", job=job, exc_info=error, hint="please report this")
+            self._outgoing.add(self._samples(job, each, config), config)
         if time.monotonic() >= self._own_due:
             self._own_due = time.monotonic() + OWN_EVERY
             self._outgoing.add(self._own(config), config)

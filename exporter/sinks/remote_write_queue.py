@@ -62,6 +62,13 @@ class Outgoing:
                     self._lost(self._waiting.popleft(), "overflow")
         self._metrics.remote_write_pending.set(self._bytes)
 
+    def clear(self) -> None:
+        """Give up all that waits: there is no server any more."""
+        with self._lock:
+            while self._waiting:
+                self._lost(self._waiting.popleft(), "overflow")
+        self._metrics.remote_write_pending.set(0)
+
     def send_one(self, config: RemoteWriteConfig) -> float:
         """Send the oldest request; return the seconds to wait before the next one."""
         with self._lock:

@@ -256,3 +256,15 @@ def test_without_a_server_nothing_is_kept(metrics: SelfMetrics) -> None:
     assert not sink._news
     assert sink._thread is None
     sink.close(0.0)
+
+
+def test_a_server_that_a_reload_takes_out_is_written_to_no_more(
+    start: Callable[..., RemoteWrite], metrics: SelfMetrics
+) -> None:
+    with serve(Reply(status=503)) as stub:
+        sink = start(stub.url)
+        eventually(lambda: stub.requests)
+        sink.prepare(Config.model_validate({"jobs": {"cpu": {"expr": "up"}}})).commit()
+        eventually(lambda: counted(metrics).get("overflow"))
+        sink.show(at(1.0, B), JOB)
+        assert not sink._news
