@@ -5,9 +5,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from exporter.config.receivers.kind import Line, ReceiverKind, SecretFile
-from exporter.config.receivers.templates import alert_list, links, title
+from exporter.config.receivers.templates import alert_list, links, title, worst
 from exporter.config.section_base import Section, SourceUrl
-from exporter.promql import quote
 
 
 class OpsgenieConfig(Section):
@@ -25,21 +24,13 @@ class OpsgenieConfig(Section):
 def alertmanager(to: OpsgenieConfig, resolved: bool) -> dict[str, Any]:
     """Return an alert in Opsgenie, as urgent as its worst alert."""
     known = sorted(to.priorities.items(), key=lambda pair: (pair[1], pair[0]), reverse=True)
-    worst = "".join(
-        "{{ range .Alerts }}{{ if eq .Labels.severity "
-        + quote(ours)
-        + ' }}{{ $p = "'
-        + theirs
-        + '" }}{{ end }}{{ end }}'
-        for ours, theirs in known
-    )
     made = {
         "api_key_file": str(to.api_key.file),
         "send_resolved": resolved,
         "message": title(""),
         "description": alert_list(links("NAME URL", "\n", "\n"), ""),
         "source": "anomaly-exporter",
-        "priority": '{{ $p := "P2" }}' + worst + "{{ $p }}",
+        "priority": worst("P2", known),
     }
     return made if to.url is None else {**made, "api_url": f"{to.url}/"}
 
