@@ -5,7 +5,6 @@ name, label text made once per entity, number), joined once per family: 0.2 to 0
 width, patched in place, would save half of that, but could not leave out a line that has no value.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import compress
@@ -16,15 +15,14 @@ import numpy as np
 from prometheus_client.parser import text_string_to_metric_families
 
 from detectors.types import Flags, Floats, Key
+from exporter.label_names import UNDERSCORES, Scheme, is_classic, published_names
 
-CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 MAX_LABEL_BYTES: Final = 64 * 1024
 """A series with more label text than this is left out: 10,000 of them would fill the memory, ours and Prometheus'."""
 TARGET_LABELS: Final = ("job", "instance", "namespace", "pod", "service", "container", "endpoint", "node")
 """Labels that Prometheus, its operator and the usual scrape jobs give to all samples of a target."""
 
-_NAME: Final = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")  # what begins with __ belongs to Prometheus
-_NOT_IN_NAME: Final = re.compile(r"[^a-zA-Z0-9_]|^[0-9]")
+_UNITS: Final = ("seconds", "bytes", "ratio")
 _BITS: Final = np.array([b"0", b"1"], dtype=object)
 
 
@@ -38,28 +36,6 @@ def encode(text: str) -> bytes:
     return text.encode("utf-8", "replace")
 
 
-@lru_cache(maxsize=256)  # the series of one query mostly have the same label names
-def published_names(names: tuple[str, ...], reserved: frozenset[str]) -> tuple[str, ...]:
-    """Return the label names as the page shows them: valid, all different and none of them `reserved`.
-
-    A name that only Prometheus 3 knows is written as Prometheus itself writes it for older scrapers: `a.b` as `a_b`.
-    A name that is taken, by us, by Prometheus (`__name__`) or by another label, gets `exported_` in front, as often as
-    needed.
-    """
-    taken = set(reserved)
-    taken.update(name for name in names if _NAME.fullmatch(name))
-    published = []
-    for name in names:
-        wanted = name
-        if name in reserved or not _NAME.fullmatch(name):
-            wanted = _NOT_IN_NAME.sub("_", name) or "_"
-            while wanted in taken or not _NAME.fullmatch(wanted):
-                wanted = f"exported_{wanted}"
-            taken.add(wanted)
-        published.append(wanted)
-    return tuple(published)
-
-
 @lru_cache(maxsize=256)
 def blanks(names: tuple[str, ...]) -> str:
     """Return the target labels that are not among `names`, each with an empty value.
@@ -71,7 +47,7 @@ def blanks(names: tuple[str, ...]) -> str:
     return "".join(f',{name}=""' for name in TARGET_LABELS if name not in names)
 
 
-def label_text(key: Key, own: str, reserved: frozenset[str]) -> bytes | None:
+def label_text(key: Key, own: str, reserved: frozenset[str], scheme: Scheme = UNDERSCORES) -> bytes | None:
     """Return the labels of a series up to and including the blank before the number; None when they are too long.
 
     Parameters
@@ -82,12 +58,15 @@ def label_text(key: Key, own: str, reserved: frozenset[str]) -> bytes | None:
         Our own labels, ready and escaped.
     reserved : frozenset of str
         Names that the source's labels may not take.
+    scheme : str
+        How names are written that only Prometheus 3 knows.
     """
     present = [(name, value) for name, value in key if value]
     if sum(len(name) + len(value) for name, value in present) > MAX_LABEL_BYTES:
         return None
-    names = published_names(tuple(name for name, _ in present), reserved)
-    pairs = [f'{name}="{escape(value)}",' for name, (_, value) in zip(names, present, strict=True)]
+    names = published_names(tuple(name for name, _ in present), reserved, scheme)
+    shown = names if scheme == UNDERSCORES else [name if is_classic(name) else f'"{escape(name)}"' for name in names]
+    pairs = [f'{name}="{escape(value)}",' for name, (_, value) in zip(shown, present, strict=True)]
     return encode(f"{''.join(pairs)}{own}{blanks(names)}}} ")
 
 
@@ -124,9 +103,15 @@ def present_lines(head: bytes, labels: Sequence[bytes], values: Floats) -> bytes
     return lines(head, list(compress(labels, present.tolist())), numbers(values[present]))
 
 
-def family_header(name: str, help_text: str) -> bytes:
+def unit_of(name: str) -> str:
+    """Return the unit with which the name of a metric ends, as OpenMetrics wants it; "" where it has none."""
+    return next((unit for unit in _UNITS if name.endswith(f"_{unit}")), "")
+
+
+def family_header(name: str, help_text: str, with_unit: bool = False) -> bytes:
     """Return the HELP and TYPE of a gauge, without the last line feed, since `lines` begin with one."""
-    return f"# HELP {name} {help_text}\n# TYPE {name} gauge".encode()
+    unit = f"\n# UNIT {name} {found}" if with_unit and (found := unit_of(name)) else ""
+    return f"# HELP {name} {help_text}\n# TYPE {name} gauge{unit}".encode()
 
 
 def read(text: str) -> Iterator[tuple[str, dict[str, str], float]]:

@@ -6,7 +6,9 @@ from typing import Final
 _NAME: Final = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
 _LABEL: Final = r"[a-zA-Z_][a-zA-Z0-9_]*"
 _STRING: Final = r"""(?:"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|`[^`]*`)"""
-_MATCHER: Final = rf"(?:(?P<label>{_LABEL})\s*(?P<op>=~|!~|!=|=)\s*(?P<value>{_STRING})|(?P<quoted>{_STRING}))"
+_MATCHER: Final = (
+    rf"(?:(?P<label>{_LABEL}|{_STRING})\s*(?P<op>=~|!~|!=|=)\s*(?P<value>{_STRING})|(?P<quoted>{_STRING}))"
+)
 _ANONYMOUS: Final = re.sub(r"\?P<\w+>", "?:", _MATCHER)
 _SELECTOR: Final = re.compile(
     rf"\s*(?P<name>{_NAME})?\s*(?:\{{\s*(?P<matchers>(?:{_ANONYMOUS}\s*(?:,\s*|(?=\}})))*)\}}\s*)?", re.DOTALL
@@ -14,7 +16,7 @@ _SELECTOR: Final = re.compile(
 _EACH: Final = re.compile(_MATCHER, re.DOTALL)
 _WORD: Final = re.compile(
     r"#[^\n]*"
-    r"|\b(?:by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)"
+    rf"|\b(?:by|without|on|ignoring|group_left|group_right)\s*\((?:[^)\"'`]|{_STRING})*\)"
     r"|\[[^\]]*\]"
     r"|\b\d[\w.]*"
     rf"|(?P<name>{_NAME})(?![\w:]|\s*\(|\s+(?:by|without)\b)\s*(?:\{{(?P<matchers>(?:{_ANONYMOUS}|[\s,])*)\}})?"
@@ -49,16 +51,28 @@ def _escape(char: str) -> str:
     return f"\\U{ord(char):08x}"
 
 
+def label_name(name: str) -> str:
+    """Write the name of a label: as it is, or quoted where only Prometheus 3 knows it.
+
+    Raises ValueError for a name that no label can have.
+
+    >>> f"sum by ({label_name('job')}, {label_name('service.name')}) (up)"
+    'sum by (job, "service.name") (up)'
+    """
+    if not name:
+        raise ValueError(f"{name!r} is not a label name")
+    return name if re.fullmatch(_LABEL, name) else quote(name)
+
+
 def selector(metric: str, /, **labels: str) -> str:
     """Write the selector of `metric` with the given labels. Raises ValueError for an impossible label name.
+
+    A metric that only Prometheus 3 knows is chosen by `__name__`, which every server understands.
 
     >>> selector("up", job="node", instance="a:9100")
     'up{job="node",instance="a:9100"}'
     """
-    for label in labels:
-        if not re.fullmatch(_LABEL, label):
-            raise ValueError(f"{label!r} is not a label name")
-    matchers = [f"{label}={quote(value)}" for label, value in labels.items()]
+    matchers = [f"{label_name(label)}={quote(value)}" for label, value in labels.items()]
     if not re.fullmatch(_NAME, metric) or metric.lower() in _RESERVED:
         matchers.insert(0, f"__name__={quote(metric)}")
         metric = ""
@@ -80,7 +94,7 @@ def bare_selector(expr: str) -> str | None:
     for each in _EACH.finditer(match["matchers"] or ""):
         if each["quoted"]:
             names.append(each["quoted"][1:-1])
-        elif each["label"] == "__name__":
+        elif _bare(each["label"]) == "__name__":
             names.append(each["value"][1:-1] if each["op"] == "=" else "")
     return names[0] if len(names) == 1 and names[0] and "\\" not in names[0] else None
 
@@ -99,14 +113,19 @@ def metrics(expr: str) -> dict[str, dict[str, str]]:
         for each in _EACH.finditer(word["matchers"] or word["unnamed"] or ""):
             if each["quoted"]:
                 name = _unquoted(each["quoted"])
-            elif each["label"] == "__name__":
+            elif _bare(each["label"]) == "__name__":
                 name = _unquoted(each["value"]) if each["op"] == "=" else None
             elif each["op"] == "=":
-                asked[each["label"]] = _unquoted(each["value"])
+                asked[_bare(each["label"])] = _unquoted(each["value"])
         if name and name.lower() not in _KEYWORDS:
             before = found.get(name, asked)
             found[name] = {label: value for label, value in asked.items() if before.get(label) == value}
     return found
+
+
+def _bare(label: str) -> str:
+    """Return what the name of a label means, which may be quoted."""
+    return label if re.fullmatch(_LABEL, label) else _unquoted(label)
 
 
 def _unquoted(literal: str) -> str:

@@ -22,7 +22,7 @@ from tests.support.waiting import PATIENCE
 ROOT = Path(__file__).parent.parent
 PACKAGES = {
     "airflow": "airflow", "dask": "distributed,dask", "kubernetes": "kubernetes", "mcp": "mcp", "otel": "opentelemetry",
-    "plot": "matplotlib", "river": "river", "s3": "s3fs", "torch": "torch",
+    "plot": "matplotlib", "push": "cramjam", "river": "river", "s3": "s3fs", "torch": "torch",
 }  # fmt: skip
 """Packages by extra, as they are imported."""
 STEP = MINUTE
@@ -38,6 +38,7 @@ COMMANDS = {
     "check report": ("plot", "check-config {folder}/reports.yml"),
     "check models at s3": ("s3", "check-config {folder}/s3.yml"),
     "check a network": ("torch", "check-config {folder}/network.yml"),
+    "check remote_write": ("push", "check-config {folder}/write.yml"),
     "check river": ("river", "check-config {folder}/river.yml"),
     "rules": (None, "rules --config {folder}/anomaly.yml --out {folder}/rules"),
     "backtest": (None, "backtest --config {folder}/anomaly.yml --since 1h"),
@@ -100,6 +101,7 @@ def world(servers, tmp_path_factory):
             "reports": {"report": {"path": str(folder)}},
             "s3": {"models": {"url": "s3://bucket/models", "key": {"env": "KEY"}}},
             "network": {"jobs": {"load": {"expr": "load", "detector": "lstm", "history": "1d"}}},
+            "write": {"remote_write": {"url": f"{server.url}/api/v1/write"}},
             "river": {"jobs": {"load": {"expr": "load", "detector": "river"}}},
         }.items():
             (folder / f"{name}.yml").write_text(yaml.safe_dump(common | more))

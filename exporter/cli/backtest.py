@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from exporter.cli.common import From, Incidents, Jobs, Json, Profile, Since, To, fail, log_warnings_only
+from exporter.cli.common import From, Incidents, Jobs, Json, Profile, Since, To, fail, log_warnings_only, usual_config
 
 
 def backtest(
@@ -66,6 +66,8 @@ def backtest(
     from exporter.labelled_incidents import Alert, Incident, read_alerts, read_incidents
 
     log_warnings_only()
+    if data is None and config is None:
+        config = usual_config()
     for wrong, message in (
         (
             data is None and config is None,

@@ -5,11 +5,13 @@ from typing import Annotated
 
 import typer
 
-from exporter.cli.common import Profile, fail
+from exporter.cli.common import CONFIG, Config, Profile, fail
+from exporter.cli.output import Output, printed
 
 
 def check_config(
-    file: Annotated[Path, typer.Argument(help="Configuration file.")],
+    file: Annotated[Path | None, typer.Argument(help="Configuration file; the same as --config.")] = None,
+    config: Config = CONFIG,
     profile: Profile = None,
     against: Annotated[
         str | None,
@@ -20,10 +22,18 @@ def check_config(
     ] = None,
     cert: Annotated[Path | None, typer.Option(help="Client certificate, if the exporter asks for one.")] = None,
     key: Annotated[Path | None, typer.Option(help="Key of the client certificate.")] = None,
+    output: Output = None,
 ) -> None:
     """Check a configuration: exit 0 when it is good, 2 with every mistake when it is not."""
-    from exporter.config.check import check
+    from exporter.config.check import as_data, check
 
+    file = config if file is None else file
+    if output in {"json", "yaml"}:
+        if against is not None:
+            fail("--against is for people: leave out --output", code=2)
+        found = as_data(file, profile)
+        printed(found, output)
+        raise typer.Exit(0 if found["good"] else 2)
     if against is None:
         raise typer.Exit(check(file, profile))
     from exporter.cli.against import Against, NotComparable

@@ -1,5 +1,6 @@
 """The flags that several commands share, and how a command ends with an error."""
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ Profile = Annotated[
     ),
 ]
 Jobs = Annotated[list[str] | None, typer.Option("--job", help="Only this job; may be repeated. Default: all.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Json = Annotated[bool, typer.Option("--json", help="The same as --output json.")]
 Since = Annotated[str | None, typer.Option(help="Start of the time range, as a duration before its end: 7d.")]
 From = Annotated[str | None, typer.Option("--from", help="Start of the time range, ISO 8601 or Unix seconds.")]
 To = Annotated[str | None, typer.Option("--to", help="End of the time range; default: now.")]
@@ -27,6 +28,12 @@ User = Annotated[str | None, typer.Option(help="User name; the password is read 
 Cert = Annotated[Path | None, typer.Option(help="Client certificate, if the exporter asks for one.")]
 Key = Annotated[Path | None, typer.Option(help="Key of the client certificate.")]
 Incidents = Annotated[Path | None, typer.Option(help="Labelled incidents: a YAML list of {start, end, labels}.")]
+
+
+def usual_config() -> Path | None:
+    """Return the configuration that the other commands would read, None where there is none."""
+    named = os.environ.get("ANOMALY_EXPORTER_CONFIG")
+    return Path(named) if named else CONFIG if CONFIG.exists() else None
 
 
 def fail(error: Exception | str, code: int) -> NoReturn:

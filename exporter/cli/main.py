@@ -10,10 +10,12 @@ from exporter.cli.backtest import backtest
 from exporter.cli.check_config import check_config
 from exporter.cli.demo import demo
 from exporter.cli.deploy import deploy
+from exporter.cli.examples import epilog
 from exporter.cli.feedback import feedback
 from exporter.cli.init import init
 from exporter.cli.mcp import mcp
 from exporter.cli.models import models
+from exporter.cli.output import with_output
 from exporter.cli.related import related
 from exporter.cli.report import report
 from exporter.cli.rules import rules
@@ -24,7 +26,6 @@ cli = typer.Typer(
     name="anomaly-exporter",
     help="Detect anomalies in Prometheus series and publish anomaly_score.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
@@ -40,9 +41,17 @@ def version(
 
 
 for command in (run, check_config, accept, backtest, train, report, rules, init, deploy, demo, mcp, related):
-    cli.command()(command)
-cli.add_typer(models, name="models")
-cli.add_typer(feedback, name="feedback")
+    name = command.__name__.replace("_", "-")
+    known_as_json = "json" in command.__annotations__
+    cli.command(name, epilog=epilog(name))(with_output(command) if known_as_json else command)
+for title, group in (("models", models), ("feedback", feedback)):
+    for each in group.registered_commands:
+        assert each.callback is not None
+        each.name = each.name or each.callback.__name__
+        each.epilog = epilog(f"{title} {each.name}")
+        if "json" in each.callback.__annotations__:
+            each.callback = with_output(each.callback)
+    cli.add_typer(group, name=title)
 
 
 def main() -> None:

@@ -29,7 +29,9 @@ def train(
     since: Since = None,
     start: From = None,
     end: To = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON lines even on a terminal.")] = False,
+    json: Annotated[
+        bool | None, typer.Option("--json", help="Print JSON lines; the default where there is no terminal.")
+    ] = None,
 ) -> None:
     """Train the models that are due and activate those that pass the gate.
 

@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from pydantic import BaseModel
 
@@ -14,7 +14,9 @@ from exporter.config.errors import MOST, dotted
 from exporter.config.load import ConfigError, Loaded, load
 from exporter.config.nodes import Place
 from exporter.config.secrets import Secret, SecretUnavailable
+from exporter.config.sections.root import Config
 from exporter.promql import format_duration
+from exporter.redact import printable
 
 __all__ = ["check"]
 
@@ -57,6 +59,37 @@ def check(
     return 0
 
 
+def as_data(path: Path, profile: str | None = None, environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
+    """Return for programs what `check` says to people: `good`, and the jobs with what to know, or the mistakes."""
+    try:
+        loaded = load(path, profile, environ)
+    except ConfigError as error:
+        mistakes = [
+            {"file": each.file, "line": each.line, "key": dotted(each.place), "message": printable(each.message)}
+            for each in error.mistakes
+        ]
+        return {"good": False, "mistakes": mistakes}
+    config = loaded.config
+    jobs = {
+        name: {
+            "detector": job.detector_name,
+            "step": job.step,
+            "window": job.window,
+            "queries": dict(job.queries),
+            "digest": job_digests(job, config).combined,
+        }
+        for name, job in config.jobs.items()
+    }
+    return {
+        "good": True,
+        "files": [str(file) for file in loaded.files],
+        "digest": loaded.digest,
+        "jobs": jobs,
+        "notes": list(loaded.notes),
+        "warnings": list(_unreadable(config)),
+    }
+
+
 def _summary(loaded: Loaded) -> Iterator[str]:
     config = loaded.config
     queries = sum(len(job.queries) for job in config.jobs.values())
@@ -72,11 +105,16 @@ def _summary(loaded: Loaded) -> Iterator[str]:
     yield chance_alerts([job.budget for job in config.jobs.values()])
     for note in loaded.notes:
         yield f"note: {note}"
+    for warning in _unreadable(config):
+        yield f"warning: {warning}"
+
+
+def _unreadable(config: Config) -> Iterator[str]:
     for place, secret in secrets(config, ()):
         try:
             secret.read()
         except SecretUnavailable as error:
-            yield f"warning: {dotted(place)}: {error}"
+            yield f"{dotted(place)}: {error}"
 
 
 def chance_alerts(budgets: Sequence[float]) -> str:

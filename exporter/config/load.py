@@ -19,6 +19,7 @@ from exporter.config.sections.job import drift_settings
 from exporter.config.sections.root import Config
 from exporter.config.validation import validate
 from exporter.config.watch import contents
+from exporter.config.web_file import with_web_file
 
 __all__ = ["ConfigError", "Loaded", "Mistake", "load"]
 
@@ -100,7 +101,11 @@ def load(path: Path, profile: str | None = None, environ: Mapping[str, str] = os
         raise ConfigError(*in_order(mistakes, files))
     config = to_config(checked) if isinstance(checked, FlatConfig) else checked
     assert isinstance(config, Config)
-    return Loaded(config, files, config_digest(config), notes(config), content)
+    said: tuple[str, ...] = ()
+    if config.web.config_file is not None:
+        web, said = with_web_file(config.web, config.web.config_file)
+        config = config.model_copy(update={"web": web})
+    return Loaded(config, files, config_digest(config), (*notes(config), *said), content)
 
 
 def _beside(path: Path, profile: str) -> Path:

@@ -9,7 +9,7 @@ from typing import Final
 import yaml
 
 from exporter.config.errors import ConfigError, Mistake
-from exporter.config.nodes import Node
+from exporter.config.nodes import Node, Origin
 from exporter.config.yaml_nodes import Document
 
 MAX_BYTES: Final = 2**20
@@ -27,11 +27,13 @@ _PLAIN_WORDS: Final = {
 }
 
 
-def read(path: Path) -> tuple[Node, list[Mistake]]:
+def read(path: Path, may_be_empty: bool = False) -> tuple[Node, list[Mistake]]:
     """Read a file. Returns its root and mistakes that do not stop the reading; raises ConfigError for those that do."""
     file = str(path)
     text = _text(path)
     root, mistakes = parse(text, file)
+    if may_be_empty and (root is None or root.value is None):
+        return Node({}, Origin(file, 1)), mistakes
     if root is None or root.value is None:
         raise ConfigError(Mistake(file, None, (), "the file is empty; it needs jobs at least"))
     if not isinstance(root.value, dict):

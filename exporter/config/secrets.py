@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Final
 
+import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -70,6 +71,22 @@ class Secret(BaseModel):
             raise SecretUnavailable(f"secret {self} is not set or empty")
         mask(text.strip())
         return text.strip()
+
+
+class UserOfFile(Secret):
+    """A reference to the bcrypt hash of one user in a `web.yml`."""
+
+    user: str
+
+    def read(self) -> str:
+        """Return the hash; a user who was taken out of the file has none. Raises SecretUnavailable."""
+        try:
+            users = yaml.safe_load(super().read())["basic_auth_users"]
+            text = users[self.user]
+        except (yaml.YAMLError, LookupError, TypeError):
+            raise SecretUnavailable(f"{self} has no user {self.user!r} any more, or is broken") from None
+        mask(str(text))
+        return str(text).strip()
 
 
 def _held(value: object) -> str:

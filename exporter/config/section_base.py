@@ -31,7 +31,15 @@ def _http(url: str) -> str:
     return url.rstrip("/")
 
 
-LabelName = Annotated[str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")]
+def _label_name(name: str) -> str:
+    if not name or not name.isprintable():  # lone surrogates, which are no UTF-8, are not printable either
+        raise ValueError("is not a label name: it is empty, or holds what cannot be printed")
+    return name
+
+
+ClassicName = Annotated[str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")]
+LabelName = Annotated[str, AfterValidator(_label_name)]
+"""Prometheus 3 takes every name; where a server knows only classic ones, no series has another."""
 PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
 SourceUrl = Annotated[str, AfterValidator(_http)]
 Conflict = tuple[tuple[str, ...], str]

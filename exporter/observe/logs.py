@@ -6,6 +6,7 @@ Everywhere else: `log = structlog.get_logger()`, then `log.info("cycle", job="no
 
 import json
 import logging
+import os
 import re
 import sys
 import threading
@@ -127,7 +128,10 @@ def configure(config: LogConfig, stream: TextIO | None = None) -> None:
     stream = sys.stderr if stream is None else stream
     level = logging.getLevelNamesMapping()[config.level.upper()]
     libraries = level if level <= logging.DEBUG else max(level, logging.WARNING)
-    render = (_json,) if config.format == "json" else (_escape, structlog.dev.ConsoleRenderer(colors=stream.isatty()))
+    terminal = not stream.closed and stream.isatty()
+    colors = terminal and not os.environ.get("NO_COLOR")  # https://no-color.org
+    text = config.format == "console" or (config.format == "auto" and terminal)
+    render = (_escape, structlog.dev.ConsoleRenderer(colors=colors)) if text else (_json,)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

@@ -123,6 +123,11 @@ class SelfMetrics:
         self.notifications_pending = gauge(
             "notifications_pending", "Incidents whose notification a receiver has yet to get", "receiver"
         )
+        self.remote_write_samples = counter(
+            "remote_write_samples_total", "Samples written by outcome: sent, refused or overflow", "outcome"
+        )
+        self.remote_write_pending = gauge("remote_write_pending_bytes", "Bytes that wait to be written")
+        self.remote_write_up = gauge("remote_write_up", "1 if the last request to write was taken")
         self.reports = counter("reports_total", "Scheduled reports by outcome: made, empty or failed", "outcome")
         self.reload_ok = gauge(
             "config_last_reload_successful", "1 if the last attempt to load the configuration succeeded"

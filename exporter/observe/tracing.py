@@ -12,7 +12,7 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
-from opentelemetry.trace import Span, StatusCode
+from opentelemetry.trace import Span, SpanContext, StatusCode
 
 from exporter import __version__
 from exporter.redact import masked
@@ -53,6 +53,12 @@ class Tracing:
                 span.add_event("exception", {"exception.type": kind, "exception.message": text})
                 span.set_status(StatusCode.ERROR, f"{kind}: {text}")
                 raise
+
+    @staticmethod
+    def context(span: object) -> SpanContext:
+        """Return the ids of a span of ours."""
+        assert isinstance(span, Span)
+        return span.get_span_context()
 
     def close(self, timeout: float) -> None:
         """Send what is waiting, for at most `timeout` seconds."""

@@ -119,7 +119,8 @@ class JobReader:
             dropped = {**dict.fromkeys(self._dropped, 0), **stats.series_dropped}
             hint = (
                 "limit: raise limits.series or narrow the query; duplicate: of series of one entity with a sample at "
-                "the same time the first in the order of labels counts; see entity"
+                "the same time the first in the order of labels counts; see entity; histogram: ask for a number of "
+                "native histograms, such as histogram_quantile(0.99, rate(METRIC[5m]))"
             )
             log.warning("series_dropped", job=self.settings.name, **dropped, hint=hint)
             self._dropped = stats.series_dropped

@@ -9,7 +9,7 @@ from detectors.types import Flags, Floats, Key
 from detectors.units import DAY
 from exporter.backtest.quality import runs
 from exporter.config.sections.job import JobConfig
-from exporter.exposition import published_names
+from exporter.label_names import RESERVED, possible_keys
 from exporter.report.data import JUDGED, Incident, Period
 from exporter.report.prometheus_history import Series
 from exporter.report.read_audit import FORGOTTEN, AuditTrail, Flagged
@@ -94,11 +94,10 @@ def with_audit(
         by_entity.setdefault(incident.job, {}).setdefault(incident.key, []).append(incident)
     audit_only = []
     for job, entities in audit.intervals.items():
-        reserved = frozenset({"query", "detector"} | ({"channel"} if len(jobs[job].queries) > 1 else set()))
+        reserved = RESERVED | {"channel"} if len(jobs[job].queries) > 1 else RESERVED
         names_seen: dict[tuple[str, ...], dict[Key, Key]] = {}
         for key, rows in entities.items():
-            own = _published(key, reserved)
-            full = _full(own, by_entity.get(job, {}), names_seen)
+            full = _full(possible_keys(key, reserved), by_entity.get(job, {}), names_seen)
             known = by_entity.get(job, {}).get(full, [])
             for mine in _of_audit(job, full, rows, states[job], period):
                 near = [
@@ -175,15 +174,12 @@ def _refine_end(incident: Incident, mine: Incident, states: NDArray[np.int8], pe
         incident.still_open, incident.last_seen = mine.still_open and later, mine.last_seen if later else np.nan
 
 
-def _published(key: Key, reserved: frozenset[str]) -> Key:
-    present = [(name, value) for name, value in key if value]
-    names = published_names(tuple(name for name, _ in present), reserved)
-    return tuple(sorted((name, value) for name, (_, value) in zip(names, present, strict=True)))
-
-
-def _full(own: Key, entities: Mapping[Key, object], seen: dict[tuple[str, ...], dict[Key, Key]]) -> Key:
-    """Return the entity that has all labels of `own`: a scrape adds `instance` and `job` to series without them."""
-    names = tuple(name for name, _ in own)
-    if names not in seen:
-        seen[names] = {tuple(pair for pair in key if pair[0] in names): key for key in entities}
-    return seen[names].get(own, own)
+def _full(forms: Sequence[Key], entities: Mapping[Key, object], seen: dict[tuple[str, ...], dict[Key, Key]]) -> Key:
+    """Return the entity with all labels of one of the forms: a scrape adds `instance` and `job` to others."""
+    for own in forms:
+        names = tuple(name for name, _ in own)
+        if names not in seen:
+            seen[names] = {tuple(pair for pair in key if pair[0] in names): key for key in entities}
+        if own in seen[names]:
+            return seen[names][own]
+    return forms[0]

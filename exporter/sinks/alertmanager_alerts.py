@@ -1,6 +1,7 @@
 """What Alertmanager knows of the alerts of a series now: who gets them, and whether they are held back."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -11,7 +12,7 @@ import msgspec
 from detectors.types import Key
 from exporter.config.sections.train import Endpoint
 from exporter.promql import quote
-from exporter.sinks.silences import matchers
+from exporter.sinks.silences import known_as
 from exporter.source.endpoint import session_to
 from exporter.source.errors import SourceError
 from exporter.source.http_session import Session
@@ -82,22 +83,37 @@ class _Silence(msgspec.Struct, rename="camel"):
 
 def alerts_of(endpoint: Endpoint, job: str, key: Key) -> list[Routed]:
     """Return the alerts of a series that Alertmanager has now. Raises Unreachable."""
-    wanted = matchers(job, key)
+    return [routed for routed, _ in _alerts(endpoint, known_as(job, key))]
+
+
+def labels_of(endpoint: Endpoint, job: str, key: Key) -> dict[str, str]:
+    """Return the labels by which the alerts of a series are known to Alertmanager.
+
+    Where they depend on how Prometheus scrapes us, its alerts of now are looked at; without any it is Prometheus 3.
+    """
+    forms = known_as(job, key)
+    if len(forms) > 1:
+        with suppress(Unreachable):  # then the silence will fail, and say why
+            for _, labels in _alerts(endpoint, forms):
+                return next(form for form in forms if form.items() <= labels.items())
+    return forms[0]
+
+
+def _alerts(endpoint: Endpoint, forms: Sequence[Mapping[str, str]]) -> list[tuple[Routed, dict[str, str]]]:
+    """Return the alerts that have all labels of one of the forms, with their labels. Raises Unreachable."""
+    wanted = dict(set.intersection(*(set(form.items()) for form in forms)))
     short = endpoint.model_copy(update={"deadline": min(endpoint.deadline, _PATIENCE)})
     asked = "&".join(f"filter={escaped(f'{name}={quote(value)}')}" for name, value in wanted.items())
     try:
         with session_to(short, retries=0) as session:
             body = session.request("GET", f"{short.url}/api/v2/alerts?{asked}").content
             found = msgspec.json.decode(body, type=list[_Alert])
-            return [_routed(session, short, each) for each in found if _is_of(each.labels, wanted)]
+            ours = [each for each in found if any(form.items() <= each.labels.items() for form in forms)]
+            return [(_routed(session, short, each), each.labels) for each in ours]
     except SourceError as error:
         raise Unreachable(f"Alertmanager did not answer: {error}") from None
     except msgspec.DecodeError:
         raise Unreachable(f"{endpoint.url} answers something else than alerts; look at train.alertmanager") from None
-
-
-def _is_of(labels: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
-    return all(labels.get(name) == value for name, value in wanted.items())
 
 
 def _routed(session: Session, endpoint: Endpoint, alert: _Alert) -> Routed:

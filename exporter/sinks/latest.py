@@ -17,6 +17,7 @@ from exporter.config.sections.job import JobConfig
 from exporter.config.sections.root import Config
 from exporter.families import FAMILIES
 from exporter.json_values import finite, utc
+from exporter.label_names import RESERVED, SCHEMES, is_classic, published_names
 from exporter.pipeline.verdict import Verdict, entity_states
 from exporter.sinks.base import Change, NewestVerdict
 
@@ -54,11 +55,15 @@ class Labels:
         for row, key in enumerate(keys):
             for name, value in key:
                 rows.setdefault(name, {}).setdefault(value, []).append(row)
+        special = [name for name in rows if not is_classic(name)]
+        self._known_as = {published_names((name,), RESERVED, form)[0]: name for name in special for form in SCHEMES}
+        """Label by the names that older servers have for it, and the alerts that they send."""
         self._rows = {name: {value: np.array(at) for value, at in by.items()} for name, by in rows.items()}
 
     def matching(self, matcher: Matcher) -> Flags:
         """Return which entities match, shape (E,)."""
-        by_value = self._rows.get(matcher.label, {})
+        name = matcher.label if matcher.label in self._rows else self._known_as.get(matcher.label, "")
+        by_value = self._rows.get(name, {})
         found = np.zeros(len(self.keys), np.bool_)
         found[by_value.get(matcher.value, _NOWHERE)] = True
         if not matcher.value:

@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -13,15 +12,16 @@ from detectors.types import Key
 from exporter import exposition
 from exporter.config.sections.job import JobConfig
 from exporter.families import FAMILIES
+from exporter.label_names import RESERVED, UNDERSCORES
 from exporter.observe.metrics import SelfMetrics
+from exporter.openmetrics import CLASSIC, END, Form, openmetrics_head, with_exemplars
 from exporter.pipeline.verdict import Verdict
 from exporter.sinks.base import NewestVerdict
 from exporter.sinks.joint_log import Joined, no_joint_incidents
-from exporter.sinks.page_lines import Labels, blocks
+from exporter.sinks.page_lines import Published
 
 log = structlog.get_logger()
 
-_RESERVED: Final = frozenset({"query", "detector"})
 _GZIP: Final = 31  # zlib's way of asking for gzip's header
 _SMALL: Final = 2**16
 """Parts of a page below this many bytes are joined with their neighbours, since each is sent by itself."""
@@ -61,14 +61,6 @@ class Snapshot:
             return self.compressed
 
 
-@dataclass(frozen=True, slots=True)
-class _Published:
-    """What the page holds of one job."""
-
-    labels: Labels
-    blocks: Mapping[str, bytes]
-
-
 class Page(NewestVerdict):
     """Composes the page from the newest verdict of every job and the exporter's own metrics.
 
@@ -82,17 +74,19 @@ class Page(NewestVerdict):
     """
 
     current: Snapshot
-    """The newest finished page; replaced as a whole, so that no reader sees a mixture."""
+    """The newest finished page in the classic form; replaced as a whole, so that no reader sees a mixture."""
 
     def __init__(
         self, metrics: SelfMetrics, joined: Callable[[str], Mapping[Key, Joined]] = no_joint_incidents
     ) -> None:
         self._metrics, self._joined = metrics, joined
         self._lock = threading.Lock()
-        self._jobs: dict[str, _Published] = {}
+        self._jobs: dict[str, Published] = {}
         self._wake, self._closing = threading.Event(), False
         self._thread: threading.Thread | None = None
         self.current = Snapshot((), -1)
+        self._asked: set[Form] = set()
+        self._forms: dict[Form, Snapshot] = {}
         self.render()
 
     def show(self, verdict: Verdict, config: JobConfig) -> None:
@@ -113,18 +107,13 @@ class Page(NewestVerdict):
         before = self._jobs.get(job)
         own = f'query="{exposition.escape(job)}",detector="{exposition.escape(detector)}"'
         # All families of a job keep the same labels, so that `ignoring (channel)` joins them.
-        reserved = _RESERVED | {"channel"} if len(verdict.channels) > 1 else _RESERVED
-        labels = before.labels if before is not None else None
-        if labels is None or labels.keys is not verdict.keys or not labels.fits(own, reserved):
-            labels = Labels(verdict.keys, own, reserved, labels)
-        groups = Labels(tuple(verdict.groups), own, _RESERVED, None)
-        lines = blocks(verdict, fields, labels, groups, self._joined(job))
+        reserved = RESERVED | {"channel"} if len(verdict.channels) > 1 else RESERVED
+        published = Published(verdict, fields, own, reserved, before, self._joined(job))
         with self._lock:
-            self._jobs[job] = _Published(labels, lines)
-            for part in (labels, groups):
-                for reason, count in part.dropped.items():
-                    if count:
-                        self._metrics.series_dropped.labels(job, reason).inc(count)
+            self._jobs[job] = published
+            for reason, count in published.dropped:
+                if count:
+                    self._metrics.series_dropped.labels(job, reason).inc(count)
 
     def withdraw(self, job: str) -> None:
         """Take the judged series of a job off the page."""
@@ -163,15 +152,53 @@ class Page(NewestVerdict):
                 log.error("page_not_rendered", exc_info=error, hint=hint)
 
     def render(self) -> None:
-        """Compose the page once and make it the current one."""
+        """Compose the page once, in the forms that were asked for, and make it the current one."""
         with self._lock:
-            parts = [generate_latest(self._metrics.registry)]
-            for family in FAMILIES:
-                found = [block for job in self._jobs.values() if (block := job.blocks.get(family.metric))]
-                if found:
-                    parts += [exposition.family_header(family.metric, family.help), *found, b"\n"]
-            self.current = Snapshot(tuple(_joined(parts)), self.current.generation + 1)
+            generation = self.current.generation + 1
+            head = generate_latest(self._metrics.registry)
+            made = {form: Snapshot(self._parts(form, head), generation) for form in self._needed()}
+            self.current = made[CLASSIC]
+            self._forms = made | {form: made[self._same(form)] for form in self._asked}
             self._metrics.page_bytes.set(self.current.size)
+
+    def ready(self, form: Form) -> Snapshot | None:
+        """Return the newest page in a form; None for the first who asks for it. Waits for nothing."""
+        return self.current if form == CLASSIC else self._forms.get(form)
+
+    def in_form(self, form: Form) -> Snapshot:
+        """Return the newest page in a form. For the first who asks for it it is made now, and from then on always."""
+        with self._lock:
+            self._asked.add(form)
+            if form not in self._forms:
+                same = self._same(form)
+                found = self._forms.get(same)
+                if found is None:
+                    head = generate_latest(self._metrics.registry)
+                    found = Snapshot(self._parts(same, head), self.current.generation)
+                self._forms = {**self._forms, form: found, same: found}
+            return self._forms[form]
+
+    def _needed(self) -> set[Form]:
+        return {CLASSIC, *map(self._same, self._asked)}
+
+    def _same(self, form: Form) -> Form:
+        """Return the form that stands for all that give the same page."""
+        if all(job.is_classic for job in self._jobs.values()):
+            return Form(form.openmetrics, UNDERSCORES)
+        return form
+
+    def _parts(self, form: Form, head: bytes) -> tuple[bytes, ...]:
+        parts = [head]
+        if form.openmetrics:
+            parts = [with_exemplars(openmetrics_head(head), self._metrics.cycle_seconds.collect())]
+        for family in FAMILIES:
+            every = [job.classic if job.is_classic else job.blocks(form.scheme) for job in self._jobs.values()]
+            found = [block for each in every if (block := each.get(family.metric))]
+            if found:
+                parts += [exposition.family_header(family.metric, family.help, form.openmetrics), *found, b"\n"]
+        if form.openmetrics:
+            parts.append(END)
+        return tuple(_joined(parts))
 
 
 def _joined(parts: Iterable[bytes]) -> Iterator[bytes]:

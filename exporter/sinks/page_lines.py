@@ -13,6 +13,7 @@ from exporter.context.deploys import names
 from exporter.context.endings import ALERTED
 from exporter.context.joint import Joint, Member
 from exporter.families import FAMILIES, Family
+from exporter.label_names import RESERVED, UNDERSCORES, Scheme, all_classic
 from exporter.pipeline.verdict import Verdict
 
 MOST_INCIDENTS: Final = 1000
@@ -26,14 +27,27 @@ class Labels:
     """The label texts of a job's entities, kept while the entities stay the same.
 
     A text that is missing or a repetition is left out: Prometheus takes two lines with the same labels for a mistake.
+    `scheme` is how names are written that only Prometheus 3 knows.
     """
 
-    def __init__(self, keys: tuple[Key, ...], own: str, reserved: frozenset[str], before: "Labels | None") -> None:
-        self.keys, self.own, self.reserved = keys, own, reserved
-        known = before.by_key if before is not None and before.fits(own, reserved) else {}
+    def __init__(
+        self,
+        keys: tuple[Key, ...],
+        own: str,
+        reserved: frozenset[str],
+        before: "Labels | None",
+        scheme: Scheme = UNDERSCORES,
+    ) -> None:
+        self.keys, self.own, self.reserved, self.scheme = keys, own, reserved, scheme
+        same = before is not None and before.fits(own, reserved)
+        known = before.by_key if before is not None and same else {}
         self.by_key: dict[Key, bytes | None] = {
-            key: known.get(key) or exposition.label_text(key, own, reserved) for key in keys
+            key: known.get(key) or exposition.label_text(key, own, reserved, scheme) for key in keys
         }
+        self.is_classic = all_classic(key for key in keys if key not in known)
+        """Whether the texts are the same in every form. Once they are not, that stays: it costs time and no more."""
+        if before is not None and same:
+            self.is_classic = self.is_classic and before.is_classic
         first: dict[bytes, int] = {}
         too_long = 0
         for row, key in enumerate(keys):
@@ -51,6 +65,54 @@ class Labels:
     def fits(self, own: str, reserved: frozenset[str]) -> bool:
         """Tell whether the texts were made with the same labels of our own."""
         return self.own == own and self.reserved == reserved
+
+
+class Published:
+    """What the page holds of one job, in every form that was asked for.
+
+    Parameters
+    ----------
+    verdict : Verdict
+    fields : collection of str
+        The optional families to show.
+    own, reserved
+        As of `exposition.label_text`.
+    before : Published or None
+        What the page held of the job until now; its label texts are used again.
+    joined : mapping of Key to pairs of Member and Joint
+        Which joint incident a series with an incident that is open or has just ended belongs to.
+    """
+
+    def __init__(
+        self,
+        verdict: Verdict,
+        fields: Collection[str],
+        own: str,
+        reserved: frozenset[str],
+        before: "Published | None",
+        joined: Mapping[Key, tuple[Member, Joint]] = MappingProxyType({}),
+    ) -> None:
+        self._joined = joined
+        self._verdict, self._fields, self._own, self._reserved = verdict, fields, own, reserved
+        self._labels: dict[Scheme, Labels] = dict(before._labels) if before is not None else {}
+        self._blocks: dict[Scheme, Mapping[str, bytes]] = {}
+        self.classic = self.blocks(UNDERSCORES)
+        """Lines by metric, for servers that know no others."""
+        self.is_classic = self._labels[UNDERSCORES].is_classic and all_classic(verdict.vanished)
+        """Whether they are the same in every form."""
+
+    def blocks(self, scheme: Scheme) -> Mapping[str, bytes]:
+        """Return the lines by metric, in the form of `scheme`."""
+        if scheme not in self._blocks:
+            labels, verdict = self._labels.get(scheme), self._verdict
+            if labels is None or labels.keys is not verdict.keys or not labels.fits(self._own, self._reserved):
+                labels = Labels(verdict.keys, self._own, self._reserved, labels, scheme)
+                self._labels[scheme] = labels
+            groups = Labels(tuple(verdict.groups), self._own, RESERVED, None, scheme)
+            self._blocks[scheme] = blocks(verdict, self._fields, labels, groups, self._joined)
+            if scheme == UNDERSCORES:
+                self.dropped = [*labels.dropped.items(), *groups.dropped.items()]
+        return self._blocks[scheme]
 
 
 def blocks(
@@ -168,7 +230,7 @@ def _vanished(family: Family, verdict: Verdict, labels: Labels) -> bytes:
     order = sorted(verdict.vanished.items(), key=lambda each: (each[1] not in ALERTED, each[0]))[:MOST_VANISHED]
     lines: dict[bytes, bytes] = {}
     for key, reason in order:
-        text = exposition.label_text(key, labels.own, labels.reserved | {"reason"})
+        text = exposition.label_text(key, labels.own, labels.reserved | {"reason"}, labels.scheme)
         if text is not None:
             head = exposition.encode(f'{family.metric}{{reason="{reason}",')
             lines.setdefault(text, exposition.lines(head, [text], [b"1"]))

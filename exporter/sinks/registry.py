@@ -23,6 +23,7 @@ from exporter.sinks.metrics_page import Page
 from exporter.sinks.notify.notifier import Notifier
 from exporter.sinks.notify.pages import OurPages
 from exporter.sinks.recent import RecentVerdicts
+from exporter.sinks.remote_write import RemoteWrite
 
 log = structlog.get_logger()
 
@@ -67,6 +68,7 @@ SINKS: Final[Mapping[str, Callable[[Resources], Sink]]] = {
     "job_gauges": lambda have: JobGauges(have.metrics),
     "metrics_page": lambda have: Page(have.metrics, have.joint.joined),
     "latest": lambda _: LatestVerdicts(),
+    "remote_write": lambda have: RemoteWrite(have.metrics),
     "notify": lambda have: Notifier(have.metrics, have.pages, have.joint.joined),
 }
 """How each sink is built, by the name it has in logs and metrics; verdicts reach them in this order."""

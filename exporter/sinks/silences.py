@@ -1,18 +1,17 @@
 """Silences in Alertmanager, over its API v2."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
 
 from detectors.types import Key
-from exporter import exposition
 from exporter.config.sections.train import Endpoint
+from exporter.label_names import possible_keys
 from exporter.source.endpoint import session_to
 from exporter.source.errors import SourceError
 
-_OWN: Final = frozenset({"query", "detector"})
-"""Labels of our series that a label of the source makes way for."""
 _OVER: Final = ("404", "already expired", "not found")
 """How Alertmanager says that a silence cannot be ended any more."""
 
@@ -25,19 +24,20 @@ class _Made(msgspec.Struct, rename={"id": "silenceID"}):
     id: str
 
 
-def matchers(job: str, key: Key) -> dict[str, str]:
-    """Return the labels by which alerts of a series are known in Alertmanager, all of them compared as a whole."""
-    present = {name: value for name, value in key if value}
-    names = exposition.published_names(tuple(present), _OWN)
-    return {"query": job, **dict(zip(names, present.values(), strict=True))}
+def known_as(job: str, key: Key) -> list[dict[str, str]]:
+    """Return the labels that alerts of a series may have in Alertmanager, all of them compared as a whole.
+
+    Mostly there is one answer; names such as `service.name` are there in the form in which our page was scraped. The
+    first answer is that of Prometheus 3.
+    """
+    return [{"query": job, **dict(labels)} for labels in possible_keys(key)]
 
 
-def silence(endpoint: Endpoint, job: str, key: Key, start: float, end: float, who: str, why: str) -> str:
-    """Silence the alerts of a series from `start` to `end` (Unix seconds); return its id. Raises NotSilenced."""
+def silence(endpoint: Endpoint, labels: Mapping[str, str], start: float, end: float, who: str, why: str) -> str:
+    """Silence the alerts with these labels from `start` to `end` (Unix seconds); return its id. Raises NotSilenced."""
     content = {
         "matchers": [
-            {"name": name, "value": value, "isRegex": False, "isEqual": True}
-            for name, value in matchers(job, key).items()
+            {"name": name, "value": value, "isRegex": False, "isEqual": True} for name, value in labels.items()
         ],
         "startsAt": _time(start),
         "endsAt": _time(end),

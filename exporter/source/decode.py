@@ -120,9 +120,11 @@ def _refuse(body: bytes, error: Exception) -> NoReturn:
 def _part(
     answer: _Answer, series: list[_Series], limits: Limits, body_bytes: int, known: Sequence[bytes]
 ) -> DecodedChunk:
-    floats = [s for s in series if s.histograms is _ABSENT]
-    if any(s.values is _ABSENT for s in floats):
+    if any(s.values is _ABSENT and s.histograms is _ABSENT for s in series):
         raise msgspec.ValidationError("a series without values")
+    # A series that has become a native histogram keeps the numbers of its past.
+    floats = [s for s in series if s.histograms is _ABSENT or _length(bytes(s.values))]
+    histograms = sum(_length(bytes(s.histograms)) > 0 for s in series)
     chosen = _candidates(floats, limits)
     unique: dict[bytes, _Series] = {}
     for one in chosen:
@@ -152,7 +154,7 @@ def _part(
         values=values,
         warnings=tuple(partial + [text for text in said if not text.startswith(_QUERY_NOTES)]),
         notes=tuple([t for t in said if t.startswith(_QUERY_NOTES)] + [clean(text) for text in answer.infos or []]),
-        histograms=len(series) - len(floats),
+        histograms=histograms,
         duplicates=len(chosen) - len(unique),
         infinite=infinite,
         over_samples=sum(_length(bytes(s.values)) for s in over),

@@ -5,6 +5,7 @@
     ├── DeadlineExceeded the answer was not complete within the query's total deadline
     ├── AccessDenied     401, 403, or our own credentials cannot be read
     ├── QueryRejected    400, 422 and the like: the query itself is at fault, a retry will not help
+    │   └── NoNumbers    native histograms only
     ├── LimitExceeded    the source's or our own limit on series, samples, time or bytes
     ├── Throttled        429, 503: the source asks to come back later
     ├── ServerFailed     other 5xx
@@ -74,6 +75,12 @@ class QueryRejected(SourceError):
 
     reason = "query_rejected"
     shorter_helps = True
+
+
+class NoNumbers(QueryRejected):
+    """The query is answered with native histograms only, which are no numbers to judge."""
+
+    shorter_helps = False
 
 
 class LimitExceeded(SourceError):

@@ -13,7 +13,8 @@ from prometheus_api_client import PrometheusConnect
 from exporter.config.sections.source import LimitsConfig, PrometheusConfig
 from exporter.source.decode import DecodedChunk, Limits, decode
 from exporter.source.decode_repeat import RepeatDecoder
-from exporter.source.errors import BadAnswer, SourceError, TooManyPoints
+from exporter.source.errors import BadAnswer, NoNumbers, SourceError, TooManyPoints
+from exporter.source.histograms import ONLY_HISTOGRAMS, only_histograms, remedy
 from exporter.source.http_session import Session
 from exporter.source.samples import RangeResult, last_of, merge
 
@@ -56,6 +57,10 @@ class Prometheus:
             return RangeResult([], np.empty(0, np.int64), np.empty(0), np.empty(0))
         limits = Limits(max_series or self._limits.series, self._limits.samples, points)
         frame = self._newest(expr, start, step, limits) if points == 1 else self._history(expr, start, step, limits)
+        if only_histograms(frame):
+            if points == 1:
+                raise NoNumbers(ONLY_HISTOGRAMS, remedy(expr))
+            frame = replace(frame, notes=(*frame.notes, f"{ONLY_HISTOGRAMS}; {remedy(expr)}"))
         self._steady.remember(expr, limits, frame)
         return frame
 

@@ -139,9 +139,9 @@ def plan(
     return made
 
 
-def run(config: Config, plan: Plan, stage: Stage, *, workers: int | None = None, as_json: bool = False) -> int:
-    """Train what is planned, print one line per outcome (JSON unless on a terminal) and return the exit code."""
-    as_json = as_json or not sys.stdout.isatty()
+def run(config: Config, plan: Plan, stage: Stage, *, workers: int | None = None, as_json: bool | None = None) -> int:
+    """Train what is planned, print one line per outcome, as JSON unless on a terminal, and return the exit code."""
+    as_json = not sys.stdout.isatty() if as_json is None else as_json
     for outcome in plan.outcomes:
         _print(outcome, as_json)
     for outcome in _trained(config, plan.tasks, workers):

@@ -18,7 +18,8 @@ MOST: Final = 1000
 _MOST_MATCHERS: Final = 20
 _NAMES: Final = ("job", "match", "flag", "alert", "limit", "offset")
 _SWITCHES: Final = {"true": True, "false": False, "1": True, "0": False}
-_MATCHER: Final = re.compile(r'\s*([A-Za-z_][A-Za-z0-9_.]*)\s*(=~|!~|!=|=)\s*"((?:[^"\\]|\\["\\n])*)"\s*')
+_TEXT: Final = r'"((?:[^"\\]|\\["\\n])*)"'
+_MATCHER: Final = re.compile(rf"\s*(?:([A-Za-z_][A-Za-z0-9_.]*)|{_TEXT})\s*(=~|!~|!=|=)\s*{_TEXT}\s*")
 _ESCAPED: Final = re.compile(r'\\(["\\n])')
 _HOW: Final = 'must be labels such as instance="a",job!="b"'
 
@@ -74,16 +75,20 @@ def _matchers(text: str) -> list[Matcher]:
         match = _MATCHER.match(text, at)
         if match is None:
             raise BadParameter(f"match {_HOW}")
-        if "~" in match[2]:
+        plain, quoted, operator, value = match.groups()
+        if "~" in operator:
             raise BadParameter(f"match {_HOW}; regular expressions are not served, one could keep us busy for ever")
-        value = _ESCAPED.sub(lambda escape: "\n" if escape[1] == "n" else escape[1], match[3])
-        found.append(Matcher(match[1], value, match[2] == "="))
+        found.append(Matcher(plain or _meant(quoted), _meant(value), operator == "="))
         at = match.end()
         if at == len(text):
             return found
         if text[at] != ",":
             raise BadParameter(f"match {_HOW}")
         at += 1
+
+
+def _meant(text: str) -> str:
+    return _ESCAPED.sub(lambda escape: "\n" if escape[1] == "n" else escape[1], text)
 
 
 Configuration = Callable[[], dict[str, Any]]

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from exporter import __version__
 from exporter.config.sections.service import WebConfig
-from exporter.exposition import CONTENT_TYPE
+from exporter.openmetrics import negotiate
 from exporter.sinks.latest import LatestVerdicts
 from exporter.sinks.metrics_page import Page, Snapshot
 from exporter.web.api import (
@@ -135,9 +135,12 @@ class Routes:
         self._compressing = asyncio.Lock()
 
     async def metrics(self, request: Request) -> Response:
-        """Hand out the newest page as it is."""
-        snapshot = self._page.current
-        headers = {"Content-Type": CONTENT_TYPE, "Vary": "Accept-Encoding"}
+        """Hand out the newest page as it is, in the form that is asked for."""
+        form, content_type = negotiate(",".join(request.headers.getlist("accept")))
+        snapshot = self._page.ready(form)
+        if snapshot is None:
+            snapshot = await asyncio.to_thread(self._page.in_form, form)
+        headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
         if not accepts_gzip(request.headers.get("accept-encoding", "")):
             return _Pieces(snapshot.parts, headers)
         body = snapshot.compressed or await self._compress(snapshot)

@@ -5,6 +5,7 @@ import errno
 import socket
 import ssl
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final
@@ -142,7 +143,7 @@ class Server:
             access_log=False,
             proxy_headers=False,
             server_header=False,
-            headers=list(_HEADERS),
+            headers=_headers(self._config.headers),
             timeout_keep_alive=_KEEP_ALIVE,
             timeout_graceful_shutdown=_GRACE,
             h11_max_incomplete_event_size=32 * 1024,
@@ -183,6 +184,11 @@ class Server:
             log.critical("web_server_failed", error=f"{type(error).__name__}: {error}")
         finally:
             server.serving.set()
+
+
+def _headers(more: Mapping[str, str]) -> list[tuple[str, str]]:
+    own = {name.lower() for name in more}
+    return [*(each for each in _HEADERS if each[0].lower() not in own), *more.items()]
 
 
 def _bind(listen: str) -> socket.socket:

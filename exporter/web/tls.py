@@ -2,7 +2,7 @@
 
 import ssl
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import structlog
 
@@ -10,6 +10,7 @@ from exporter.config.sections.service import WebTLS
 
 log = structlog.get_logger()
 
+_VERSIONS: Final = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
 Signature = tuple[tuple[int, int, int], ...]
 
 
@@ -19,12 +20,14 @@ class BadTLSFile(Exception):
 
 def _context(config: WebTLS) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.minimum_version, context.maximum_version = _VERSIONS[config.min_version], _VERSIONS[config.max_version]
+    if config.ciphers:
+        context.set_ciphers(":".join(config.ciphers))
     # OpenSSL would ask for the password of an encrypted key on the terminal.
     context.load_cert_chain(config.cert_file, config.key_file, password="")
     if config.client_ca_file is not None:
         context.load_verify_locations(config.client_ca_file)
-        context.verify_mode = ssl.CERT_REQUIRED
+        context.verify_mode = ssl.CERT_OPTIONAL if config.client_optional else ssl.CERT_REQUIRED
     return context
 
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 from urllib.parse import quote_plus
 
 from exporter.config.sections.alerting import AlertConfig, AlertingConfig, HealthConfig, LinksConfig
-from exporter.promql import quote
+from exporter.promql import label_name, quote
 from rules.alerts.templates import Text, graph_path, literal, plain
 
 EXTERNAL_URL: Final = "http://prometheus.test"
@@ -142,7 +142,7 @@ def with_links(alert: Alert, links: LinksConfig) -> Alert:
 
 def series(metric: str, /, **labels: str) -> str:
     """Write a series for promtool, whose label values are PromQL strings."""
-    return metric + "{" + ",".join(f"{name}={quote(value)}" for name, value in labels.items()) + "}"
+    return metric + "{" + ",".join(f"{label_name(name)}={quote(value)}" for name, value in labels.items()) + "}"
 
 
 def graph(expr: str) -> Text:

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from exporter.promql import selector
+from exporter.promql import label_name, selector
 
 
 def recent(expr: str, labels: Collection[str], span: str) -> str:
@@ -10,13 +10,13 @@ def recent(expr: str, labels: Collection[str], span: str) -> str:
 
     `labels`, which the alert sets itself, are removed: results of the rule then match those of ALERTS.
     """
-    return f"max without ({', '.join(sorted(labels))}) (last_over_time({expr}[{span}]))"
+    return f"max without ({_names(labels)}) (last_over_time({expr}[{span}]))"
 
 
 def firing(alert: str, job: str, labels: Collection[str]) -> str:
     """Return the firing series of an alert, as its rule returned them."""
     chosen = selector("ALERTS", alertname=alert, alertstate="firing", query=job)
-    return f"max without ({', '.join(sorted(labels))}) ({chosen})"
+    return f"max without ({_names(labels)}) ({chosen})"
 
 
 def still_firing(alert: str, job: str, labels: Collection[str], own: str, reachable: str) -> str:
@@ -40,8 +40,12 @@ def just_ended(alert: str, job: str, labels: Collection[str], end: str, span: st
 
     What counts is since when the end is known: samples may be judged late. `end` selects the times of ends.
     """
-    known = f"max without ({', '.join(sorted(labels))}) ({end} unless {end} offset {span})"
+    known = f"max without ({_names(labels)}) ({end} unless {end} offset {span})"
     return f"(\n  {firing(alert, job, labels)}\n  and {known}\n)"
+
+
+def _names(labels: Collection[str]) -> str:
+    return ", ".join(map(label_name, sorted(labels)))
 
 
 def all_reachable(job: str, scrape_job: str) -> str:

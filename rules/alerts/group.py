@@ -1,26 +1,29 @@
 """The alert on a group of series with anomalies at the same time; it mutes the alerts of its members."""
 
-from exporter.exposition import published_names
-from exporter.promql import quote
+from exporter.label_names import RESERVED, published_names
+from exporter.promql import label_name, quote
 from rules.alerts import names
 from rules.alerts.alert import Alert, Case, series
 from rules.alerts.job_context import AlertedJob
-from rules.alerts.templates import Text, entity, graph_link, literal
+from rules.alerts.templates import Text, entity, graph_link, label_value, literal
 
 
 def group_labels(job: AlertedJob) -> tuple[str, ...]:
     """Return the labels of `anomaly_group_score` that the alert of a group shares with those of its members."""
-    shown = published_names(job.config.group, frozenset({"query", "detector"}))
-    return tuple(name for name in shown if name not in job.ours)
+    return tuple(name for name in _shown(job) if name not in job.ours)
+
+
+def _shown(job: AlertedJob) -> tuple[str, ...]:
+    return published_names(job.config.group, RESERVED, job.alerting.escaping)
 
 
 def storm(job: AlertedJob) -> Alert:
     """Return the alert on `anomaly_group_score`; it then stays while two members have an incident."""
     group = group_labels(job)
-    shared = dict.fromkeys(published_names(job.config.group, frozenset({"query", "detector"})), "g")
+    shared = dict.fromkeys(_shown(job), "g")
     source = {**shared, **job.judged}
     known = job.known(source)
-    score, on = job.newest("anomaly_group_score"), ", ".join(["query", *group])
+    score, on = job.newest("anomaly_group_score"), ", ".join(map(label_name, ["query", *group]))
     flagged = f"last_over_time({job.selector('anomaly_flag')}[{job.recent}]) == 1"
     rest = literal(" series of this group have an incident at once; their own alerts are muted.")
     own = series("anomaly_group_score", **source)
@@ -70,9 +73,9 @@ def _count(job: AlertedJob, group: tuple[str, ...], example: int) -> Text:
 
     It is "Several" while there are no new results.
     """
-    where = "".join(f",{name}=%q" for name in group)
+    where = "".join(f",{label_name(name).replace('%', '%%')}=%q" for name in group)
     flags = job.selector("anomaly_flag")[:-1].replace("%", "%%")
-    values = "".join(f" $labels.{name}" for name in group)
+    values = "".join(f" {label_value(name)}" for name in group)
     query = quote(f"count({flags}{where}}} == 1)")
     asked = f"(printf {query}{values})" if group else query.replace("%%", "%")
     return Text("{{ range query " + asked + " }}{{ .Value }}{{ else }}Several{{ end }}", str(example))

@@ -6,12 +6,12 @@ from typing import Final
 from detectors.auto.streams import names
 from detectors.streams import BESIDE, STREAMS, WITHOUT_SIDE
 from exporter import incident_wording as wording
-from exporter.exposition import published_names
 from exporter.joint_wording import LARGEST, ONE_OF
+from exporter.label_names import RESERVED, published_names
 from exporter.promql import quote
 from exporter.query_units import Unit
 from rules.alerts.job_context import AlertedJob
-from rules.alerts.templates import picked, plain, selector_of
+from rules.alerts.templates import label_value, picked, plain, selector_of
 
 READINGS: Final = '{__name__=~"anomaly_(flapping|incident_.+)",%s}'
 """All that the text tells, of one series; `%s` stands for its matchers."""
@@ -76,7 +76,7 @@ def _told(job: AlertedJob, units: Mapping[str, Unit]) -> str:
                 readings=_readings(units) if several else _reading(*next(iter(units.items())), several=False),
                 score='{{ template "number" $score }}',
             ),
-            _beside(job.config.peers, units),
+            _beside(job, units),
             _evidence(),
             "{{ else }}" + NO_READING + "{{ end }}",
             "{{ if gt $start 0.0 }}" + wording.BETWEEN + _lasting() + "{{ end }}",
@@ -136,23 +136,23 @@ def _often() -> str:
     return "".join(parts) + "{{ else }}" + wording.NEVER + "{{ end }}"
 
 
-def _beside(peers: Sequence[str] | None, units: Mapping[str, Unit]) -> str:
+def _beside(job: AlertedJob, units: Mapping[str, Unit]) -> str:
     """Return how an entity lies to its peers where that speaks most for the incident; see `wording.beside`.
 
     Of several channels it is not known which one it is, so their value has no unit. Where there is no ratio, the stream
     says enough.
     """
-    if peers is None:
+    if job.config.peers is None:
         return ""
     unit = next(iter(units.values())) if len(units) == 1 else ""
-    shown = published_names(peers, frozenset({"query", "detector"}))
-    group = " ".join("{{ $labels." + name + " }}" for name in shown)
+    shown = published_names(tuple(job.config.peers), RESERVED, job.alerting.escaping)
+    group = " ".join("{{ " + label_value(name) + " }}" for name in shown)
     number = '{{ template "number" $%s }}'
     text = wording.BESIDE.format(
         times=number % "times",
         others=number % "others",
         group=f" of {group}" if group else "",
-        theirs='{{ template "' + _name(unit) + '" $theirs }}',
+        theirs='{{ template "' + template_name(unit) + '" $theirs }}',
         usual=number % "usually",
     )
     return f"{{{{ if and $times_there (ge $evidence {BESIDE.start}.0) }}}}{wording.BETWEEN}{text}{{{{ end }}}}"

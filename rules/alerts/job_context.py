@@ -7,7 +7,7 @@ from typing import Final
 
 from exporter.config.sections.alerting import AlertingConfig
 from exporter.config.sections.job import JobConfig
-from exporter.exposition import published_names
+from exporter.label_names import RESERVED, published_names
 from exporter.promql import selector
 from rules.alerts import firing_promql
 from rules.alerts.alert import labels, milliseconds
@@ -74,7 +74,7 @@ class AlertedJob:
         """Return the labels of a series of the job for a test; its entity labels have the given value."""
         several = {"channel"} if len(self.channels) > 1 else set()
         names = ("instance",) if self.config.entity is None else self.config.entity
-        shown = published_names(names, frozenset({"query", "detector"} | several))
+        shown = published_names(names, RESERVED | several, self.alerting.escaping)
         return {**dict.fromkeys(shown, value), **self.judged}
 
     def minutes_after(self, minute: int) -> int:

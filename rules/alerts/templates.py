@@ -5,12 +5,17 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote_plus
 
-from exporter.promql import quote
+from exporter.label_names import is_classic
+from exporter.promql import label_name, quote
 
 INCIDENT: Final = "anomaly_incident"
 """Label of an alert that says which joint incident it belongs to."""
 ADDED: Final = frozenset({"alertgroup", "alertname", "alertstate", INCIDENT})
 """Labels that Prometheus, vmalert or a rule adds to an alert; vmalert has them in `$labels` and `ALERTS` too."""
+
+
+_QUOTED: Final = r'{{ $n := $k }}{{ if match "\\W|^\\d" $k }}{{ $n = printf "%q" $k }}{{ end }}'
+"""Sets `$n` to the label `$k` as a matcher names it: in quotes where only Prometheus 3 knows such a name."""
 
 
 def selector_of(ours: Collection[str]) -> str:
@@ -21,7 +26,7 @@ def selector_of(ours: Collection[str]) -> str:
     named = _is_of_series({"__name__", *ours})
     return (
         '{{ $s := "" }}{{ range $k, $v := $labels }}'
-        "{{ if " + named + ' }}{{ $s = printf "%s%s=%q," $s $k $v }}{{ end }}{{ end }}'
+        "{{ if " + named + " }}" + _QUOTED + '{{ $s = printf "%s%s=%q," $s $n $v }}{{ end }}{{ end }}'
     )
 
 
@@ -60,9 +65,14 @@ def plain(text: str) -> str:
     return "{{ " + quote(text) + " }}" if "{" in text else text
 
 
+def label_value(name: str) -> str:
+    """Return a label as a template names it: by `index` where only Prometheus 3 knows such a name."""
+    return f"$labels.{name}" if is_classic(name) else f"(index $labels {quote(name)})"
+
+
 def label(name: str, series: Mapping[str, str]) -> Text:
     """Return the value of a label."""
-    return Text("{{ $labels." + name + " }}", series.get(name, ""))
+    return Text("{{ " + label_value(name) + " }}", series.get(name, ""))
 
 
 def entity(series: Mapping[str, str], ours: Collection[str]) -> Text:
@@ -94,7 +104,7 @@ def picked(metrics: Mapping[str, str], channel: str | None = None, *, there: boo
 
 def matchers(series: Mapping[str, str]) -> str:
     """Return the value of `$s` for a series."""
-    return "".join(f"{name}={quote(series[name])}," for name in sorted(series) if name != "__name__")
+    return "".join(f"{label_name(name)}={quote(series[name])}," for name in sorted(series) if name != "__name__")
 
 
 def graph_link(expr: str, series: Mapping[str, str], ours: Collection[str]) -> Text:
@@ -109,13 +119,13 @@ def graph_link(expr: str, series: Mapping[str, str], ours: Collection[str]) -> T
 def page_link(pages: str, series: Mapping[str, str], ours: Collection[str]) -> Text:
     """Return the address of the page of a series; `pages` is that of all pages of the exporter."""
     added = {"__name__", "query", "detector", *ours}
-    name = 'reReplaceAll "^exported_(query|detector|channel)$" "${1}" $k'
+    name = 'reReplaceAll "^exported_(query|detector|channel)$" "${1}" $n'
     matched = (
-        '{{ $m := "" }}{{ $c := "" }}{{ range $k, $v := $labels }}{{ if ' + _is_of_series(added) + " }}"
+        '{{ $m := "" }}{{ $c := "" }}{{ range $k, $v := $labels }}{{ if ' + _is_of_series(added) + " }}" + _QUOTED + ""
         '{{ $m = printf "%s%s%s=%q" $m $c (' + name + ') $v }}{{ $c = "," }}{{ end }}{{ end }}'
     )
     link = "/series?job={{ urlquery $labels.query }}{{ with $m }}&match={{ urlquery . }}{{ end }}"
-    match = ",".join(f"{name}={quote(series[name])}" for name in sorted(series) if name not in added)
+    match = ",".join(f"{label_name(name)}={quote(series[name])}" for name in sorted(series) if name not in added)
     example = f"/series?job={quote_plus(series['query'])}" + (f"&match={quote_plus(match)}" if match else "")
     return Text(matched, "") + literal(pages) + Text(link, example)
 

@@ -16,12 +16,15 @@ import pytest
 import structlog
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
 from exporter.config.sections.service import LogConfig
 from exporter.observe import logs
 from exporter.observe.metrics import SelfMetrics
 from exporter.observe.stages import Stage, Telemetry, TelemetryError
+from exporter.openmetrics import Form
+from exporter.sinks.metrics_page import Page
 from tests.support.sockets import refusing, silent
 from tests.support.waiting import PATIENCE, eventually
 
@@ -127,6 +130,25 @@ def test_a_cycle_is_a_span_with_its_stages_as_children(collector: Collector, sta
     assert "trace_id" not in after
     assert collector.paths == {"/v1/traces"}
     assert collector.resource()["service.name"] == "anomaly-exporter"
+
+
+def test_a_duration_leads_to_its_trace_in_open_metrics(collector: Collector, start: Callable[..., Telemetry]) -> None:
+    metrics = SelfMetrics()
+    telemetry = start(metrics, OTEL_EXPORTER_OTLP_ENDPOINT=collector.address)
+    with telemetry.cycle('a "quoted" job'):
+        pass
+    telemetry.close(PATIENCE)
+    page = Page(metrics)
+    text = page.in_form(Form(openmetrics=True)).body.decode()
+    exemplars = [
+        sample.exemplar
+        for family in text_string_to_metric_families(text)
+        if family.name == "anomaly_exporter_cycle_duration_seconds"
+        for sample in family.samples
+        if sample.exemplar
+    ]
+    assert [each.labels for each in exemplars] == [{"trace_id": collector.spans()["cycle"].trace_id.hex()}]
+    assert "trace_id" not in page.current.body.decode()
 
 
 def test_the_standard_variables_name_the_service_and_the_path(

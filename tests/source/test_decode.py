@@ -221,7 +221,17 @@ def test_native_histograms_are_left_out_and_counted():
     body["data"]["result"] += [{"metric": {"n": "h"}, "histograms": [histogram]}]
     body["data"]["result"][1]["histograms"] = [histogram]
     got = frame(json.dumps(body, separators=(",", ":")).encode())
-    assert (got.labels, got.series_dropped) == ([b'{"n":"0000"}'], {"histogram": 2})
+    assert got.series_dropped == {"histogram": 2}
+    assert rows(got) == rows(frame(matrix(*numbered(2)))), "a series that has become a histogram keeps its numbers"
+
+
+@pytest.mark.parametrize("nothing", ["[]", "null"])
+def test_a_server_that_names_histograms_without_having_any_is_read_as_others(nothing):
+    body = json.loads(matrix(*numbered(2)))
+    for series in body["data"]["result"]:
+        series["histograms"] = json.loads(nothing)
+    got = frame(json.dumps(body, separators=(",", ":")).encode())
+    assert (rows(got), got.series_dropped) == (rows(frame(matrix(*numbered(2)))), {})
 
 
 def test_a_series_sent_twice_counts_once():

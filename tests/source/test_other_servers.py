@@ -7,6 +7,7 @@ import pytest
 
 from exporter.source import prometheus
 from exporter.source.chunks import fetch
+from exporter.source.errors import NoNumbers
 from exporter.source.samples import RangeResult
 from tests.support.stub import Reply, Request, matrix, serve
 
@@ -158,3 +159,50 @@ def test_a_series_that_has_just_gone_is_not_taken_for_such_a_frontend(connect):
         for _ in range(2):
             frame = source.range("q", 30.0, 30.0, STEP)
             assert (frame.labels, frame.values.size) == ([], 0)
+
+
+def histograms(request: Request, numbers_until: float = 0.0) -> Reply:
+    """Answer with native histograms, and with numbers before a time."""
+    times = columns(request)
+    found = [[at, {"count": "5", "sum": "3", "buckets": [[0, "0.5", "1", "5"]]}] for at in times if at > numbers_until]
+    series: dict[str, object] = {"metric": {"i": "a"}}
+    if found:
+        series["histograms"] = found
+    if values := [[at, "1"] for at in times if at <= numbers_until]:
+        series["values"] = values
+    return Reply(json.dumps({"status": "success", "data": {"resultType": "matrix", "result": [series]}}).encode())
+
+
+@pytest.mark.parametrize(
+    ("expr", "instead"),
+    [
+        ("latency", "histogram_quantile(0.99, rate(latency[5m]))"),
+        ('latency{a="b"}', 'histogram_quantile(0.99, rate(latency{a="b"}[5m]))'),
+        ('{"http.latency"}', 'histogram_quantile(0.99, rate({"http.latency"}[5m]))'),
+        ("sum by (job) (rate(latency[1m]))", "histogram_quantile(0.99, sum by (job) (rate(latency[1m])))"),
+        ("latency * 2", "histogram_quantile(0.99, …)"),
+    ],
+)
+def test_a_query_for_native_histograms_is_refused_and_told_what_to_ask(connect, expr, instead):
+    with serve(histograms) as stub:
+        source = connect(stub.url)
+        with pytest.raises(NoNumbers) as refused:
+            source.range(expr, 600.0, 600.0, STEP)
+        assert refused.value.reason == "query_rejected"
+        assert not refused.value.retryable
+        assert not refused.value.shorter_helps
+        assert "native histograms, which have no single value to judge" in str(refused.value)
+        assert instead in str(refused.value)
+        past = source.range(expr, 540.0, 600.0, STEP)
+        assert past.series_dropped == {"histogram": 1}
+        assert instead in past.notes[-1]
+
+
+def test_a_series_that_became_a_histogram_keeps_its_past_and_is_refused_from_then_on(connect):
+    with serve(lambda request: histograms(request, numbers_until=570.0)) as stub:
+        source = connect(stub.url)
+        past = source.range("latency", 540.0, 600.0, STEP)
+        assert (past.times.tolist(), past.series_dropped) == ([540.0, 555.0, 570.0], {"histogram": 1})
+        assert source.range("latency", 570.0, 570.0, STEP).values.tolist() == [1.0]
+        with pytest.raises(NoNumbers):
+            source.range("latency", 585.0, 585.0, STEP)

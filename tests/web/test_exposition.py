@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.exposition import MAX_LABEL_BYTES, TARGET_LABELS, blanks, label_text, numbers, published_names
+from exporter.exposition import MAX_LABEL_BYTES, TARGET_LABELS, blanks, label_text, numbers
+from exporter.label_names import published_names
 
 RESERVED = frozenset({"query", "detector"})
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from exporter.config.sections.service import WebConfig
-from exporter.exposition import CONTENT_TYPE
+from exporter.openmetrics import CLASSIC_TYPE
 from exporter.sinks.metrics_page import Page
 from exporter.web import routes
 from exporter.web.server import Callbacks, Server, ServerError
@@ -46,7 +46,7 @@ def test_metrics_hands_out_the_rendered_bytes(serve: Serve, page: Page, client: 
     server = serve()
     answer = client.get(f"{server.url}/metrics", headers={"Accept-Encoding": "identity"})
     assert answer.content == page.current.body
-    assert answer.headers["content-type"] == CONTENT_TYPE == "text/plain; version=0.0.4; charset=utf-8"
+    assert answer.headers["content-type"] == CLASSIC_TYPE == "text/plain; version=0.0.4; charset=utf-8"
     assert "content-encoding" not in answer.headers
 
 

@@ -11,8 +11,15 @@ from tests.support.receivers import tell
 from tests.support.verdicts import key
 from tests.support.waiting import eventually
 
-A = key(instance="a", query="of its own", path='/x"y\\z', empty="")
-LABELS = {"alertname": "AnomalyCpu", "query": "cpu", "instance": "a", "exported_query": "of its own", "path": '/x"y\\z'}
+A = key(**{"instance": "a", "query": "of its own", "path": '/x"y\\z', "empty": "", "service.name": "cart"})
+LABELS = {
+    "alertname": "AnomalyCpu",
+    "query": "cpu",
+    "instance": "a",
+    "exported_query": "of its own",
+    "path": '/x"y\\z',
+    "service_name": "cart",  # as a server before Prometheus 3 has scraped it
+}
 
 
 @pytest.mark.servers

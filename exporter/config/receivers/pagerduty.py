@@ -5,9 +5,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from exporter.config.receivers.kind import Line, ReceiverKind, SecretFile
-from exporter.config.receivers.templates import alert_list, links, title
+from exporter.config.receivers.templates import alert_list, links, title, worst
 from exporter.config.section_base import Section, SourceUrl
-from exporter.promql import quote
 
 
 class PagerDutyConfig(Section):
@@ -24,18 +23,10 @@ def alertmanager(to: PagerDutyConfig, resolved: bool) -> dict[str, Any]:
     """Return an incident in PagerDuty, as severe as its worst alert."""
     ranks = ("info", "warning", "error", "critical")
     known = sorted(to.severities.items(), key=lambda pair: (ranks.index(pair[1]), pair[0]))
-    worst = "".join(
-        "{{ range .Alerts }}{{ if eq .Labels.severity "
-        + quote(ours)
-        + ' }}{{ $s = "'
-        + theirs
-        + '" }}{{ end }}{{ end }}'
-        for ours, theirs in known
-    )
     made = {
         "routing_key_file": str(to.routing_key.file),
         "send_resolved": resolved,
-        "severity": '{{ $s := "error" }}' + worst + "{{ $s }}",
+        "severity": worst("error", known),
         "description": title(""),
         "client": "anomaly-exporter",
         "client_url": "{{ .ExternalURL }}",

@@ -1,5 +1,6 @@
-"""Slack: an incoming webhook."""
+"""Slack: an incoming webhook, or an app."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from pydantic import Field
@@ -7,20 +8,33 @@ from pydantic import Field
 from exporter.config.receivers.kind import Line, OwnSender, Pending, ReceiverKind, SecretFile
 from exporter.config.receivers.templates import ESCAPED, alert_list, links, title
 from exporter.config.secrets import HeldSecret
-from exporter.config.section_base import Section
+from exporter.config.section_base import Conflict, Section
 
 
 class SlackConfig(Section):
     """Messages in a Slack channel."""
 
-    webhook: SecretFile = Field(description="file with the address of the incoming webhook")
-    channel: Line = Field(description="channel, such as #alerts")
+    webhook: SecretFile | None = Field(None, description="file with the address of the incoming webhook")
+    app_token: SecretFile | None = Field(
+        None, description="file with the token of a Slack app, instead of a webhook (Alertmanager 0.30 and newer)"
+    )
+    channel: Line = Field(description="channel, such as #alerts; for an app best its id")
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """Say which keys do not go together."""
+        if (self.webhook is None) == (self.app_token is None):
+            yield ("webhook", "app_token"), "give exactly one of webhook or app_token"
 
 
 def alertmanager(to: SlackConfig, resolved: bool) -> dict[str, Any]:
     """Return a message in a Slack channel."""
+    address = (
+        {"api_url_file": str(to.webhook.file)}
+        if to.webhook is not None
+        else {"app_token_file": str(to.app_token.file) if to.app_token is not None else ""}
+    )
     return {
-        "api_url_file": str(to.webhook.file),
+        **address,
         "channel": to.channel,
         "send_resolved": resolved,
         "color": '{{ if eq .Status "firing" }}danger{{ else }}good{{ end }}',

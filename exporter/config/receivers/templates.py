@@ -4,7 +4,10 @@ What comes from alerts is data to these templates, never a template itself. Slac
 to everybody: there `&`, `<` and `>` are escaped.
 """
 
+from collections.abc import Sequence
 from typing import Final
+
+from exporter.promql import quote
 
 LISTED: Final = 10
 """Alerts that a message lists; a storm of thousands would be refused for its length."""
@@ -23,6 +26,15 @@ def title(escaped: str) -> str:
     what = "{{ with .CommonLabels.alertname }}{{ . }}{{ else }}anomalies{{ end }}"
     alone = "{{ if eq (len .Alerts) 1 }}: {{ (index .Alerts 0).Annotations.summary" + escaped + " }}{{ end }}"
     return f"{_STATE} {what}{alone}"
+
+
+def worst(otherwise: str, known: Sequence[tuple[str, str]]) -> str:
+    """Return a template of the word for the most severe alert: of our severity and its word, the last that is there."""
+    each = "".join(
+        "{{ range .Alerts }}{{ if eq .Labels.severity " + quote(ours) + ' }}{{ $s = "' + word + '" }}{{ end }}{{ end }}'
+        for ours, word in known
+    )
+    return '{{ $s := "' + otherwise + '" }}' + each + "{{ $s }}"
 
 
 def alert_list(alert: str, escaped: str) -> str:

@@ -1,13 +1,13 @@
 """Any other program: JSON posted to an address."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from pydantic import Field, PositiveInt
 
 from exporter.config.receivers.kind import OwnSender, Pending, ReceiverKind, SecretFile
 from exporter.config.secrets import Secret
-from exporter.config.section_base import Section, SourceUrl
+from exporter.config.section_base import Conflict, Section, SourceUrl
 
 LISTED: Final = 100
 """Incidents in one message of our own."""
@@ -16,14 +16,28 @@ LISTED: Final = 100
 class WebhookConfig(Section):
     """Alertmanager's own JSON, posted to an address."""
 
-    url: SourceUrl = Field(description="address")
+    url: SourceUrl | None = Field(None, description="address")
+    url_file: SecretFile | None = Field(
+        None, description="file with the address, where it is a secret (Alertmanager 0.26 and newer)"
+    )
     bearer: SecretFile | None = Field(None, description="file with a bearer token")
+    payload: dict[str, str] = Field(
+        {}, description="posted instead: texts with templates, by name; needs an Alertmanager that knows `payload`"
+    )
     max_alerts: PositiveInt = Field(100, description="most alerts in one post; the number left out goes with it")
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """Say which keys do not go together."""
+        if (self.url is None) == (self.url_file is None):
+            yield ("url", "url_file"), "give exactly one of url or url_file"
 
 
 def alertmanager(to: WebhookConfig, resolved: bool) -> dict[str, Any]:
     """Return Alertmanager's own JSON."""
-    made: dict[str, Any] = {"url": to.url, "send_resolved": resolved, "max_alerts": to.max_alerts}
+    address = {"url_file": str(to.url_file.file)} if to.url_file is not None else {"url": to.url}
+    made: dict[str, Any] = {**address, "send_resolved": resolved, "max_alerts": to.max_alerts}
+    if to.payload:
+        made["payload"] = to.payload
     if to.bearer is not None:
         made["http_config"] = {"authorization": {"credentials_file": str(to.bearer.file)}}
     return made

@@ -11,8 +11,9 @@ from detectors.units import DAY
 from exporter.config.errors import nearest
 from exporter.config.receivers import RECEIVERS
 from exporter.config.receivers.kind import Line
-from exporter.config.section_base import Conflict, LabelName, PositiveDuration, Section, SourceUrl
+from exporter.config.section_base import ClassicName, Conflict, LabelName, PositiveDuration, Section, SourceUrl
 from exporter.config.values import Days, Duration, Months, Times, Weekdays, Years
+from exporter.label_names import Scheme
 from exporter.promql import format_duration
 
 OURS: Final = frozenset(
@@ -44,7 +45,7 @@ NOBODY: Final = "nobody"
 """The receiver that drops what it gets."""
 Location = Annotated[str, AfterValidator(_location)]
 ReceiverName = Annotated[str, AfterValidator(_receiver)]
-Labels = Annotated[dict[LabelName, str], AfterValidator(_of_rules)]
+Labels = Annotated[dict[ClassicName, str], AfterValidator(_of_rules)]
 
 
 class AlertConfig(Section):
@@ -67,7 +68,7 @@ class AlertConfig(Section):
         (), description="names of alerting.receivers; default: those of the severity in alerting.routes"
     )
     labels: Labels = Field({}, description="further labels, as they are")
-    annotations: dict[LabelName, str] = Field({}, description="further annotations, as they are")
+    annotations: dict[ClassicName, str] = Field({}, description="further annotations, as they are")
 
 
 class RateLimitConfig(Section):
@@ -205,6 +206,12 @@ class AlertingConfig(Section):
     health: HealthConfig = Field(HealthConfig(), description="alerts on the exporter itself")
     rule_labels: dict[str, str] = Field(
         {}, description="labels of the PrometheusRule objects, by which an operator finds them"
+    )
+
+    escaping: Scheme = Field(
+        "allow-utf-8",
+        description="how the server that scrapes us and runs the rules has names of labels such as service.name, as in "
+        "its metric_name_escaping_scheme; underscores: service_name, for servers before Prometheus 3",
     )
 
     def receivers_of(self, alert: AlertConfig | HealthConfig) -> tuple[str, ...]:

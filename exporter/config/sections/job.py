@@ -22,7 +22,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from detectors import make, needs_peers
-from exporter.config.section_base import Conflict, LabelName, PositiveDuration, Section
+from exporter.config.section_base import ClassicName, Conflict, LabelName, PositiveDuration, Section
 from exporter.config.sections.alerting import AlertConfig
 from exporter.config.sections.calendars import CalendarConfig
 from exporter.config.sections.context import DeploysConfig
@@ -38,7 +38,7 @@ else:
     Publishable = Literal[OPTIONS]
 UnitName = Literal["bytes", "bytes per second", "seconds", "ratio", "none"]
 Units = Annotated[
-    Annotated[UnitName, Tag("one")] | Annotated[dict[LabelName, UnitName], Tag("by channel")],
+    Annotated[UnitName, Tag("one")] | Annotated[dict[ClassicName, UnitName], Tag("by channel")],
     Discriminator(lambda value: "by channel" if isinstance(value, dict) else "one"),
 ]
 JobName = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_][a-zA-Z0-9_.:-]{0,99}$")]
@@ -104,7 +104,7 @@ class JobConfig(Section):
     """One query (or one for each channel) and how its answers are evaluated."""
 
     expr: PromQL | None = Field(None, description="PromQL of a job with one channel")
-    channels: dict[LabelName, PromQL] = Field(
+    channels: dict[ClassicName, PromQL] = Field(
         {}, description="PromQL by channel name; series are joined on their labels"
     )
     entity: tuple[LabelName, ...] | None = Field(

@@ -15,6 +15,7 @@ from exporter.config.sections.context import DeploysConfig
 from exporter.config.sections.job import DriftDetection, JobConfig, JobDefaults, JobName
 from exporter.config.sections.models import ModelsConfig
 from exporter.config.sections.notify import NotifyConfig
+from exporter.config.sections.remote_write import RemoteWriteConfig
 from exporter.config.sections.service import AuditConfig, LogConfig, ReportConfig, StateConfig, WebConfig
 from exporter.config.sections.source import LimitsConfig, PrometheusConfig
 from exporter.config.sections.train import TrainConfig
@@ -63,6 +64,9 @@ class Config(Section):
     limits: LimitsConfig = Field(LimitsConfig(), description="limits on what comes in")
     alerting: AlertingConfig = Field(AlertingConfig(), description="generated rules and routing through Alertmanager")
     notify: NotifyConfig = Field(NotifyConfig(), description="notifications without Alertmanager")
+    remote_write: RemoteWriteConfig | None = Field(
+        None, description="server that all we publish is written to; none by default: somebody scrapes us"
+    )
     drift_detection: DriftDetection = Field(None, description="watch every job for drift and ask for new models")
     report: ReportConfig | None = Field(None, description="a report on every week or month; none by default")
     train: TrainConfig = Field(TrainConfig(), description="what models are trained on, when, and what they must show")

@@ -1,7 +1,9 @@
 """The running exporter: `web`, `audit`, `state`, `log` and `report`."""
 
 import re
+from collections.abc import Iterator
 from importlib.util import find_spec
+from ssl import PROTOCOL_TLS_SERVER, SSLContext, SSLError
 from typing import Annotated, Final, Literal
 
 from pydantic import (
@@ -11,11 +13,14 @@ from pydantic import (
 )
 
 from exporter.config.secrets import FilePath, Secret
-from exporter.config.section_base import PositiveDuration, Section, SourceUrl
+from exporter.config.section_base import Conflict, PositiveDuration, Section, SourceUrl
 from exporter.config.values import Size
 
 _HOST: Final = re.compile(r"[A-Za-z0-9._-]*|\[[0-9A-Fa-f:.%]+\]")
+TLSVersion = Literal["TLS12", "TLS13"]
 UserName = Annotated[str, Field(pattern=r"^[^:\x00-\x1f]+$")]
+HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+$")]
+HeaderValue = Annotated[str, Field(pattern=r"^[\x20-\x7e]*$")]
 
 
 class WebTLS(Section):
@@ -24,6 +29,23 @@ class WebTLS(Section):
     cert_file: FilePath = Field(description="certificate (PEM)")
     key_file: FilePath = Field(description="key (PEM)")
     client_ca_file: FilePath | None = Field(None, description="demand a client certificate signed by these")
+    client_optional: bool = Field(False, description="check a client certificate, but demand none")
+    min_version: TLSVersion = Field("TLS12", description="oldest version of TLS")
+    max_version: TLSVersion = Field("TLS13", description="newest version of TLS")
+    ciphers: tuple[str, ...] = Field(
+        (), description="cipher suites of TLS 1.2, by their names in OpenSSL; default: those of Python"
+    )
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """Say which keys do not go together."""
+        if self.client_optional and self.client_ca_file is None:
+            yield ("client_optional",), "needs client_ca_file, by which certificates are checked"
+        if self.min_version > self.max_version:
+            yield ("min_version", "max_version"), "the oldest version is newer than the newest one"
+        try:
+            SSLContext(PROTOCOL_TLS_SERVER).set_ciphers(":".join(self.ciphers) or "DEFAULT")
+        except SSLError:
+            yield ("ciphers",), "OpenSSL knows none of them"
 
 
 class WebConfig(Section):
@@ -34,6 +56,10 @@ class WebConfig(Section):
     users: dict[UserName, Secret] = Field(
         {}, description="basic authentication: user name to a bcrypt hash, by reference"
     )
+    config_file: FilePath | None = Field(
+        None, description="the web.yml of other exporters, with TLS, users and headers of our port"
+    )
+    headers: dict[HeaderName, HeaderValue] = Field({}, description="further headers of every answer")
     enable_reload: bool = Field(False, description="allow POST /-/reload and /-/accept; SIGHUP always works")
     ui: bool = Field(True, description="show the pages for people: what is wrong now, series, past incidents, status")
     actions: bool | None = Field(
@@ -63,7 +89,14 @@ class WebConfig(Section):
 
     @property
     def _asks_who(self) -> bool:
-        return bool(self.users) or (self.tls is not None and self.tls.client_ca_file is not None)
+        certificates = self.tls is not None and self.tls.client_ca_file is not None and not self.tls.client_optional
+        return bool(self.users) or certificates
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """Say which keys do not go together."""
+        given = [key for key in ("tls", "users", "headers") if getattr(self, key)]
+        if self.config_file is not None and given:
+            yield ("config_file", *given), f"sets {', '.join(given)} too: leave them out here, or config_file"
 
     @field_validator("listen")
     @classmethod
@@ -93,7 +126,9 @@ class StateConfig(Section):
 class LogConfig(Section):
     """The exporter's log."""
 
-    format: Literal["json", "console"] = Field("json", description="one JSON object a line, or text for people")
+    format: Literal["auto", "json", "console"] = Field(
+        "auto", description="one JSON object a line, or text for people; auto: text on a terminal, else JSON"
+    )
     level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level written")
 
 

@@ -37,11 +37,20 @@ class PostFailed(Exception):
         It is this message that the receiver refuses; another one may do.
     wait : float or None
         Seconds the receiver asks for.
+    status : int
+        What it answered with; 0 without an answer.
     """
 
-    def __init__(self, text: str, lasting: bool = False, unwanted: bool = False, wait: float | None = None) -> None:
+    def __init__(
+        self,
+        text: str,
+        lasting: bool = False,
+        unwanted: bool = False,
+        wait: float | None = None,
+        status: int = 0,
+    ) -> None:
         super().__init__(text)
-        self.lasting, self.unwanted, self.wait = lasting, unwanted, wait
+        self.lasting, self.unwanted, self.wait, self.status = lasting, unwanted, wait, status
 
 
 class _Session(requests.Session):
@@ -70,9 +79,20 @@ def post(address: Secret | SecretStr, message: Any, proxies: bool) -> None:
         raise refused(url, answer, "is the webhook still there?")
 
 
-def exchange(url: str, body: bytes, headers: Mapping[str, str], proxies: bool, most: int = 0) -> Answer:
-    """Post `body` and return the answer, with `most` bytes of it where it is a 2xx. Raises PostFailed without one."""
-    with deadline(DEADLINE), _Session() as session:
+def exchange(
+    url: str,
+    body: bytes,
+    headers: Mapping[str, str],
+    proxies: bool,
+    most: int = 0,
+    seconds: float = DEADLINE,
+    verify: str | None = None,
+) -> Answer:
+    """Post `body` and return the answer, with `most` bytes of it where it is a 2xx. Raises PostFailed without one.
+
+    It takes `seconds` at most. `verify` is a file of certificate authorities, None: those of the system.
+    """
+    with deadline(seconds), _Session() as session:
         session.trust_env = proxies
         for scheme in ("http://", "https://"):
             session.mount(scheme, Adapter(1))
@@ -81,10 +101,10 @@ def exchange(url: str, body: bytes, headers: Mapping[str, str], proxies: bool, m
                 url,
                 body,
                 headers={"User-Agent": f"anomaly-exporter/{__version__}", **headers},
-                timeout=DEADLINE,
+                timeout=seconds,
                 allow_redirects=False,
                 stream=True,
-                verify=system_certificates(),
+                verify=verify or system_certificates(),
             )
             with response:
                 wanted = most if 200 <= response.status_code < 300 else max(most, _READ)
@@ -93,7 +113,7 @@ def exchange(url: str, body: bytes, headers: Mapping[str, str], proxies: bool, m
         except (RequestException, HTTPError, OSError) as error:
             cause = root_cause(error)
             late = isinstance(cause, TimeoutError)
-            text = f"no answer within {DEADLINE:g}s" if late else words(cause)
+            text = f"no answer within {seconds:g}s" if late else words(cause)
             raise PostFailed(f"{urlsplit(url).hostname}: {text}") from None
 
 
@@ -118,9 +138,9 @@ def refused(url: str, answer: Answer, advice: str) -> PostFailed:
     status, said = answer.status, clean(answer.body[:_READ].decode(errors="replace"))
     text = f"{urlsplit(url).hostname} answers {status}{f': {said}' if said else ''}"
     if status in _RETRIED or status >= 500:
-        return PostFailed(text, wait=retry_after(answer.headers.get("Retry-After")))
+        return PostFailed(text, wait=retry_after(answer.headers.get("Retry-After")), status=status)
     if 300 <= status < 400:
         return PostFailed(f"{text}; a redirect is not followed, set the final address", lasting=True)
     if status in _UNWANTED:
-        return PostFailed(text, unwanted=True)
+        return PostFailed(text, unwanted=True, status=status)
     return PostFailed(f"{text}; {advice}", lasting=True)

@@ -15,6 +15,7 @@ from exporter import incident_wording as wording
 from exporter.config.values import duration, moment
 from exporter.promql import format_duration
 from exporter.sinks import silences
+from exporter.sinks.alertmanager_alerts import labels_of
 from exporter.sinks.feedback import Feedback, Silenced, Undone
 from exporter.sinks.feedback_book import NotKept
 from exporter.sinks.incident_log import Logged
@@ -218,7 +219,8 @@ def _silence(facts: Facts, asked: Asked) -> Silenced:
         raise NotAnswered(400, "A silence of more than 90 days is forgotten: choose an earlier end, or change the job.")
     job = asked.logged.incident.job
     try:
-        return Silenced(silences.silence(endpoint, job, asked.key, asked.now, until, asked.who, asked.new.why), until)
+        labels = labels_of(endpoint, job, asked.key)
+        return Silenced(silences.silence(endpoint, labels, asked.now, until, asked.who, asked.new.why), until)
     except silences.NotSilenced as error:
         raise NotAnswered(502, f"Nothing was silenced. {error}.") from None
 

@@ -1,6 +1,5 @@
 """What the source knows of one series over time: our own gauges if it scrapes them, else the values that we judge."""
 
-import re
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -9,8 +8,9 @@ from typing import Final
 import numpy as np
 
 from detectors.types import Floats, Key
+from exporter.label_names import is_classic, possible_keys
 from exporter.pipeline.series_rows import LABELS
-from exporter.promql import bare_selector, format_duration, quote
+from exporter.promql import bare_selector, format_duration, label_name, quote
 from exporter.source.samples import RangeResult
 from exporter.web.ui.facts import Read
 
@@ -18,7 +18,6 @@ _WIDE: Final = ("value", "expected", "lower", "upper")
 _NARROW: Final = ("score", "flag", "alert")
 FAMILIES: Final = (*_WIDE, *_NARROW)
 _OURS: Final = frozenset({"__name__", "query", "detector", "channel"})
-_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LOOKBACK: Final = 180.0
 """Seconds, at least, in which a sample is looked for: scrapes may be rarer than the steps of a job."""
 _FRESH: Final = 15.0
@@ -77,7 +76,9 @@ class History:
         self, job: str, key: Key, times: Floats, step: float, finest: float
     ) -> Iterator[tuple[str, str, Floats]]:
         """Yield family, channel ("" without one) and values of every published series."""
-        selector, wanted = f"query={quote(job)}{_matchers(key)}", tuple(sorted(key))
+        known = tuple((name, value) for name, value in key if is_classic(name))  # what every form has
+        matchers = "".join(f",{_scraped(name)}={quote(value)}" for name, value in known)
+        selector, wanted = f"query={quote(job)}{matchers}", {*map(_judged_key, possible_keys(key)), tuple(sorted(key))}
         lookback, ends = format_duration(max(step, _LOOKBACK)), _ends(times)
         coarse = step > finest
         names = "|".join(_WIDE if coarse else FAMILIES)
@@ -90,7 +91,7 @@ class History:
         for family, answer in answers:
             for labels, values in _series(answer, times):
                 name = family or labels.get("__name__", "").removeprefix("anomaly_")
-                if name in FAMILIES and _key(labels) == wanted:
+                if name in FAMILIES and _key(labels) in wanted:
                     yield name, labels.get("channel", ""), values
 
     def values(self, expr: str, asked: str, key: Key, start: float, end: float, step: float) -> tuple[Floats, Floats]:
@@ -112,7 +113,7 @@ def of_series(expr: str, asked: str, key: Key) -> str:
     >>> of_series("sum by (path) (rate(hits[5m]))", "sum by (path) (rate(hits[5m]))", (("path", "/$1"),))
     '(sum by (path) (rate(hits[5m]))) and on (path) label_replace(vector(1), "path", "/$$1", "", "")'
     """
-    matchers = _matchers(key).lstrip(",")
+    matchers = ",".join(f"{label_name(name)}={quote(value)}" for name, value in key if _may_be(name))
     if not matchers:
         return asked
     bare = expr.strip()
@@ -120,15 +121,19 @@ def of_series(expr: str, asked: str, key: Key) -> str:
         inner = bare[:-1].rstrip().rstrip(",") if bare.endswith("}") else f"{bare}{{"
         return asked.replace(bare, f"{inner}{'' if inner.endswith('{') else ','}{matchers}}}", 1)
     one = "vector(1)"
-    names = [name for name, _ in key if _NAME.fullmatch(name)]
+    names = [name for name, _ in key if _may_be(name)]
     for name, value in key:
         if name in names:
-            one = f'label_replace({one}, "{name}", {quote(value.replace("$", "$$"))}, "", "")'
-    return f"({asked}) and on ({', '.join(names)}) {one}"
+            one = f'label_replace({one}, {quote(name)}, {quote(value.replace("$", "$$"))}, "", "")'
+    return f"({asked}) and on ({', '.join(map(label_name, names))}) {one}"
 
 
-def _matchers(key: Key) -> str:
-    return "".join(f",{_scraped(name)}={quote(value)}" for name, value in key if _NAME.fullmatch(name))
+def _may_be(name: str) -> bool:
+    return bool(name) and name.isprintable()
+
+
+def _judged_key(key: Key) -> Key:
+    return tuple(sorted((_judged(name), value) for name, value in key))
 
 
 def _scraped(name: str) -> str:

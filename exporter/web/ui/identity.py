@@ -32,13 +32,17 @@ def link(job: str, key: Key, since: float = math.nan) -> str:
     'series?job=api&match=path%3D%22%2Fa+b%22&since=1767607560'
     """
     began = {"since": f"{since:.3f}".rstrip("0").rstrip(".")} if math.isfinite(since) else {}
-    if all(_NAME.fullmatch(name) for name, _ in key):
-        match = ",".join(f'{name}="{value.translate(_ESCAPES)}"' for name, value in key)
+    if all(name and name.isprintable() for name, _ in key):
+        match = ",".join(f'{_named(name)}="{value.translate(_ESCAPES)}"' for name, value in key)
         with suppress(UnicodeEncodeError):  # half of a surrogate pair
             address = "series?" + urlencode({"job": job} | ({"match": match} if match else {}) | began)
             if len(address) <= _LONGEST_LINK:
                 return address
     return "series?" + urlencode({"job": job, "id": series_id(job, key)} | began, errors="replace")
+
+
+def _named(name: str) -> str:
+    return name if _NAME.fullmatch(name) else f'"{name.translate(_ESCAPES)}"'
 
 
 @lru_cache(maxsize=4)
