@@ -23,6 +23,10 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     "deploy": ("deploy --config anomaly.yml --dry-run", "deploy --config anomaly.yml --namespace monitoring --apply"),
     "demo": ("demo",),
     "mcp": ("mcp --url http://localhost:9877",),
+    "related": (
+        "related --job api --entity 'instance=\"a\"'",
+        "related --job api --entity 'instance=\"a\"' --expr 'rate(http_requests_total[5m])' --output json",
+    ),
     "models list": ("models list --config anomaly.yml", "models list --job api --output json"),
     "models show": ("models show --job api",),
     "models diff": ("models diff --job api",),
