@@ -120,8 +120,8 @@ def test_who_has_no_peers_is_told():
         "2 of 5 series have fewer than 2 peers and are not compared: a group of one or two tells nothing; 1 of them "
         "lack a label of peers."
     )
-    assert text(three, peers=["servce"]) == (
-        "no series has the label servce of peers, so none is compared: see the labels of the query."
+    assert text(three, peers=["servize"]) == (
+        "no series has the label servize of peers, so none is compared: see the labels of the query."
     )
     assert text(three, peers=["pod"], detector="peers") == (
         "3 of 3 series have fewer than 2 peers and are not compared: a group of one or two tells nothing; they have no "
