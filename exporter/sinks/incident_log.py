@@ -21,6 +21,7 @@ from exporter.sinks import checked_json
 from exporter.sinks.audit_incidents import incidents_of_audit
 from exporter.sinks.base import Change, EveryVerdict
 from exporter.sinks.notify.notification import Incident, ending_of, incident_of
+from exporter.sinks.saving import SavingThread
 
 log = structlog.get_logger()
 
@@ -28,8 +29,6 @@ MOST: Final = 2000
 """Incidents that are over: the newest of those that were alerts, and as many of the others, which come by chance."""
 MOST_OPEN: Final = 2000
 """Open incidents that are followed at once."""
-SAVE_EVERY: Final = 10.0
-"""Seconds between two writes of the file: what happened since the last one is lost at a kill."""
 FILE: Final = "incidents.json"
 FLAGGED_WITHIN: Final = 900.0
 """Seconds, at most, from the beginning of an incident to its first row in the audit file, for links."""
@@ -86,8 +85,7 @@ class IncidentLog(EveryVerdict):
         self._file: Path | None = None
         self._on = True
         self._audit: AuditConfig | None = None
-        self._changed, self._closing = False, threading.Event()
-        self._thread = threading.Thread(target=self._run, name="incident log", daemon=True)
+        self._changed, self._saving = False, SavingThread("incident log", self.save, self.read_audit)
         self._trouble = ""
 
     @property
@@ -203,21 +201,11 @@ class IncidentLog(EveryVerdict):
 
     def start(self) -> None:
         """Begin to write the file."""
-        self._thread.start()
+        self._saving.start()
 
     def close(self, timeout: float) -> None:
         """Write what is left."""
-        self._closing.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout)
-        else:
-            self.save()
-
-    def _run(self) -> None:
-        self.read_audit()
-        while not self._closing.wait(SAVE_EVERY):
-            self.save()
-        self.save()
+        self._saving.close(timeout)
 
     def read_audit(self) -> None:
         """Take over what the audit file tells of the time before the start, where no folder keeps it."""

@@ -26,12 +26,11 @@ from exporter.pipeline.verdict import Verdict
 from exporter.sinks import checked_json
 from exporter.sinks.base import Change, EveryVerdict
 from exporter.sinks.recent import RecentVerdicts
+from exporter.sinks.saving import SavingThread
 
 log = structlog.get_logger()
 
 FILE: Final = "joint-incidents.json"
-SAVE_EVERY: Final = 10.0
-"""Seconds between two writes of the file: what happened since the last one is lost at a kill."""
 MOST_OVER: Final = 500
 """Joint incidents that are over and still known: those of several series, the newest."""
 MOST_PUBLISHED: Final = 200
@@ -76,8 +75,7 @@ class JointLog(EveryVerdict):
         self._newest = -math.inf
         self._open: dict[str, int] = {}  # open incidents by the id of what they belong to
         self._file: Path | None = None
-        self._changed, self._closing = False, threading.Event()
-        self._thread = threading.Thread(target=self._run, name="joint incidents", daemon=True)
+        self._changed, self._saving = False, SavingThread("joint incidents", self.save)
         self._trouble, self._too_many, self._unpublished = "", False, False
 
     def prepare(self, config: Config) -> Change:
@@ -226,20 +224,11 @@ class JointLog(EveryVerdict):
 
     def start(self) -> None:
         """Begin to write the file."""
-        self._thread.start()
+        self._saving.start()
 
     def close(self, timeout: float) -> None:
         """Write what is left."""
-        self._closing.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout)
-        else:
-            self.save()
-
-    def _run(self) -> None:
-        while not self._closing.wait(SAVE_EVERY):
-            self.save()
-        self.save()
+        self._saving.close(timeout)
 
     def save(self) -> None:
         """Write the file if something has changed. A failure is logged once and tried again."""
