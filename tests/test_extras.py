@@ -199,7 +199,7 @@ def test_every_command_of_the_command_line_is_tried():
 
     tried_here = {text.split()[0] for _, text in COMMANDS.values()}
     there = {command.callback.__name__.replace("_", "-") for command in cli.registered_commands}
-    assert there - tried_here == {"accept", "run"}, "one only asks a running exporter, the other does not end"
+    assert there - tried_here == {"accept", "related", "run"}, "two only ask a running exporter, one does not end"
 
 
 def test_the_image_has_every_extra_but_torch_and_airflow():

@@ -25,8 +25,8 @@ from exporter.pipeline.job_settings import JobSettings
 from exporter.sinks.metrics_page import Page
 from exporter.source.decode import Limits, decode
 from exporter.source.samples import merge
-from tests.support.cycles import SMALL, STEP, Recorded, judged
-from tests.support.every_detector import every_detector
+from tests.support.cycles import STEP, Recorded, judged
+from tests.support.every_detector import every_detector, judged_by
 from tests.support.fake import recorded
 from tests.support.stub import matrix
 
@@ -90,7 +90,7 @@ class Exporter:
     def __init__(self, source, detector, store=None, **settings):
         self.metrics = SelfMetrics()
         self.telemetry, self.page = Telemetry(self.metrics, {}), Page(self.metrics)
-        asked = {"expr": "q", "history": "3h", "detector": SMALL.get(detector, detector)} | settings
+        asked = {"expr": "q", "history": "3h"} | judged_by(detector) | settings
         self.config = JobConfig.model_validate(asked)
         self.job = Job(
             JobSettings("job", self.config),
@@ -183,8 +183,9 @@ def test_files_of_nothing_much_are_judged_without_a_crash_and_without_a_made_up_
     for name, (stamps, cells) in files.items():
         rows = zip(stamps, cells, strict=True)
         (data / f"{name}.csv").write_text("timestamp,v\n" + "".join(f"{t},{v}\n" for t, v in rows))
-    spec = json.dumps(SMALL.get(detector, {detector: {}}))
-    arguments = ["backtest", "--data", str(data), "--detector", spec, "--set", "step=1m", "--out", str(out)]
+    asked = judged_by(detector)
+    arguments = ["backtest", "--data", str(data), "--detector", json.dumps(asked.pop("detector")), "--out", str(out)]
+    arguments += [word for name, value in {"step": "1m", **asked}.items() for word in ("--set", f"{name}={value}")]
     result = CliRunner().invoke(cli, arguments)
     structlog.reset_defaults()
     assert result.exit_code == 0, result.output

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from tests.support.cycles import DAY, HOUR, SMALL, cycles, judged
-from tests.support.every_detector import every_detector
+from tests.support.cycles import DAY, HOUR, cycles, judged
+from tests.support.every_detector import every_detector, judged_by
 from tests.support.replay import openings
 from tests.support.scenarios import usual
 
@@ -28,7 +28,7 @@ def test_a_vanished_series_is_stale_within_two_cycles_and_never_flagged(detector
     series = siblings(np.random.default_rng(1), 5, 4 * HOUR)
     gone = 2 * HOUR + 30
     series["pod1"][gone:] = np.nan
-    verdicts = list(cycles(series, detector=SMALL.get(detector, detector)))[gone:]
+    verdicts = list(cycles(series, **judged_by(detector)))[gone:]
     assert [v.states["stale"] for v in verdicts[1:59]] == [1] * 58
     for verdict in verdicts:
         row = row_of(verdict, "pod1")

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from tests.support.cycles import HOUR, SMALL, judged
-from tests.support.every_detector import every_detector
+from tests.support.cycles import HOUR, judged
+from tests.support.every_detector import every_detector, judged_by
 
-EVERY = pytest.mark.parametrize("detector", every_detector())
+EVERY = pytest.mark.parametrize("detector", every_detector("peers"))  # to which nothing happens when all fail
 
 
 def steady(rng, *shape):
@@ -21,7 +21,7 @@ def test_a_drop_to_zero_is_found_held_and_over(detector):
     for name in ("e0", "e1", "e2", "e3"):
         series[name][begin:end] = 0
     lead = begin - HOUR  # what was before is history, read at the start
-    score, flag = judged(series, lead=lead, detector=SMALL.get(detector, detector))
+    score, flag = judged(series, lead=lead, **judged_by(detector))
     hit, others = flag[:4], score[4:]
     assert hit[:, begin : begin + 5].any(axis=1).all()
     assert hit[:, begin + 5 : end].all()
@@ -30,7 +30,7 @@ def test_a_drop_to_zero_is_found_held_and_over(detector):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("detector", every_detector("auto"))  # which has two weeks of its own for it
+@pytest.mark.parametrize("detector", every_detector("auto", "peers"))  # which has two weeks of its own for it
 @pytest.mark.parametrize("channels", [1, 2])
 def test_an_outage_in_the_training_history_costs_little_of_what_is_found(detector, channels):
     """Half of the entities were down for an hour and a half of the history; incidents of several kinds come after."""
@@ -44,7 +44,7 @@ def test_an_outage_in_the_training_history_costs_little_of_what_is_found(detecto
                 values[:, 5 * HOUR : 5 * HOUR + 90] = 0
             values[:, begin + HOUR : begin + 2 * HOUR] *= kinds[number % len(kinds)]
             series[f"e{number}"] = values
-        _, flag = judged(series, lead=begin, detector=SMALL.get(detector, detector))
+        _, flag = judged(series, lead=begin, **judged_by(detector))
         found[outage] = flag[:, begin + HOUR :]
     assert found[False].mean() > 0.8
     assert found[True].mean() >= 0.9 * found[False].mean()

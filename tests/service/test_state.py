@@ -14,7 +14,7 @@ from exporter.service.runner import Saving
 from exporter.service.state_files import StateFolder
 from exporter.sinks.metrics_page import Page
 from tests.pipeline.test_cycle import Bench
-from tests.support.every_detector import every_detector
+from tests.support.every_detector import every_detector, judged_by
 from tests.support.fake import DIGESTS
 from tests.support.runners import runner_of
 
@@ -22,7 +22,7 @@ COMPARED = ("score", "flag", "severity", "alert", "since", "expected", "upper")
 
 
 def bench(detector="robust"):
-    b = Bench(detector=detector, history="8h", group=["rack"], budget="50 per week")
+    b = Bench(**judged_by(detector), history="8h", group=["rack"], budget="50 per week")
     rng = np.random.default_rng(3)
     for n in range(8):
         samples = {60.0 * m: float(10 + rng.normal()) for m in range(700)}
