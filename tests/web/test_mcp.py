@@ -43,7 +43,7 @@ def users(tmp_path) -> dict[str, Any]:
 def over_http(url: str, talk: Talk, auth: tuple[str, str] | None = None) -> Any:
     async def run() -> Any:
         async with (
-            httpx2.AsyncClient(auth=auth, trust_env=False, timeout=30) as http,
+            httpx2.AsyncClient(auth=auth, trust_env=False, timeout=httpx2.Timeout(30, read=300)) as http,  # as theirs
             Client(streamable_http_client(f"{url}/mcp", http_client=http)) as client,
         ):
             return await talk(client)
