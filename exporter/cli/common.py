@@ -2,12 +2,15 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Final, NoReturn
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
+
+if TYPE_CHECKING:
+    from exporter.cli.feedback_client import Exporter
 
 Config = Annotated[Path, typer.Option(help="Configuration file.", envvar="ANOMALY_EXPORTER_CONFIG")]
 CONFIG: Final = Path("anomaly.yml")
@@ -54,6 +57,20 @@ def asking_the_exporter() -> Iterator[None]:
         fail(error, code=2)
     except NotAccepted as error:
         fail(error, code=1)
+
+
+Where = tuple[Path, str | None, str | None, str | None, Path | None, Path | None]
+"""Configuration, profile, URL, user, certificate and key: which exporter is asked, and as whom."""
+
+
+def print_answer(where: Where, ask: Callable[["Exporter"], str]) -> None:
+    """Print what `ask` returns of the running exporter."""
+    from exporter.cli.feedback_client import Exporter
+    from exporter.config.load import load
+
+    config, profile, *connection = where
+    with asking_the_exporter():
+        typer.echo(ask(Exporter(load(config, profile).config.web, *connection)), nl=False)  # type: ignore[arg-type]
 
 
 def log_warnings_only() -> None:

@@ -1,12 +1,10 @@
 """`anomaly-exporter feedback` and its commands: answers to incidents."""
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from exporter.cli.common import CONFIG, Cert, Config, Json, Key, Profile, Url, User, asking_the_exporter
+from exporter.cli.common import CONFIG, Cert, Config, Json, Key, Profile, Url, User, Where, print_answer
 
 feedback = typer.Typer(help="Answer incidents, list the answers, take them back.", no_args_is_help=True)
 
@@ -116,7 +114,7 @@ def list_(
     """List the answers, the newest first."""
     from exporter.cli.feedback_output import listed
 
-    _run((config, profile, url, user, cert, key), lambda exporter: listed(exporter, job, standing, json))
+    print_answer((config, profile, url, user, cert, key), lambda exporter: listed(exporter, job, standing, json))
 
 
 @feedback.command()
@@ -132,7 +130,7 @@ def undo(
     """Take an answer back: what follows is as if it had never been given."""
     from exporter.cli.feedback_output import taken_back
 
-    _run((config, profile, url, user, cert, key), lambda exporter: taken_back(exporter, answer))
+    print_answer((config, profile, url, user, cert, key), lambda exporter: taken_back(exporter, answer))
 
 
 @feedback.command()
@@ -151,26 +149,14 @@ def export(
     """Print the answers: for backtest --answers, a spreadsheet, or backtest --incidents and train.incidents."""
     from exporter.cli.feedback_output import exported
 
-    _run((config, profile, url, user, cert, key), lambda exporter: exported(exporter, kind))
-
-
-_Where = tuple[Path, str | None, str | None, str | None, Path | None, Path | None]
+    print_answer((config, profile, url, user, cert, key), lambda exporter: exported(exporter, kind))
 
 
 def _give(
     kind: str, job: str, entity: str, why: str, until: str | None, incident: float | None, who: str | None,
-    more: dict[str, Any], where: _Where,
+    more: dict[str, Any], where: Where,
 ) -> None:  # fmt: skip
     from exporter.cli.feedback_output import given
 
     new = {"kind": kind, "job": job, "why": why, "until": until, "since": incident, "who": who} | more
-    _run(where, lambda exporter: given(exporter, new, entity))
-
-
-def _run(where: _Where, call: Callable[[Any], str]) -> None:
-    from exporter.cli.feedback_client import Exporter
-    from exporter.config.load import load
-
-    config, profile, *connection = where
-    with asking_the_exporter():
-        typer.echo(call(Exporter(load(config, profile).config.web, *connection)), nl=False)  # type: ignore[arg-type]
+    print_answer(where, lambda exporter: given(exporter, new, entity))

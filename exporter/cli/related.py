@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from exporter.cli.common import CONFIG, Cert, Config, Json, Key, Profile, Url, User, asking_the_exporter
+from exporter.cli.common import CONFIG, Cert, Config, Json, Key, Profile, Url, User, print_answer
 
 
 def related(
@@ -23,10 +23,7 @@ def related(
     json: Json = False,
 ) -> None:
     """Tell what else moved when an incident began: series of all jobs, or of an expression."""
-    from exporter.cli.feedback_client import Exporter
     from exporter.cli.related_output import told
-    from exporter.config.load import load
 
-    with asking_the_exporter():
-        exporter = Exporter(load(config, profile).config.web, url, user, cert, key)
-        typer.echo(told(exporter, job, entity, incident, expr, json), nl=False)
+    where = config, profile, url, user, cert, key
+    print_answer(where, lambda exporter: told(exporter, job, entity, incident, expr, json))
