@@ -8,7 +8,7 @@ from typing import TypeVar
 import msgspec
 import structlog
 
-from exporter.atomic_files import write_atomically
+from exporter.atomic_files import TooLarge, read_once, write_atomically
 
 log = structlog.get_logger()
 
@@ -31,6 +31,17 @@ def decode(data: bytes, kind: type[S]) -> S:
         return msgspec.convert(json.loads(text), kind)
     except msgspec.ValidationError as error:
         raise ValueError(f"has another form: {error}") from None
+
+
+def load(file: Path, largest: int, kind: type[S], event: str, hint: str) -> S:
+    """Read such a file of at most `largest` bytes; an empty `kind` where there is none, or it is refused and logged."""
+    try:
+        return decode(read_once(file, largest), kind)
+    except FileNotFoundError:
+        pass
+    except (OSError, TooLarge, ValueError) as error:
+        log.warning(event, file=str(file), error=str(error), hint=hint)
+    return kind()
 
 
 def keep(file: Path, content: msgspec.Struct, before: str, event: str, hint: str) -> str:

@@ -9,10 +9,8 @@ from typing import Final, Literal
 
 import msgspec
 import numpy as np
-import structlog
 
 from detectors.types import Key
-from exporter.atomic_files import TooLarge, read_once
 from exporter.config.sections.root import Config
 from exporter.config.sections.service import AuditConfig
 from exporter.pipeline.verdict import Verdict
@@ -22,8 +20,6 @@ from exporter.sinks.audit_incidents import incidents_of_audit
 from exporter.sinks.base import Change, EveryVerdict
 from exporter.sinks.notify.notification import Incident, ending_of, incident_of
 from exporter.sinks.saving import SavingThread
-
-log = structlog.get_logger()
 
 MOST: Final = 2000
 """Incidents that are over: the newest of those that were alerts, and as many of the others, which come by chance."""
@@ -245,11 +241,5 @@ def _is(logged: Logged, job: str, key: Key, since: float) -> bool:
 
 
 def _load(file: Path) -> _Saved:
-    try:
-        return checked_json.decode(read_once(file, _LARGEST), _Saved)
-    except FileNotFoundError:
-        pass
-    except (OSError, TooLarge, ValueError) as error:
-        hint = "the page lists past incidents from now on only; the audit file still has them"
-        log.warning("incidents_refused", file=str(file), error=str(error), hint=hint)
-    return _Saved()
+    hint = "the page lists past incidents from now on only; the audit file still has them"
+    return checked_json.load(file, _LARGEST, _Saved, "incidents_refused", hint)

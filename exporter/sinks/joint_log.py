@@ -13,7 +13,6 @@ import structlog
 
 from detectors.types import Key
 from detectors.units import WEEK
-from exporter.atomic_files import TooLarge, read_once
 from exporter.config.sections.root import Config
 from exporter.context.joint import Joint, Member
 from exporter.context.joint_history import JointHistory, SavedHistory
@@ -208,15 +207,18 @@ class JointLog(EveryVerdict):
     def open(self) -> list[Joint]:
         """Return the joint incidents of which one is open at least."""
         with self._lock:
-            found = {id(joint): joint for mine in self._of.values() for _, joint in mine.values() if joint.over is None}
-            return [_copy(joint) for joint in found.values()]
+            return [_copy(joint) for joint in self._still_open()]
+
+    def _still_open(self) -> list[Joint]:
+        found = {joint.id: joint for mine in self._of.values() for _, joint in mine.values() if joint.over is None}
+        return list(found.values())
 
     def _publish(self) -> None:
         """Set the metrics of open joint incidents."""
         self._unpublished = False
-        found = {joint.id: joint for mine in self._of.values() for _, joint in mine.values() if joint.over is None}
+        found = self._still_open()
         self._metrics.joint_incidents.set(len(found))
-        several = sorted((each for each in found.values() if each.is_joint), key=lambda each: -self._open[each.id])
+        several = sorted((each for each in found if each.is_joint), key=lambda each: -self._open[each.id])
         self._metrics.joint_incident_series.clear()
         for each in several[:MOST_PUBLISHED]:
             first = series_told(each.first.job, each.first.labels)
@@ -232,16 +234,14 @@ class JointLog(EveryVerdict):
 
     def save(self) -> None:
         """Write the file if something has changed. A failure is logged once and tried again."""
-        still_open = self.open()
         with self._lock:
             file = self._file
             if file is None or not self._changed:
                 return
             self._changed = False
             joiner = self._joiner
-            content = _Saved(
-                still_open, [_copy(each) for each in self._over], joiner.history.saved(), joiner.causes, joiner.watched
-            )
+            still_open, over = ([_copy(each) for each in some] for some in (self._still_open(), self._over))
+            content = _Saved(still_open, over, joiner.history.saved(), joiner.causes, joiner.watched)
         hint = "make room or the folder writable; until then a restart forgets what moved together"
         self._trouble = checked_json.keep(file, content, self._trouble, "joint_incidents_not_saved", hint)
         self._changed = self._changed or bool(self._trouble)
@@ -257,11 +257,5 @@ def _copy(joint: Joint) -> Joint:
 
 
 def _load(file: Path) -> _Saved:
-    try:
-        return checked_json.decode(read_once(file, _LARGEST), _Saved)
-    except FileNotFoundError:
-        pass
-    except (OSError, TooLarge, ValueError) as error:
-        hint = "what is open is grouped anew; what usually moves together is learnt again"
-        log.warning("joint_incidents_refused", file=str(file), error=str(error), hint=hint)
-    return _Saved()
+    hint = "what is open is grouped anew; what usually moves together is learnt again"
+    return checked_json.load(file, _LARGEST, _Saved, "joint_incidents_refused", hint)

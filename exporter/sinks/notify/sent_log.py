@@ -10,7 +10,7 @@ import msgspec
 import structlog
 
 from detectors.types import Key
-from exporter.atomic_files import TooLarge, read_once, write_atomically
+from exporter.atomic_files import write_atomically
 from exporter.sinks import checked_json
 from exporter.sinks.notify.notification import Incident
 
@@ -100,11 +100,5 @@ def _save(file: Path, content: _Saved) -> None:
 
 
 def _load(file: Path) -> list[Sent]:
-    try:
-        return checked_json.decode(read_once(file, _LARGEST), _Saved).sent
-    except FileNotFoundError:
-        pass
-    except (OSError, TooLarge, ValueError) as error:
-        hint = "pages do not tell what was sent before now"
-        log.warning("sent_log_refused", file=str(file), error=str(error), hint=hint)
-    return []
+    hint = "pages do not tell what was sent before now"
+    return checked_json.load(file, _LARGEST, _Saved, "sent_log_refused", hint).sent
