@@ -1,6 +1,5 @@
 """The worst reading of every incident: what a text tells of it, also when the newest samples are normal again."""
 
-import math
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -112,10 +111,13 @@ class Readings:
         return self._ratio("usual")
 
     def _ratio(self, name: str) -> Floats:
-        told = zip(*(self._of_peers(each).tolist() for each in ("own", "theirs", "usual")), strict=True)
-        place = ("own", "usual").index(name)
-        ratios = (wording.ratios(own, theirs, usual) for own, theirs, usual in told)
-        return np.array([math.nan if ratio is None else ratio[place] for ratio in ratios])
+        own, theirs, usual = (self._of_peers(each) for each in ("own", "theirs", "usual"))
+        found, place = np.full(len(self.rows), np.nan), ("own", "usual").index(name)
+        for at in np.flatnonzero(np.isfinite(theirs)).tolist():  # most jobs compare nobody
+            ratio = wording.ratios(float(own[at]), float(theirs[at]), float(usual[at]))
+            if ratio is not None:
+                found[at] = ratio[place]
+        return found
 
     def _of_peers(self, name: str) -> Floats:
         if self.streams is None:
