@@ -106,8 +106,11 @@ class App:
         web = config.web if listen is None else config.web.model_copy(update={"listen": listen})
         self._facts = PageFacts(lambda: self.active, self._telemetry, self.metrics, deploys)
         self._running = self._facts.running(self.sinks, answers)
-        callbacks = Callbacks(self._ready, self.reload, latest, self._accept, self._configuration, self._running)
-        self.server = Server(web, self.sinks.one(Page), callbacks)
+        page = self.sinks.one(Page)
+        callbacks = Callbacks(
+            lambda: page.judged, self.reload, latest, self._accept, self._configuration, self._running
+        )
+        self.server = Server(web, page, callbacks)
         self.metrics.started.set_to_current_time()
         self.metrics.shard.labels(str(shard.index), str(shard.count)).set(1)
         self._note_load()
@@ -159,9 +162,6 @@ class App:
         self.active.source.close()
         self._telemetry.close()
         log.info("stopped")
-
-    def _ready(self) -> bool:
-        return any(runner.published for runner in self.active.runners.values())
 
     def _configuration(self) -> dict[str, Any]:
         loaded = self.active.loaded

@@ -82,6 +82,8 @@ class Page(NewestVerdict):
         self._metrics, self._joined = metrics, joined
         self._lock = threading.Lock()
         self._jobs: dict[str, Published] = {}
+        self.judged = False
+        """Whether the newest finished page has the verdict of a job."""
         self._wake, self._closing = threading.Event(), False
         self._thread: threading.Thread | None = None
         self.current = Snapshot((), -1)
@@ -159,6 +161,7 @@ class Page(NewestVerdict):
             made = {form: Snapshot(self._parts(form, head), generation) for form in self._needed()}
             self.current = made[CLASSIC]
             self._forms = made | {form: made[self._same(form)] for form in self._asked}
+            self.judged = bool(self._jobs)
             self._metrics.page_bytes.set(self.current.size)
 
     def ready(self, form: Form) -> Snapshot | None:

@@ -68,7 +68,7 @@ class Callbacks:
     Parameters
     ----------
     ready : callable returning bool
-        Whether a verdict is shown. Called on the event loop, so it must not wait for anything.
+        Whether the page shows a verdict. Called on the event loop, so it must not wait for anything.
     reload : callable returning str or None
         Loads the configuration again; None if that worked, else what is wrong. Called in a thread, one at a time.
     feed : LatestVerdicts

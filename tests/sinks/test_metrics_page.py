@@ -88,6 +88,16 @@ def test_the_page_reads_exactly_like_this(page: Page) -> None:
     assert judged(page) == golden
 
 
+def test_a_page_counts_as_judged_only_when_the_verdict_can_be_read_from_it(page: Page) -> None:
+    page.publish(verdict((A,), job="one"), ())
+    assert not page.judged
+    page.render()
+    assert page.judged
+    page.withdraw("one")
+    page.render()
+    assert not page.judged
+
+
 def test_only_the_chosen_gauges_are_shown(page: Page) -> None:
     page.publish(verdict((A,)), ("lower",))
     families = [line.split()[2] for line in judged(page).splitlines() if line.startswith("# TYPE")]
