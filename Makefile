@@ -54,7 +54,7 @@ audit: .venv-audit/ready ## known vulnerabilities in the pinned dependencies (as
 	  || { echo 'make audit: see above. A vulnerability: raise its pin in constraints.txt. No answer from the package index: nothing was checked;' \
 	    'the pipeline runs the same check.'; exit 1; }
 
-IMAGE_EXTRAS = dask kubernetes mcp otel plot push river s3
+IMAGE_EXTRAS = aws dask gcp kubernetes mcp oauth2 otel plot push river s3
 sbom: .venv-audit/ready ## what the image without torch holds of Python packages, as CycloneDX, in dist/
 	@mkdir -p dist
 	@$(UV) $(BIN)/uv pip compile pyproject.toml $(IMAGE_EXTRAS:%=--extra %) --constraint constraints.txt --quiet \
