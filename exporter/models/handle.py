@@ -54,6 +54,8 @@ class ModelHandle:
         """Unix seconds, None where it is not known."""
         self.fitted = False
         """Whether the detector has its model, or needs none."""
+        self.has_model = False
+        """Whether the detector has learnt offline; False: it only learns as it goes, or has not begun."""
         self._history_used = False
         self._too_little = too_little or self._log_too_little
         self._pending: tuple[ModelHandle, float] | None = None
@@ -86,7 +88,7 @@ class ModelHandle:
             log.error(event, job=self._job, error=str(error), hint="a new model is fitted")
             return False
         self._metrics.model_asked("loaded")
-        self.fitted = True
+        self.fitted = self.has_model = True
         self._use(manifest.version, manifest.trained_at)
         return True
 
@@ -110,6 +112,7 @@ class ModelHandle:
             return
         self.fitted = True
         state = self.detector.state()
+        self.has_model = bool(state)
         if not state:  # nothing was fitted: the detector learns as it goes
             return
         self._metrics.model_trained(time.time())

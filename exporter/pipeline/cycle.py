@@ -6,8 +6,10 @@ from dataclasses import replace
 import numpy as np
 
 from detectors import Batch
+from detectors.blocks import side_by_side
 from exporter.observe.stages import Measure, unmeasured
 from exporter.pipeline.after_deploy import Caution
+from exporter.pipeline.cores import cores
 from exporter.pipeline.evidence import streams_of
 from exporter.pipeline.forecast_history import read_past
 from exporter.pipeline.gap_filling import fill_gaps
@@ -54,7 +56,8 @@ def evaluate(
             job.model.ensure_fitted(job.learnable(window))
         read_past(job, float(window.times[-1]))
         newest = window.times[-1] + job.config.step > until
-        verdict = judge(job, window, measure if newest else unmeasured, whole)
+        with side_by_side(1 if newest else cores()):
+            verdict = judge(job, window, measure if newest else unmeasured, whole)
         if not job.warming:
             job.learnt.last = verdict
             yield verdict

@@ -11,6 +11,8 @@ import numpy as np
 import structlog
 from threadpoolctl import threadpool_limits
 
+from exporter.pipeline.cores import one_core
+
 Task = TypeVar("Task")
 Value = TypeVar("Value")
 
@@ -42,7 +44,7 @@ class Call(Generic[Task, Value]):
 
     def __call__(self, task: Task) -> Result[Task, Value]:
         """Run it with `task`."""
-        with _one_at_a_time, threadpool_limits(limits=1):
+        with _one_at_a_time, threadpool_limits(limits=1), one_core():
             random.seed(0)
             np.random.seed(0)
             begun = time.perf_counter()
