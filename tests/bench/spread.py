@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from detectors import make
-from exporter.train.parallel import Backend, spread
+from exporter.parallel.spread import Backend, spread
 from tests.bench.report import Row, command, say, seconds, working
 from tests.support.batches import batch, noise, walk
 from tests.support.training import dask_cluster

@@ -19,7 +19,7 @@ import structlog
 from joblib.externals.loky import get_reusable_executor
 
 from exporter.observe.progress import Bar
-from exporter.train.parallel_task import KILLED, Call, Result, Task, Value
+from exporter.parallel.task import KILLED, Call, Result, Task, Value
 
 Backend = Literal["loky", "dask", "sequential"]
 TOGETHER: Final = 2
@@ -36,6 +36,7 @@ def spread(
     scheduler: str | None = None,
     workers: int | None = None,
     progress: bool = True,
+    doing: str = "training",
 ) -> Iterator[Result[Task, Value]]:
     """Call `function` with each of `tasks`, and yield the results as they finish.
 
@@ -52,7 +53,7 @@ def spread(
     workers
         Processes of loky; default: the cores this process may use. A cluster is used as it is.
     progress
-        Show a bar, on a terminal.
+        Show a bar, on a terminal, that says what it is `doing`.
 
     Raises
     ------
@@ -66,7 +67,7 @@ def spread(
     workers = min(workers or joblib.cpu_count(), len(tasks))
     results: Any  # a generator, which Iterator does not say: closing() closes it when ours is
     if backend == "dask":
-        from exporter.train.parallel_dask import on_cluster  # an optional dependency
+        from exporter.parallel.on_dask import on_cluster  # an optional dependency
 
         results = on_cluster(call, tasks, scheduler)
     elif backend == "loky" and workers > 1:
@@ -74,7 +75,7 @@ def spread(
     else:
         results = (call(task) for task in tasks)
     with ExitStack() as stack:
-        bar = stack.enter_context(Bar(len(tasks), "training")) if progress else None
+        bar = stack.enter_context(Bar(len(tasks), doing)) if progress else None
         for result in stack.enter_context(closing(results)):
             if bar:
                 bar.add(1)
@@ -93,7 +94,7 @@ def _in_processes(call: Call[Task, Value], tasks: Sequence[Task], workers: int) 
                     del left[number]
                     yield result
             except BrokenExecutor:
-                log.warning("a training process died", tasks_to_run_again=len(left))
+                log.warning("process_died", tasks_to_run_again=len(left))
                 if attempt > TOGETHER:
                     number, task = share.popitem()
                     del left[number]

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from exporter import __version__
-from exporter.train.parallel_task import KILLED, Call, Result, SpreadError, Task, Value
+from exporter.parallel.task import KILLED, Call, Result, SpreadError, Task, Value
 
 ANSWER: Final = 10.0
 """Seconds for the scheduler to answer, and for a first worker to be there."""
@@ -64,7 +64,9 @@ def _done(client: Any, sent: list[Any]) -> set[Any]:
             return done
         except TimeoutError:
             if not client.nthreads():
-                raise SpreadError("the Dask cluster has no worker left: start some, then train again") from None
+                raise SpreadError(
+                    "the Dask cluster has no worker left: start some, then run the command again"
+                ) from None
 
 
 @contextmanager
@@ -90,8 +92,8 @@ def _client(scheduler: str | None) -> Iterator[Any]:
             yield client
     except (CancelledError, OSError) as error:
         raise SpreadError(
-            f"the Dask scheduler {scheduler} went away during training ({_first_line(error)}): when it is back, "
-            f"train again"
+            f"the Dask scheduler {scheduler} went away on the way ({_first_line(error)}): when it is back, run "
+            f"the command again"
         ) from None
 
 
