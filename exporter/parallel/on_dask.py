@@ -64,9 +64,7 @@ def _done(client: Any, sent: list[Any]) -> set[Any]:
             return done
         except TimeoutError:
             if not client.nthreads():
-                raise SpreadError(
-                    "the Dask cluster has no worker left: start some, then run the command again"
-                ) from None
+                raise SpreadError("the Dask cluster has no worker left: start some, then run this again") from None
 
 
 @contextmanager
@@ -93,7 +91,7 @@ def _client(scheduler: str | None) -> Iterator[Any]:
     except (CancelledError, OSError) as error:
         raise SpreadError(
             f"the Dask scheduler {scheduler} went away on the way ({_first_line(error)}): when it is back, run "
-            f"the command again"
+            f"this again"
         ) from None
 
 

@@ -37,9 +37,9 @@ from tests.bench.usage import cpu_seconds, memory
 
 DAYS = 15
 TWO_WEEKS = 20_160
-PAST = "scalar(vector((time() / 60 % 100003) ^ 2 * 0.000618033))"
-QUERY = f"((warm * 7.13 + {PAST}) % 1) + scalar(10 + 3 * sin(vector(time() / 13750.987)))"
-"""Noise about a daily curve: the squares of the minutes, times an irrational number, are spread evenly over 0 to 1."""
+QUERY = "warm % scalar(vector(1 + ((time() / 60 % 100003) ^ 2 * 0.000618033) % 1))"
+"""Noise: what is left of a large number, divided by one that differs every minute. One operation for each sample, as in
+a rate; the squares of the minutes, times an irrational number, are spread evenly."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,10 @@ def rows(series: int, part: int, minutes: int, share: float, directory: Path) ->
     until = time.time() // STEP * STEP - 600
     with working(f"filling Prometheus: {series:,} series"):
         first = until - DAYS * 86_400
-        backfill(directory, (f"{selector('warm', number)} {number} {first:.0f}" for number in range(series)))
+        backfill(
+            directory,
+            (f"{selector('warm', number)} {100_000 + 7.13 * number:.2f} {first:.0f}" for number in range(series)),
+        )
     flags = ["--query.max-samples=200000000", f"--query.lookback-delta={DAYS + 2}d"]
     with PrometheusServer(directory, flags=flags) as server:
         before = measure(server, "one thread, one after the other", part, 1.0, until, before=True)

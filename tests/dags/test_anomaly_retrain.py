@@ -168,7 +168,7 @@ def test_the_jobs_are_those_of_the_configuration(dag_file: dict[str, Callable[..
 
 
 def test_a_stage_that_failed_says_why(dag_file: dict[str, Callable[..., Any]], unanswered: Path) -> None:
-    with pytest.raises(RuntimeError, match=r"127\.0\.0\.1.*run this again"):
+    with pytest.raises(RuntimeError, match=r"127\.0\.0\.1.*train again"):
         dag_file["run_stage"]("fit", "api", str(unanswered), minutes=5)
     with pytest.raises(RuntimeError, match="train --stage fit ended with 2"):
         dag_file["run_stage"]("fit", "other", str(unanswered), minutes=5)
