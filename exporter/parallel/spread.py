@@ -12,14 +12,16 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor
 from contextlib import ExitStack, closing
-from typing import Any, Final, Literal
+from dataclasses import dataclass
+from typing import Any, Final, Generic, Literal
 
 import joblib
 import structlog
 from joblib.externals.loky import get_reusable_executor
 
 from exporter.observe.progress import Bar
-from exporter.parallel.task import KILLED, Call, Result, Task, Value
+from exporter.parallel.task import KILLED, Call, Result, SpreadError, Task, Value
+from exporter.pipeline.shard import Shard
 
 Backend = Literal["loky", "dask", "sequential"]
 TOGETHER: Final = 2
@@ -80,6 +82,63 @@ def spread(
             if bar:
                 bar.add(1)
             yield result
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Where the tasks of a command run, and in how many parts each job is.
+
+    Parameters
+    ----------
+    backend, scheduler, workers
+        As for `spread`.
+    shards : int
+        Parts of a job, by entity, as so many replicas of the exporter would have them.
+    """
+
+    backend: Backend = "sequential"
+    scheduler: str | None = None
+    workers: int | None = None
+    shards: int = 1
+
+    @property
+    def is_here(self) -> bool:
+        """Whether all is one task after the other, in this process, which can then say how far each is."""
+        return self.backend == "sequential" and self.shards == 1
+
+    @property
+    def parts(self) -> list[Shard]:
+        """The parts of a job."""
+        return [Shard(index, self.shards) for index in range(self.shards)]
+
+    def spread(
+        self, function: Callable[[Task], Value], tasks: Sequence[Task], doing: str
+    ) -> Iterator[Result[Task, Value]]:
+        """Call `function` with each of `tasks`, as `spread` does; a bar says what it is `doing`. Raises SpreadError."""
+        return spread(function, tasks, self.backend, self.scheduler, self.workers, doing=doing)
+
+    def each(self, function: Callable[[Task], Value], tasks: Sequence[Task], doing: str) -> list[Value]:
+        """Return the value of every task, in their order. Raises SpreadError, also where a task has none."""
+        found: dict[int, Value] = {}
+        for result in self.spread(Numbered(function), list(enumerate(tasks)), doing):
+            if result.value is None:
+                raise SpreadError(result.error or "a task came back without a result; run this again")
+            found[result.task[0]] = result.value
+        return [found[number] for number in range(len(tasks))]
+
+
+@dataclass(frozen=True, slots=True)
+class Numbered(Generic[Task, Value]):
+    """`function` of a task that has a number, by which its result is known. It can be pickled."""
+
+    function: Callable[[Task], Value]
+
+    def __call__(self, task: tuple[int, Task]) -> Value:
+        """Run it with the task."""
+        return self.function(task[1])
+
+
+HERE: Final = Where()
 
 
 def _in_processes(call: Call[Task, Value], tasks: Sequence[Task], workers: int) -> Iterator[Result[Task, Value]]:
