@@ -94,7 +94,7 @@ bench-rules: $(VENV)/ready servers ## CPU of the exporter beside that of recordi
 bench-warm-up: $(VENV)/ready servers ## a first start with a long history (2 minutes; ARGS="--minutes 20160": two weeks of 10,000 series)
 	$(BIN)/python -m tests.bench.warm_up $(ARGS)
 
-bench-spread: $(VENV)/ready ## training of 10,000 entities in one process, in four, on a Dask cluster (about 3 minutes)
+bench-spread: $(VENV)/ready ## training and backtest of 10,000 entities in one process, in two, on a Dask cluster (about 8 minutes)
 	$(BIN)/python -m tests.bench.spread $(ARGS)
 
 quality: $(VENV)/ready rivals ## every detector and its rivals, compared in docs/detectors.md (20 minutes; DATA=folder with evaluate.py and data/)

@@ -19,11 +19,9 @@ from exporter.backtest.replay import make_job, replay
 from exporter.backtest.settings import share
 from exporter.config.sections.job import JobConfig
 from exporter.config.sections.root import Config
-from exporter.config.sections.service import LogConfig
 from exporter.context.deploy_book import DeployBook
 from exporter.context.own_deploys import OwnDeploys
 from exporter.errors import InputError
-from exporter.observe.logs import configure
 from exporter.observe.progress import Bar
 from exporter.parallel.spread import HERE, Where
 from exporter.parallel.task import SpreadError
@@ -103,8 +101,6 @@ def backtest_prometheus(task: ReplayTask, where: Where = HERE) -> list[Run]:
 
 def replay_task(task: ReplayTask, shown: bool = False) -> VerdictHistory:
     """Return the verdicts of a task; a bar is `shown` or not. Raises InputError, SourceError."""
-    if not shown:
-        configure(LogConfig(format="console", level="warning"))  # a worker has set up nothing
     first, last = columns_of(task.start, task.end, task.job.step)
     times = task.job.step * np.arange(first, last + 1.0)
     keep: Sequence[Part] = ("numbers", "values") if task.keep_values else ("numbers",)

@@ -19,6 +19,8 @@ import joblib
 import structlog
 from joblib.externals.loky import get_reusable_executor
 
+from exporter.config.sections.service import LogConfig
+from exporter.observe.logs import configure
 from exporter.observe.progress import Bar
 from exporter.parallel.task import KILLED, Call, Result, SpreadError, Task, Value
 from exporter.pipeline.shard import Shard
@@ -135,6 +137,7 @@ class Numbered(Generic[Task, Value]):
 
     def __call__(self, task: tuple[int, Task]) -> Value:
         """Run it with the task."""
+        configure(LogConfig(format="console", level="warning"))  # a worker has set up nothing
         return self.function(task[1])
 
 
