@@ -8,6 +8,8 @@ from typing import Final
 
 MOST: Final = 8
 """Threads that judge one job: what is left to do one after the other keeps more from being of use."""
+FEW: Final = 1024
+"""Series that one thread judges in a few milliseconds; handing them out would take longer."""
 _taken: ContextVar[bool] = ContextVar("taken", default=False)
 
 
@@ -21,9 +23,9 @@ def one_core() -> Iterator[None]:
         _taken.reset(token)
 
 
-def cores() -> int:
-    """Return how many threads may judge the past of a job."""
-    return 1 if _taken.get() else _available()
+def cores(series: int) -> int:
+    """Return how many threads may judge the past of so many series."""
+    return 1 if series <= FEW or _taken.get() else _available()
 
 
 @cache

@@ -56,7 +56,7 @@ def evaluate(
             job.model.ensure_fitted(job.learnable(window))
         read_past(job, float(window.times[-1]))
         newest = window.times[-1] + job.config.step > until
-        with side_by_side(1 if newest else cores()):
+        with side_by_side(1 if newest else cores(len(window.keys) * len(window.channels))):
             verdict = judge(job, window, measure if newest else unmeasured, whole)
         if not job.warming:
             job.learnt.last = verdict

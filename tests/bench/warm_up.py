@@ -53,6 +53,11 @@ class Run:
     asked: float
     state: dict[str, np.ndarray]
 
+    @property
+    def two_weeks(self) -> float:
+        """CPU seconds of ours and Prometheus' for two weeks, at this pace."""
+        return (self.own + self.server) / self.columns * TWO_WEEKS
+
     def __str__(self) -> str:
         return (
             f"{seconds(self.wall)} for {self.columns:,} samples of each: own CPU {seconds(self.own)}, Prometheus "
@@ -71,9 +76,19 @@ def measure(server: PrometheusServer, label: str, columns: int, share: float, un
     with closing(Prometheus(config.prometheus, config.limits, pace)) as prometheus, working(label, every=30):
         warming = Job(JobSettings("warm", config.jobs["warm"]), prometheus)
         began, own, theirs, asked = time.perf_counter(), time.process_time(), cpu_seconds(server.pid), _asked(server)
-        one_thread = patch.object(cycle, "cores", lambda: 1 if before else cores())
+        said = began
+
+        def told() -> bool:
+            nonlocal said
+            if time.perf_counter() - said > 60:
+                said = time.perf_counter()
+                done, ours = warming.backfill_progress(until), time.process_time() - own
+                say(f"  {done:.1%}: own CPU {seconds(ours)}, Prometheus {seconds(cpu_seconds(server.pid) - theirs)}")
+            return True
+
+        one_thread = patch.object(cycle, "cores", lambda series: 1 if before else cores(series))
         with one_thread, patch.object(chunks, "PAST", 10**9 if before else chunks.PAST):
-            for _ in evaluate(warming, until + STEP / 2):
+            for _ in evaluate(warming, until + STEP / 2, should_continue=told):
                 pass
         run = Run(
             columns,
@@ -107,7 +122,7 @@ def rows(series: int, part: int, minutes: int, share: float, directory: Path) ->
     flags = ["--query.max-samples=200000000", f"--query.lookback-delta={DAYS + 2}d"]
     with PrometheusServer(directory, flags=flags) as server:
         before = measure(server, "one thread, one after the other", part, 1.0, until, before=True)
-        now = measure(server, f"{cores()} threads, reading ahead", part, share, until, before=False)
+        now = measure(server, f"{cores(series)} threads, reading ahead", part, share, until, before=False)
         same = all(
             np.array_equal(before.state[name], now.state[name], equal_nan=before.state[name].dtype.kind == "f")
             for name in before.state
@@ -118,8 +133,9 @@ def rows(series: int, part: int, minutes: int, share: float, directory: Path) ->
                 f"warm_up_{series}",
                 before.wall / now.wall,
                 "x",
-                f"{now}; two weeks at this pace {projected / 60:.1f} min",
-                f"{before}; two weeks at this pace {before.wall / before.columns * TWO_WEEKS / 60:.1f} min",
+                f"{now}; two weeks at this pace {projected / 60:.1f} min, {now.two_weeks:.0f} CPU seconds of both",
+                f"{before}; two weeks at this pace {before.wall / before.columns * TWO_WEEKS / 60:.1f} min, "
+                f"{before.two_weeks:.0f} CPU seconds of both",
                 "same state to the bit",
                 "" if same else "the states differ",
             )
