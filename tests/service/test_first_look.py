@@ -130,6 +130,24 @@ def test_a_first_look_that_fails_leaves_the_warm_up_alone(monkeypatch):
     assert bench.sample("warm_up_ratio") == 1
 
 
+def test_what_it_shows_is_withdrawn_when_it_is_too_old_and_not_before():
+    bench = bench_of()
+    runner, old = runner_of(bench), []
+    show = runner._show_warm_up
+
+    def showing(now):
+        runner._succeeded -= 1e6  # the cycle has been at its warm-up for long
+        show(now)
+        old.append(runner.withdraw_old())
+        if len(old) == 2:
+            runner._first_look._failed = True
+
+    runner._show_warm_up = showing
+    runner.cycle(END * STEP)
+    assert old[:4] == [False, True, False, False]  # published; no newer verdict; nothing is shown any more
+    assert runner.published
+
+
 def test_it_judges_every_step_once():
     bench = bench_of()
     bench.job.begin_cycle()
