@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import tzinfo
-from functools import partial
 from typing import Annotated, Any, Final, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -19,7 +18,7 @@ from detectors.auto.incident_memory import IncidentTransition
 from detectors.auto.multichannel import JointObservation
 from detectors.auto.recurrence import Sides
 from detectors.auto.streams import Picked
-from detectors.blocks import over, slices
+from detectors.blocks import slices
 from detectors.calibration import Rows, score_of
 from detectors.entity_state import Column, LazyEntityState
 from detectors.peers.beside import Beside, Endings
@@ -146,7 +145,7 @@ class Auto(StatefulDetector):
         step = float(batch.times[-1] - batch.times[-2])
         at = SeasonalTime.at(float(batch.times[-1]), step, self._zone, batch.weekday(-1))
         parts = slices(len(batch.keys), max(_ROWS // len(batch.channels), 1))
-        return over(partial(_observed, batch, arrays, at, beside), parts)
+        return [_observed(batch, arrays, at, beside, part) for part in parts]
 
     def update(self, fresh: Batch, frozen: Flags, rebaselined: Flags) -> None:
         """Learn the newest sample. Of an entity with an open incident only seen values and new slots are learnt.
@@ -159,7 +158,8 @@ class Auto(StatefulDetector):
         self._entities.align(fresh)
         arrays = self._entities.view(fresh)
         ended = Endings.of(len(fresh.keys))
-        over(partial(_learn, arrays, fresh, frozen, rebaselined, ended), blocks)
+        for block in blocks:
+            _learn(arrays, fresh, frozen, rebaselined, ended, block)
         if blocks and self._beside is not None:
             self._beside.learn(fresh, blocks[0].at.step, ended)
         if blocks:

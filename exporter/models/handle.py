@@ -9,6 +9,7 @@ import structlog
 
 from detectors import Batch, Detector, State, make
 from detectors.entity_state import decode_text, encode_text
+from detectors.stateful import StatefulDetector
 from exporter.config.sections.job import JobConfig
 from exporter.models.errors import ModelMissing, ModelRefused, StoreError
 from exporter.models.signed_records import Manifest
@@ -54,8 +55,6 @@ class ModelHandle:
         """Unix seconds, None where it is not known."""
         self.fitted = False
         """Whether the detector has its model, or needs none."""
-        self.has_model = False
-        """Whether the detector has learnt offline; False: it only learns as it goes, or has not begun."""
         self._history_used = False
         self._too_little = too_little or self._log_too_little
         self._pending: tuple[ModelHandle, float] | None = None
@@ -65,6 +64,11 @@ class ModelHandle:
     def needs_initial_fit(self) -> bool:
         """Whether the detector still lacks a model, and the history has not been looked at for one."""
         return not self.fitted and not self._history_used
+
+    @property
+    def learns_as_it_goes(self) -> bool:
+        """Whether the detector fits nothing, but learns from sample to sample."""
+        return type(self.detector).fit is StatefulDetector.fit
 
     def ensure_fitted(self, batch: Batch) -> None:
         """Load the model, or fit one on `batch` and store it. Until that works the job is warming up."""
@@ -88,7 +92,7 @@ class ModelHandle:
             log.error(event, job=self._job, error=str(error), hint="a new model is fitted")
             return False
         self._metrics.model_asked("loaded")
-        self.fitted = self.has_model = True
+        self.fitted = True
         self._use(manifest.version, manifest.trained_at)
         return True
 
@@ -112,7 +116,6 @@ class ModelHandle:
             return
         self.fitted = True
         state = self.detector.state()
-        self.has_model = bool(state)
         if not state:  # nothing was fitted: the detector learns as it goes
             return
         self._metrics.model_trained(time.time())

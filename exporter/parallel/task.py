@@ -11,8 +11,6 @@ import numpy as np
 import structlog
 from threadpoolctl import threadpool_limits
 
-from exporter.pipeline.cores import one_core
-
 Task = TypeVar("Task")
 Value = TypeVar("Value")
 
@@ -44,7 +42,7 @@ class Call(Generic[Task, Value]):
 
     def __call__(self, task: Task) -> Result[Task, Value]:
         """Run it with `task`."""
-        with _one_at_a_time, threadpool_limits(limits=1), one_core():
+        with _one_at_a_time, threadpool_limits(limits=1):
             random.seed(0)
             np.random.seed(0)
             begun = time.perf_counter()

@@ -6,10 +6,9 @@ from dataclasses import replace
 import numpy as np
 
 from detectors import Batch
-from detectors.blocks import side_by_side
+from detectors.blocks import long_blocks
 from exporter.observe.stages import Measure, unmeasured
 from exporter.pipeline.after_deploy import Caution
-from exporter.pipeline.cores import cores
 from exporter.pipeline.evidence import streams_of
 from exporter.pipeline.forecast_history import read_past
 from exporter.pipeline.gap_filling import fill_gaps
@@ -56,7 +55,7 @@ def evaluate(
             job.model.ensure_fitted(job.learnable(window))
         read_past(job, float(window.times[-1]))
         newest = window.times[-1] + job.config.step > until
-        with side_by_side(1 if newest else cores(len(window.keys) * len(window.channels))):
+        with long_blocks(not newest):
             verdict = judge(job, window, measure if newest else unmeasured, whole)
         if not job.warming:
             job.learnt.last = verdict

@@ -44,7 +44,7 @@ class FirstLook:
         A model that is fitted needs its history: there is nothing to look at before.
         """
         short = job.history(until) <= 2 * max(COLUMNS, job.window.samples)
-        return None if short or remaining < WORTH or job.model.has_model else FirstLook(job)
+        return None if short or remaining < WORTH or not job.model.learns_as_it_goes else FirstLook(job)
 
     def verdict(self, now: float) -> Verdict | None:
         """Return the verdict about the newest sample at `now` (Unix seconds), None where there is no newer one.

@@ -2,8 +2,8 @@
 
 The server holds one sample of each series; their past is what an expression makes of it and the time, so that two weeks
 of 10,000 series need no 200 million stored samples. It works on that about as on a rate. First a part of the history is
-replayed by one thread which waits for every answer, as before, and by all there are, which read ahead: the state must
-be the same to the bit. Then, with `--minutes`, a history of that length.
+replayed by waiting for every answer, in the blocks of a cycle, and by reading ahead, in long ones: the state must be
+the same to the bit. Then, with `--minutes`, a history of that length.
 """
 
 import argparse
@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import patch
@@ -24,7 +24,6 @@ import numpy as np
 from deploy.demo.servers import PrometheusServer, backfill
 from exporter.config.sections.root import Config
 from exporter.pipeline import cycle
-from exporter.pipeline.cores import cores
 from exporter.pipeline.cycle import evaluate
 from exporter.pipeline.job import Job
 from exporter.pipeline.job_settings import JobSettings
@@ -86,8 +85,8 @@ def measure(server: PrometheusServer, label: str, columns: int, share: float, un
                 say(f"  {done:.1%}: own CPU {seconds(ours)}, Prometheus {seconds(cpu_seconds(server.pid) - theirs)}")
             return True
 
-        one_thread = patch.object(cycle, "cores", lambda series: 1 if before else cores(series))
-        with one_thread, patch.object(chunks, "PAST", 10**9 if before else chunks.PAST):
+        blocks = patch.object(cycle, "long_blocks", (lambda _: nullcontext()) if before else cycle.long_blocks)
+        with blocks, patch.object(chunks, "PAST", 10**9 if before else chunks.PAST):
             for _ in evaluate(warming, until + STEP / 2, should_continue=told):
                 pass
         run = Run(
@@ -121,8 +120,8 @@ def rows(series: int, part: int, minutes: int, share: float, directory: Path) ->
         )
     flags = ["--query.max-samples=200000000", f"--query.lookback-delta={DAYS + 2}d"]
     with PrometheusServer(directory, flags=flags) as server:
-        before = measure(server, "one thread, one after the other", part, 1.0, until, before=True)
-        now = measure(server, f"{cores(series)} threads, reading ahead", part, share, until, before=False)
+        before = measure(server, "one after the other", part, 1.0, until, before=True)
+        now = measure(server, "reading ahead, in long blocks", part, share, until, before=False)
         same = all(
             np.array_equal(before.state[name], now.state[name], equal_nan=before.state[name].dtype.kind == "f")
             for name in before.state

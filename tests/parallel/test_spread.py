@@ -183,7 +183,7 @@ def test_when_the_scheduler_dies_the_results_that_were_there_hold(tmp_path: Path
         )
         assert next(results).error is None
         mortal.scheduler.kill()
-        with pytest.raises(SpreadError, match="went away during training"):
+        with pytest.raises(SpreadError, match="went away on the way"):
             list(results)
 
 
