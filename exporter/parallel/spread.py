@@ -122,23 +122,34 @@ class Where:
     def each(self, function: Callable[[Task], Value], tasks: Sequence[Task], doing: str) -> list[Value]:
         """Return the value of every task, in their order. Raises SpreadError, also where a task has none."""
         found: dict[int, Value] = {}
-        for result in self.spread(Numbered(function), list(enumerate(tasks)), doing):
+        sent = [_Sent(number, task) for number, task in enumerate(tasks)]
+        for result in self.spread(_Received(function), sent, doing):
             if result.value is None:
                 raise SpreadError(result.error or "a task came back without a result; run this again")
-            found[result.task[0]] = result.value
+            found[result.task.number] = result.value
         return [found[number] for number in range(len(tasks))]
 
 
+@dataclass(slots=True)
+class _Sent(Generic[Task]):
+    """A task with a number, by which its result is known."""
+
+    number: int
+    task: Task | None
+
+
 @dataclass(frozen=True, slots=True)
-class Numbered(Generic[Task, Value]):
-    """`function` of a task that has a number, by which its result is known. It can be pickled."""
+class _Received(Generic[Task, Value]):
+    """`function` of a task that was sent. It can be pickled."""
 
     function: Callable[[Task], Value]
 
-    def __call__(self, task: tuple[int, Task]) -> Value:
-        """Run it with the task."""
+    def __call__(self, sent: _Sent[Task]) -> Value:
+        """Run it with the task, which does not travel back with the result."""
         configure(LogConfig(format="console", level="warning"))  # a worker has set up nothing
-        return self.function(task[1])
+        task, sent.task = sent.task, None
+        assert task is not None
+        return self.function(task)
 
 
 HERE: Final = Where()

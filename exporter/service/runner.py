@@ -241,6 +241,7 @@ class Runner:
                 return
             self._sinks.show_first(verdict, self.config)
             if not self.health.first_look:
+                self._remaining = Remaining()  # its time is not that of the warm-up
                 hint = "scores of the newest hours are shown until the history is replayed"
                 log.info("first_look", job=self.job.name, entities=len(verdict.keys), hint=hint)
             self._published, self._succeeded = True, time.monotonic()
