@@ -20,7 +20,7 @@ UV := export UV_FIND_LINKS=$$({ echo $$PIP_FIND_LINKS; $(BIN)/python -m pip conf
 PROGRESS := $(shell [ -t 2 ] || echo .ci/beat uv)
 
 .DEFAULT_GOAL := help
-.PHONY: version help demo test lint coverage audit sbom docs docs-serve build rules chart image bench bench-rules bench-spread quality fleet context servers \
+.PHONY: version help demo test lint coverage audit sbom docs docs-serve build rules chart image bench bench-rules bench-warm-up bench-spread quality fleet context servers \
   browser kubectl airflow rivals constraints clean
 
 help: ## this list
@@ -96,7 +96,10 @@ bench: $(VENV)/ready servers ## speed and memory beside other ways, at 1,000 to 
 bench-rules: $(VENV)/ready servers ## CPU of the exporter beside that of recording rules (about 8 minutes)
 	$(BIN)/python -m tests.bench.rules $(ARGS)
 
-bench-spread: $(VENV)/ready ## training of 10,000 entities in one process, in four, on a Dask cluster (about 3 minutes)
+bench-warm-up: $(VENV)/ready servers ## a first start with a long history (2 minutes; ARGS="--minutes 20160": two weeks of 10,000 series)
+	$(BIN)/python -m tests.bench.warm_up $(ARGS)
+
+bench-spread: $(VENV)/ready ## training and backtest of 10,000 entities in one process, in two, on a Dask cluster (about 8 minutes)
 	$(BIN)/python -m tests.bench.spread $(ARGS)
 
 quality: $(VENV)/ready rivals ## every detector and its rivals, compared in docs/detectors.md (20 minutes; DATA=folder with evaluate.py and data/)

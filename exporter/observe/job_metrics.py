@@ -77,9 +77,13 @@ class JobMetrics:
         self._metrics.history.remove_by_labels({"query": self._job})
         self._metrics.history.labels(self._job, limit).set(seconds)
 
-    def backfilled(self, share: float) -> None:
-        """Note which share of its history the job has replayed, from 0 to 1."""
+    def backfilled(self, share: float, remaining: float | None = None) -> None:
+        """Note which share of its history the job has replayed, from 0 to 1, and the seconds left if they are known."""
         self._metrics.warm_up.labels(self._job).set(share)
+        if share >= 1:
+            self._metrics.warm_up_remaining.labels(self._job).set(0.0)
+        elif remaining is not None:
+            self._metrics.warm_up_remaining.labels(self._job).set(remaining)
 
     def entities(self, states: Mapping[str, int]) -> None:
         """Note how many entities are in which state; a state that is left out has none."""

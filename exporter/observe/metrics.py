@@ -53,6 +53,9 @@ class SelfMetrics:
             "band_coverage_ratio", "Share of a job's newest samples that lie within their band", "query", "detector"
         )
         self.warm_up = gauge("warm_up_ratio", "Share of its history that a starting job has replayed", "query")
+        self.warm_up_remaining = gauge(
+            "warm_up_remaining_seconds", "How long a starting job will still replay its history, by its pace", "query"
+        )
         self.cycle_seconds = histogram("cycle_duration_seconds", "Duration of a job's cycle", "query")
         self.stage_seconds = histogram("stage_duration_seconds", "Duration of one stage of a cycle", "query", "stage")
         self.cycles = counter(

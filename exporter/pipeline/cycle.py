@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from detectors import Batch
+from detectors.blocks import long_blocks
 from exporter.observe.stages import Measure, unmeasured
 from exporter.pipeline.after_deploy import Caution
 from exporter.pipeline.evidence import streams_of
@@ -54,7 +55,8 @@ def evaluate(
             job.model.ensure_fitted(job.learnable(window))
         read_past(job, float(window.times[-1]))
         newest = window.times[-1] + job.config.step > until
-        verdict = judge(job, window, measure if newest else unmeasured, whole)
+        with long_blocks(not newest):
+            verdict = judge(job, window, measure if newest else unmeasured, whole)
         if not job.warming:
             job.learnt.last = verdict
             yield verdict

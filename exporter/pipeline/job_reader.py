@@ -95,6 +95,7 @@ class JobReader:
                 series=series,
                 reader=self._lengths,
                 newest=self.newest,
+                pace=getattr(self.source, "pace", None),
                 measured=partial(measure, "fetch"),
                 done=done,
             )

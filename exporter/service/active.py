@@ -21,6 +21,7 @@ from exporter.pipeline.shard import Shard
 from exporter.service.runner import Runner, Saving
 from exporter.sinks.feedback_book import FeedbackBook
 from exporter.sinks.registry import Sinks
+from exporter.source.pace import Pace
 from exporter.source.prometheus import Prometheus
 
 
@@ -113,7 +114,7 @@ class Preparation:
             old = before.loaded.config
             if (config.prometheus, config.limits) == (old.prometheus, old.limits):
                 return before.source
-        source = Prometheus(config.prometheus, config.limits)
+        source = Prometheus(config.prometheus, config.limits, Pace(config.prometheus.history_share))
         undo.callback(source.close)
         return source
 

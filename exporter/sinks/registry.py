@@ -140,6 +140,11 @@ class Sinks:
         for name, sink in self._newest.items():
             self._call(name, verdict.job, "show", sink.show_again, verdict, config)
 
+    def show_first(self, verdict: Verdict, config: JobConfig) -> None:
+        """Show the verdict of a first look at a job, where that is of use."""
+        for name, sink in self._newest.items():
+            self._call(name, verdict.job, "show", sink.show_first, verdict, config)
+
     def warm(self, job: str, detector: str, entities: int) -> None:
         """Show that a job is replaying its history."""
         for name, sink in self._newest.items():

@@ -16,6 +16,7 @@ from exporter.source.decode_repeat import RepeatDecoder
 from exporter.source.errors import BadAnswer, NoNumbers, SourceError, TooManyPoints
 from exporter.source.histograms import ONLY_HISTOGRAMS, only_histograms, remedy
 from exporter.source.http_session import Session
+from exporter.source.pace import Pace
 from exporter.source.samples import RangeResult, last_of, merge
 
 T = TypeVar("T")
@@ -36,10 +37,12 @@ class Prometheus:
     config : PrometheusConfig
     limits : LimitsConfig
         Most series and samples taken from one query.
+    pace : Pace or None
+        Says when jobs may ask about the past; None: at any time.
     """
 
-    def __init__(self, config: PrometheusConfig, limits: LimitsConfig) -> None:
-        self._config, self._limits = config, limits
+    def __init__(self, config: PrometheusConfig, limits: LimitsConfig, pace: Pace | None = None) -> None:
+        self._config, self._limits, self.pace = config, limits, pace
         self._session = Session(config)
         self._connect = PrometheusConnect(config.url, session=self._session)
         self._steady = RepeatDecoder()

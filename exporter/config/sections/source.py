@@ -125,6 +125,13 @@ class PrometheusConfig(Section):
     deadline: PositiveDuration = Field(20.0, description="total time for one query, retries included")
     retries: int = Field(2, ge=0, le=10, description="further attempts after a failure that may pass")
     concurrency: int = Field(4, ge=1, le=64, description="queries under way at once, over all jobs")
+    history_share: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="share of the time in which warm-ups may have a query under way: one at a time, over all jobs, "
+        "and a pause after each",
+    )
     basic_auth: BasicAuth | None = Field(None, description="HTTP basic authentication")
     bearer: Secret | None = Field(None, description="bearer token, by reference; read again for every query")
     oauth2: OAuth2Config | None = Field(None, description="token by OAuth 2.0 client credentials")

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from exporter import __version__
-from exporter.train.parallel_task import KILLED, Call, Result, SpreadError, Task, Value
+from exporter.parallel.task import KILLED, Call, Result, SpreadError, Task, Value
 
 ANSWER: Final = 10.0
 """Seconds for the scheduler to answer, and for a first worker to be there."""
@@ -65,7 +65,7 @@ def _done(client: Any, sent: list[Any]) -> set[Any]:
             return done
         except TimeoutError:
             if not client.nthreads():
-                raise SpreadError("the Dask cluster has no worker left: start some, then train again") from None
+                raise SpreadError("the Dask cluster has no worker left: start some, then run this again") from None
 
 
 @contextmanager
@@ -91,8 +91,8 @@ def _client(scheduler: str | None) -> Iterator[Any]:
             yield client
     except (CancelledError, OSError) as error:
         raise SpreadError(
-            f"the Dask scheduler {scheduler} went away during training ({_first_line(error)}): when it is back, "
-            f"train again"
+            f"the Dask scheduler {scheduler} went away on the way ({_first_line(error)}): when it is back, run "
+            f"this again"
         ) from None
 
 
