@@ -137,6 +137,7 @@ class SelfMetrics:
         )
         self.started = gauge("start_time_seconds", "When the exporter started")
         self.shard = gauge("shard_info", "Which of how many replicas this is", "shard", "count")
+        self.leader = gauge("leader", "1 if this exporter leads, 0 if it stands by; the label says who leads", "leader")
         self.share_values = gauge(
             "share_values", "Values of the label by which replicas split the job that are this one's", "query", "label"
         )

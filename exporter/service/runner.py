@@ -94,6 +94,18 @@ class Runner:
             self._sinks.flush()
         self._clock.start()
 
+    def show_newest(self) -> None:
+        """Show the newest verdict, which nobody could see as long as another exporter led."""
+        last = self.job.last
+        if last is not None and not self.job.warming:
+            self._publish(last)
+
+    def stand_by(self) -> None:
+        """Show and save nothing from now on: another exporter leads."""
+        with self._publishing:
+            self.saving, self._published = NEVER, False
+            self._sinks.withdraw(self.job.name)
+
     def stop(self) -> None:
         """Begin no further cycle."""
         self._clock.stop()
