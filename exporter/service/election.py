@@ -1,5 +1,7 @@
 """Which of several exporters leads: whoever holds a file's lock, or renews a Lease in Kubernetes."""
 
+import logging
+import math
 import os
 import socket
 import time
@@ -53,6 +55,10 @@ def election_of(config: LeaderConfig, shard: Shard) -> Election:
 
 class ElectionError(Exception):
     """No leader can be found with this configuration. The message says what to change."""
+
+
+class NotRenewed(Exception):
+    """The Lease is still ours, for how long is not known."""
 
 
 class FileElection:
@@ -110,9 +116,10 @@ class LeaseElection:
     """
 
     def __init__(self, name: str, config: LeaderConfig) -> None:
+        logging.getLogger("leaderelection").setLevel(logging.WARNING)  # it tells of every attempt
         access, leases, client, rules = map(_of_client, ("config", *_PARTS))
         try:
-            access.load_config()
+            _log_in(access)
         except access.ConfigException as error:
             raise ElectionError(
                 f"leader.lease: no access to Kubernetes: {error}; in a pod it needs the token of its account, "
@@ -124,12 +131,15 @@ class LeaseElection:
         self._lock = leases.LeaseLock(name, config.namespace or _own_namespace(), self.identity)
         self._lock.api_instance = _Timed(self._lock.api_instance, self.retry)
         self._election = client.LeaderElection(
-            rules.Config(self._lock, config.duration, self.lasts, self.retry, _nothing, _nothing)
+            rules.Config(self._lock, math.ceil(config.duration), self.lasts, self.retry, _nothing, _nothing)
         )
 
     def attempt(self) -> bool:
-        """Take or renew the Lease. Raises what the client raises where the cluster does not answer."""
-        return bool(self._election.try_acquire_or_renew())
+        """Take or renew the Lease. Raises where it is ours and was not renewed, and what the client raises."""
+        leads = bool(self._election.try_acquire_or_renew())
+        if not leads and self.holder() == self.identity:
+            raise NotRenewed("the cluster did not take the renewal of the Lease; may the account update it?")
+        return leads
 
     def holder(self) -> str:
         """Return the name of the pod that leads, as far as is known."""
@@ -160,6 +170,14 @@ class _Timed:
 def _of_client(module: str) -> Any:
     """Return a module of the Kubernetes client, which has no types and takes a second to import."""
     return import_module(f"kubernetes.{module}")
+
+
+def _log_in(access: Any) -> None:
+    """Use the token of the pod's account, elsewhere a kubeconfig."""
+    try:
+        access.load_incluster_config()
+    except access.ConfigException:
+        access.load_kube_config()
 
 
 def _own_namespace() -> str:

@@ -101,7 +101,7 @@ def test_when_the_leader_ends_the_other_goes_on_and_repeats_nothing(pair, target
     target.series["a"] = 100.0
     assert "name=a" in arrived(slack, 3, within=PATIENCE)[2]
     rows = [line for line in Path(tmp_path / "audit.csv").read_text().splitlines()[1:] if line]
-    assert len({tuple(row.split(",")[:2]) + (row.split('"}"')[0],) for row in rows}) == len(rows), "no row is doubled"
+    assert len(set(rows)) == len(rows), "no row is doubled"
 
 
 def test_killing_the_standby_changes_nothing(pair, target, tmp_path):

@@ -185,7 +185,7 @@ def test_the_text_of_a_value_is_what_its_pattern_matches():
 
 
 def test_values_come_and_go_and_every_series_is_judged_once(prometheus):
-    """Replicas never talk, one of them pauses: each sample of each series is in one window, from the first one on."""
+    """Row 56: replicas never talk, one of them pauses: each sample of each series is in one window, from the first one on."""
     born = {number: BEGIN + 60.0 * (number // 4) for number in range(160)}
     lines = []
     for number, first in born.items():
@@ -234,7 +234,7 @@ def test_adding_a_replica_moves_only_what_it_takes_over():
 
 
 def test_a_source_without_label_values_is_read_whole():
-    """An old proxy: each replica reads all, the window keeps its share, and the log says so once."""
+    """Row 56, an old proxy: each replica reads all, the window keeps its share, and the log says so once."""
 
     def answer(request):
         if "/label/" in request.path:
