@@ -45,6 +45,7 @@ FULL = replace(
 """All that there can be, with text that YAML would take for something else."""
 CHANGES: dict[str, dict[str, Any]] = {
     "shards": {"shards": 3},
+    "lease": {"lease": "exporter"},
     "profile": {"profile": ""},
     "secret": {"secret": "anomaly-exporter", "make_secret": True},
     "env": {"secret_env": ()},

@@ -21,6 +21,7 @@ SMALL = 'prometheus: {url: "https://mimir.example.com/prometheus"}\njobs: {load:
 VARIANTS = {
     "the default": (CONFIG, {}),
     "sharded": (CONFIG, {"shards": 3}),
+    "a pair": (CONFIG + "leader: {lease: exporter}\n", {}),
     "another name, secret and class": (CONFIG, {"name": "judge", "secret": "theirs", "storage_class": "fast"}),
     "TLS": (TLS, {"scrape_namespace": "monitoring", "scrape_secret": "login"}),
     "client certificates": (MUTUAL, {"shards": 2}),

@@ -185,7 +185,7 @@ def test_the_text_of_a_value_is_what_its_pattern_matches():
 
 
 def test_values_come_and_go_and_every_series_is_judged_once(prometheus):
-    """Row 56: replicas never talk, one of them pauses: each sample of each series is in one window, from the first one on."""
+    """Row 56: replicas never talk, one of them pauses: each series is in one window from its first sample on."""
     born = {number: BEGIN + 60.0 * (number // 4) for number in range(160)}
     lines = []
     for number, first in born.items():
