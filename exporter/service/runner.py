@@ -49,7 +49,8 @@ class Saving:
         if config.state is None:
             return cls()
         key = config.models.key if config.models else None
-        return cls(StateFolder(config.state.path, lambda: signing_keys(key)), config.state.every)
+        folder = StateFolder(config.state.path, lambda: signing_keys(key), config.state.shared)
+        return cls(folder, config.state.every)
 
 
 NEVER: Final = Saving()
