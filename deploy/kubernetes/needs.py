@@ -75,6 +75,7 @@ def written(config: Config) -> dict[str, str]:
     wanted = {
         "models.path": config.models.path if config.models else None,
         "state.path": config.state.path if config.state else None,
+        "state.shared": config.state.shared if config.state else None,
         "audit.path": config.audit.path if config.audit else None,
         "report.path": config.report.path if config.report else None,
     }
