@@ -10,6 +10,7 @@ import yaml
 from starlette.routing import Route
 
 from deploy.kubernetes import objects
+from deploy.kubernetes.errors import DeployError
 from deploy.kubernetes.manifests import default, documents
 from deploy.kubernetes.objects import secret
 from deploy.kubernetes.rbac import rbac
@@ -295,3 +296,28 @@ def test_every_string_of_the_settings_may_be_a_placeholder():
     missing = [name for name in strings if f".Values.{name}" not in text]
     assert missing == []
     assert ".Values.shards" in text
+
+
+def test_a_pair_may_do_nothing_but_renew_its_lease(planned):
+    """Row 55: two pods on two nodes, volumes that both mount, and rights on one Lease."""
+    made = list(objects(planned(CONFIG + "leader: {lease: exporter}\n")))
+    workload = made_of(made, "Deployment")
+    assert workload["spec"]["replicas"] == 2
+    assert workload["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 0, "maxUnavailable": 1}
+    assert workload["spec"]["template"]["spec"]["topologySpreadConstraints"]
+    claims = [each for each in made if each["kind"] == "PersistentVolumeClaim"]
+    assert [each["spec"]["accessModes"] for each in claims] == [["ReadWriteMany"]] * 2
+    role = made_of(made, "Role", "anomaly-exporter-leader")
+    create, renew = role["rules"]
+    assert create["verbs"] == ["create"]
+    assert renew == {**create, "verbs": ["get", "update"], "resourceNames": ["exporter"]}
+    assert made_of(made, "RoleBinding", "anomaly-exporter-leader")["roleRef"]["name"] == role["metadata"]["name"]
+
+
+@pytest.mark.parametrize(
+    ("leader", "shards", "why"),
+    [("{lease: exporter}", 2, "several shards"), ("{file: leader.lock}", 1, r"a file: use leader\.lease")],
+)
+def test_other_leaders_are_not_deployed(planned, leader, shards, why):
+    with pytest.raises(DeployError, match=why):
+        planned(CONFIG + f"leader: {leader}\n", shards=shards)
