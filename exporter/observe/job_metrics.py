@@ -41,6 +41,11 @@ class JobMetrics:
         for reason, dropped in samples_dropped.items():
             metrics.samples_dropped.labels(job, reason).inc(dropped)
 
+    def share_read(self, label: str, values: int, whole: bool) -> None:
+        """Note that so many values of `label` are this replica's, and whether the whole answer was read for them."""
+        self._metrics.share_values.labels(self._job, label).set(values)
+        self._metrics.share_whole.labels(self._job).set(whole)
+
     def not_answered(self, reason: str, times: int) -> None:
         """Count times that the source did not answer, though it answered the newest one."""
         self._metrics.not_answered.labels(self._job, reason).inc(times)

@@ -140,6 +140,13 @@ class SelfMetrics:
         )
         self.started = gauge("start_time_seconds", "When the exporter started")
         self.shard = gauge("shard_info", "Which of how many replicas this is", "shard", "count")
+        self.leader = gauge("leader", "1 if this exporter leads, 0 if it stands by; the label says who leads", "leader")
+        self.share_values = gauge(
+            "share_values", "Values of the label by which replicas split the job that are this one's", "query", "label"
+        )
+        self.share_whole = gauge(
+            "share_read_whole", "1 if this replica reads the whole answer and keeps its share of it", "query"
+        )
         self.page_bytes = gauge("page_bytes", "Size of the page before this one, not compressed")
         Info(f"{PREFIX}_build", "Version of the exporter", registry=self.registry).info(
             {"version": __version__, "python": platform.python_version()}

@@ -51,7 +51,8 @@ class Saving:
         if config.state is None:
             return cls()
         key = config.models.key if config.models else None
-        return cls(StateFolder(config.state.path, lambda: signing_keys(key)), config.state.every)
+        folder = StateFolder(config.state.path, lambda: signing_keys(key), config.state.shared)
+        return cls(folder, config.state.every)
 
 
 NEVER: Final = Saving()
@@ -98,6 +99,18 @@ class Runner:
             self._published = True
             self._sinks.flush()
         self._clock.start()
+
+    def show_newest(self) -> None:
+        """Show the newest verdict, which nobody could see as long as another exporter led."""
+        last = self.job.last
+        if last is not None and not self.job.warming:
+            self._publish(last)
+
+    def stand_by(self) -> None:
+        """Show and save nothing from now on: another exporter leads."""
+        with self._publishing:
+            self.saving, self._published = NEVER, False
+            self._sinks.withdraw(self.job.name)
 
     def stop(self) -> None:
         """Begin no further cycle."""

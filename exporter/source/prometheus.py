@@ -1,10 +1,11 @@
 """Prometheus, Thanos, Mimir or VictoriaMetrics behind one class: range queries and metric types."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final, TypeVar
+from urllib.parse import quote, urlencode
 
 import msgspec
 import numpy as np
@@ -144,6 +145,22 @@ class Prometheus:
             return [(name, *_described(name, types)) for name in sorted(map(str, names))]
         except (AttributeError, KeyError, IndexError, TypeError):
             raise BadAnswer("the source's metadata API sent something else than Prometheus would") from None
+
+    def label_values(self, label: str, selectors: Sequence[str], start: float, end: float) -> list[str]:
+        """Return the values that `label` has in the series of `selectors` from `start` to `end` (Unix seconds).
+
+        The source may add values of series without a sample in that time. Raises SourceError.
+        """
+        asked = {"match[]": list(selectors), "start": f"{start:.3f}", "end": f"{end:.3f}"}
+        found = self._data(f"label/{quote(label, safe='')}/values?{urlencode(asked, doseq=True)}")
+        if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
+            raise BadAnswer("the source's label values API sent something else than Prometheus would")
+        return found
+
+    def forget(self, expr: str) -> None:
+        """Forget what is known of a query that will not be asked again."""
+        self._answers_alone.pop(expr, None)
+        self._steady.forget(expr)
 
     def _data(self, what: str) -> Any:
         """Return what is in an answer of the source's API. Raises SourceError."""

@@ -34,13 +34,12 @@ app.kubernetes.io/component: {{ last . }}
 app.kubernetes.io/managed-by: {{ (first .).Release.Service | quote }}
 {{- end }}
 
-{{- /* The part of the spec that all pods share: no token, no privileges. */}}
+{{- /* The part of the spec that all pods share: no privileges. */}}
 {{- define "anomaly-exporter.pod" -}}
 serviceAccountName: {{ include "anomaly-exporter.name" $ | quote }}
 {{- with $.Values.pod }}
 {{ toYaml . }}
 {{- end }}
-automountServiceAccountToken: false
 enableServiceLinks: false
 securityContext:
   runAsNonRoot: true
