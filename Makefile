@@ -20,7 +20,7 @@ UV := export UV_FIND_LINKS=$$({ echo $$PIP_FIND_LINKS; $(BIN)/python -m pip conf
 PROGRESS := $(shell [ -t 2 ] || echo .ci/beat uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint coverage audit sbom docs docs-serve build rules chart image bench bench-rules bench-spread quality fleet context servers \
+.PHONY: help demo test lint coverage audit sbom docs docs-serve build rules chart image bench bench-rules bench-spread quality fleet context fuzz soak kills servers \
   browser kubectl airflow rivals constraints clean
 
 help: ## this list
@@ -101,6 +101,9 @@ context: $(VENV)/ready ## rollouts, limits, failing racks and companions, figure
 	$(BIN)/python -m tests.context $(ARGS)
 	$(BIN)/python -m tests.context.together
 
+fuzz: $(VENV)/ready .venv-fuzz/ready ## every parser, four minutes each: an hour of one core (ARGS="--seconds 3600 answers")
+	$(BIN)/python -m tests.fuzz $(ARGS)
+
 fleet: $(VENV)/ready ## the alerts of 10 to 10,000 series in six weeks with failures (half an hour, one core)
 	$(BIN)/python -m tests.fleet $(ARGS)
 
@@ -124,7 +127,7 @@ rivals: # packages that the detectors are compared with; the rows of what cannot
 	@$(MAKE) --no-print-directory .venv-rivals/ready \
 	  || echo 'The packages of the rivals are not to be had here: their rows are not measured.'
 
-PINNED = dev airflow audit docs
+PINNED = dev airflow audit docs fuzz
 constraints: $(VENV)/ready ## pin the newest versions of everything
 	@$(UV) printf 'hatchling\nuv\n' | $(BIN)/uv pip compile pyproject.toml - --all-extras $(PINNED:%=--group %) --upgrade \
 	  --universal --python-version 3.11 --no-annotate --no-header --output-file constraints.txt
@@ -150,6 +153,12 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	@.ci/beat "making .venv-$*" $(INTERPRETER) -m venv --clear --without-pip .venv-$*
 	@$(UV) $(PROGRESS) $(BIN)/uv pip install --python .venv-$*/bin/python --constraint constraints.txt \
 	  --build-constraint constraints.txt --group $*
+	@touch $@
+
+# Beside the environment: the fuzzer looks into our code as it is installed there.
+.venv-fuzz/ready: constraints.txt | $(VENV)/ready
+	@$(UV) $(PROGRESS) $(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt --no-deps --target .venv-fuzz \
+	  --group fuzz
 	@touch $@
 
 # No environment but a folder of packages, which `make quality` alone puts on its path. They come without what they depend on:

@@ -85,9 +85,11 @@ class StateFolder:
                 job.restore(dict(stored))
         except FileNotFoundError:
             return False
-        except (OSError, TooLarge, SealError, SecretUnavailable, ValueError, KeyError) as error:
+        except Exception as error:  # without a key anybody who may write there makes arrays of any form
+            expected = isinstance(error, OSError | TooLarge | SealError | SecretUnavailable | ValueError)
+            what = str(error) if expected else f"holds something else than a state ({type(error).__name__}: {error})"
             hint = "the job starts without history"
-            log.warning("state_refused", job=job.name, file=str(file), error=str(error), hint=hint)
+            log.warning("state_refused", job=job.name, file=str(file), error=what, hint=hint)
             return False
         log.info("state_restored", job=job.name, judged=header.judged)
         return True
