@@ -20,7 +20,7 @@ UV := export UV_FIND_LINKS=$$({ echo $$PIP_FIND_LINKS; $(BIN)/python -m pip conf
 PROGRESS := $(shell [ -t 2 ] || echo .ci/beat uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint coverage audit sbom docs docs-serve build rules chart image bench bench-rules bench-spread quality fleet context fuzz soak kills servers \
+.PHONY: help demo test lint coverage audit sbom docs docs-serve build rules chart image bench bench-rules bench-spread quality fleet context fuzz soak load kills servers \
   browser kubectl airflow rivals constraints clean
 
 help: ## this list
@@ -103,6 +103,9 @@ context: $(VENV)/ready ## rollouts, limits, failing racks and companions, figure
 
 fuzz: $(VENV)/ready .venv-fuzz/ready ## every parser, four minutes each: an hour of one core (ARGS="--seconds 3600 answers")
 	$(BIN)/python -m tests.fuzz $(ARGS)
+
+soak: $(VENV)/ready ## a day of operation in 24 minutes, with churn, reloads and kills (ARGS="--cycles 200")
+	$(BIN)/python -m tests.soak $(ARGS)
 
 fleet: $(VENV)/ready ## the alerts of 10 to 10,000 series in six weeks with failures (half an hour, one core)
 	$(BIN)/python -m tests.fleet $(ARGS)
