@@ -107,6 +107,9 @@ fuzz: $(VENV)/ready .venv-fuzz/ready ## every parser, four minutes each: an hour
 soak: $(VENV)/ready ## a day of operation in 24 minutes, with churn, reloads and kills (ARGS="--cycles 200")
 	$(BIN)/python -m tests.soak $(ARGS)
 
+load: $(VENV)/ready ## 50 scrapers, 1,000 slow clients and 1,000 reloads (13 minutes; ARGS="--reloads 100 --reload-seconds 60")
+	$(BIN)/python -m tests.soak.load $(ARGS)
+
 fleet: $(VENV)/ready ## the alerts of 10 to 10,000 series in six weeks with failures (half an hour, one core)
 	$(BIN)/python -m tests.fleet $(ARGS)
 

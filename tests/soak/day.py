@@ -22,7 +22,8 @@ JOB: Final = "level"
 _SETTLED: Final = 0.25
 """Share of the cycles after which the memory of caches has settled."""
 _PATIENCE: Final = 300.0
-_WINDOW: Final = 60.0
+WINDOW: Final = 60.0
+"""Seconds that are looked at, and read back after a kill."""
 
 
 @dataclass
@@ -58,7 +59,15 @@ def configuration(folder: Path, source: str, step: float) -> dict[str, Any]:
         "log": {"format": "json", "level": "warning"},
         "audit": {"path": str(folder / "audit.csv"), "all_samples": True, "max_size": "1 GiB"},
         "state": {"path": str(folder / "state"), "every": f"{round(step * 2000)}ms"},
-        "jobs": {JOB: {"expr": "level", "step": seconds, "window": "60s", "history": "60s", "detector": "robust"}},
+        "jobs": {
+            JOB: {
+                "expr": "level",
+                "step": seconds,
+                "window": f"{WINDOW:g}s",
+                "history": f"{WINDOW:g}s",
+                "detector": "robust",
+            }
+        },
     }
 
 
@@ -159,9 +168,7 @@ def _watched(
             life.cycles.append(done)
             life.usage.append(usage(server.pid))
             shown, scored = _exposed(page)
-            gone = source.coming * (
-                _WINDOW / source.step + 5
-            )  # they are shown, without a score, while they are in the window
+            gone = source.coming * (WINDOW / source.step + 5)  # shown without a score while they are in the window
             if shown > source.series + gone or scored > source.series:
                 life.wrong.append(f"{shown} series, {scored} of them with a score, after {done} steps")
         if done // reload_every > reloads:
