@@ -20,11 +20,11 @@ UV := export UV_FIND_LINKS=$$({ echo $$PIP_FIND_LINKS; $(BIN)/python -m pip conf
 PROGRESS := $(shell [ -t 2 ] || echo .ci/beat uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint coverage audit sbom docs docs-serve build rules chart image bench bench-rules bench-spread quality fleet context fuzz soak load kills servers \
+.PHONY: help demo test lint coverage audit sbom docs docs-serve build rules chart image bench bench-rules bench-spread quality fleet context fuzz soak load kills other-python servers \
   browser kubectl airflow rivals constraints clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo 'Variables: PYTHON=python3.12 (another interpreter, in .venv-3.12), ARGS="--for 2m" (demo, pytest), WORKERS=4 (pytest)'
 
 demo: $(VENV)/ready servers ## see a fault found, alerted and resolved on real servers (ARGS="--for 2m" ends by itself)
@@ -106,6 +106,13 @@ fuzz: $(VENV)/ready .venv-fuzz/ready ## every parser, four minutes each: an hour
 
 soak: $(VENV)/ready ## a day of operation in 24 minutes, with churn, reloads and kills (ARGS="--cycles 200")
 	$(BIN)/python -m tests.soak $(ARGS)
+
+kills: $(VENV)/ready ## 500 kills in writes of everything kept, every byte of it changed (5 minutes)
+	$(BIN)/python -m tests.soak.kills $(ARGS)
+
+other-python: $(VENV)/ready ## what another Python makes of our models and state
+	@$(MAKE) --no-print-directory PYTHON=python3.12 .venv-3.12/ready
+	$(BIN)/python -m tests.soak.versions .venv-3.12/bin/python
 
 load: $(VENV)/ready ## 50 scrapers, 1,000 slow clients and 1,000 reloads (13 minutes; ARGS="--reloads 100 --reload-seconds 60")
 	$(BIN)/python -m tests.soak.load $(ARGS)

@@ -19,7 +19,7 @@ from tests.soak.usage import MIB, Usage, growth, usage
 from tests.support.stub import serve
 
 JOB: Final = "level"
-_SETTLED: Final = 0.25
+_SETTLED: Final = 1 / 3
 """Share of the cycles after which the memory of caches has settled."""
 _PATIENCE: Final = 300.0
 WINDOW: Final = 60.0
@@ -66,6 +66,7 @@ def configuration(folder: Path, source: str, step: float) -> dict[str, Any]:
                 "window": f"{WINDOW:g}s",
                 "history": f"{WINDOW:g}s",
                 "detector": "robust",
+                "max_hold": f"{round(step * 600)}s",  # what has ended is remembered for so long
             }
         },
     }

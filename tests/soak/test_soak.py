@@ -1,5 +1,7 @@
 """A minute of `make soak`; its figures of a day are in docs/reliability.md."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,17 @@ def test_slow_clients_and_reloads_harm_no_scrape(tmp_path: Path) -> None:
     """Rows 31, 34, 36 and 37: `make load` has the figures; here no scrape fails, and none is of two configurations."""
     rows = [*load(tmp_path, series=200, seconds=3, clients=40), *reloads(tmp_path, count=8, seconds=8)]
     assert [row.rsplit("|", 2)[1].strip() for row in rows if " scrapers" in row or " in 8 s" in row] == ["0"] * 5
+
+
+def test_a_kill_breaks_nothing_that_is_kept_and_no_changed_byte_is_taken() -> None:
+    """Rows 24 and 25: a few of what `make kills` does, in a process of its own, since it forks."""
+    command = [sys.executable, "-m", "tests.soak.kills", "--kills", "6", "--offsets", "40"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
+    assert done.returncode == 0, done.stderr[-2000:]
+    rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in done.stdout.splitlines()[2:]]
+    assert [row[0] for row in rows] == ["model store", "state of a job", "answers, notices, incidents", "audit file"]
+    assert sum(int(row[2]) for row in rows) >= 6, "hardly a kill hit a write: the test proves nothing"
+    assert sum(int(row[5]) for row in rows) >= 300
 
 
 def test_the_source_answers_every_range_in_the_same_way() -> None:
