@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import json
 import math
+import multiprocessing
 import os
 import signal
 import tempfile
@@ -108,27 +109,39 @@ async def _silent(port: int, until: float, drip: bool) -> None:
                         if await asyncio.wait_for(reader.read(1), 1.0) == b"":
                             break
             writer.close()
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(1.0)
 
 
-def scrapes(server: ExporterServer, scrapers: int, seconds: float, pause: float, silent: int = 0) -> Asked:
-    """Scrape for a while, beside so many silent and so many trickling clients."""
+def _slow(port: int, seconds: float, clients: int) -> None:
+    """Be so many silent clients and as many trickling ones, in a process of their own: no scrape waits for it here."""
+
+    async def run() -> None:
+        until = time.monotonic() + seconds
+        await asyncio.gather(*(_silent(port, until, drip) for drip in (False, True) for _ in range(clients)))
+
+    asyncio.run(run())
+
+
+def scrapes(server: ExporterServer, scrapers: int, seconds: float, pause: float, slow: int = 0) -> Asked:
+    """Scrape for a while, beside so many silent and as many trickling clients."""
+    beside = multiprocessing.get_context("spawn").Process(target=_slow, args=(server.port, seconds + 8.0, slow))
+    if slow:
+        beside.start()
+        time.sleep(6.0)
 
     async def run() -> Asked:
         asked = Asked([], [], set(), [], [])
         until = time.monotonic() + seconds
-        beside = [
-            asyncio.create_task(_silent(server.port, until, drip)) for drip in (False, True) for _ in range(silent)
-        ]
-        await asyncio.sleep(2.0 if silent else 0.0)
         await asyncio.gather(*(_scraper(server.port, until, pause, asked, False) for _ in range(scrapers)))
         asked.busiest.append(usage(server.pid))
-        for task in beside:
-            task.cancel()
-        await asyncio.gather(*beside, return_exceptions=True)
         return asked
 
-    return asyncio.run(run())
+    try:
+        return asyncio.run(run())
+    finally:
+        if slow:
+            beside.terminate()
+            beside.join()
 
 
 def source(series: int, step: float) -> Any:
@@ -165,7 +178,7 @@ def load(folder: Path, series: int, seconds: float, clients: int) -> Iterator[st
                 yield f"| {scrapers} scrapers, each once a second | {asked.figures()} |"
                 _check(asked)
             before = usage(server.pid)
-            asked = scrapes(server, 10, seconds, 1.0, silent=clients)
+            asked = scrapes(server, 10, seconds, 1.0, slow=clients)
             [during] = asked.busiest
             yield f"| 10 scrapers beside {clients} silent and {clients} trickling clients | {asked.figures()} |"
             _check(asked)
