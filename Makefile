@@ -20,11 +20,11 @@ UV := export UV_FIND_LINKS=$$({ echo $$PIP_FIND_LINKS; $(BIN)/python -m pip conf
 PROGRESS := $(shell [ -t 2 ] || echo .ci/beat uv)
 
 .DEFAULT_GOAL := help
-.PHONY: version help demo test lint coverage audit sbom docs docs-serve build rules chart image bench bench-rules bench-warm-up bench-spread quality fleet context servers \
+.PHONY: version help demo test lint coverage audit sbom docs docs-serve build rules chart image bench bench-rules bench-warm-up bench-spread quality fleet context fuzz soak load kills other-python servers \
   browser kubectl airflow rivals constraints clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo 'Variables: PYTHON=python3.12 (another interpreter, in .venv-3.12), ARGS="--for 2m" (demo, pytest), WORKERS=4 (pytest)'
 
 demo: $(VENV)/ready servers ## see a fault found, alerted and resolved on real servers (ARGS="--for 2m" ends by itself)
@@ -109,6 +109,22 @@ context: $(VENV)/ready ## rollouts, limits, failing racks and companions, figure
 	$(BIN)/python -m tests.context $(ARGS)
 	$(BIN)/python -m tests.context.together
 
+fuzz: $(VENV)/ready .venv-fuzz/ready ## every parser, four minutes each: an hour of one core (ARGS="--seconds 3600 answers")
+	$(BIN)/python -m tests.fuzz $(ARGS)
+
+soak: $(VENV)/ready ## a day of operation in 24 minutes, with churn, reloads and kills (ARGS="--cycles 200")
+	$(BIN)/python -m tests.soak $(ARGS)
+
+kills: $(VENV)/ready ## 500 kills in writes of everything kept, every byte of it changed (5 minutes)
+	$(BIN)/python -m tests.soak.kills $(ARGS)
+
+other-python: $(VENV)/ready ## what another Python makes of our models and state
+	@$(MAKE) --no-print-directory PYTHON=python3.12 .venv-3.12/ready
+	$(BIN)/python -m tests.soak.versions .venv-3.12/bin/python
+
+load: $(VENV)/ready ## 50 scrapers, 1,000 slow clients and 1,000 reloads (13 minutes; ARGS="--reloads 100 --reload-seconds 60")
+	$(BIN)/python -m tests.soak.load $(ARGS)
+
 fleet: $(VENV)/ready ## the alerts of 10 to 10,000 series in six weeks with failures (half an hour, one core)
 	$(BIN)/python -m tests.fleet $(ARGS)
 
@@ -132,7 +148,7 @@ rivals: # packages that the detectors are compared with; the rows of what cannot
 	@$(MAKE) --no-print-directory .venv-rivals/ready \
 	  || echo 'The packages of the rivals are not to be had here: their rows are not measured.'
 
-PINNED = dev airflow audit docs
+PINNED = dev airflow audit docs fuzz
 constraints: $(VENV)/ready ## pin the newest versions of everything
 	@$(UV) printf 'hatchling\nuv\n' | $(BIN)/uv pip compile pyproject.toml - --all-extras $(PINNED:%=--group %) --upgrade \
 	  --universal --python-version 3.11 --no-annotate --no-header --output-file constraints.txt
@@ -158,6 +174,12 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	@.ci/beat "making .venv-$*" $(INTERPRETER) -m venv --clear --without-pip .venv-$*
 	@$(UV) $(PROGRESS) $(BIN)/uv pip install --python .venv-$*/bin/python --constraint constraints.txt \
 	  --build-constraint constraints.txt --group $*
+	@touch $@
+
+# Beside the environment: the fuzzer looks into our code as it is installed there.
+.venv-fuzz/ready: constraints.txt | $(VENV)/ready
+	@$(UV) $(PROGRESS) $(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt --no-deps --target .venv-fuzz \
+	  --group fuzz
 	@touch $@
 
 # No environment but a folder of packages, which `make quality` alone puts on its path. They come without what they depend on:

@@ -19,7 +19,7 @@ from exporter.models.signed_records import signing_keys
 from exporter.observe.health import UNKNOWN, Health
 from exporter.observe.remaining import Remaining
 from exporter.observe.stages import Telemetry
-from exporter.pipeline.cycle import evaluate
+from exporter.pipeline.cycle import ClockSetBack, evaluate
 from exporter.pipeline.job import Job
 from exporter.pipeline.verdict import Verdict
 from exporter.redact import masked
@@ -186,6 +186,8 @@ class Runner:
         except SourceError as error:
             metrics.source_failed(error.reason, error.retries)
             self._failed(error.reason, error, now)
+        except ClockSetBack as error:
+            self._failed("clock_set_back", error, now)
         except Exception as error:  # a defect or a lack of memory in one job must not end the others
             self._failed("internal", error, now)
         else:
@@ -262,7 +264,11 @@ class Runner:
 
     def _failed(self, reason: str, error: Exception, now: float) -> None:
         self._metrics.cycle_failed()
-        text = str(error) if isinstance(error, SourceError) else f"{type(error).__name__}, which the log explains"
+        text = (
+            str(error)
+            if isinstance(error, SourceError | ClockSetBack)
+            else f"{type(error).__name__}, which the log explains"
+        )
         self.health = self.health.failed(reason, masked(text), now)
         hint = "the next cycle tries again"
         if self.job.warming or self.job.judged == -math.inf:

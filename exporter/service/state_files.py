@@ -112,7 +112,7 @@ class StateFolder:
                 return header.judged, dict(stored)
         except FileNotFoundError:
             return None
-        except (OSError, TooLarge, SealError, SecretUnavailable, ValueError, KeyError) as error:
+        except Exception as error:  # without a key anybody who may write there makes arrays of any form
             _refused(job, file, error)
             return None
 
@@ -120,7 +120,7 @@ class StateFolder:
     def _restored(job: Job, file: Path, judged: float, state: State) -> bool:
         try:
             job.restore(state)
-        except (ValueError, KeyError) as error:
+        except Exception as error:  # as above
             _refused(job, file, error)
             return False
         log.info("state_restored", job=job.name, judged=judged)
@@ -139,5 +139,6 @@ class StateFolder:
 
 
 def _refused(job: Job, file: Path, error: Exception) -> None:
-    hint = "the job starts without history"
-    log.warning("state_refused", job=job.name, file=str(file), error=str(error), hint=hint)
+    expected = isinstance(error, OSError | TooLarge | SealError | SecretUnavailable | ValueError)
+    what = str(error) if expected else f"holds something else than a state ({type(error).__name__}: {error})"
+    log.warning("state_refused", job=job.name, file=str(file), error=what, hint="the job starts without history")

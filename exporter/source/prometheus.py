@@ -7,11 +7,11 @@ from functools import partial
 from typing import Any, Final, TypeVar
 from urllib.parse import quote, urlencode
 
-import msgspec
 import numpy as np
 from prometheus_api_client import PrometheusConnect
 
 from exporter.config.sections.source import LimitsConfig, PrometheusConfig
+from exporter.json_values import from_json
 from exporter.source.decode import DecodedChunk, Limits, decode
 from exporter.source.decode_repeat import RepeatDecoder
 from exporter.source.errors import BadAnswer, NoNumbers, SourceError, TooManyPoints
@@ -167,8 +167,8 @@ class Prometheus:
         url = f"{self._config.url}/api/v1/{what}"
         answer, _ = self._session.persist(lambda: self._session.attempt("GET", url).content)
         try:
-            return msgspec.json.decode(answer)["data"]
-        except (msgspec.DecodeError, KeyError, TypeError):
+            return from_json(answer)["data"]
+        except (ValueError, KeyError, TypeError):
             raise BadAnswer("the source's metadata API sent something else than Prometheus would") from None
 
     def close(self) -> None:

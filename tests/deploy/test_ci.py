@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 GITHUB = ROOT / ".github" / "workflows" / "ci.yml"
 RELEASE = ROOT / ".github" / "workflows" / "release.yml"
 GITLAB = ROOT / ".gitlab-ci.yml"
-TARGETS = {"lint", "coverage", "audit", "docs", "build", "rules", "chart", "image"}
+TARGETS = {"lint", "coverage", "audit", "docs", "build", "rules", "chart", "image", "fuzz"}
 PUBLISHING = {"contents": "write", "packages": "write", "id-token": "write", "attestations": "write"}
 FORMS = sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("[!c]*.yml"))
 BOTH = pytest.mark.parametrize("path", [GITHUB, RELEASE], ids=lambda path: path.stem)
