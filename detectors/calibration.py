@@ -115,8 +115,8 @@ class TailRates:
             f"{self.prefix}beyond": Column(0.0, shape, small, added=True),  # incidents among them, far from chance
             f"{self.prefix}weeks": Column(0.0, shape, small),
             f"{self.prefix}heaviness": Column(1.0, shape, small),
-            f"{self.prefix}block": Column(0.0, shape, small),  # largest value of the current block
-            f"{self.prefix}incident": Column(0.0, shape, small),  # largest value of the open incident
+            f"{self.prefix}block": Column(0.0, shape, small, outer=1),  # largest value of the current block
+            f"{self.prefix}incident": Column(0.0, shape, small, outer=1),  # largest value of the open incident
             f"{self.prefix}filled": Column(0.0, rows, small),  # seconds of the current block that were learnt
         }
 

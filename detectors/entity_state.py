@@ -27,16 +27,25 @@ class Column:
         Type of the elements.
     added : bool
         States saved before the column was added lack it: their rows begin with the initial value.
+    outer : int
+        The last so many axes are the outermost in memory. Arithmetic on all entities of a block then runs over
+        neighbouring numbers, and a slot of a profile is read and written without those beside it. What is saved has the
+        usual order.
     """
 
     fill: float
     shape: tuple[int, ...] = ()
     dtype: DTypeLike = np.float64
     added: bool = False
+    outer: int = 0
 
     def rows(self, count: int) -> NDArray[Any]:
         """Return `count` rows of new entities."""
-        return np.full((count, *self.shape), self.fill, self.dtype)
+        inner = len(self.shape) - self.outer
+        shape = (*self.shape[inner:], count, *self.shape[:inner])
+        # Zeros are not written: memory that no sample has reached yet is none.
+        array = np.full(shape, self.fill, self.dtype) if self.fill else np.zeros(shape, self.dtype)
+        return np.moveaxis(array, range(self.outer), range(-self.outer, 0)) if self.outer else array
 
 
 class EntityState:

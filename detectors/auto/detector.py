@@ -34,7 +34,7 @@ _AGREEING_JOINT: Final = 1.2
 """The same for the components of several channels together."""
 _BESIDE: Final = "beside."
 """Prefix of what is learnt of peers in a saved state."""
-_ROWS: Final = 1024
+_ROWS: Final = 2048
 """Series per block: their intermediate results stay in the processor's cache."""
 
 
@@ -147,12 +147,13 @@ class Auto(StatefulDetector):
         at = SeasonalTime.at(float(batch.times[-1]), step, self._zone, batch.weekday(-1))
         channels = len(batch.channels)
         entities_at_once = max(_ROWS // channels, 1)
+        every = _of_series(arrays)
         for first in range(0, len(batch.keys), entities_at_once):
             entities = slice(first, first + entities_at_once)
             values = batch.values[entities, :, -1]
             there = np.isfinite(values)
             alive, present = np.flatnonzero(there), np.flatnonzero(there.any(axis=1))
-            rows = _taken(_of_series(arrays, entities), alive)
+            rows = _taken(_part(every, entities, channels), alive)
             of_entity = _taken(_of_entities(arrays, entities, channels), present)
             frozen = np.repeat(arrays["held"][entities], channels)[alive]
             seen = evidence.observe(rows, values.reshape(-1)[alive], at, frozen)
@@ -205,10 +206,11 @@ class Auto(StatefulDetector):
         blocks = self._last.take(fresh)
         self._entities.align(fresh)
         arrays = self._entities.view(fresh)
-        ended = Endings.of(len(fresh.keys))
+        ended, every = Endings.of(len(fresh.keys)), _of_series(arrays)
         for block in blocks:
             self._learn(
-                arrays,
+                _part(every, block.entities, len(fresh.channels)),
+                _of_entities(arrays, block.entities, len(fresh.channels)),
                 block,
                 fresh.values[block.entities, :, -1],
                 frozen[block.entities],
@@ -218,21 +220,18 @@ class Auto(StatefulDetector):
         if blocks and self._beside is not None:
             self._beside.learn(fresh, blocks[0].at.step, ended)
         if blocks:
-            cold_start.inherit(_of_series(arrays, slice(None)), len(fresh.channels), blocks[0].at)
+            cold_start.inherit(every, len(fresh.channels), blocks[0].at)
 
     def _learn(
         self,
-        arrays: dict[str, NDArray[Any]],
+        every: Rows,
+        entities: Rows,
         block: _Block,
         values: Floats,
         frozen: Flags,
         rebaselined: Flags,
         ended: Endings,
     ) -> None:
-        every, entities = (
-            _of_series(arrays, block.entities),
-            _of_entities(arrays, block.entities, values.shape[1]),
-        )
         channels, at = values.shape[1], block.at
         missing = np.ones(len(values), np.bool_)
         missing[block.present] = False
@@ -332,10 +331,15 @@ def _of_entities(arrays: Mapping[str, NDArray[Any]], entities: slice, channels: 
     return {name: arrays[name][entities] for name in names}
 
 
-def _of_series(arrays: Mapping[str, NDArray[Any]], entities: slice) -> Rows:
+def _of_series(arrays: Mapping[str, NDArray[Any]]) -> Rows:
     """Return the arrays with one row per series. They are views, because the rows of an entity are adjacent."""
-    rows = {name: arrays[name][entities] for name in _OF_SERIES}
-    return {name: array.reshape(-1, *array.shape[2:]) for name, array in rows.items()}
+    return {name: arrays[name].reshape(-1, *arrays[name].shape[2:]) for name in _OF_SERIES}
+
+
+def _part(rows: Rows, entities: slice, channels: int) -> Rows:
+    """Return the rows of the series of some entities."""
+    part = slice(entities.start * channels, entities.stop * channels)
+    return {name: array[part] for name, array in rows.items()}
 
 
 def _taken(rows: Rows, which: NDArray[np.intp]) -> Rows:
