@@ -17,7 +17,7 @@ from detectors.calibration import (
     Evidence,
     Rows,
     TailRates,
-    bin_of,
+    flat,
 )
 from detectors.entity_state import Column
 from detectors.types import Floats
@@ -115,20 +115,22 @@ class FittedTailRates(TailRates):
         logs = np.log(np.clip(normalised, _SMALLEST, LARGEST))
         exponent, unit, weeks = (rows[f"{self.prefix}{name}"].reshape(-1)[at] for name in ("exponent", "unit", "weeks"))
         law = PRIOR_WEEKS * _law(logs - np.log(unit), exponent)
-        seen = self._counted(rows[f"{self.prefix}counts"].reshape(-1), at * BINS, logs, exponent)
+        seen = self._counted(rows[f"{self.prefix}counts"], which, logs, exponent)
         weeks = PRIOR_WEEKS + weeks
         parts = _RARER * weeks / (law * (1 + penalty) + seen)
         unpenalised, prior = _RARER * weeks / (law + seen), np.exp(KAPPA * logs)
         return Evidence(parts.sum(axis=1), unpenalised.sum(axis=1), prior.sum(axis=1), parts)
 
-    def _counted(self, counts: NDArray[np.float32], at: NDArray[np.intp], logs: Floats, exponent: Floats) -> Floats:
+    def _counted(self, counts: NDArray[np.float32], which: NDArray[np.intp], logs: Floats, exponent: Floats) -> Floats:
         """Return how many maxima lie above the values: inside a bin they are spread as the tail is.
 
         Whole bins would make light noise several times as frequent as it is.
         """
         place = np.clip((logs - _LOG_FIRST) / _WIDTH, 0.0, BINS - 1)
         lower = place.astype(np.intp)
-        most, least = counts[at + lower], counts[at + np.minimum(lower + 1, BINS - 1)]
+        every, (row, component, step) = flat(counts)
+        at = np.arange(len(logs))[:, None] * row + which * component
+        most, least = every[at + lower * step], every[at + np.minimum(lower + 1, BINS - 1) * step]
         steep, into = np.exp(-exponent * _WIDTH), place - lower
         inside = np.flatnonzero(into)  # most values of quiet series lie below the first edge: steep ** 0 is 1
         power = np.ones(place.shape)
@@ -157,9 +159,7 @@ class FittedTailRates(TailRates):
         return line
 
     def _count(self, rows: Rows, which: NDArray[np.intp], normalised: Floats, decay: float) -> None:
-        counts = rows[f"{self.prefix}counts"][which] * np.float32(decay)
-        counts += np.arange(BINS) <= bin_of(normalised)[:, :, None]
-        rows[f"{self.prefix}counts"][which] = counts
+        self._added(rows, which, normalised, decay)
 
     def _complete(self, rows: Rows, which: NDArray[np.intp], blocks_per_week: float) -> None:
         """Fit the tails of the rows `which` to their maxima."""
