@@ -239,7 +239,7 @@ class TailRates:
         counts: NDArray[np.float32] = rows[f"{self.prefix}counts"][which] * np.float32(decay)
         counts += np.arange(BINS) <= bins[:, :, None]
         # Bins that no maximum has reached are not written: their memory is none.
-        used = int(np.count_nonzero(counts.any(axis=(0, 1))))  # counts never increase from bin to bin
+        used = int(np.count_nonzero(counts.reshape(-1, BINS).max(axis=0, initial=0.0)))  # they never increase
         rows[f"{self.prefix}counts"][which, :, :used] = counts[:, :, :used]
         return counts
 

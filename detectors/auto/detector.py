@@ -50,8 +50,8 @@ class _Block:
     direction: Floats
     joint: JointObservation | None
     score: Floats  # before recurring patterns and cool-down are applied
-    unpenalised: Floats  # without the short-history penalty
-    size: Floats  # without any history
+    unpenalised: Floats  # return period without the short-history penalty
+    prior: Floats  # return period without any history
     side: Sides
     recurring: Flags
     quiet: Flags  # recurring pattern or cool-down
@@ -59,6 +59,17 @@ class _Block:
     warm: Flags
     told: NDArray[np.intp]  # indices of entities that have samples, of those whose streams are told
     picked: Picked | None
+
+    def size(self, which: NDArray[np.intp]) -> Floats:
+        """Return the scores without any history of some entities that have a sample; a power is slow, few are asked."""
+        return score_of(self.prior[which])
+
+    def seen_later(self) -> Flags:
+        """Return which entities that have a sample would have opened an incident, were their history longer."""
+        found = self.warm & (self.unpenalised > 1) & ((self.score <= 1) | self.quiet)
+        which = np.flatnonzero(found)
+        found[which] = score_of(self.unpenalised[which]) > 1
+        return found
 
 
 @dataclass(kw_only=True)
@@ -163,14 +174,14 @@ class Auto(StatefulDetector):
             if beside is not None:
                 combined = beside.added(combined, first + present)
                 direction = beside.directed(direction, seen.evidence, first * channels + alive)
-            size = score_of(combined.prior / agreeing)
+            prior = combined.prior / agreeing
             found = score_of(combined.return_period / agreeing)
             # Several channels have no common side.
             side = (direction > 0 if joint is None else np.zeros(len(present))).astype(np.uint8)
             # A pattern does not end an incident: that may be another one, at this hour by chance.
             asked = np.flatnonzero((found > QUIET / 2) & ~of_entity["held"])
             recurring = np.zeros(len(found), np.bool_)
-            recurring[asked] = recurrence.is_recurring(of_entity, asked, size[asked], side[asked], at)
+            recurring[asked] = recurrence.is_recurring(of_entity, asked, score_of(prior[asked]), side[asked], at)
             if joint is not None:  # a pattern counts only if it was reported as an incident before
                 recurring &= np.isfinite(of_entity["opened"])
             quiet = recurring | (at.time < of_entity["grace"])
@@ -185,8 +196,8 @@ class Auto(StatefulDetector):
                 direction=direction,
                 joint=joint,
                 score=found,
-                unpenalised=score_of(combined.unpenalised / agreeing),
-                size=size,
+                unpenalised=combined.unpenalised / agreeing,
+                prior=prior,
                 side=side,
                 recurring=recurring,
                 quiet=quiet,
@@ -260,8 +271,7 @@ class Auto(StatefulDetector):
         if block.joint is not None:
             multichannel.learn(entity, block.joint, at, transition.learn, block.ready)
             multichannel.TAILS.close(entity, np.flatnonzero(transition.ended))
-        unseen = block.warm & (block.unpenalised > 1) & ((block.score <= 1) | block.quiet)
-        incident_memory.remember(entity, transition, block.size, block.side, unseen, at)
+        incident_memory.remember(entity, transition, block.size, block.side, block.seen_later(), at)
         _put(every, block.alive, rows)
         _put(entities, block.present, entity)
 
