@@ -20,7 +20,7 @@ UV := export UV_FIND_LINKS=$$({ echo $$PIP_FIND_LINKS; $(BIN)/python -m pip conf
 PROGRESS := $(shell [ -t 2 ] || echo .ci/beat uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint coverage audit sbom docs docs-serve build rules chart image bench bench-rules bench-spread quality fleet context servers \
+.PHONY: help demo test lint coverage audit sbom docs docs-serve build rules chart image bench bench-rules bench-growth bench-spread quality fleet context servers \
   browser kubectl airflow rivals constraints clean
 
 help: ## this list
@@ -90,6 +90,9 @@ bench: $(VENV)/ready servers ## speed and memory beside other ways, at 1,000 to 
 
 bench-rules: $(VENV)/ready servers ## CPU of the exporter beside that of recording rules (about 8 minutes)
 	$(BIN)/python -m tests.bench.rules $(ARGS)
+
+bench-growth: $(VENV)/ready ## how a cycle grows with series, window, channels and gauges, docs/images/growth.png (about 8 minutes)
+	$(BIN)/python -m tests.bench.growth $(ARGS)
 
 bench-spread: $(VENV)/ready ## training of 10,000 entities in one process, in four, on a Dask cluster (about 3 minutes)
 	$(BIN)/python -m tests.bench.spread $(ARGS)
