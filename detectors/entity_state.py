@@ -53,7 +53,11 @@ class Column:
         array = self.rows(count)
         for at in np.ndindex(array.shape[array.ndim - self.outer :]):
             part = source[(..., *at)]
-            if self.fill or part.any():
+            if not self.fill and not part.any():
+                continue
+            if isinstance(rows, slice) and not isinstance(of, slice):
+                np.take(part, of, axis=0, out=array[(..., *at)][rows], mode="clip")  # half the time of an assignment
+            else:
                 array[(..., *at)][rows] = part[of]
         return array
 
@@ -111,9 +115,9 @@ class EntityState:
         old = np.fromiter((row_of.get(key, -1) for key in keys), np.int64, len(keys))
         known = old >= 0
         old = old[known]
-        return {
-            name: column.filled(len(keys), known, self._arrays[name], old) for name, column in self._columns.items()
-        }
+        # Those that came stand behind those that stay.
+        rows = slice(len(old)) if known[: len(old)].all() else np.flatnonzero(known)
+        return {name: column.filled(len(keys), rows, self._arrays[name], old) for name, column in self._columns.items()}
 
     def adopt(self, keys: tuple[Key, ...], arrays: dict[str, NDArray[Any]]) -> None:
         """Do what `align(keys)` does, with what `view(keys)` returned since the state was changed."""
