@@ -20,7 +20,7 @@ UV := export UV_FIND_LINKS=$$({ echo $$PIP_FIND_LINKS; $(BIN)/python -m pip conf
 PROGRESS := $(shell [ -t 2 ] || echo .ci/beat uv)
 
 .DEFAULT_GOAL := help
-.PHONY: version help demo test lint coverage audit sbom docs docs-serve build rules chart image bench bench-rules bench-warm-up bench-spread quality fleet context fuzz soak load kills other-python servers \
+.PHONY: version help demo test lint coverage audit sbom docs docs-serve build rules chart image bench bench-rules bench-warm-up bench-growth bench-spread quality fleet context fuzz soak load kills other-python servers \
   browser kubectl airflow rivals constraints clean
 
 help: ## this list
@@ -98,6 +98,9 @@ bench-rules: $(VENV)/ready servers ## CPU of the exporter beside that of recordi
 
 bench-warm-up: $(VENV)/ready servers ## a first start with a long history (2 minutes; ARGS="--minutes 20160": two weeks of 10,000 series)
 	$(BIN)/python -m tests.bench.warm_up $(ARGS)
+
+bench-growth: $(VENV)/ready ## how a cycle grows with series, window, channels and gauges, docs/images/growth.png (about 8 minutes)
+	$(BIN)/python -m tests.bench.growth $(ARGS)
 
 bench-spread: $(VENV)/ready ## training and backtest of 10,000 entities in one process, in two, on a Dask cluster (about 8 minutes)
 	$(BIN)/python -m tests.bench.spread $(ARGS)

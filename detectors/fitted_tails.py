@@ -1,5 +1,6 @@
 """Tail rates by a tail fitted to each row's own maxima."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
@@ -16,7 +17,7 @@ from detectors.calibration import (
     Evidence,
     Rows,
     TailRates,
-    bin_of,
+    flat,
 )
 from detectors.entity_state import Column
 from detectors.types import Floats
@@ -50,19 +51,25 @@ def _law(logarithm: Floats, exponent: Floats) -> Floats:
     return law
 
 
-def _crossing(rate: Floats) -> Floats:
-    """Return the value at which rates at EDGES (last axis) fall to LINE, between the bins on the logarithms."""
-    rare = rate <= LINE
-    after = np.where(rare[..., -1], rare.argmax(axis=-1), BINS - 1)[..., None]
+def _crossing(rate: Callable[[NDArray[np.intp]], Floats], shape: tuple[int, ...]) -> Floats:
+    """Return the values of a `shape` at which rates fall to LINE, between the bins on the logarithms.
+
+    `rate` returns the rates at EDGES of some indices. They never increase from bin to bin: six of them are enough to
+    find the first rare one.
+    """
+    after, step = np.full(shape, BINS - 1), BINS // 2
+    while step:
+        after = np.where(rate(after - step) <= LINE, after - step, after)
+        step //= 2
     before = np.maximum(after - 1, 0)
-    high, low = (np.take_along_axis(rate, at, axis=-1)[..., 0] for at in (before, after))
+    high, low = rate(before), rate(after)
     with np.errstate(divide="ignore", invalid="ignore"):
         share = np.clip(np.log(high / LINE) / np.log(high / low), 0.0, 1.0)
-    found: Floats = EDGES[before[..., 0]] * 2.0 ** (np.nan_to_num(share) / PER_OCTAVE)
+    found: Floats = EDGES[before] * 2.0 ** (np.nan_to_num(share) / PER_OCTAVE)
     return found
 
 
-_REACH: Final = float(_crossing(_law(np.log(EDGES), np.full(BINS, EXPONENT))))
+_REACH: Final = float(_crossing(lambda at: _law(np.log(EDGES[at]), np.full(at.shape, EXPONENT)), ()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,24 +115,29 @@ class FittedTailRates(TailRates):
         logs = np.log(np.clip(normalised, _SMALLEST, LARGEST))
         exponent, unit, weeks = (rows[f"{self.prefix}{name}"].reshape(-1)[at] for name in ("exponent", "unit", "weeks"))
         law = PRIOR_WEEKS * _law(logs - np.log(unit), exponent)
-        seen = self._counted(rows[f"{self.prefix}counts"].reshape(-1), at * BINS, logs, exponent)
+        seen = self._counted(rows[f"{self.prefix}counts"], which, logs, exponent)
         weeks = PRIOR_WEEKS + weeks
         parts = _RARER * weeks / (law * (1 + penalty) + seen)
         unpenalised, prior = _RARER * weeks / (law + seen), np.exp(KAPPA * logs)
         return Evidence(parts.sum(axis=1), unpenalised.sum(axis=1), prior.sum(axis=1), parts)
 
-    def _counted(self, counts: NDArray[np.float32], at: NDArray[np.intp], logs: Floats, exponent: Floats) -> Floats:
+    def _counted(self, counts: NDArray[np.float32], which: NDArray[np.intp], logs: Floats, exponent: Floats) -> Floats:
         """Return how many maxima lie above the values: inside a bin they are spread as the tail is.
 
         Whole bins would make light noise several times as frequent as it is.
         """
         place = np.clip((logs - _LOG_FIRST) / _WIDTH, 0.0, BINS - 1)
         lower = place.astype(np.intp)
-        most, least = counts[at + lower], counts[at + np.minimum(lower + 1, BINS - 1)]
-        steep = np.exp(-exponent * _WIDTH)
-        share = (steep ** (place - lower) - steep) / (1 - steep)
-        inside: Floats = least + (most - least) * share
-        return inside
+        every, (row, component, step) = flat(counts)
+        at = np.arange(len(logs))[:, None] * row + which * component
+        most, least = every[at + lower * step], every[at + np.minimum(lower + 1, BINS - 1) * step]
+        steep, into = np.exp(-exponent * _WIDTH), place - lower
+        inside = np.flatnonzero(into)  # most values of quiet series lie below the first edge: steep ** 0 is 1
+        power = np.ones(place.shape)
+        power.reshape(-1)[inside] = steep.reshape(-1)[inside] ** into.reshape(-1)[inside]
+        share = (power - steep) / (1 - steep)
+        found: Floats = least + (most - least) * share
+        return found
 
     def reach(self, rows: Rows, penalty: Floats, which: NDArray[np.intp]) -> Floats:
         """Return the value with rate LINE, shape (R,), of one component `which` of each row.
@@ -147,9 +159,7 @@ class FittedTailRates(TailRates):
         return line
 
     def _count(self, rows: Rows, which: NDArray[np.intp], normalised: Floats, decay: float) -> None:
-        counts = rows[f"{self.prefix}counts"][which] * np.float32(decay)
-        counts += np.arange(BINS) <= bin_of(normalised)[:, :, None]
-        rows[f"{self.prefix}counts"][which] = counts
+        self._added(rows, which, normalised, decay)
 
     def _complete(self, rows: Rows, which: NDArray[np.intp], blocks_per_week: float) -> None:
         """Fit the tails of the rows `which` to their maxima."""
@@ -175,8 +185,13 @@ class FittedTailRates(TailRates):
     def _refresh(self, rows: Rows, which: NDArray[np.intp]) -> None:
         """Find the values with rate LINE of the rows `which`."""
         exponent, unit, weeks, beyond = (
-            rows[f"{self.prefix}{name}"][which, :, None] for name in ("exponent", "unit", "weeks", "beyond")
+            rows[f"{self.prefix}{name}"][which] for name in ("exponent", "unit", "weeks", "beyond")
         )
-        counts = np.maximum(rows[f"{self.prefix}counts"][which] - beyond, 0.0)
-        rate = (PRIOR_WEEKS * _law(np.log(EDGES / unit), exponent) + counts) / (PRIOR_WEEKS + weeks)
-        rows[f"{self.prefix}reach"][which] = _crossing(rate)
+        counts, weeks = rows[f"{self.prefix}counts"][which], PRIOR_WEEKS + weeks
+
+        def rate(at: NDArray[np.intp]) -> Floats:
+            counted = np.maximum(np.take_along_axis(counts, at[:, :, None], axis=2)[:, :, 0] - beyond, 0.0)
+            found: Floats = (PRIOR_WEEKS * _law(np.log(EDGES[at] / unit), exponent) + counted) / weeks
+            return found
+
+        rows[f"{self.prefix}reach"][which] = _crossing(rate, exponent.shape)

@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 from prometheus_client.parser import text_string_to_metric_families
 
 from detectors.types import Flags, Floats, Key
@@ -93,6 +94,16 @@ def lines(head: bytes, labels: Sequence[bytes], values: Sequence[bytes]) -> byte
     pieces[1::3] = labels
     pieces[2::3] = values
     return b"".join(pieces)
+
+
+def replaced(block: bytes, places: NDArray[np.intp], flags: Flags) -> bytes:
+    """Return lines in which the digits at ascending `places` are those of `flags`. Shape (N,) each."""
+    view, at = memoryview(block), 0
+    pieces: list[bytes | memoryview] = []
+    for place, bit in zip(places.tolist(), bits(flags), strict=True):
+        pieces += [view[at:place], bit]
+        at = place + 1
+    return b"".join([*pieces, view[at:]])
 
 
 def present_lines(head: bytes, labels: Sequence[bytes], values: Floats) -> bytes:

@@ -35,7 +35,7 @@ _AGREEING_JOINT: Final = 1.2
 """The same for the components of several channels together."""
 _BESIDE: Final = "beside."
 """Prefix of what is learnt of peers in a saved state."""
-_ROWS: Final = 1024
+_ROWS: Final = 2048
 """Series per block: their intermediate results stay in the processor's cache."""
 
 
@@ -51,8 +51,8 @@ class _Block:
     direction: Floats
     joint: JointObservation | None
     score: Floats  # before recurring patterns and cool-down are applied
-    unpenalised: Floats  # without the short-history penalty
-    size: Floats  # without any history
+    unpenalised: Floats  # return period without the short-history penalty
+    prior: Floats  # return period without any history
     side: Sides
     recurring: Flags
     quiet: Flags  # recurring pattern or cool-down
@@ -60,6 +60,17 @@ class _Block:
     warm: Flags
     told: NDArray[np.intp]  # indices of entities that have samples, of those whose streams are told
     picked: Picked | None
+
+    def size(self, which: NDArray[np.intp]) -> Floats:
+        """Return the scores without any history of some entities that have a sample; a power is slow, few are asked."""
+        return score_of(self.prior[which])
+
+    def seen_later(self) -> Flags:
+        """Return which entities that have a sample would have opened an incident, were their history longer."""
+        found = self.warm & (self.unpenalised > 1) & ((self.score <= 1) | self.quiet)
+        which = np.flatnonzero(found)
+        found[which] = score_of(self.unpenalised[which]) > 1
+        return found
 
 
 @dataclass(kw_only=True)
@@ -145,7 +156,8 @@ class Auto(StatefulDetector):
         step = float(batch.times[-1] - batch.times[-2])
         at = SeasonalTime.at(float(batch.times[-1]), step, self._zone, batch.weekday(-1))
         parts = slices(len(batch.keys), max(_ROWS // len(batch.channels), 1))
-        return [_observed(batch, arrays, at, beside, part) for part in parts]
+        every = _of_series(arrays)
+        return [_observed(batch, arrays, every, at, beside, part) for part in parts]
 
     def update(self, fresh: Batch, frozen: Flags, rebaselined: Flags) -> None:
         """Learn the newest sample. Of an entity with an open incident only seen values and new slots are learnt.
@@ -157,13 +169,13 @@ class Auto(StatefulDetector):
         blocks = self._last.take(fresh)
         self._entities.align(fresh)
         arrays = self._entities.view(fresh)
-        ended = Endings.of(len(fresh.keys))
+        ended, every = Endings.of(len(fresh.keys)), _of_series(arrays)
         for block in blocks:
-            _learn(arrays, fresh, frozen, rebaselined, ended, block)
+            _learn(arrays, every, fresh, frozen, rebaselined, ended, block)
         if blocks and self._beside is not None:
             self._beside.learn(fresh, blocks[0].at.step, ended)
         if blocks:
-            cold_start.inherit(_of_series(arrays, slice(None)), len(fresh.channels), blocks[0].at)
+            cold_start.inherit(every, len(fresh.channels), blocks[0].at)
 
     def state(self) -> State:
         """Return everything learnt; empty before the first batch."""
@@ -182,14 +194,19 @@ class Auto(StatefulDetector):
 
 
 def _observed(
-    batch: Batch, arrays: dict[str, NDArray[Any]], at: SeasonalTime, beside: BesidePeers | None, entities: slice
+    batch: Batch,
+    arrays: dict[str, NDArray[Any]],
+    every: Rows,
+    at: SeasonalTime,
+    beside: BesidePeers | None,
+    entities: slice,
 ) -> _Block:
     """Compare the newest sample of some entities with their state. Learns nothing."""
     channels = len(batch.channels)
     values = batch.values[entities, :, -1]
     there = np.isfinite(values)
     alive, present = np.flatnonzero(there), np.flatnonzero(there.any(axis=1))
-    rows = _taken(_of_series(arrays, entities), alive)
+    rows = _taken(_part(every, entities, channels), alive)
     of_entity = _taken(_of_entities(arrays, entities, channels), present)
     frozen = np.repeat(arrays["held"][entities], channels)[alive]
     seen = evidence.observe(rows, values.reshape(-1)[alive], at, frozen)
@@ -199,14 +216,14 @@ def _observed(
     if beside is not None:
         combined = beside.added(combined, entities.start + present)
         direction = beside.directed(direction, seen.evidence, entities.start * channels + alive)
-    size = score_of(combined.prior / agreeing)
+    prior = combined.prior / agreeing
     found = score_of(combined.return_period / agreeing)
     # Several channels have no common side.
     side = (direction > 0 if joint is None else np.zeros(len(present))).astype(np.uint8)
     # A pattern does not end an incident: that may be another one, at this hour by chance.
     asked = np.flatnonzero((found > QUIET / 2) & ~of_entity["held"])
     recurring = np.zeros(len(found), np.bool_)
-    recurring[asked] = recurrence.is_recurring(of_entity, asked, size[asked], side[asked], at)
+    recurring[asked] = recurrence.is_recurring(of_entity, asked, score_of(prior[asked]), side[asked], at)
     if joint is not None:  # a pattern counts only if it was reported as an incident before
         recurring &= np.isfinite(of_entity["opened"])
     quiet = recurring | (at.time < of_entity["grace"])
@@ -221,8 +238,8 @@ def _observed(
         direction=direction,
         joint=joint,
         score=found,
-        unpenalised=score_of(combined.unpenalised / agreeing),
-        size=size,
+        unpenalised=combined.unpenalised / agreeing,
+        prior=prior,
         side=side,
         recurring=recurring,
         quiet=quiet,
@@ -234,16 +251,20 @@ def _observed(
 
 
 def _learn(
-    arrays: dict[str, NDArray[Any]], fresh: Batch, frozen: Flags, rebaselined: Flags, ended: Endings, block: _Block
+    arrays: dict[str, NDArray[Any]],
+    of_series: Rows,
+    fresh: Batch,
+    frozen: Flags,
+    rebaselined: Flags,
+    ended: Endings,
+    block: _Block,
 ) -> None:
     """Learn the newest sample of a block; note in `ended` what became of its incidents."""
     values, ended = fresh.values[block.entities, :, -1], ended.part(block.entities)
     frozen, rebaselined = frozen[block.entities], rebaselined[block.entities]
-    every, entities = (
-        _of_series(arrays, block.entities),
-        _of_entities(arrays, block.entities, values.shape[1]),
-    )
     channels, at = values.shape[1], block.at
+    every = _part(of_series, block.entities, channels)
+    entities = _of_entities(arrays, block.entities, channels)
     missing = np.ones(len(values), np.bool_)
     missing[block.present] = False
     lost = np.flatnonzero(missing & entities["held"] & ~frozen)
@@ -271,8 +292,7 @@ def _learn(
     if block.joint is not None:
         multichannel.learn(entity, block.joint, at, transition.learn, block.ready)
         multichannel.TAILS.close(entity, np.flatnonzero(transition.ended))
-    unseen = block.warm & (block.unpenalised > 1) & ((block.score <= 1) | block.quiet)
-    incident_memory.remember(entity, transition, block.size, block.side, unseen, at)
+    incident_memory.remember(entity, transition, block.size, block.side, block.seen_later(), at)
     _put(every, block.alive, rows)
     _put(entities, block.present, entity)
 
@@ -327,10 +347,15 @@ def _of_entities(arrays: Mapping[str, NDArray[Any]], entities: slice, channels: 
     return {name: arrays[name][entities] for name in names}
 
 
-def _of_series(arrays: Mapping[str, NDArray[Any]], entities: slice) -> Rows:
+def _of_series(arrays: Mapping[str, NDArray[Any]]) -> Rows:
     """Return the arrays with one row per series. They are views, because the rows of an entity are adjacent."""
-    rows = {name: arrays[name][entities] for name in _OF_SERIES}
-    return {name: array.reshape(-1, *array.shape[2:]) for name, array in rows.items()}
+    return {name: arrays[name].reshape(-1, *arrays[name].shape[2:]) for name in _OF_SERIES}
+
+
+def _part(rows: Rows, entities: slice, channels: int) -> Rows:
+    """Return the rows of the series of some entities."""
+    part = slice(entities.start * channels, entities.stop * channels)
+    return {name: array[part] for name, array in rows.items()}
 
 
 def _taken(rows: Rows, which: NDArray[np.intp]) -> Rows:

@@ -54,7 +54,7 @@ def columns(rows: tuple[int, ...]) -> dict[str, Column]:
         "mean": Column(0.0, rows),
         "variance": Column(0.0, rows),
         "hour_mean": Column(0.0, rows),
-        "recent": Column(0.0, (*rows, 2)),  # residuals of the last two samples
+        "recent": Column(0.0, (*rows, 2), outer=1),  # residuals of the last two samples
         "change_hour": Column(0.0, rows),  # mean |difference| over an hour
         "change_now": Column(0.0, rows),
         "change": Column(0.0, rows),  # logarithm of the above: mean and variance over a week
@@ -116,11 +116,11 @@ def observe(rows: Rows, raw: Floats, at: SeasonalTime, frozen: Flags) -> Observa
     known = rows["compared"] >= READY
     known[:, 0] &= rows["samples"] >= READY
     old = rows["seen"] >= max(100.0, DAY / at.step)
-    normalised = np.zeros((len(x), TAILS.components))
+    normalised = np.zeros((len(x), TAILS.components), order="F")
     normalised[:, 0] = np.where(unseen.pair > 1, unseen.pair / sparse, 0.0)
     normalised[:, 1] = volatility / VOLATILITY
     normalised[:, _OWN:] = _of_residuals(seen, scales, frozen, middle)
-    active = np.empty(normalised.shape, np.bool_)
+    active = np.empty(normalised.shape, np.bool_, order="F")
     active[:, 0] = old
     active[:, 1] = rows["samples"] >= 2 * READY  # see learn()
     active[:, _OWN:] = (known[:, :, None] & used).reshape(len(x), PREDICTORS * MEANS)
@@ -203,10 +203,14 @@ def _of_residuals(seen: Residuals, scales: Floats, frozen: Flags, middle: Floats
     incident it does not count at all once they are back to half of it. Otherwise the alarm would outlast the incident.
     """
     size, last = np.abs(seen.means), middle[:, None, None]
-    gated = np.where(seen.means * last > 0, np.minimum(size, np.abs(last)), 0.0)
-    gated = np.where(frozen[:, None, None] & (np.abs(last) < 0.5 * size), 0.0, gated)
+    gated = seen.means * last
+    gated = np.where(gated > 0, np.minimum(size, np.abs(last), out=gated), 0.0)
+    if frozen.any():
+        gated = np.where(frozen[:, None, None] & (np.abs(last) < 0.5 * size), 0.0, gated)
     gated[:, :, 0] = size[:, :, 0]
-    normalised: Floats = (gated / scales).reshape(len(frozen), PREDICTORS * MEANS) / DEVIATIONS
+    gated /= scales
+    gated /= DEVIATIONS
+    normalised: Floats = gated.reshape(len(frozen), PREDICTORS * MEANS)
     return normalised
 
 
@@ -283,7 +287,7 @@ def learn(
     rows["lowest"][...] = np.minimum(rows["lowest"], seen.x)
     rows["highest"][...] = np.maximum(rows["highest"], seen.x)
     expected = recurring | seen.residuals.guessed
-    normalised = np.where(expected[:, None], 0.0, seen.normalised)
+    normalised = np.where(expected[:, None], 0.0, seen.normalised) if expected.any() else seen.normalised
     return TAILS.learn(rows, normalised, learn & ~expected, seen.active, at.step)
 
 

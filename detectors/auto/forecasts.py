@@ -41,16 +41,16 @@ def columns(rows: tuple[int, ...]) -> dict[str, Column]:
     three = (*rows, PREDICTORS)
     profiles = {}
     for name, slots, _ in _PROFILES:
-        profiles[name] = Column(0.0, (*rows, slots), np.float32)
-        profiles[f"{name}_visits"] = Column(0.0, (*rows, slots), np.float32)  # samples, by their weight
+        profiles[name] = Column(0.0, (*rows, slots), np.float32, outer=1)
+        profiles[f"{name}_visits"] = Column(0.0, (*rows, slots), np.float32, outer=1)  # samples, by their weight
     return profiles | {
         "level": Column(0.0, rows),
         "shift": Column(0.0, rows),  # of guessed hours against the other type of day
         "selected": Column(0, rows, np.uint8),
-        "compared": Column(0.0, three),  # samples behind the errors
-        "error": Column(0.0, three),  # mean |residual|
-        "means": Column(0.0, (*three, MEANS)),  # of the residual
-        "squares": Column(0.0, (*three, MEANS)),  # mean squares of these
+        "compared": Column(0.0, three, outer=1),  # samples behind the errors
+        "error": Column(0.0, three, outer=1),  # mean |residual|
+        "means": Column(0.0, (*three, MEANS), outer=2),  # of the residual
+        "squares": Column(0.0, (*three, MEANS), outer=2),  # mean squares of these
         **noise.columns(rows),
     }
 
@@ -83,8 +83,8 @@ def spans(step: float) -> Floats:
 
 def observe(rows: Rows, x: Floats, at: SeasonalTime, frozen: Flags, gap: Floats) -> Residuals:
     """Compare the samples `x`, `gap` seconds after the previous ones, with the forecasts. Learns nothing."""
-    value, low, high = (np.empty((len(x), PREDICTORS)) for _ in range(3))
-    usable = np.ones((len(x), PREDICTORS), np.bool_)
+    value, low, high = (np.empty((len(x), PREDICTORS), order="F") for _ in range(3))
+    usable = np.ones((len(x), PREDICTORS), np.bool_, order="F")
     value[:, 0] = low[:, 0] = high[:, 0] = rows["level"]
     age = rows["seen"] * at.step + rows["inherited"]
     of_day, guesses = zip(
@@ -108,7 +108,9 @@ def observe(rows: Rows, x: Floats, at: SeasonalTime, frozen: Flags, gap: Floats)
         faded = np.exp(-gap[:, None] / np.maximum(_SECONDS, 1.0))
         means = means * np.where(torn[:, None], faded, 1.0)[:, None, :]
     gain = np.maximum(1.0 / (rows["compared"] + 1)[:, :, None], 1.0 / spans(at.step))
-    means = means + np.where(usable[:, :, None], gain, 0.0) * (residual[:, :, None] - means)
+    gain = np.where(usable[:, :, None], gain, 0.0)
+    gain *= residual[:, :, None] - means
+    means = np.add(means, gain, out=gain)
     means[:, :, 0] = residual
     guessed = (guesses[0] | guesses[1]) & usable[:, 1]
     once = np.minimum(of_day[0][1], of_day[1][1]) < _TWICE * at.per_hour
@@ -125,14 +127,17 @@ def deviations(rows: Rows, least: Floats, step: float) -> tuple[Floats, Flags]:
     share that falls with their number. `least`, shape (R,), is the smallest deviation. A mean of fewer than two samples
     is the residual again and not used.
     """
-    span, count = spans(step), rows["compared"][:, :, None]
-    share = _FILLED * span / (_FILLED * span + count)
-    share[:, :, 0] = 1.0
-    squares = rows["squares"]
-    square = np.maximum(squares, share**2 * squares[:, :, :1])
+    span, count, squares = spans(step), rows["compared"][:, :, None], rows["squares"]
+    square = _FILLED * span + count  # in place from here on: one array in the cache instead of six
+    np.divide(_FILLED * span, square, out=square)
+    square[:, :, 0] = 1.0
+    np.square(square, out=square)
+    square *= squares[:, :, :1]
+    np.maximum(squares, square, out=square)
+    np.sqrt(square, out=square)
     used = count >= np.where(_SECONDS > 0, _FILLED * span, READY)
     used &= (span >= 2) | (_SECONDS == 0)
-    return np.maximum(np.sqrt(square), least[:, None, None]), used
+    return np.maximum(square, least[:, None, None], out=square), used
 
 
 def _select(rows: Rows, usable: Flags, at: SeasonalTime, frozen: Flags) -> NDArray[np.intp]:
@@ -175,12 +180,18 @@ def learn(
     settled = compared * at.step + rows["inherited"][:, None] >= DAY
     least = floor[:, None]
     error, size = rows["error"], np.abs(seen.residual)
-    error += gain * (np.where(settled, np.minimum(size, 5.0 * np.maximum(error, least)), size) - error)
-    squares, square = rows["squares"], seen.means**2
+    squares, square = rows["squares"], np.square(seen.means)
     square[:, :, 0] = whole**2
-    limit = 25.0 * np.maximum(squares, least[:, :, None] ** 2)
-    square = np.where(settled[:, :, None], np.minimum(square, limit), square)
-    squares += gain[:, :, None] * (square - squares)
+    if settled.any():
+        size = np.where(settled, np.minimum(size, 5.0 * np.maximum(error, least)), size)
+        limit = np.maximum(squares, least[:, :, None] ** 2)
+        limit *= 25.0
+        limit[~settled] = np.inf
+        np.minimum(square, limit, out=square)
+    error += gain * (size - error)
+    square -= squares
+    square *= gain[:, :, None]
+    squares += square
 
 
 def _or_other_type(rows: Rows, slot: int, per_hour: float) -> tuple[tuple[Floats, Floats], Flags]:

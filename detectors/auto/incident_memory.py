@@ -1,5 +1,6 @@
 """Memory of an entity's incidents: when they opened, how large they became, when the entity was rebaselined."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -76,9 +77,14 @@ def too_long(rows: Rows, entity: Rows, owner: NDArray[np.intp], at: SeasonalTime
 
 
 def remember(
-    entity: Rows, transition: IncidentTransition, size: Floats, side: Sides, unseen: Flags, at: SeasonalTime
+    entity: Rows,
+    transition: IncidentTransition,
+    size: Callable[[NDArray[np.intp]], Floats],
+    side: Sides,
+    unseen: Flags,
+    at: SeasonalTime,
 ) -> None:
-    """Record openings by side and hour of the day, and the largest `size` of incidents.
+    """Record openings by side and hour of the day, and the largest `size` of incidents, which is asked by row.
 
     `unseen` marks deviations for which a mature series would have opened an incident. They count as openings too, so
     that a pattern which starts in the first week is known in the second.
@@ -88,12 +94,12 @@ def remember(
         new = new[recurrence.apart(entity, new, side[new], at)]
         recurrence.record_opening(entity, new, side[new], at)
         missed = new[~transition.opening[new]]
-        recurrence.record_size(entity, missed, side[missed], at.hour, size[missed])
+        recurrence.record_size(entity, missed, side[missed], at.hour, size(missed))
     entity["opened"][transition.opening] = at.time
     entity["opened_hour"][transition.opening] = at.hour
     entity["opened_side"][transition.opening] = side[transition.opening]
-    largest = entity["largest"]
-    np.maximum(largest, size, out=largest, where=transition.frozen)
+    largest, held = entity["largest"], np.flatnonzero(transition.frozen)
+    largest[held] = np.maximum(largest[held], size(held))
     ended = np.flatnonzero(transition.closing)
     recurrence.record_size(entity, ended, entity["opened_side"][ended], entity["opened_hour"][ended], largest[ended])
     largest[ended] = 0.0

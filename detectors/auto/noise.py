@@ -30,8 +30,8 @@ _SMALLEST: Final = 1e-150  # its square is no zero
 def columns(rows: tuple[int, ...]) -> dict[str, Column]:
     """Return the state columns of an entity with series of shape `rows`."""
     return {
-        "noise": Column(0.0, (*rows, 24), np.float32),  # mean |residual| by hour
-        "noise_visits": Column(0.0, (*rows, 24), np.float32),  # samples, by their weight
+        "noise": Column(0.0, (*rows, 24), np.float32, outer=1),  # mean |residual| by hour
+        "noise_visits": Column(0.0, (*rows, 24), np.float32, outer=1),  # samples, by their weight
         "noise_mean": Column(0.0, rows),  # mean |residual| of a week
         "noise_square": Column(0.0, rows),  # mean square of it
     }

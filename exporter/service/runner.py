@@ -24,6 +24,7 @@ from exporter.pipeline.job import Job
 from exporter.pipeline.verdict import Verdict
 from exporter.redact import masked
 from exporter.service.first_look import FirstLook
+from exporter.service.free_memory import give_back
 from exporter.service.state_files import StateFolder
 from exporter.service.ticker import Ticker
 from exporter.sinks.registry import Sinks
@@ -203,6 +204,8 @@ class Runner:
             self._first_look = None  # and all that it has learnt
         self.health = replace(self.health, progress=progress, seconds=time.monotonic() - began)
         self._sinks.flush()
+        if warm_up and progress >= 1:
+            give_back()
         return warm_up
 
     def _should_continue(self, now: float) -> bool:

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.types import Floats, Key
+from detectors.types import Flags, Floats, Key
 from exporter import exposition
 from exporter.context.deploys import names
 from exporter.context.endings import ALERTED
@@ -19,6 +19,8 @@ from exporter.pipeline.verdict import Verdict
 MOST_INCIDENTS: Final = 1000
 """Incidents of a job whose readings are shown; ten times as many as alerts with readings in their texts."""
 
+_MOST_CHANGED: Final = 0.02
+"""Share of bits that are replaced one by one in the lines before; where more have changed all lines are made anew."""
 MOST_VANISHED: Final = 1000
 """Series of a job that have ended and are shown."""
 
@@ -60,7 +62,26 @@ class Labels:
         self.rows: NDArray[np.intp] | slice = slice(None)
         if len(first) < len(keys):
             self.rows = np.fromiter(first.values(), np.intp, len(first))
+        self._ends: NDArray[np.intp] | None = None
+        self._bits: dict[str, tuple[Flags, bytes]] = {}
         self.dropped = {"label": too_long, "duplicate": len(keys) - too_long - len(first)}
+
+    def bit_lines(self, metric: str, flags: Flags) -> bytes:
+        """Return the lines of a family of bits, one per text: the last ones, in which those that changed are replaced.
+
+        Of very many series only a few flags change from one cycle to the next, and a line keeps its length.
+        """
+        head, (known, block) = exposition.encode(f"{metric}{{"), self._bits.get(metric, (flags, b""))
+        changed = np.flatnonzero(known != flags)
+        if not block or len(changed) > len(flags) * _MOST_CHANGED:
+            block = exposition.lines(head, self.texts, exposition.bits(flags))
+        elif len(changed):
+            if self._ends is None:
+                self._ends = np.cumsum(np.fromiter(map(len, self.texts), np.intp, len(self.texts)))
+            in_line = len(head) + 2  # with its line feed and its digit
+            block = exposition.replaced(block, self._ends[changed] + in_line * (changed + 1) - 1, flags[changed])
+        self._bits[metric] = flags, block
+        return block
 
     def fits(self, own: str, reserved: frozenset[str]) -> bool:
         """Tell whether the texts were made with the same labels of our own."""
@@ -155,7 +176,7 @@ def _block(family: Family, verdict: Verdict, labels: Labels) -> bytes:
     if family.kind == "present":
         return exposition.present_lines(head, texts, values[rows])
     if family.kind == "bit":
-        return exposition.lines(head, texts, exposition.bits(values[rows]))
+        return labels.bit_lines(family.metric, values[rows])
     if family.kind == "true":
         chosen = [texts[at] for at in np.flatnonzero(values[rows]).tolist()]
         return exposition.lines(head, chosen, [b"1"] * len(chosen))

@@ -1,11 +1,13 @@
 """The shortcut for the answer that a running job gets every minute: one sample for each of the series it knows.
 
-Between label sets and values stands always the same text, so that two passes over the bytes take it apart, ten times
-as fast as the decoder. It is taken only when the label sets are, to the byte and in order, those of the answer before,
-which were parsed and checked; every other answer goes the long way. What stands around the series (VictoriaMetrics adds
+Between label sets and values stands always the same text. One pass over the bytes finds the values; then the answer is
+put together again from these values and the label sets of the answer before, which were parsed and checked. It is taken
+only when that is the answer to the byte: ten times as fast as the decoder, and no label set becomes an object again.
+Every other answer goes the long way. What stands around the series (VictoriaMetrics adds
 statistics, others notes) is decoded as a small answer of its own.
 """
 
+import re
 from dataclasses import replace
 from typing import Final
 
@@ -60,11 +62,17 @@ class RepeatDecoder:
         if not labels or not len(_FIRST) <= begin < end:
             return None
         middle = b',"values":[[%s,"' % f"{time:.3f}".rstrip("0").rstrip(".").encode()
-        parts = body[begin + len(_BEGIN) : end].replace(_NEXT, middle).split(middle)
-        if parts[::2] != labels or len(parts) != 2 * len(labels):
+        begin_of_series = begin + len(_BEGIN)
+        texts = re.compile(re.escape(middle) + b'([^"]*)"').findall(body, begin_of_series, end + 1)
+        if len(texts) != len(labels):
+            return None
+        pieces = [middle] * (4 * len(labels))
+        pieces[::4], pieces[2::4], pieces[3::4] = labels, texts, [_NEXT] * len(labels)
+        series = b"".join(pieces[:-1])
+        if begin_of_series + len(series) != end or not body.startswith(series, begin_of_series):
             return None
         try:
-            values: Floats = np.array(list(map(float, parts[1::2])))
+            values: Floats = np.fromiter(map(float, texts), np.float64, len(texts))
         except ValueError:
             return None
         if np.isinf(values).any():

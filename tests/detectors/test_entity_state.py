@@ -47,3 +47,19 @@ def test_restore_gives_back_what_state_gave():
 def test_a_state_without_a_column_is_refused():
     with pytest.raises(ValueError, match="lacks level"):
         EntityState({"level": Column(0.0)}).restore(EntityState({}).state())
+
+
+def test_where_an_axis_lies_in_memory_changes_nothing_else():
+    plain, outer = (EntityState({"slots": Column(5.0, (2, 3), outer=axes)}) for axes in (0, 1))
+    for names in ("ab", "bcd"):
+        for state in (plain, outer):
+            state.align(as_keys(names))
+            state["slots"][1] += np.arange(6.0).reshape(2, 3)
+            state["slots"].reshape(-1, 3)[0] *= 2  # the rows of an entity are rows of a view
+    assert outer["slots"].shape == (3, 2, 3)
+    assert outer["slots"][:, :, 1].flags.c_contiguous
+    assert outer["slots"].tolist() == plain["slots"].tolist()
+    assert outer.state()["slots"].tobytes() == plain.state()["slots"].tobytes()
+    again = EntityState({"slots": Column(5.0, (2, 3), outer=1)})
+    again.restore(plain.state())
+    assert again["slots"].tolist() == plain["slots"].tolist()

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from detectors.calibration import Rows
-from detectors.fitted_tails import _RARER, LINE, FittedTailRates
+from detectors.calibration import BINS, EDGES, Rows
+from detectors.fitted_tails import _RARER, LINE, FittedTailRates, _crossing, _law
 from detectors.units import HOUR
 
 TAILS = FittedTailRates("t_", 1)
@@ -72,3 +72,16 @@ def test_one_failure_far_out_does_not_make_the_tail():
     TAILS.close(rows, FIRST)
     assert TAILS.reach(rows, np.zeros(1), FIRST)[0] < 1.05 * before
     assert rate(rows, 2.0) > 0.1, "the evidence knows of it"
+
+
+def test_a_few_rates_tell_where_the_line_is_as_all_of_them_do():
+    rng = np.random.default_rng(5)
+    exponent, unit = rng.uniform(1.6, 16.0, (2000, 1)), rng.lognormal(0, 2, (2000, 1))
+    counts = np.cumsum(rng.poisson(0.3, (2000, BINS)), axis=1)[:, ::-1] * (rng.random((2000, 1)) < 0.7)
+    rates = _law(np.log(EDGES / unit), exponent) + counts
+    first = np.where((rates <= LINE).any(axis=1), (rates <= LINE).argmax(axis=1), BINS - 1)
+    found = _crossing(lambda at: np.take_along_axis(rates, at[:, None], axis=1)[:, 0], (2000,))
+    before = EDGES[np.maximum(first - 1, 0)]
+    assert (before <= found * (1 + 1e-12)).all()
+    assert (found <= EDGES[first] * (1 + 1e-12)).all()
+    assert {0, BINS - 1} < set(first.tolist())

@@ -351,3 +351,16 @@ def test_jobs_may_publish_while_the_page_is_rendered(page: Page) -> None:
     for thread in threads:
         thread.join()
     assert not failures
+
+
+def test_flags_that_change_are_replaced_in_the_lines_before(metrics: SelfMetrics) -> None:
+    keys = tuple(key(instance="i" * (row % 7 + 1), row=str(row)) for row in range(400))
+    rng, flags, kept = np.random.default_rng(1), np.zeros(400, bool), Page(metrics)
+    for changing in (0, 1, 5, 0, 300, 2, 400, 3):
+        flags = flags.copy()
+        flags[rng.permutation(400)[:changing]] ^= True
+        found = verdict(keys, flag=flags.tolist(), alert=(~flags).tolist())
+        kept.publish(found, {"alert"})
+        anew = Page(metrics)
+        anew.publish(found, {"alert"})
+        assert judged(kept) == judged(anew)
