@@ -10,7 +10,7 @@ WORKERS ?= $(shell n=$$(nproc); echo $$((n > 4 ? n : 4)))
 ARGS ?=
 DATA ?= ../shared/quality
 IMAGE_ARGS ?=
-VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' exporter/__init__.py)
 
 BIN := $(VENV)/bin
 # uv ignores pip's settings: hand it the folders of wheels that pip was told of.
@@ -20,7 +20,7 @@ UV := export UV_FIND_LINKS=$$({ echo $$PIP_FIND_LINKS; $(BIN)/python -m pip conf
 PROGRESS := $(shell [ -t 2 ] || echo .ci/beat uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint coverage audit sbom docs docs-serve build rules chart image bench bench-rules bench-warm-up bench-spread quality fleet context servers \
+.PHONY: version help demo test lint coverage audit sbom docs docs-serve build rules chart image bench bench-rules bench-warm-up bench-spread quality fleet context servers \
   browser kubectl airflow rivals constraints clean
 
 help: ## this list
@@ -54,7 +54,7 @@ audit: .venv-audit/ready ## known vulnerabilities in the pinned dependencies (as
 	  || { echo 'make audit: see above. A vulnerability: raise its pin in constraints.txt. No answer from the package index: nothing was checked;' \
 	    'the pipeline runs the same check.'; exit 1; }
 
-IMAGE_EXTRAS = dask kubernetes mcp otel plot push river s3
+IMAGE_EXTRAS = aws dask gcp kubernetes mcp oauth2 otel plot push river s3
 sbom: .venv-audit/ready ## what the image without torch holds of Python packages, as CycloneDX, in dist/
 	@mkdir -p dist
 	@$(UV) $(BIN)/uv pip compile pyproject.toml $(IMAGE_EXTRAS:%=--extra %) --constraint constraints.txt --quiet \
@@ -67,6 +67,11 @@ docs: .venv-docs/ready ## the documentation as a site, in build/site; a broken l
 
 docs-serve: .venv-docs/ready ## the same on http://127.0.0.1:8000, built again after each change
 	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs serve
+
+version: $(VENV)/ready ## VERSION=0.2.0: write a version where it is kept, and the files that are generated from it
+	@echo '$(VERSION)' | grep -Eqx '[0-9]+\.[0-9]+\.[0-9]+' || { echo 'make version VERSION=0.2.0: three numbers with dots'; exit 1; }
+	@sed -i 's/^__version__ = .*/__version__ = "$(VERSION)"/' exporter/__init__.py
+	@$(BIN)/python -m deploy.generate
 
 build: $(VENV)/ready ## the wheel, in dist/
 	@$(UV) $(BIN)/uv build --wheel --build-constraints constraints.txt --out-dir dist

@@ -95,6 +95,10 @@ def egress(config: Config) -> tuple[Mapping[str, Any], ...]:
     """Return the addresses that the pods may connect to, as NetworkPolicy rules."""
     train = config.train
     made = [_to(config.prometheus.url)]
+    if config.prometheus.oauth2:
+        made.append(_to(config.prometheus.oauth2.token_url))
+    if config.prometheus.sigv4 or config.prometheus.google:
+        made.append(_port(443))  # where their tokens come from is known to their libraries
     notify = config.notify
     if notify.addresses:
         made.append(_port(443))  # the address is in a secret, so only the port is known

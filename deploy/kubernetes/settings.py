@@ -14,7 +14,7 @@ DATA: Final = "/var/lib/anomaly-exporter"
 """Working directory of the pod; only this folder and /tmp are writable."""
 CONFIG: Final = "/etc/anomaly-exporter"
 """Folder of the configuration in the pod."""
-UID: Final = 65534
+UID: Final = 65532
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 By Dask's own futures: joblib's backend for Dask waits for ever once a task has been lost with its workers (joblib 1.6).
 """
 
+import importlib
 import importlib.metadata
 import math
 from collections import deque
@@ -109,6 +110,7 @@ def _check(client: Any, scheduler: str) -> None:
                 f"Dask worker {worker}: anomaly-exporter is {there}, here it is {__version__}; "
                 f"give the workers the same environment as this one"
             )
+    client.run(importlib.import_module, "anomaly_exporter")  # before anything of ours is unpickled there
 
 
 def _first_line(error: BaseException) -> str:

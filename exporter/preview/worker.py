@@ -1,4 +1,4 @@
-"""The process of one replay: `python -m exporter.preview.worker`. It reads a line, replays, and answers further lines.
+"""The process of one replay. It reads a line, replays, and answers further lines.
 
 It ends when its standard input does, so it never outlives the exporter, and gives way to every other process.
 """
@@ -245,7 +245,3 @@ def main() -> None:
     os.nice(_NICE_TO_DECIDE)
     os.dup2(2, 1)  # what is logged or printed is no message
     Worker().run()
-
-
-if __name__ == "__main__":
-    main()

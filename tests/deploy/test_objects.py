@@ -90,7 +90,7 @@ def test_every_pod_keeps_to_the_restricted_pod_security_standard_and_more__row_5
         assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys()
         assert pod["automountServiceAccountToken"] is False
         assert pod["securityContext"]["runAsNonRoot"] is True
-        assert pod["securityContext"]["runAsUser"] == 65534
+        assert pod["securityContext"]["runAsUser"] == 65532
         assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
         allowed = {"name", "configMap", "secret", "emptyDir", "persistentVolumeClaim"}
         assert all(volume.keys() <= allowed for volume in pod["volumes"])
