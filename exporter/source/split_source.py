@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
 import structlog
@@ -19,6 +19,9 @@ from exporter.source.errors import BadAnswer, QueryRejected
 from exporter.source.samples import NOTHING, RangeResult, Source
 
 log = structlog.get_logger()
+
+MOST_VALUES: Final = 100_000
+"""Values of a label from which on a list may be cut: VictoriaMetrics returns no more, and does not say so."""
 
 
 @runtime_checkable
@@ -94,9 +97,11 @@ class SplitSource:
         back, ahead = reach(expr)
         try:
             every = self.source.label_values(self.label, selectors(expr), start - back, end + ahead)
+            if len(every) >= MOST_VALUES:
+                raise BadAnswer(f"{self.label} has {len(every)} values, and of so many a source may leave some out")
         except (BadAnswer, QueryRejected) as error:  # not every source has this API
             if not self.whole:
-                hint = "every replica reads the whole answer and keeps its share; the source's label values API helps"
+                hint = "every replica reads the whole answer and keeps its share; another shard_by may help"
                 log.warning("share_not_asked", job=self._job, label=self.label, error=str(error), hint=hint)
             self.whole = True
             return None

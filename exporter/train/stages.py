@@ -24,7 +24,7 @@ from exporter.train.gate import GateDecision, rule
 from exporter.train.holdout import HoldoutReplay, HoldoutResult, beginning, counted
 from exporter.train.holdout import split as split_at
 from exporter.train.injected_faults import Inject, count_found, plan
-from exporter.train.training_job import Exclusions, WholeAnswers, training_job, unedited
+from exporter.train.training_job import Exclusions, training_job, unedited
 
 SHORT: Final = 2 * DAY
 """Seconds of training in which a detector may not have seen enough of the rhythm of a day to tell a fault from it."""
@@ -194,7 +194,7 @@ class Training:
 
     def _require_fitted(self, job: Job) -> None:
         if not job.window.keys:
-            if self.shard.count > 1 and isinstance(job.source, WholeAnswers) and job.source.series:
+            if self.shard.count > 1 and job.reader.seen:
                 raise Unneeded("no entity belongs to this replica")
             raise TrainError("no sample is left to learn from in the training window")
         if not job.model.fitted or not job.model.detector.state():

@@ -13,7 +13,9 @@ from exporter.pipeline.job import Job
 from exporter.pipeline.job_settings import JobSettings
 from exporter.pipeline.shard import Shard
 from exporter.pipeline.window import Edit
+from exporter.source.errors import BadAnswer
 from exporter.source.samples import RangeResult, Source
+from exporter.source.split_source import ListingSource
 from exporter.train.errors import TooFew, TrainError
 
 _NOTHING: Final = np.zeros((0, 0), np.bool_)
@@ -24,8 +26,6 @@ class WholeAnswers:
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self.series = 0
-        """Most series that an answer held, those of other replicas included."""
 
     def range(self, expr: str, start: float, end: float, step: float, max_series: int | None = None) -> RangeResult:
         """Ask the source. Raises TrainError on a partial answer, SourceError."""
@@ -34,12 +34,22 @@ class WholeAnswers:
             raise TrainError(
                 "the source sent only part of an answer (it said so in a warning); look after it, and train again"
             )
-        self.series = max(self.series, len(frame.labels))
         return frame
 
     def metric_types(self, names: Iterable[str]) -> dict[str, str]:
         """Ask the source. Raises SourceError."""
         return self._source.metric_types(names)
+
+    def label_values(self, label: str, selectors: Sequence[str], start: float, end: float) -> list[str]:
+        """Ask the source. Raises SourceError."""
+        if not isinstance(self._source, ListingSource):
+            raise BadAnswer("the source does not list the values of labels")
+        return self._source.label_values(label, selectors, start, end)
+
+    def forget(self, expr: str) -> None:
+        """Forget what is known of a query that will not be asked again."""
+        if isinstance(self._source, ListingSource):
+            self._source.forget(expr)
 
 
 def training_job(name: str, config: JobConfig, source: Source, shard: Shard, edit: Edit) -> Job:

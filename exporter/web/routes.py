@@ -45,8 +45,7 @@ _INDEX: Final = """<!DOCTYPE html>
 <body>
 <h1>anomaly-exporter {version}</h1>
 <p>Judges Prometheus series and republishes them as <code>anomaly_score</code>: above 1 is anomalous.</p>
-<p>{leader}</p>
-<ul>
+{leader}<ul>
 <li><a href="metrics">/metrics</a>: scores, flags and the exporter's own metrics; scrape it with
 <code>honor_labels: true</code></li>
 <li><a href="api/v1/anomalies?flag=true">/api/v1/anomalies</a>: the open incidents, or all that was judged, as JSON</li>
@@ -198,7 +197,7 @@ class Routes:
         """List the endpoints."""
         ready = "it is" if self._hooks.ready() else "it is not yet"
         reload = "it is on" if self._enable_reload else "it is off (web.enable_reload)"
-        leader = escape(self._hooks.leader())
+        leader = f"<p>{escape(who)}</p>\n" if (who := self._hooks.leader()) else ""
         return HTMLResponse(_INDEX.format(version=escape(__version__), ready=ready, reload=reload, leader=leader))
 
 

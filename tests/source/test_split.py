@@ -263,6 +263,21 @@ def test_a_source_that_lists_nothing_is_read_whole():
         assert not split.seen
 
 
+def test_a_list_that_may_have_been_cut_is_not_trusted():
+    """VictoriaMetrics ends it at 100,000 values and does not say so."""
+    values = ",".join(f'"p{number}"' for number in range(100_000)).encode()
+
+    def answer(request):
+        if "/label/" in request.path:
+            return Reply(b'{"status":"success","data":[%s]}' % values)
+        return Reply(matrix(({"__name__": "a", "pod": "last"}, [(60.0, "1")])))
+
+    with serve(answer) as stub:
+        frame, split = _ask(stub)
+        assert len(frame.labels) == 1
+        assert split.whole
+
+
 def test_queries_that_are_no_longer_asked_leave_nothing_behind():
     values = ["p0"]
 

@@ -209,8 +209,10 @@ def test_the_stages_one_by_one_do_what_all_do_together(trainer, past):
     assert (nothing.code, nothing.only["outcome"]) == (0, "skipped")
 
 
-def test_each_shard_gets_a_model_of_its_own_entities(trainer, past):
+@pytest.mark.parametrize("by", ["entity", "instance"])
+def test_each_shard_gets_a_model_of_its_own_entities(trainer, past, by):
     train = trainer()
+    train.config["jobs"]["load"]["shard_by"] = by
     train.config["train"] |= {"shards": 3, "backend": "loky"}
     ran = train(f"--to={past.end}", "--stage=fit", "--workers=2")
     assert ran.code == 0, ran
