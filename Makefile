@@ -10,7 +10,7 @@ WORKERS ?= $(shell n=$$(nproc); echo $$((n > 4 ? n : 4)))
 ARGS ?=
 DATA ?= ../shared/quality
 IMAGE_ARGS ?=
-VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' exporter/__init__.py)
 
 BIN := $(VENV)/bin
 # uv ignores pip's settings: hand it the folders of wheels that pip was told of.
@@ -20,11 +20,11 @@ UV := export UV_FIND_LINKS=$$({ echo $$PIP_FIND_LINKS; $(BIN)/python -m pip conf
 PROGRESS := $(shell [ -t 2 ] || echo .ci/beat uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint coverage audit sbom docs docs-serve build rules chart image bench bench-rules bench-growth bench-spread quality fleet context servers \
+.PHONY: version help demo test lint coverage audit sbom docs docs-serve build rules chart image bench bench-rules bench-warm-up bench-growth bench-spread quality fleet context fuzz soak load kills other-python servers \
   browser kubectl airflow rivals constraints clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo 'Variables: PYTHON=python3.12 (another interpreter, in .venv-3.12), ARGS="--for 2m" (demo, pytest), WORKERS=4 (pytest)'
 
 demo: $(VENV)/ready servers ## see a fault found, alerted and resolved on real servers (ARGS="--for 2m" ends by itself)
@@ -54,7 +54,7 @@ audit: .venv-audit/ready ## known vulnerabilities in the pinned dependencies (as
 	  || { echo 'make audit: see above. A vulnerability: raise its pin in constraints.txt. No answer from the package index: nothing was checked;' \
 	    'the pipeline runs the same check.'; exit 1; }
 
-IMAGE_EXTRAS = dask kubernetes mcp otel plot push river s3
+IMAGE_EXTRAS = aws dask gcp kubernetes mcp oauth2 otel plot push river s3
 sbom: .venv-audit/ready ## what the image without torch holds of Python packages, as CycloneDX, in dist/
 	@mkdir -p dist
 	@$(UV) $(BIN)/uv pip compile pyproject.toml $(IMAGE_EXTRAS:%=--extra %) --constraint constraints.txt --quiet \
@@ -67,6 +67,11 @@ docs: .venv-docs/ready ## the documentation as a site, in build/site; a broken l
 
 docs-serve: .venv-docs/ready ## the same on http://127.0.0.1:8000, built again after each change
 	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs serve
+
+version: $(VENV)/ready ## VERSION=0.2.0: write a version where it is kept, and the files that are generated from it
+	@echo '$(VERSION)' | grep -Eqx '[0-9]+\.[0-9]+\.[0-9]+' || { echo 'make version VERSION=0.2.0: three numbers with dots'; exit 1; }
+	@sed -i 's/^__version__ = .*/__version__ = "$(VERSION)"/' exporter/__init__.py
+	@$(BIN)/python -m deploy.generate
 
 build: $(VENV)/ready ## the wheel, in dist/
 	@$(UV) $(BIN)/uv build --wheel --build-constraints constraints.txt --out-dir dist
@@ -91,10 +96,13 @@ bench: $(VENV)/ready servers ## speed and memory beside other ways, at 1,000 to 
 bench-rules: $(VENV)/ready servers ## CPU of the exporter beside that of recording rules (about 8 minutes)
 	$(BIN)/python -m tests.bench.rules $(ARGS)
 
+bench-warm-up: $(VENV)/ready servers ## a first start with a long history (2 minutes; ARGS="--minutes 20160": two weeks of 10,000 series)
+	$(BIN)/python -m tests.bench.warm_up $(ARGS)
+
 bench-growth: $(VENV)/ready ## how a cycle grows with series, window, channels and gauges, docs/images/growth.png (about 8 minutes)
 	$(BIN)/python -m tests.bench.growth $(ARGS)
 
-bench-spread: $(VENV)/ready ## training of 10,000 entities in one process, in four, on a Dask cluster (about 3 minutes)
+bench-spread: $(VENV)/ready ## training and backtest of 10,000 entities in one process, in two, on a Dask cluster (about 8 minutes)
 	$(BIN)/python -m tests.bench.spread $(ARGS)
 
 quality: $(VENV)/ready rivals ## every detector and its rivals, compared in docs/detectors.md (20 minutes; DATA=folder with evaluate.py and data/)
@@ -103,6 +111,22 @@ quality: $(VENV)/ready rivals ## every detector and its rivals, compared in docs
 context: $(VENV)/ready ## rollouts, limits, failing racks and companions, figures in docs/context.md (an hour)
 	$(BIN)/python -m tests.context $(ARGS)
 	$(BIN)/python -m tests.context.together
+
+fuzz: $(VENV)/ready .venv-fuzz/ready ## every parser, four minutes each: an hour of one core (ARGS="--seconds 3600 answers")
+	$(BIN)/python -m tests.fuzz $(ARGS)
+
+soak: $(VENV)/ready ## a day of operation in 24 minutes, with churn, reloads and kills (ARGS="--cycles 200")
+	$(BIN)/python -m tests.soak $(ARGS)
+
+kills: $(VENV)/ready ## 500 kills in writes of everything kept, every byte of it changed (5 minutes)
+	$(BIN)/python -m tests.soak.kills $(ARGS)
+
+other-python: $(VENV)/ready ## what another Python makes of our models and state
+	@$(MAKE) --no-print-directory PYTHON=python3.12 .venv-3.12/ready
+	$(BIN)/python -m tests.soak.versions .venv-3.12/bin/python
+
+load: $(VENV)/ready ## 50 scrapers, 1,000 slow clients and 1,000 reloads (13 minutes; ARGS="--reloads 100 --reload-seconds 60")
+	$(BIN)/python -m tests.soak.load $(ARGS)
 
 fleet: $(VENV)/ready ## the alerts of 10 to 10,000 series in six weeks with failures (half an hour, one core)
 	$(BIN)/python -m tests.fleet $(ARGS)
@@ -127,7 +151,7 @@ rivals: # packages that the detectors are compared with; the rows of what cannot
 	@$(MAKE) --no-print-directory .venv-rivals/ready \
 	  || echo 'The packages of the rivals are not to be had here: their rows are not measured.'
 
-PINNED = dev airflow audit docs
+PINNED = dev airflow audit docs fuzz
 constraints: $(VENV)/ready ## pin the newest versions of everything
 	@$(UV) printf 'hatchling\nuv\n' | $(BIN)/uv pip compile pyproject.toml - --all-extras $(PINNED:%=--group %) --upgrade \
 	  --universal --python-version 3.11 --no-annotate --no-header --output-file constraints.txt
@@ -153,6 +177,12 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	@.ci/beat "making .venv-$*" $(INTERPRETER) -m venv --clear --without-pip .venv-$*
 	@$(UV) $(PROGRESS) $(BIN)/uv pip install --python .venv-$*/bin/python --constraint constraints.txt \
 	  --build-constraint constraints.txt --group $*
+	@touch $@
+
+# Beside the environment: the fuzzer looks into our code as it is installed there.
+.venv-fuzz/ready: constraints.txt | $(VENV)/ready
+	@$(UV) $(PROGRESS) $(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt --no-deps --target .venv-fuzz \
+	  --group fuzz
 	@touch $@
 
 # No environment but a folder of packages, which `make quality` alone puts on its path. They come without what they depend on:

@@ -24,7 +24,8 @@ def check_interpreter(_: Any) -> None:
     """Fail at once, with what to do, where our command cannot be started: trying again would not help."""
     wanted = "set ANOMALY_PYTHON to the python of the environment in which anomaly-exporter is installed"
     try:
-        found = subprocess.run([PYTHON, "-I", "-c", "import exporter.cli.main"], capture_output=True, check=False)  # noqa: S603 - the administrator's own setting
+        imports = "import anomaly_exporter, exporter.cli.main"
+        found = subprocess.run([PYTHON, "-I", "-c", imports], capture_output=True, check=False)  # noqa: S603 - the administrator's own setting
     except OSError as error:
         raise AirflowFailException(f"no Python can be started at {PYTHON} ({error.strerror}): {wanted}") from None
     if found.returncode:
@@ -36,6 +37,7 @@ def list_jobs(config: str) -> list[str]:
     import os
     from pathlib import Path
 
+    import anomaly_exporter  # noqa: F401 - makes the next line possible where it is installed
     from exporter.config.load import load
 
     return list(load(Path(config), os.environ.get("ANOMALY_EXPORTER_PROFILE")).config.jobs)
@@ -53,7 +55,7 @@ def run_stage(stage: str, job: str, config: str, minutes: float, before: Any = N
     import sys
     import time
 
-    command = [sys.executable, "-I", "-m", "exporter", "train", "--json"]
+    command = [sys.executable, "-I", "-m", "anomaly_exporter", "train", "--json"]
     command += ["--config", config, "--job", job, "--stage", stage]
     if force == "True":
         command += ["--force"]

@@ -1,8 +1,30 @@
-"""Numbers and times as JSON has them."""
+"""Numbers and times as JSON has them, and JSON of others: whatever is wrong with it is a ValueError."""
 
+import json
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+
+
+def from_json(text: str | bytes) -> Any:
+    """Return what JSON says. Raises ValueError for what is no JSON, or is nested more deeply than anything honest."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("is nested too deeply") from None
+
+
+def typed_json(text: str | bytes, kind: type[T]) -> T:
+    """Return JSON of a known form. Raises ValueError for anything else, as `from_json` does."""
+    try:
+        return msgspec.json.decode(text, type=kind)
+    except RecursionError:
+        raise ValueError("is nested too deeply") from None
 
 
 def finite(number: float) -> float | None:

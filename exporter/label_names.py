@@ -23,6 +23,7 @@ RESERVED: Final = frozenset({"query", "detector"})
 """Labels of our series that a label of the source makes way for."""
 
 _LEGACY: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+_STRANGE: Final = re.compile(r"[^a-zA-Z0-9_]")
 _CLASSIC: Final = re.compile(rf"(?!__){_LEGACY.pattern}")  # what begins with __ belongs to Prometheus
 
 
@@ -73,7 +74,8 @@ def _escaped(name: str, scheme: Scheme) -> str:
     utf8 = name.encode("utf-8", "replace").decode()  # half of a surrogate pair becomes a question mark
     if scheme == ALLOW_UTF8 or _LEGACY.fullmatch(utf8):
         return utf8 or "_"
-    return escape_label_name(utf8, scheme) or "_"
+    # The library takes a name that ends in a line break for a plain one, and returns it as it is.
+    return _STRANGE.sub("_", escape_label_name(utf8, scheme)) or "_"
 
 
 def _may_be(name: str, scheme: Scheme) -> bool:

@@ -5,17 +5,18 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final, Protocol
 
 import msgspec
 import numpy as np
 import structlog
-import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, TypeAdapter, ValidationError
 
 from detectors.types import Flags, Floats, Key
+from exporter.config.errors import ConfigError
+from exporter.config.nodes import plain
+from exporter.config.read_file import parse
 from exporter.config.sections.root import Config
 from exporter.config.values import moment
 from exporter.errors import InputError
@@ -49,8 +50,6 @@ def _pattern(text: str) -> str:
 
 
 def _seconds(value: object) -> float:
-    if isinstance(value, datetime):  # YAML knows timestamps
-        return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
     return moment(str(value))
 
 
@@ -69,18 +68,27 @@ class Incident(BaseModel):
         return all(re.fullmatch(pattern, own.get(name, "")) for name, pattern in self.labels.items())
 
 
+_LONGEST: Final = 300
+"""Characters of what is said about one mistake."""
+
+
 def read_incidents(path: Path) -> list[Incident]:
     """Read a list of incidents. Raises InputError with every mistake."""
     try:
-        incidents = TypeAdapter(list[Incident]).validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
+        root, mistakes = parse(path.read_text(encoding="utf-8"), str(path))
+        if mistakes:
+            raise ConfigError(*mistakes)
+        incidents = TypeAdapter(list[Incident]).validate_python(None if root is None else plain(root))
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except ConfigError as error:
+        raise InputError(str(error)) from None
+    except UnicodeDecodeError as error:
         raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     except ValidationError as error:
         lines = [
             f"{path}: {'incident ' + '.'.join(str(part) for part in fault['loc']) if fault['loc'] else 'the file'}: "
-            + ("must be a list of {start, end, labels}" if not fault["loc"] else fault["msg"])
+            + ("must be a list of {start, end, labels}" if not fault["loc"] else fault["msg"][:_LONGEST])
             for fault in error.errors(include_url=False)
         ]
         raise InputError("\n".join(lines)) from None

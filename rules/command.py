@@ -12,6 +12,7 @@ from exporter.config.load import load
 from exporter.config.secrets import SecretUnavailable
 from exporter.config.sections.root import Config
 from rules.generate import generate, outdated, write
+from rules.render.operator import left_out
 
 
 def run(
@@ -58,5 +59,6 @@ def notes(config: Config) -> Iterator[str]:
             secret.read()
         except SecretUnavailable as error:
             yield f"{dotted(place)}: {error}; Alertmanager will need it"
+    yield from left_out(config)
     if not config.alerting.receivers:
         yield "alerting.receivers: there are none, so alertmanager.yml sends nothing to anybody"

@@ -9,7 +9,7 @@ from exporter.config.sections.root import Config
 from rules.alerts.alert import Group
 from rules.alerts.rule_groups import groups
 from rules.dashboards import dashboards
-from rules.render import alertmanager, prometheus, runbook
+from rules.render import alertmanager, operator, prometheus, runbook
 
 Generator = Callable[[Config, Sequence[Group]], Mapping[str, str]]
 GENERATORS: Final[tuple[Generator, ...]] = (
@@ -17,6 +17,7 @@ GENERATORS: Final[tuple[Generator, ...]] = (
     prometheus.objects,
     prometheus.tests,
     alertmanager.files,
+    operator.files,
     dashboards.files,
     runbook.files,
 )

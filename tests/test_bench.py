@@ -49,13 +49,23 @@ def test_the_bench_writes_every_row_with_what_is_compared_and_its_quality(server
     assert "prometheus" in shown
 
 
+@pytest.mark.servers
+@pytest.mark.slow
+def test_the_bench_of_a_warm_up_compares_the_states_too(servers, tmp_path):
+    path = tmp_path / "bench-warm-up.json"
+    command = [sys.executable, "-m", "tests.bench.warm_up", "--quick", "--output", str(path)]
+    done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [row["quality"] for row in json.loads(path.read_text())] == ["same state to the bit", "every sample judged"]
+
+
 @pytest.mark.slow
 def test_the_bench_of_spreading_compares_the_models_too(tmp_path):
     path = tmp_path / "bench-spread.json"
     command = [sys.executable, "-m", "tests.bench.spread", "--quick", "--output", str(path)]
     done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert [row["quality"] for row in json.loads(path.read_text())] == ["same models"] * 2
+    assert [row["quality"] for row in json.loads(path.read_text())] == ["same models"] * 2 + ["same verdicts"] * 2
 
 
 def test_a_row_whose_result_is_wrong_fails_the_bench_after_everything_was_written(tmp_path, capsys):

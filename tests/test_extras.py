@@ -21,8 +21,9 @@ from tests.support.waiting import PATIENCE
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = {
-    "airflow": "airflow", "dask": "distributed,dask", "kubernetes": "kubernetes", "mcp": "mcp", "otel": "opentelemetry",
-    "plot": "matplotlib", "push": "cramjam", "river": "river", "s3": "s3fs", "torch": "torch",
+    "airflow": "airflow", "aws": "botocore", "dask": "distributed,dask", "gcp": "google", "kubernetes": "kubernetes",
+    "mcp": "mcp", "oauth2": "oauthlib", "otel": "opentelemetry", "plot": "matplotlib", "push": "cramjam",
+    "river": "river", "s3": "s3fs", "torch": "torch",
 }  # fmt: skip
 """Packages by extra, as they are imported."""
 STEP = MINUTE
@@ -40,6 +41,9 @@ COMMANDS = {
     "check a network": ("torch", "check-config {folder}/network.yml"),
     "check remote_write": ("push", "check-config {folder}/write.yml"),
     "check river": ("river", "check-config {folder}/river.yml"),
+    "check sigv4": ("aws", "check-config {folder}/sigv4.yml"),
+    "check oauth2": ("oauth2", "check-config {folder}/oauth2.yml"),
+    "check google": ("gcp", "check-config {folder}/google.yml"),
     "rules": (None, "rules --config {folder}/anomaly.yml --out {folder}/rules"),
     "backtest": (None, "backtest --config {folder}/anomaly.yml --since 1h"),
     "backtest figures": (None, "backtest --config {folder}/anomaly.yml --job load --since 1h --tune --publish"),
@@ -103,6 +107,14 @@ def world(servers, tmp_path_factory):
             "network": {"jobs": {"load": {"expr": "load", "detector": "lstm", "history": "1d"}}},
             "write": {"remote_write": {"url": f"{server.url}/api/v1/write"}},
             "river": {"jobs": {"load": {"expr": "load", "detector": "river"}}},
+            "sigv4": {"prometheus": {"url": server.url, "sigv4": {"region": "r"}}},
+            "oauth2": {
+                "prometheus": {
+                    "url": server.url,
+                    "oauth2": {"client_id": "x", "client_secret": {"env": "KEY"}, "token_url": server.url},
+                }
+            },
+            "google": {"prometheus": {"url": server.url, "google": {}}},
         }.items():
             (folder / f"{name}.yml").write_text(yaml.safe_dump(common | more))
         trained = {"jobs": {"forest": jobs["forest"] | {"step": "5m", "window": "1h"}}, "train": {"holdout": 0.3}}

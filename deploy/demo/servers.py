@@ -215,7 +215,7 @@ class ExporterServer(Server):
 
     def executable(self) -> list[str]:
         """Return this interpreter, running the exporter."""
-        return [sys.executable, "-m", "exporter", "run"]
+        return [sys.executable, "-m", "anomaly_exporter", "run"]
 
     def arguments(self) -> list[str]:
         """Write the configuration and return the flags."""

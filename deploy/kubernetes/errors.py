@@ -1,6 +1,5 @@
 """Errors of deploying, and what the API server says as one sentence."""
 
-import json
 import re
 import ssl
 from collections.abc import Mapping
@@ -8,6 +7,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from deploy.kubernetes.parts import KINDS, OPERATOR, Object
+from exporter.json_values import from_json
 from exporter.redact import masked
 
 OLDEST: Final = "1.27"
@@ -70,7 +70,7 @@ def message_of(error: Any) -> str:
     """Return the message of the API server, or of what is in front of it, in one line and without secrets."""
     text = error.body.decode(errors="replace") if isinstance(error.body, bytes) else str(error.body or "")
     with suppress(TypeError, ValueError, KeyError):
-        text = json.loads(text)["message"]
+        text = from_json(text)["message"]
     if not text or str(text).lstrip().startswith("<"):  # a page for people says nothing in one line
         text = error.reason or "no reason given"
     return _line(text)
@@ -126,7 +126,7 @@ def deleting(found: Object) -> str:
 def _status(error: Any) -> Mapping[str, Any] | None:
     """Return the Status of Kubernetes that an error came with, None if it came from something else."""
     try:
-        body = json.loads(error.body)
+        body = from_json(error.body)
     except (TypeError, ValueError):
         return None
     return body if isinstance(body, dict) and body.get("kind") == "Status" else None

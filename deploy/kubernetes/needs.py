@@ -75,6 +75,7 @@ def written(config: Config) -> dict[str, str]:
     wanted = {
         "models.path": config.models.path if config.models else None,
         "state.path": config.state.path if config.state else None,
+        "state.shared": config.state.shared if config.state else None,
         "audit.path": config.audit.path if config.audit else None,
         "report.path": config.report.path if config.report else None,
     }
@@ -95,12 +96,18 @@ def egress(config: Config) -> tuple[Mapping[str, Any], ...]:
     """Return the addresses that the pods may connect to, as NetworkPolicy rules."""
     train = config.train
     made = [_to(config.prometheus.url)]
+    if config.prometheus.oauth2:
+        made.append(_to(config.prometheus.oauth2.token_url))
+    if config.prometheus.sigv4 or config.prometheus.google:
+        made.append(_port(443))  # where their tokens come from is known to their libraries
     notify = config.notify
     if notify.addresses:
         made.append(_port(443))  # the address is in a secret, so only the port is known
     if notify.slack_app:
         made.append(_to(notify.slack_app.url))
         made.append(_port(443))  # of the address that a picture is uploaded to
+    if config.leader is not None:
+        made += [_port(443), _port(6443)]  # the API of Kubernetes, before and behind its Service
     if config.remote_write:
         made.append(_to(config.remote_write.url))
     if notify.email:

@@ -21,6 +21,8 @@ def objects(settings: Settings) -> Iterator[Object]:
     """Yield every object in the order of creation. The Secret has no values."""
     yield namespace(settings)
     yield service_account(settings)
+    if settings.pair:
+        yield from lease_role(settings)
     yield config_map(settings)
     if settings.make_secret and (settings.secret_env or settings.secret_files):
         yield secret(settings)
@@ -53,6 +55,29 @@ def service_account(settings: Settings) -> Object:
     }
 
 
+def lease_role(settings: Settings) -> Iterator[Object]:
+    """Yield what lets the pods choose a leader, and nothing else: a Role for one Lease, and its binding."""
+    group = "rbac.authorization.k8s.io"
+    metadata = named(settings, "exporter", "-leader")
+    rules = [
+        {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create"]},
+        {
+            "apiGroups": ["coordination.k8s.io"],
+            "resources": ["leases"],
+            "verbs": ["get", "update"],
+            "resourceNames": [settings.lease],
+        },
+    ]
+    yield {"apiVersion": f"{group}/v1", "kind": "Role", "metadata": metadata, "rules": rules}
+    yield {
+        "apiVersion": f"{group}/v1",
+        "kind": "RoleBinding",
+        "metadata": metadata,
+        "roleRef": {"apiGroup": group, "kind": "Role", "name": metadata["name"]},
+        "subjects": [{"kind": "ServiceAccount", "name": settings.name, "namespace": settings.namespace}],
+    }
+
+
 def config_map(settings: Settings) -> Object:
     """Return the configuration files; a running exporter notices when they change."""
     return {
@@ -77,9 +102,10 @@ def secret(settings: Settings, values: Mapping[str, str] | None = None) -> Objec
 def claims(settings: Settings) -> Iterator[Object]:
     """Yield the volume claims: the exporter's data (a StatefulSet has its own) and the model store."""
     if settings.keep_state and not settings.sharded:
-        yield claim(settings, "data", settings.state_size, "ReadWriteOnce")
+        yield claim(settings, "data", settings.state_size, "ReadWriteMany" if settings.pair else "ReadWriteOnce")
     if settings.models_path:
-        yield claim(settings, "models", settings.models_size, "ReadWriteMany" if settings.sharded else "ReadWriteOnce")
+        several = settings.sharded or settings.pair
+        yield claim(settings, "models", settings.models_size, "ReadWriteMany" if several else "ReadWriteOnce")
 
 
 def claim(settings: Settings, suffix: str, size: str, access: str) -> Object:

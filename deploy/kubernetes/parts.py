@@ -25,6 +25,8 @@ class Kind(NamedTuple):
 KINDS: Final = {
     "Namespace": Kind("namespaces", "v1", namespaced=False),
     "ServiceAccount": Kind("serviceaccounts", "v1"),
+    "Role": Kind("roles", "rbac.authorization.k8s.io/v1"),
+    "RoleBinding": Kind("rolebindings", "rbac.authorization.k8s.io/v1"),
     "ConfigMap": Kind("configmaps", "v1"),
     "Secret": Kind("secrets", "v1"),
     "PersistentVolumeClaim": Kind("persistentvolumeclaims", "v1"),
@@ -40,6 +42,8 @@ KINDS: Final = {
 """In the order of creation."""
 OPERATOR: Final = frozenset({"ServiceMonitor", "PrometheusRule"})
 """Kinds that exist only with the Prometheus operator."""
+LEADING: Final = frozenset({"Role", "RoleBinding"})
+"""Kinds that exist only where pods choose a leader."""
 KEPT: Final = frozenset({"Namespace", "PersistentVolumeClaim"})
 """Kinds that are never deleted: their content cannot be restored."""
 PRECIOUS: Final = KEPT | {"Secret"}
@@ -90,7 +94,9 @@ def claim_spec(settings: Settings, size: str, access: str) -> Object:
     return {**made, "storageClassName": settings.storage_class} if settings.storage_class else made
 
 
-def pod(settings: Settings, container: Mapping[str, Any], data: Mapping[str, Any] | None) -> Object:
+def pod(
+    settings: Settings, container: Mapping[str, Any], data: Mapping[str, Any] | None, *, leads: bool = False
+) -> Object:
     """Return the pod spec around one container: volumes, environment, no privileges.
 
     Parameters
@@ -100,6 +106,8 @@ def pod(settings: Settings, container: Mapping[str, Any], data: Mapping[str, Any
         Name, arguments, resources, probes.
     data : mapping or None
         Volume of the working directory; None if a StatefulSet provides a claim of that name.
+    leads : bool
+        Whether the pod needs the token of its account, to renew a Lease.
     """
     volumes: list[Object] = [{"name": "config", "configMap": {"name": settings.name}}]
     mounts: list[Object] = [{"name": "config", "mountPath": CONFIG, "readOnly": True}]
@@ -117,7 +125,7 @@ def pod(settings: Settings, container: Mapping[str, Any], data: Mapping[str, Any
     mounts.append({"name": "tmp", "mountPath": "/tmp"})  # noqa: S108 - a volume of the pod
     return {
         "serviceAccountName": settings.name,
-        "automountServiceAccountToken": False,
+        "automountServiceAccountToken": leads,
         # Service links are variables named ANOMALY_EXPORTER_…, which the exporter would read as settings.
         "enableServiceLinks": False,
         "securityContext": {

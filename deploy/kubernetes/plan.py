@@ -67,6 +67,7 @@ def settings_of(loaded: Loaded, profile: str | None = None, **choices: Any) -> S
         restart_on=hashlib.sha256(config.web.model_dump_json().encode()).hexdigest()[:12],
         port=int(port),
         shards=config.train.shards,
+        lease="" if config.leader is None else config.leader.lease or "",
         https=config.web.tls is not None,
         client_certificates=config.web.tls is not None and config.web.tls.client_ca_file is not None,
         secret_env=tuple(secret.env for secret in read.values() if secret.env is not None),
@@ -80,6 +81,11 @@ def settings_of(loaded: Loaded, profile: str | None = None, **choices: Any) -> S
         rules={group.slug: rule_file(group) for group in groups(config)},
     )
     made = replace(chosen, **choices)
+    if config.leader is not None and (made.sharded or config.leader.lease is None):
+        why = "several shards" if made.sharded else "a file: use leader.lease"
+        raise DeployError(
+            f"leader: the pods choose a leader by a Lease, without --shards, and this configuration has {why}"
+        )
     return replace(made, make_secret=False) if "secret" in choices else replace(made, secret=made.name)
 
 

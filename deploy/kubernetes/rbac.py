@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from deploy.kubernetes.objects import objects
-from deploy.kubernetes.parts import DEPLOYER, KEPT, KINDS, OPERATOR, Object, named, selector
+from deploy.kubernetes.objects import lease_role, objects
+from deploy.kubernetes.parts import DEPLOYER, KEPT, KINDS, LEADING, OPERATOR, Object, named, selector
 from deploy.kubernetes.settings import Settings
 
 
@@ -36,12 +36,16 @@ def rbac(settings: Settings) -> Iterator[Object]:
 
 def _rules(settings: Settings) -> Iterator[Object]:
     """Yield the rules per kind. Verbs list and create cannot be restricted by name; all others can."""
-    names: dict[str, list[str]] = {kind: [] for kind in KINDS if settings.operator or kind not in OPERATOR}
+    absent = (frozenset() if settings.operator else OPERATOR) | (frozenset() if settings.pair else LEADING)
+    names: dict[str, list[str]] = {kind: [] for kind in KINDS if kind not in absent}
     # Also what an earlier configuration may have left: all of ours that --apply may have to delete.
     for each in objects(replace(settings, train=True, make_secret=True, secret=settings.name, secret_env=("any",))):
         names[each["kind"]].append(each["metadata"]["name"])
     for kind in ("Deployment", "StatefulSet"):  # when one replaces the other, the other is deleted
         names[kind] = [settings.name]
+    if settings.pair:  # nobody can give away rights that he has not
+        lease = next(each for each in lease_role(settings) if each["kind"] == "Role")
+        yield from lease["rules"]
     yield _rule(["Namespace"], ["get"], names.pop("Namespace"))
     yield _rule(names, ["list", "create"])
     for kind, those in names.items():

@@ -14,7 +14,7 @@ DATA: Final = "/var/lib/anomaly-exporter"
 """Working directory of the pod; only this folder and /tmp are writable."""
 CONFIG: Final = "/etc/anomaly-exporter"
 """Folder of the configuration in the pod."""
-UID: Final = 65534
+UID: Final = 65532
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,8 @@ class Settings:
         Owner of the objects, for their label.
     shards : int
         Replicas that share the entities between them.
+    lease : str
+        Name of the Lease by which two pods choose their leader; empty: there is one pod.
     config : mapping of str to str
         Configuration files by name: the ConfigMap's data.
     config_file, profile : str
@@ -89,6 +91,7 @@ class Settings:
     pull_policy: str = "IfNotPresent"
     managed_by: str = MANAGER
     shards: int = 1
+    lease: str = ""
     config: Mapping[str, str] = field(default_factory=dict)
     config_file: str = "anomaly.yml"
     profile: str = ""
@@ -119,6 +122,11 @@ class Settings:
     rules: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     resources: Resources = Resources()
     train_resources: Resources = Resources(cpu="500m", memory="512Mi", cpu_limit="4", memory_limit="4Gi")
+
+    @property
+    def pair(self) -> bool:
+        """Whether a second pod stands by."""
+        return bool(self.lease) and not self.sharded
 
     @property
     def sharded(self) -> bool:

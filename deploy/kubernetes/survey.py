@@ -10,7 +10,7 @@ from deploy.kubernetes.cluster import Cluster
 from deploy.kubernetes.compare import APPLIED, ours, require_ours
 from deploy.kubernetes.errors import DeployError, Forbidden
 from deploy.kubernetes.objects import objects, secret
-from deploy.kubernetes.parts import DEPLOYER, KINDS, OPERATOR, PRECIOUS, Object, selector
+from deploy.kubernetes.parts import DEPLOYER, KINDS, LEADING, OPERATOR, PRECIOUS, Object, selector
 from deploy.kubernetes.settings import Settings
 from exporter.config.secrets import Secret, SecretUnavailable
 
@@ -89,7 +89,7 @@ def labelled(settings: Settings, cluster: Cluster) -> Iterator[Object]:
                 kind, settings.namespace, ",".join(f"{key}={value}" for key, value in labels.items())
             )
         except DeployError:
-            if kind in OPERATOR and not settings.operator:
+            if (kind in OPERATOR and not settings.operator) or (kind in LEADING and not settings.pair):
                 continue  # unknown or forbidden there, so none of these objects is ours
             raise
         for each in found:

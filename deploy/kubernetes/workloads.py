@@ -7,19 +7,27 @@ from deploy.kubernetes.settings import Settings
 
 
 def deployment(settings: Settings) -> Object:
-    """Return the exporter as one replica; it is stopped before a new one starts, since both would write the state."""
+    """Return the exporter as one replica; it is stopped before a new one starts, since both would write the state.
+
+    With a Lease there are two, on two nodes: one at a time is replaced, and only the leader writes.
+    """
     data = {"persistentVolumeClaim": {"claimName": f"{settings.name}-data"}} if settings.keep_state else _SCRATCH
+    template = _template(settings, ["run"], data)
+    strategy: Object = {"type": "Recreate"}
+    if settings.pair:
+        strategy = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}
+        template["spec"]["topologySpreadConstraints"] = [_apart(settings)]
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": named(settings, "exporter"),
         "spec": {
-            "replicas": 1,
+            "replicas": 2 if settings.pair else 1,
             "revisionHistoryLimit": 3,
             "progressDeadlineSeconds": 3600,  # a long warm-up is not a failure
-            "strategy": {"type": "Recreate"},
+            "strategy": strategy,
             "selector": {"matchLabels": selector(settings, "exporter")},
-            "template": _template(settings, ["run"], data),
+            "template": template,
         },
     }
 
@@ -27,14 +35,8 @@ def deployment(settings: Settings) -> Object:
 def stateful_set(settings: Settings) -> Object:
     """Return the exporter as several replicas; each evaluates its shard of the entities and keeps its own state."""
     arguments = ["run", "--shard", f"auto/{settings.shards}"]
-    apart = {
-        "maxSkew": 1,
-        "topologyKey": "kubernetes.io/hostname",
-        "whenUnsatisfiable": "ScheduleAnyway",
-        "labelSelector": {"matchLabels": selector(settings, "exporter")},
-    }
     template = _template(settings, arguments, None if settings.keep_state else _SCRATCH)
-    template["spec"]["topologySpreadConstraints"] = [apart]
+    template["spec"]["topologySpreadConstraints"] = [_apart(settings)]
     spec: dict[str, Any] = {
         "replicas": settings.shards,
         "serviceName": settings.name,
@@ -65,7 +67,7 @@ def cron_job(settings: Settings) -> Object:
     }
     spec = pod(settings, container, _SCRATCH)
     spec |= {"restartPolicy": "Never", "terminationGracePeriodSeconds": 60}
-    if settings.models_path and not settings.sharded:
+    if settings.models_path and not settings.sharded and not settings.pair:
         # Only one node at a time can mount the volume of the model store: train on the node of the exporter.
         beside = {
             "topologyKey": "kubernetes.io/hostname",
@@ -124,7 +126,19 @@ def _template(settings: Settings, arguments: list[str], data: Object | None) -> 
     if settings.restart_on:
         metadata["annotations"] = {"anomaly-exporter/restart-on": settings.restart_on}
     # On a stop, cycles get 10 s; then state, audit and notifications are written.
-    return {"metadata": metadata, "spec": {**pod(settings, container, data), "terminationGracePeriodSeconds": 45}}
+    return {
+        "metadata": metadata,
+        "spec": {**pod(settings, container, data, leads=settings.pair), "terminationGracePeriodSeconds": 45},
+    }
+
+
+def _apart(settings: Settings) -> Object:
+    return {
+        "maxSkew": 1,
+        "topologyKey": "kubernetes.io/hostname",
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": selector(settings, "exporter")},
+    }
 
 
 def _probe(settings: Settings, page: str) -> Object:

@@ -1,6 +1,6 @@
 """The detector `auto`: combines its component scores for all entities of a job."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from typing import Annotated, Any, Final, Self
@@ -18,6 +18,7 @@ from detectors.auto.incident_memory import IncidentTransition
 from detectors.auto.multichannel import JointObservation
 from detectors.auto.recurrence import Sides
 from detectors.auto.streams import Picked
+from detectors.blocks import slices
 from detectors.calibration import Rows, score_of
 from detectors.entity_state import Column, LazyEntityState
 from detectors.peers.beside import Beside, Endings
@@ -110,9 +111,9 @@ class Auto(StatefulDetector):
         arrays = self._entities.view(batch)
         score = np.full(entities, np.nan)
         expected, lower, upper, contribution, direction = (np.full((entities, channels), np.nan) for _ in range(5))
-        blocks, beside = [], self._compared(batch, arrays)
-        for block in self._blocks(batch, arrays, beside):
-            blocks.append(block)
+        beside = self._compared(batch, arrays)
+        blocks = self._blocks(batch, arrays, beside)
+        for block in blocks:
             rows = np.arange(entities)[block.entities][block.present]
             found = np.where(block.quiet, np.minimum(block.score, QUIET), block.score)
             score[rows] = np.where(block.ready, found, np.nan)
@@ -149,63 +150,14 @@ class Auto(StatefulDetector):
         agreeing = AGREEING if len(batch.channels) == 1 else _AGREEING_JOINT
         return BesidePeers(self._beside.observe(batch, step, arrays["held"]), len(batch.channels), agreeing)
 
-    def _blocks(
-        self, batch: Batch, arrays: dict[str, NDArray[Any]], beside: BesidePeers | None = None
-    ) -> Iterator[_Block]:
+    def _blocks(self, batch: Batch, arrays: dict[str, NDArray[Any]], beside: BesidePeers | None = None) -> list[_Block]:
         if len(batch.times) < 2:
-            return
+            return []
         step = float(batch.times[-1] - batch.times[-2])
         at = SeasonalTime.at(float(batch.times[-1]), step, self._zone, batch.weekday(-1))
-        channels = len(batch.channels)
-        entities_at_once = max(_ROWS // channels, 1)
+        parts = slices(len(batch.keys), max(_ROWS // len(batch.channels), 1))
         every = _of_series(arrays)
-        for first in range(0, len(batch.keys), entities_at_once):
-            entities = slice(first, first + entities_at_once)
-            values = batch.values[entities, :, -1]
-            there = np.isfinite(values)
-            alive, present = np.flatnonzero(there), np.flatnonzero(there.any(axis=1))
-            rows = _taken(_part(every, entities, channels), alive)
-            of_entity = _taken(_of_entities(arrays, entities, channels), present)
-            frozen = np.repeat(arrays["held"][entities], channels)[alive]
-            seen = evidence.observe(rows, values.reshape(-1)[alive], at, frozen)
-            joint = None if channels == 1 else _joint(rows, of_entity, seen, there[present], at)
-            combined, agreeing = (seen.evidence, AGREEING) if joint is None else (joint.evidence, _AGREEING_JOINT)
-            direction = seen.direction
-            if beside is not None:
-                combined = beside.added(combined, first + present)
-                direction = beside.directed(direction, seen.evidence, first * channels + alive)
-            prior = combined.prior / agreeing
-            found = score_of(combined.return_period / agreeing)
-            # Several channels have no common side.
-            side = (direction > 0 if joint is None else np.zeros(len(present))).astype(np.uint8)
-            # A pattern does not end an incident: that may be another one, at this hour by chance.
-            asked = np.flatnonzero((found > QUIET / 2) & ~of_entity["held"])
-            recurring = np.zeros(len(found), np.bool_)
-            recurring[asked] = recurrence.is_recurring(of_entity, asked, score_of(prior[asked]), side[asked], at)
-            if joint is not None:  # a pattern counts only if it was reported as an incident before
-                recurring &= np.isfinite(of_entity["opened"])
-            quiet = recurring | (at.time < of_entity["grace"])
-            ready = _any(there, rows["samples"] >= READY)[present]
-            told = np.flatnonzero(ready & ~quiet & (found > SHOWN_FROM))
-            yield _Block(
-                entities=entities,
-                present=present,
-                alive=alive,
-                at=at,
-                series=seen,
-                direction=direction,
-                joint=joint,
-                score=found,
-                unpenalised=combined.unpenalised / agreeing,
-                prior=prior,
-                side=side,
-                recurring=recurring,
-                quiet=quiet,
-                ready=ready,
-                warm=_any(there, seen.warm)[present],
-                told=told,
-                picked=streams.pick(rows, seen, joint, there[present], told) if len(told) else None,
-            )
+        return [_observed(batch, arrays, every, at, beside, part) for part in parts]
 
     def update(self, fresh: Batch, frozen: Flags, rebaselined: Flags) -> None:
         """Learn the newest sample. Of an entity with an open incident only seen values and new slots are learnt.
@@ -219,61 +171,11 @@ class Auto(StatefulDetector):
         arrays = self._entities.view(fresh)
         ended, every = Endings.of(len(fresh.keys)), _of_series(arrays)
         for block in blocks:
-            self._learn(
-                _part(every, block.entities, len(fresh.channels)),
-                _of_entities(arrays, block.entities, len(fresh.channels)),
-                block,
-                fresh.values[block.entities, :, -1],
-                frozen[block.entities],
-                rebaselined[block.entities],
-                ended.part(block.entities),
-            )
+            _learn(arrays, every, fresh, frozen, rebaselined, ended, block)
         if blocks and self._beside is not None:
             self._beside.learn(fresh, blocks[0].at.step, ended)
         if blocks:
             cold_start.inherit(every, len(fresh.channels), blocks[0].at)
-
-    def _learn(
-        self,
-        every: Rows,
-        entities: Rows,
-        block: _Block,
-        values: Floats,
-        frozen: Flags,
-        rebaselined: Flags,
-        ended: Endings,
-    ) -> None:
-        channels, at = values.shape[1], block.at
-        missing = np.ones(len(values), np.bool_)
-        missing[block.present] = False
-        lost = np.flatnonzero(missing & entities["held"] & ~frozen)
-        if len(lost):
-            evidence.close(every, (lost[:, None] * channels + np.arange(channels)).reshape(-1), count=False)
-            incident_memory.discard(entities, lost)
-            ended.uncounted[lost] = True
-        rows, entity = _taken(every, block.alive), _taken(entities, block.present)
-        owner = np.searchsorted(block.present, block.alive // channels)
-        frozen, rebaselined = frozen[block.present], rebaselined[block.present]
-        transition = IncidentTransition.of(
-            entity, frozen, rebaselined | (frozen & incident_memory.too_long(rows, entity, owner, at)), at
-        )
-
-        ended.learns[block.present], ended.counted[block.present] = transition.learn, transition.ended
-        ended.moved[block.present] = transition.rebaselined
-
-        evidence.learn(
-            rows, values.reshape(-1)[block.alive], block.series, at, transition.learn[owner], block.recurring[owner]
-        )
-        if transition.rebaselined.any():
-            evidence.rebaseline(rows, np.flatnonzero(transition.rebaselined[owner]), block.series, at)
-        if transition.ended.any():
-            evidence.close(rows, np.flatnonzero(transition.ended[owner]))
-        if block.joint is not None:
-            multichannel.learn(entity, block.joint, at, transition.learn, block.ready)
-            multichannel.TAILS.close(entity, np.flatnonzero(transition.ended))
-        incident_memory.remember(entity, transition, block.size, block.side, block.seen_later(), at)
-        _put(every, block.alive, rows)
-        _put(entities, block.present, entity)
 
     def state(self) -> State:
         """Return everything learnt; empty before the first batch."""
@@ -289,6 +191,110 @@ class Auto(StatefulDetector):
                 raise ValueError("the saved state holds no comparison of peers")
             self._beside.restore(beside)
         return self
+
+
+def _observed(
+    batch: Batch,
+    arrays: dict[str, NDArray[Any]],
+    every: Rows,
+    at: SeasonalTime,
+    beside: BesidePeers | None,
+    entities: slice,
+) -> _Block:
+    """Compare the newest sample of some entities with their state. Learns nothing."""
+    channels = len(batch.channels)
+    values = batch.values[entities, :, -1]
+    there = np.isfinite(values)
+    alive, present = np.flatnonzero(there), np.flatnonzero(there.any(axis=1))
+    rows = _taken(_part(every, entities, channels), alive)
+    of_entity = _taken(_of_entities(arrays, entities, channels), present)
+    frozen = np.repeat(arrays["held"][entities], channels)[alive]
+    seen = evidence.observe(rows, values.reshape(-1)[alive], at, frozen)
+    joint = None if channels == 1 else _joint(rows, of_entity, seen, there[present], at)
+    combined, agreeing = (seen.evidence, AGREEING) if joint is None else (joint.evidence, _AGREEING_JOINT)
+    direction = seen.direction
+    if beside is not None:
+        combined = beside.added(combined, entities.start + present)
+        direction = beside.directed(direction, seen.evidence, entities.start * channels + alive)
+    prior = combined.prior / agreeing
+    found = score_of(combined.return_period / agreeing)
+    # Several channels have no common side.
+    side = (direction > 0 if joint is None else np.zeros(len(present))).astype(np.uint8)
+    # A pattern does not end an incident: that may be another one, at this hour by chance.
+    asked = np.flatnonzero((found > QUIET / 2) & ~of_entity["held"])
+    recurring = np.zeros(len(found), np.bool_)
+    recurring[asked] = recurrence.is_recurring(of_entity, asked, score_of(prior[asked]), side[asked], at)
+    if joint is not None:  # a pattern counts only if it was reported as an incident before
+        recurring &= np.isfinite(of_entity["opened"])
+    quiet = recurring | (at.time < of_entity["grace"])
+    ready = _any(there, rows["samples"] >= READY)[present]
+    told = np.flatnonzero(ready & ~quiet & (found > SHOWN_FROM))
+    return _Block(
+        entities=entities,
+        present=present,
+        alive=alive,
+        at=at,
+        series=seen,
+        direction=direction,
+        joint=joint,
+        score=found,
+        unpenalised=combined.unpenalised / agreeing,
+        prior=prior,
+        side=side,
+        recurring=recurring,
+        quiet=quiet,
+        ready=ready,
+        warm=_any(there, seen.warm)[present],
+        told=told,
+        picked=streams.pick(rows, seen, joint, there[present], told) if len(told) else None,
+    )
+
+
+def _learn(
+    arrays: dict[str, NDArray[Any]],
+    of_series: Rows,
+    fresh: Batch,
+    frozen: Flags,
+    rebaselined: Flags,
+    ended: Endings,
+    block: _Block,
+) -> None:
+    """Learn the newest sample of a block; note in `ended` what became of its incidents."""
+    values, ended = fresh.values[block.entities, :, -1], ended.part(block.entities)
+    frozen, rebaselined = frozen[block.entities], rebaselined[block.entities]
+    channels, at = values.shape[1], block.at
+    every = _part(of_series, block.entities, channels)
+    entities = _of_entities(arrays, block.entities, channels)
+    missing = np.ones(len(values), np.bool_)
+    missing[block.present] = False
+    lost = np.flatnonzero(missing & entities["held"] & ~frozen)
+    if len(lost):
+        evidence.close(every, (lost[:, None] * channels + np.arange(channels)).reshape(-1), count=False)
+        incident_memory.discard(entities, lost)
+        ended.uncounted[lost] = True
+    rows, entity = _taken(every, block.alive), _taken(entities, block.present)
+    owner = np.searchsorted(block.present, block.alive // channels)
+    frozen, rebaselined = frozen[block.present], rebaselined[block.present]
+    transition = IncidentTransition.of(
+        entity, frozen, rebaselined | (frozen & incident_memory.too_long(rows, entity, owner, at)), at
+    )
+
+    ended.learns[block.present], ended.counted[block.present] = transition.learn, transition.ended
+    ended.moved[block.present] = transition.rebaselined
+
+    evidence.learn(
+        rows, values.reshape(-1)[block.alive], block.series, at, transition.learn[owner], block.recurring[owner]
+    )
+    if transition.rebaselined.any():
+        evidence.rebaseline(rows, np.flatnonzero(transition.rebaselined[owner]), block.series, at)
+    if transition.ended.any():
+        evidence.close(rows, np.flatnonzero(transition.ended[owner]))
+    if block.joint is not None:
+        multichannel.learn(entity, block.joint, at, transition.learn, block.ready)
+        multichannel.TAILS.close(entity, np.flatnonzero(transition.ended))
+    incident_memory.remember(entity, transition, block.size, block.side, block.seen_later(), at)
+    _put(every, block.alive, rows)
+    _put(entities, block.present, entity)
 
 
 def _of_entity(channels: int) -> dict[str, Column]:

@@ -20,11 +20,14 @@ from exporter.backtest.quality import Figures, figures, overall
 from exporter.backtest.quality_metrics import FIGURES, place, publish
 from exporter.backtest.settings import DEFAULT_NAME, Settings, configured
 from exporter.backtest.tune import Trial, advice, trials
+from exporter.config.load import load
 from exporter.config.sections.root import Config
 from exporter.config.values import duration, moment
 from exporter.errors import InputError
 from exporter.labelled_incidents import Alert, Incident, label_of
 from exporter.observe.progress import Bar
+from exporter.parallel.spread import HERE, Backend, Where
+from exporter.parallel.task import SpreadError
 from exporter.pipeline.expectation import JobFeedback
 from exporter.sinks.feedback import FILE, UnusableFeedback, of_jobs, read_feedback
 
@@ -47,6 +50,33 @@ def chosen(
     return config, Settings(names[0], config.jobs[names[0]], changes, detector)
 
 
+def place_of(
+    backend: Backend | None,
+    scheduler: str | None,
+    workers: int | None,
+    shards: int,
+    path: Path | None,
+    profile: str | None,
+) -> Where:
+    """Return where the flags --backend, --scheduler, --workers and --shards let tasks run.
+
+    Without --backend they run one after the other in this process. --scheduler may be that of the configuration. Raises
+    InputError, ConfigError.
+    """
+    if backend is None:
+        for flag, value in (("--scheduler", scheduler), ("--workers", workers)):
+            if value is not None:
+                wanted = "dask" if scheduler else "loky"
+                raise InputError(f"{flag} is for jobs and parts that are spread out: add --backend {wanted}")
+    if backend == "dask" and scheduler is None:
+        scheduler = None if path is None else load(path, profile).config.train.scheduler
+        if scheduler is None:
+            raise InputError(
+                "--backend dask needs the address of a scheduler: --scheduler tcp://HOST:8786, or train: {scheduler: …}"
+            )
+    return Where(backend or "sequential", scheduler, workers, shards)
+
+
 def list_incidents(
     path: Path,
     profile: str | None,
@@ -60,6 +90,7 @@ def list_incidents(
     hold: bool,
     as_object: bool,
     answers: Path | None = None,
+    where: Where = HERE,
 ) -> int:
     """List what all jobs, or those named, would have found; return the exit code. Raises InputError, ConfigError.
 
@@ -75,11 +106,13 @@ def list_incidents(
         Do not learn open incidents; print JSON.
     answers : Path or None
         The flag --answers.
+    where : Where
+        Where jobs, or parts of them, are judged.
     """
     config, names = configured(path, profile, jobs)
     period = time_range(since, start, end)
     settings = {name: Settings(name, config.jobs[name], changes, detector).job(None, files=False) for name in names}
-    found = overview(config, settings, *period, hold, heeded(answers))
+    found = overview(config, settings, *period, hold, heeded(answers), where=where)
     if as_object:
         sys.stdout.write(as_json_list(found) + "\n")
     elif found.code != NOTHING:
@@ -134,6 +167,7 @@ def finish(
     tune: bool,
     as_object: bool,
     shared: Path | None,
+    where: Where = HERE,
 ) -> None:
     """Write the results of a backtest to standard output and files. Raises InputError.
 
@@ -153,6 +187,8 @@ def finish(
         Try other settings; print JSON.
     shared : Path or None
         Folder to publish the quality metrics in.
+    where : Where
+        Where other settings are tried.
     """
     outcomes = sorted((outcome for each in runs for outcome in each.results), key=lambda found: found.name)
     if known is not None:
@@ -163,7 +199,10 @@ def finish(
         write(outcomes, out)
         if plot:
             _plot(outcomes, every, out)
-    tried = trials(name, runs, total) if tune else []
+    try:
+        tried = trials(name, runs, total, where) if tune else []
+    except SpreadError as error:
+        raise InputError(f"--tune: {error}") from None
     _print(every, total, tried, sum(each.config.budget for each in runs), as_object)
     if shared is not None:
         _publish(shared, total, outcomes)

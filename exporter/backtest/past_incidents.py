@@ -1,6 +1,7 @@
 """The incidents of a replay one by one: when each began and ended, and whether it would have been an alert."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -97,6 +98,26 @@ class PastIncidents:
     """Entities that never had a score."""
     _open: dict[Key, PastIncident] = field(default_factory=dict)
     _keys: tuple[Key, ...] = ()
+
+    @classmethod
+    def joined(cls, job: str, config: JobConfig, parts: Sequence["PastIncidents"]) -> "PastIncidents":
+        """Return those of all `parts` of a job, each of other entities over the same time range."""
+        known = [part for part in parts if part.verdicts]
+        if len(known) < 2:
+            return known[0] if known else cls(job, config)
+        return cls(
+            job,
+            config,
+            sorted((each for part in known for each in part.found), key=lambda each: each.start),
+            set().union(*(part.entities for part in known)),
+            min(part.first for part in known),
+            max(part.last for part in known),
+            sum(part.present for part in known),
+            sum(part.judged for part in known),
+            max(part.verdicts for part in known),
+            max(part.scored_verdicts for part in known),
+            set().union(*(part.unscored for part in known)),
+        )
 
     def add(self, verdict: Verdict, budget: AlertBudget) -> None:
         """Take the next verdict, and the budget that has just decided on it."""

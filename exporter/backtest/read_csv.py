@@ -72,13 +72,13 @@ def read_file(path: Path) -> Series:
         reader = csv.reader(text)
         header = [name.strip() for name in next(reader, [])]
         if TIMESTAMP not in header:
-            found = ", ".join(map(repr, header[:8])) or "nothing"
+            found = ", ".join(map(_shown, header[:8])) or "nothing"
             raise InputError(f"{path}: no column {TIMESTAMP!r} in the first line; found {found}")
         if repeated := {name for name in header if header.count(name) > 1}:
-            raise InputError(f"{path}: the column {min(repeated)!r} is there twice")
+            raise InputError(f"{path}: the column {_shown(min(repeated))} is there twice")
         channels = tuple(name for name in header if name not in {TIMESTAMP, LABEL})
         if not channels:
-            raise InputError(f"{path}: no channel, only {' and '.join(header)}; one column of values is needed")
+            raise InputError(f"{path}: no channel, only {' and '.join(header[:2])}; one column of values is needed")
         rows = []
         for row in filter(None, reader):
             if len(row) != len(header):
@@ -146,5 +146,8 @@ def _times(path: Path, cells: Sequence[str]) -> Floats:
 
 
 def _wrong(path: Path, row: int, column: str, cell: str, wanted: str) -> InputError:
-    shown = repr(cell) if len(cell) <= 40 else f"{cell[:40]!r}…"
-    return InputError(f"{path}:{row + 2}: column {column!r}: {shown} is not {wanted}")
+    return InputError(f"{path}:{row + 2}: column {_shown(column)}: {_shown(cell)} is not {wanted}")
+
+
+def _shown(cell: str) -> str:
+    return repr(cell) if len(cell) <= 40 else f"{cell[:40]!r}…"

@@ -14,8 +14,9 @@ from exporter.backtest.resample import Group
 from exporter.config.sections.job import JobConfig
 from exporter.pipeline.cycle import evaluate, judge
 from exporter.pipeline.job import LONGEST_CATCH_UP, Job
-from exporter.pipeline.job_settings import JobSettings
+from exporter.pipeline.job_settings import ALL, JobSettings
 from exporter.pipeline.policy import Policy
+from exporter.pipeline.shard import Shard
 from exporter.pipeline.verdict import Verdict
 from exporter.source.samples import RangeResult, Source
 
@@ -207,9 +208,9 @@ def replay_group(
     return history
 
 
-def make_job(name: str, config: JobConfig, source: Source, hold: bool, jobs: int = 1) -> Job:
-    """Return a job as it is at a live start, one of so many, without a model store."""
-    job = Job(JobSettings(name, config, jobs=jobs), source)
+def make_job(name: str, config: JobConfig, source: Source, hold: bool, jobs: int = 1, shard: Shard = ALL) -> Job:
+    """Return a job, or a replica's part of it, as it is at a live start, one of so many, without a model store."""
+    job = Job(JobSettings(name, config, shard=shard, jobs=jobs), source)
     if not hold:
         job.model.detector = NoHold(job.model.detector)
     return job

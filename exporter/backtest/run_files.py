@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -9,21 +10,26 @@ from typing import Final
 import numpy as np
 
 from exporter.backtest.entity_result import EntityResult, Run
+from exporter.backtest.history import VerdictHistory
 from exporter.backtest.quality import leading
 from exporter.backtest.read_csv import read_folder
-from exporter.backtest.replay import replay_group
+from exporter.backtest.replay import ENTITY, Progress, replay_group
 from exporter.backtest.resample import Group, group
 from exporter.backtest.settings import Settings, share
+from exporter.config.sections.job import JobConfig
 from exporter.config.values import duration
 from exporter.errors import InputError
 from exporter.observe.progress import Bar
+from exporter.parallel.spread import HERE, Where
+from exporter.parallel.task import SpreadError
+from exporter.pipeline.shard import Shard
 
 UNCOUNTED: Final = "labels"
 """Value of --history: the rows that the figures leave out."""
 
 
 def backtest_files(
-    path: Path, settings: Settings, history: str | None, hold: bool, keep_values: bool = False
+    path: Path, settings: Settings, history: str | None, hold: bool, keep_values: bool = False, where: Where = HERE
 ) -> list[Run]:
     """Judge every file at `path`. Raises InputError, ConfigError.
 
@@ -36,29 +42,76 @@ def backtest_files(
         What the exporter finds when it starts: a duration, or `labels` for the rows that the figures leave out.
         None: what the job says, or else nothing but the first row.
     hold, keep_values : bool
+    where : Where
+        Groups of files run there; each may be in parts.
     """
-    return backtest_groups(group(read_folder(path), settings.step), settings, history, hold, keep_values)
+    return backtest_groups(group(read_folder(path), settings.step), settings, history, hold, keep_values, where)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GroupTask:
+    """The replay of a group of files as plain data: it is sent to other processes and machines."""
+
+    name: str
+    job: JobConfig
+    group: Group
+    lead: int
+    hold: bool
+    keep_values: bool
+
+
+def group_task(task: GroupTask, progress: Progress = lambda _: None) -> tuple[VerdictHistory, float]:
+    """Return the verdicts of a group, and the samples of an entity evaluated per second."""
+    began, (width, _, columns) = time.perf_counter(), task.group.values.shape
+    verdicts = replay_group(task.name, task.job, task.group, task.lead, task.hold, progress, task.keep_values)
+    return verdicts, width * columns / (time.perf_counter() - began)
 
 
 def backtest_groups(
-    groups: Sequence[Group], settings: Settings, history: str | None, hold: bool, keep_values: bool = False
+    groups: Sequence[Group],
+    settings: Settings,
+    history: str | None,
+    hold: bool,
+    keep_values: bool = False,
+    where: Where = HERE,
 ) -> list[Run]:
     """Judge files that are read and grouped already, as `backtest_files` does. Raises InputError, ConfigError."""
     entities = sum(len(each.series) for each in groups)
-    jobs = [share(settings.job(each.step), len(each.series), entities) for each in groups]
-    leads = [_lead(each, history, job.history) for each, job in zip(groups, jobs, strict=True)]
+    groups = [part for each in groups for part in _parts(each, where.parts)]
+    tasks = []
+    for each in groups:
+        job = share(settings.job(each.step), len(each.series), entities)
+        tasks.append(GroupTask(settings.name, job, each, _lead(each, history, job.history), hold, keep_values))
+    if where.is_here:
+        with Bar(sum(each.values.shape[0] * each.values.shape[2] for each in groups)) as bar:
+            found = [group_task(task, partial(bar.add, len(task.group.series))) for task in tasks]
+    else:
+        try:
+            found = where.each(group_task, tasks, "judging")
+        except SpreadError as error:
+            raise InputError(str(error)) from None
     runs: list[Run] = []
-    with Bar(sum(each.values.shape[0] * each.values.shape[2] for each in groups)) as bar:
-        for each, job, lead in zip(groups, jobs, leads, strict=True):
-            began, (width, _, columns) = time.perf_counter(), each.values.shape
-            verdicts = replay_group(settings.name, job, each, lead, hold, partial(bar.add, width), keep_values)
-            speed = width * columns / (time.perf_counter() - began)
-            results = [
-                EntityResult(verdicts, row, slots, series.name, series.stamps, series.times, series.label, speed)
-                for row, (series, slots) in enumerate(zip(each.series, each.slots, strict=True))
-            ]
-            runs.append(Run(job, verdicts, results, min(lead, columns) - 1))
+    for task, (verdicts, speed) in zip(tasks, found, strict=True):
+        each, columns = task.group, task.group.values.shape[2]
+        results = [
+            EntityResult(verdicts, row, slots, series.name, series.stamps, series.times, series.label, speed)
+            for row, (series, slots) in enumerate(zip(each.series, each.slots, strict=True))
+        ]
+        runs.append(Run(task.job, verdicts, results, min(task.lead, columns) - 1))
     return runs
+
+
+def _parts(whole: Group, shards: Sequence[Shard]) -> list[Group]:
+    """Return the parts of a group of files, as so many replicas would have them."""
+    parts = []
+    for shard in shards:
+        rows = [row for row, series in enumerate(whole.series) if shard.owns(((ENTITY, series.name),))]
+        if len(rows) == len(whole.series):
+            return [whole]
+        if rows:
+            series, slots = [whole.series[row] for row in rows], [whole.slots[row] for row in rows]
+            parts.append(replace(whole, series=series, slots=slots, values=whole.values[rows]))
+    return parts
 
 
 def _lead(each: Group, history: str | None, configured: float | str | None) -> int:

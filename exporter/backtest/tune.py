@@ -9,6 +9,7 @@ import numpy as np
 from detectors.types import Flags, Floats
 from exporter.backtest.entity_result import Run
 from exporter.backtest.quality import Figures, beginnings, bridge, count, leading, overall
+from exporter.parallel.spread import HERE, Where
 from exporter.pipeline.alert_budget import AlertBudget
 from exporter.pipeline.incidents import IncidentTracker
 from exporter.pipeline.policy import INVALID_SCORE, Policy
@@ -30,26 +31,51 @@ class Trial:
     figures: Figures
 
 
-def trials(name: str, runs: Sequence[Run], made: Figures) -> list[Trial]:
+def trials(name: str, runs: Sequence[Run], made: Figures, where: Where = HERE) -> list[Trial]:
     """Return the figures of other lines and other least deviations; the first trial is the run that was `made`.
 
     Policy, incidents and budget are those of the running exporter, applied to the scores of the run. These are
-    approximate: with another setting other samples would have been held back from learning.
+    approximate: with another setting other samples would have been held back from learning. Each run is tried on its
+    own, and so can be elsewhere. Raises SpreadError.
     """
     job = runs[0].config
     others = [(false_alarms, job.least_deviation) for false_alarms in LINES if false_alarms != job.false_alarms]
     others += [(job.false_alarms, least) for least in _least_deviations(runs)]
     found: list[list[Figures]] = [[] for _ in others]
-    for run in runs:
-        for at, (flag, alert) in enumerate(decided(run, others)):
-            for result in run.results:
-                of_entity = result.row, result.columns
-                flags, alerts = flag[of_entity], alert[of_entity]
-                found[at].append(count(result.name, result.times, result.step, flags, alerts, result.label))
+    tasks = [TuneTask(run, others) for run in runs]
+    for of_run in map(tune_task, tasks) if where.is_here else where.each(tune_task, tasks, "trying settings"):
+        for figures, of_setting in zip(found, of_run, strict=True):
+            figures.extend(of_setting)
     total = [overall(name, every, np.nan) for every in found]
     return [
         Trial(job.false_alarms, job.least_deviation, made),
         *(Trial(*setting, each) for setting, each in zip(others, total, strict=True)),
+    ]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TuneTask:
+    """A run, and the settings of false_alarms and least deviation that are tried on its scores."""
+
+    run: Run
+    settings: Sequence[tuple[float, float]]
+
+
+def tune_task(task: TuneTask) -> list[list[Figures]]:
+    """Return the figures of every entity of the run, for each setting."""
+    return [
+        [
+            count(
+                result.name,
+                result.times,
+                result.step,
+                flag[result.row, result.columns],
+                alert[result.row, result.columns],
+                result.label,
+            )
+            for result in task.run.results
+        ]
+        for flag, alert in decided(task.run, task.settings)
     ]
 
 

@@ -1,6 +1,5 @@
 """The jobs that `check-config --against` compares with: of a running exporter, or of another file."""
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from exporter.cli.accept_client import NotAccepted, password
 from exporter.config.compare import decode_jobs, keys_of
 from exporter.config.digest import JobKeys
 from exporter.config.load import load
+from exporter.json_values import from_json
 
 PATH: Final = "/api/v1/config"
 _WITHIN: Final = urllib3.Timeout(connect=5.0, read=30.0)
@@ -75,6 +75,6 @@ class Against:
                 "compare with its configuration file instead"
             )
         try:
-            return decode_jobs(json.loads(body)["jobs"])
+            return decode_jobs(from_json(body)["jobs"])
         except (ValueError, KeyError, TypeError):
             raise NotComparable(f"{self.target} is not an anomaly-exporter: its {PATH} is something else") from None

@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -50,6 +50,15 @@ def backtest(
     publish: Annotated[
         bool, typer.Option("--publish", help="Publish the quality metrics through the running exporter.")
     ] = False,
+    shards: Annotated[int, typer.Option(min=1, help="Judge each job in so many parts, as so many replicas would.")] = 1,
+    backend: Annotated[
+        Literal["loky", "dask", "sequential"] | None,
+        typer.Option(help="Judge jobs and parts in processes of this machine, or on a Dask cluster."),
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Dask scheduler, such as tcp://dask:8786; default: train.scheduler.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes of loky; default: one per core.")] = None,
     json: Json = False,
 ) -> None:
     """List what would have been alerted in the past: --config anomaly.yml --since 7d.
@@ -60,7 +69,7 @@ def backtest(
     from exporter.backtest import command
     from exporter.backtest.plot import require_matplotlib
     from exporter.backtest.run_files import backtest_files
-    from exporter.backtest.run_prometheus import backtest_prometheus
+    from exporter.backtest.run_prometheus import ReplayTask, backtest_prometheus
     from exporter.config.load import ConfigError
     from exporter.errors import InputError
     from exporter.labelled_incidents import Alert, Incident, read_alerts, read_incidents
@@ -103,6 +112,7 @@ def backtest(
             fail(message, code=2)
     listed = not (data or out or incidents or alerts or tune or publish)
     try:
+        where = command.place_of(backend, scheduler, workers, shards, config, profile)
         if listed and config is not None:
             code = command.list_incidents(
                 config,
@@ -116,6 +126,7 @@ def backtest(
                 hold=not no_hold,
                 as_object=json,
                 answers=answers,
+                where=where,
             )
             raise typer.Exit(code)
         if plot:
@@ -125,7 +136,7 @@ def backtest(
         known: list[Incident] | list[Alert] | None = None if incidents is None else read_incidents(incidents)
         began = time.perf_counter()
         if data is not None:
-            runs = backtest_files(data, chosen, history, not no_hold, plot)
+            runs = backtest_files(data, chosen, history, not no_hold, plot, where)
         else:
             assert loaded is not None
             period = command.time_range(since, start, end)
@@ -133,7 +144,9 @@ def backtest(
             if alerts is not None:
                 known = read_alerts(loaded, alerts, *period, evaluated.step)
             heeded = command.heeded(answers)(chosen.name)
-            runs = [backtest_prometheus(loaded, chosen.name, evaluated, *period, not no_hold, plot, heeded)]
+            runs = backtest_prometheus(
+                ReplayTask(loaded, chosen.name, evaluated, *period, not no_hold, plot, heeded), where
+            )
         command.finish(
             chosen.name,
             runs,
@@ -145,6 +158,7 @@ def backtest(
             tune=tune,
             as_object=json,
             shared=shared,
+            where=where,
         )
     except (InputError, ConfigError) as error:
         fail(error, code=2)

@@ -14,6 +14,7 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     "backtest": (
         "backtest --config anomaly.yml --since 7d",
         "backtest --config anomaly.yml --job api --since 14d --incidents incidents.yml --tune",
+        "backtest --config anomaly.yml --since 7d --backend dask --scheduler tcp://dask:8786",
         "backtest --data series.csv --detector robust --output yaml",
     ),
     "train": ("train --config anomaly.yml", "train --job api --force --output json"),

@@ -11,6 +11,7 @@ import urllib3
 
 from exporter.cli.accept_client import NotAccepted, login, own_url, pool_to
 from exporter.config.sections.service import WebConfig
+from exporter.json_values import from_json
 from exporter.web.api import BadParameter, selection
 
 _LARGEST = 64 * 2**20
@@ -80,6 +81,6 @@ def labels_of(text: str) -> dict[str, str]:
 
 def _refusal(text: bytes) -> str:
     try:
-        return str(json.loads(text)["error"])
+        return str(from_json(text)["error"])
     except (ValueError, KeyError, TypeError):
         return ""

@@ -15,6 +15,7 @@ from exporter.cli.feedback import feedback
 from exporter.cli.init import init
 from exporter.cli.mcp import mcp
 from exporter.cli.models import models
+from exporter.cli.no_core_dumps import without_core_dumps
 from exporter.cli.output import with_output
 from exporter.cli.related import related
 from exporter.cli.report import report
@@ -56,4 +57,5 @@ for title, group in (("models", models), ("feedback", feedback)):
 
 def main() -> None:
     """Entry point of the console command."""
+    without_core_dumps()
     cli()

@@ -15,6 +15,7 @@ from exporter.config.load import ConfigError, Loaded, load
 from exporter.config.nodes import Place
 from exporter.config.secrets import Secret, SecretUnavailable
 from exporter.config.sections.root import Config
+from exporter.config.split_choice import AUTO, split_choice
 from exporter.promql import format_duration
 from exporter.redact import printable
 
@@ -102,6 +103,10 @@ def _summary(loaded: Loaded) -> Iterator[str]:
         yield f"  {name}: {job.detector_name}, every {every} on {window}{beside}, digest {digest}"
         for channel, expr in job.queries.items():
             yield f"    {channel}: {' '.join(expr.split())}"
+        if config.train.shards > 1 or job.shard_by != AUTO:
+            choice = split_choice(job)
+            how = "each reads all and keeps its share" if choice.label is None else f"split by {choice.label}"
+            yield f"    replicas: {how} ({choice.why})"
     yield chance_alerts([job.budget for job in config.jobs.values()])
     for note in loaded.notes:
         yield f"note: {note}"

@@ -64,6 +64,8 @@ def job_keys(job: JobConfig, config: Config) -> JobKeys:
         own["history"] = None  # as before it had a name: a newer release is no reason to forget what was learnt
     if own["peers"] is None:
         del own["peers"]  # as before there were peers, for the same reason
+    if own["shard_by"] == "auto":
+        del own["shard_by"]
     deciding = {key: own.pop(key) for key in DECIDING}
     source = config.prometheus.model_dump(mode="json", include=set(_SOURCE))
     store = config.models.model_dump(mode="json", include=set(_STORE)) if config.models else {}

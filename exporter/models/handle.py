@@ -9,6 +9,7 @@ import structlog
 
 from detectors import Batch, Detector, State, make
 from detectors.entity_state import decode_text, encode_text
+from detectors.stateful import StatefulDetector
 from exporter.config.sections.job import JobConfig
 from exporter.models.errors import ModelMissing, ModelRefused, StoreError
 from exporter.models.signed_records import Manifest
@@ -63,6 +64,11 @@ class ModelHandle:
     def needs_initial_fit(self) -> bool:
         """Whether the detector still lacks a model, and the history has not been looked at for one."""
         return not self.fitted and not self._history_used
+
+    @property
+    def learns_as_it_goes(self) -> bool:
+        """Whether the detector fits nothing, but learns from sample to sample."""
+        return type(self.detector).fit is StatefulDetector.fit
 
     def ensure_fitted(self, batch: Batch) -> None:
         """Load the model, or fit one on `batch` and store it. Until that works the job is warming up."""

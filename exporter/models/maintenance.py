@@ -1,6 +1,5 @@
 """Listing, verifying and pruning stored models."""
 
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from typing import Any, Final
 
 from detectors.units import DAY
 from exporter.atomic_files import TooLarge
+from exporter.json_values import from_json
 from exporter.models.backend import Backend
 from exporter.models.errors import ModelMissing, ModelRefused
 from exporter.models.exchange import read_record, write_record
@@ -87,7 +87,7 @@ def job_of(place: Backend, folder: str) -> str | None:
         return folder
     for version in newest_first(place.names(folder)):
         try:
-            job = str(json.loads(place.read(f"{folder}/{version}/manifest.json", RECORD_LIMIT))["job"])
+            job = str(from_json(place.read(f"{folder}/{version}/manifest.json", RECORD_LIMIT))["job"])
         except (FileNotFoundError, TooLarge, ValueError, TypeError, KeyError):
             continue
         return job if folder_name(job) == folder else None

@@ -21,6 +21,10 @@ class Health:
         Share of its history that the job has replayed, from 0 to 1.
     warming : int
         Entities of a job that replays its history.
+    remaining : float or None
+        Seconds that this will still take, None where nobody knows.
+    first_look : bool
+        Whether scores of a first look are shown meanwhile.
     reason, error : str
         Why the last cycle failed: one of the reasons of `exporter.source.errors` or `internal`, and the whole message
         without secrets; "" where it did not fail.
@@ -36,6 +40,8 @@ class Health:
     seconds: float | None = None
     progress: float = 0.0
     warming: int = 0
+    remaining: float | None = None
+    first_look: bool = False
     reason: str = ""
     error: str = ""
     failing_since: float | None = None
@@ -48,6 +54,8 @@ class Health:
             cycles=self.cycles + 1,
             last_success=now,
             warming=0,
+            remaining=None,
+            first_look=False,
             reason="",
             error="",
             failing_since=None,

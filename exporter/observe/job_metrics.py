@@ -41,6 +41,11 @@ class JobMetrics:
         for reason, dropped in samples_dropped.items():
             metrics.samples_dropped.labels(job, reason).inc(dropped)
 
+    def share_read(self, label: str, values: int, whole: bool) -> None:
+        """Note that so many values of `label` are this replica's, and whether the whole answer was read for them."""
+        self._metrics.share_values.labels(self._job, label).set(values)
+        self._metrics.share_whole.labels(self._job).set(whole)
+
     def not_answered(self, reason: str, times: int) -> None:
         """Count times that the source did not answer, though it answered the newest one."""
         self._metrics.not_answered.labels(self._job, reason).inc(times)
@@ -77,9 +82,13 @@ class JobMetrics:
         self._metrics.history.remove_by_labels({"query": self._job})
         self._metrics.history.labels(self._job, limit).set(seconds)
 
-    def backfilled(self, share: float) -> None:
-        """Note which share of its history the job has replayed, from 0 to 1."""
+    def backfilled(self, share: float, remaining: float | None = None) -> None:
+        """Note which share of its history the job has replayed, from 0 to 1, and the seconds left if they are known."""
         self._metrics.warm_up.labels(self._job).set(share)
+        if share >= 1:
+            self._metrics.warm_up_remaining.labels(self._job).set(0.0)
+        elif remaining is not None:
+            self._metrics.warm_up_remaining.labels(self._job).set(remaining)
 
     def entities(self, states: Mapping[str, int]) -> None:
         """Note how many entities are in which state; a state that is left out has none."""

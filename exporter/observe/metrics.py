@@ -53,6 +53,9 @@ class SelfMetrics:
             "band_coverage_ratio", "Share of a job's newest samples that lie within their band", "query", "detector"
         )
         self.warm_up = gauge("warm_up_ratio", "Share of its history that a starting job has replayed", "query")
+        self.warm_up_remaining = gauge(
+            "warm_up_remaining_seconds", "How long a starting job will still replay its history, by its pace", "query"
+        )
         self.cycle_seconds = histogram("cycle_duration_seconds", "Duration of a job's cycle", "query")
         self.stage_seconds = histogram("stage_duration_seconds", "Duration of one stage of a cycle", "query", "stage")
         self.cycles = counter(
@@ -137,6 +140,13 @@ class SelfMetrics:
         )
         self.started = gauge("start_time_seconds", "When the exporter started")
         self.shard = gauge("shard_info", "Which of how many replicas this is", "shard", "count")
+        self.leader = gauge("leader", "1 if this exporter leads, 0 if it stands by; the label says who leads", "leader")
+        self.share_values = gauge(
+            "share_values", "Values of the label by which replicas split the job that are this one's", "query", "label"
+        )
+        self.share_whole = gauge(
+            "share_read_whole", "1 if this replica reads the whole answer and keeps its share of it", "query"
+        )
         self.page_bytes = gauge("page_bytes", "Size of the page before this one, not compressed")
         Info(f"{PREFIX}_build", "Version of the exporter", registry=self.registry).info(
             {"version": __version__, "python": platform.python_version()}

@@ -8,13 +8,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressC
 
 
 class Bar:
-    """Context manager that shows on standard error how many of `total` are done."""
+    """Context manager that shows on standard error how many of `total` are done; not `shown` where another one is."""
 
-    def __init__(self, total: int, doing: str = "judging") -> None:
+    def __init__(self, total: int, doing: str = "judging", shown: bool = True) -> None:
         console = Console(stderr=True)
         text = TextColumn("{task.description}", markup=False)
         columns = (text, BarColumn(), TaskProgressColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self._progress = Progress(
+            *columns, console=console, transient=True, disable=not (shown and console.is_terminal)
+        )
         self._task = self._progress.add_task(doing, total=total)
 
     def __enter__(self) -> Self:

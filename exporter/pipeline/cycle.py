@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from typing import Final
 
 import numpy as np
 
 from detectors import Batch
+from detectors.blocks import long_blocks
+from exporter.json_values import utc
 from exporter.observe.stages import Measure, unmeasured
 from exporter.pipeline.after_deploy import Caution
 from exporter.pipeline.evidence import streams_of
@@ -17,7 +20,23 @@ from exporter.pipeline.normal_band import normal_band
 from exporter.pipeline.policy import STAYS_OPEN
 from exporter.pipeline.verdict import Verdict, count_states
 from exporter.pipeline.worst_readings import Sample
+from exporter.promql import format_duration
 from exporter.source.chunks import Chunk
+
+_SET_BACK: Final = 2.0
+"""Steps that the clock may be behind what was judged: it is set right by seconds all the time."""
+
+
+class ClockSetBack(Exception):
+    """The clock is behind the samples that were judged already. The message says by how much, and what to do."""
+
+    def __init__(self, judged: float, now: float) -> None:
+        by = format_duration(round(judged - now))
+        super().__init__(
+            f"the clock of this machine is {by} behind the newest judged sample ({utc(judged)}): it was set back, or "
+            "was wrong before; nothing is judged until it has caught up. If it is right now, stop the exporter, remove "
+            "the job's file in the state folder and start again"
+        )
 
 
 def evaluate(
@@ -27,7 +46,8 @@ def evaluate(
 
     Samples missed while the source was unreachable are backfilled in order, so the verdicts equal those of an
     uninterrupted run. `should_continue` is called between two samples; if it returns False the cycle ends there, and
-    the next one resumes. Raises SourceError when samples cannot be had; what was judged until then stays judged.
+    the next one resumes. Raises SourceError when samples cannot be had, and ClockSetBack; what was judged until then
+    stays judged.
 
     Parameters
     ----------
@@ -39,6 +59,8 @@ def evaluate(
     should_continue : callable returning bool
     """
     job.begin_cycle()
+    if job.judged - now > _SET_BACK * job.config.step:
+        raise ClockSetBack(job.judged, now)
     until = now - job.config.lag
     if job.deploys is not None:
         judged = job.judged if job.window.until > -np.inf else job.fetch_start(until)
@@ -54,7 +76,8 @@ def evaluate(
             job.model.ensure_fitted(job.learnable(window))
         read_past(job, float(window.times[-1]))
         newest = window.times[-1] + job.config.step > until
-        verdict = judge(job, window, measure if newest else unmeasured, whole)
+        with long_blocks(not newest):
+            verdict = judge(job, window, measure if newest else unmeasured, whole)
         if not job.warming:
             job.learnt.last = verdict
             yield verdict

@@ -25,6 +25,9 @@ def fit_on_history(job: Job, chunks: Iterator[Chunk], until: float, measure: Mea
     if job.model.load():
         job.fit_progress = FitProgress()
         return chunks
+    if job.model.learns_as_it_goes:  # nothing to read twice for
+        job.model.fit(job.window.newest())
+        return chunks
     read, step = job.fit_progress, job.config.step
     held = read.held
     if held:

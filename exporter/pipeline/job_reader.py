@@ -5,6 +5,7 @@ from functools import partial
 
 import structlog
 
+from exporter.config.split_choice import split_choice
 from exporter.observe.job_metrics import JobMetrics
 from exporter.observe.stages import Measure, unmeasured
 from exporter.pipeline.history_reach import Reach, reach_of
@@ -14,6 +15,7 @@ from exporter.source.adaptive import AdaptiveReader, Gap, told
 from exporter.source.chunks import Chunk, FetchStats, fetch, on_grid
 from exporter.source.counters import rated
 from exporter.source.samples import Source
+from exporter.source.split_source import ListingSource, SplitSource
 
 log = structlog.get_logger()
 
@@ -41,6 +43,8 @@ class JobReader:
         self._queries: dict[str, str] | None = None
         self._reach: Reach | None = None
         self._lengths = AdaptiveReader(settings.config.step)
+        self._split: SplitSource | None = None
+        self._said = False
 
     def take_over(self, other: "JobReader") -> None:
         """Ask the same queries as another reader of the job, and do not tell again what it has told."""
@@ -86,7 +90,7 @@ class JobReader:
 
         try:
             yield from fetch(
-                self.source,
+                self._share(),
                 self.queries,
                 config.step,
                 on_grid(first, config.step),
@@ -95,6 +99,7 @@ class JobReader:
                 series=series,
                 reader=self._lengths,
                 newest=self.newest,
+                pace=getattr(self.source, "pace", None),
                 measured=partial(measure, "fetch"),
                 done=done,
             )
@@ -102,9 +107,28 @@ class JobReader:
             if gaps:
                 log.warning("samples_not_answered", job=self.settings.name, **told(gaps, config.step))
 
+    def _share(self) -> Source:
+        """Return what is asked for samples: our share of the source, where the queries can be split."""
+        label, source, shard = self.settings.split_label, self.source, self.settings.shard
+        if shard.count > 1 and not self._said:
+            self._said = True
+            by = "entity" if label is None else label
+            log.info("shared_out", job=self.settings.name, by=by, why=split_choice(self.settings.config).why)
+        if label is None or not isinstance(source, ListingSource):
+            return source
+        if self._split is None:
+            self._split = SplitSource(source, self.settings.name, label, shard.owns_value)
+        self._split.source = source
+        return self._split
+
     def _count(self, stats: FetchStats) -> None:
         """Report what a chunk brought in and what was left out of it."""
         self.seen |= stats.series > 0
+        if (split := self._split) is not None:
+            self.seen |= split.seen
+            self._metrics.share_read(split.label, split.values, split.whole)
+        elif self.settings.shard.count > 1:
+            self._metrics.share_read(self.settings.split_label or "", 0, whole=True)
         for gap in stats.gaps:
             self._metrics.not_answered(gap.error.reason, gap.count)
         self._metrics.fetched(

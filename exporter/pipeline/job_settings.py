@@ -6,6 +6,7 @@ from typing import Final
 from detectors.types import Key
 from exporter.config.digest import NO_DIGESTS, JobDigests
 from exporter.config.sections.job import JobConfig
+from exporter.config.split_choice import split_choice
 from exporter.pipeline.shard import Shard
 
 ALL: Final = Shard()
@@ -41,12 +42,19 @@ class JobSettings:
         """Name of the job's models in the store."""
         return self.shard.model_name(self.name)
 
+    @property
+    def split_label(self) -> str | None:
+        """Label by which replicas split the queries; None: each keeps its share of the answers, or there is but one."""
+        return None if self.shard.count == 1 else split_choice(self.config).label
+
     def owns(self, key: Key) -> bool:
         """Tell whether an entity is ours to judge.
 
         The members of a group and those of a group of peers belong together. Where both are asked for, entities with
         equal values of the labels in both do; without such a label one replica has the whole job.
         """
+        if (label := self.split_label) is not None:
+            return self.shard.owns_value(dict(key).get(label, ""))
         group, peers = self.config.group, self.config.peers
         if peers is None:
             return self.shard.owns(key, group)

@@ -47,6 +47,20 @@ class Shard:
         """Return the name of `job`'s model in the store: each of several replicas has its own, of its own entities."""
         return job if self.count == 1 else f"{job}@{self.index}-of-{self.count}"
 
+    def owns_value(self, value: str) -> bool:
+        """Tell whether this replica judges the entities with a value of the label that a job is split by.
+
+        Where replicas are added or removed at the end, as few values change owner as can be: jump consistent hash
+        (Lamping & Veach 2014, https://arxiv.org/abs/1406.2294).
+        """
+        digest = blake2b(value.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+        state, owner, jump = int.from_bytes(digest), -1, 0
+        while jump < self.count:
+            owner = jump
+            state = (state * 2862933555777941757 + 1) % 2**64
+            jump = int((owner + 1) * (2**31 / ((state >> 33) + 1)))
+        return owner == self.index
+
     def owns(self, key: Key, together: Collection[str] = (), whole: bool = False) -> bool:
         """Tell whether this replica judges `key`.
 

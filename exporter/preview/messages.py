@@ -8,10 +8,14 @@ from exporter.web.ui.preview_answers import Decided, Direction, Past
 
 
 class Try(msgspec.Struct, tag="try"):
-    """Replay a job, the samples from `start` to `end` (Unix seconds), after learning from so many seconds before."""
+    """Replay a job, the samples from `start` to `end` (Unix seconds), after learning from so many seconds before.
+
+    The exact replay runs on the Dask `cluster` of that address, if there is one.
+    """
 
     prometheus: dict[str, Any]
     limits: dict[str, Any]
+    cluster: str | None
     name: str
     job: dict[str, Any]
     start: float
@@ -20,10 +24,14 @@ class Try(msgspec.Struct, tag="try"):
 
 
 class LookBack(msgspec.Struct, tag="look back"):
-    """Say what the `wanted` jobs of a configuration would have found from `start` to `end` (Unix seconds)."""
+    """Say what the `wanted` jobs of a configuration would have found from `start` to `end` (Unix seconds).
+
+    They are judged on the Dask `cluster` of that address, if there is one.
+    """
 
     prometheus: dict[str, Any]
     limits: dict[str, Any]
+    cluster: str | None
     jobs: dict[str, dict[str, Any]]
     wanted: list[str]
     start: float

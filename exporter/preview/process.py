@@ -24,12 +24,15 @@ replay is under way."""
 _ONE_THREAD: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
+_WORKER: Final = "import anomaly_exporter; from exporter.preview.worker import main; main()"
+
+
 class Replaying:
     """A process of its own, which ends with this one. Its parts may be read from any thread."""
 
     def __init__(self) -> None:
         environ = dict(os.environ) | dict.fromkeys(_ONE_THREAD, "1")
-        command = [sys.executable, "-m", "exporter.preview.worker"]
+        command = [sys.executable, "-c", _WORKER]
         self._process = subprocess.Popen(  # noqa: S603 - our own module
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environ
         )

@@ -2,15 +2,19 @@
 
 import math
 from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
 from exporter.backtest.replay import make_job, replay
 from exporter.config.sections.job import JobConfig
+from exporter.config.sections.source import LimitsConfig, PrometheusConfig
 from exporter.preview.outcome import Outcome
-from exporter.preview.tape import record
+from exporter.preview.tape import Tape, record
 from exporter.promql import format_duration
+from exporter.source.prometheus import Prometheus
 from exporter.source.samples import Source
 
 MOST_SERIES: Final = 100
@@ -99,6 +103,38 @@ def replayed(
     ------
     SourceError, CannotReplay
     """
+    return Outcome(name, *recorded(source, name, job, start, end, learn, between), rough)
+
+
+@dataclass(frozen=True, slots=True)
+class TapeTask:
+    """An exact replay as plain data: it is sent to another machine. The parameters are those of `replayed`."""
+
+    prometheus: PrometheusConfig
+    limits: LimitsConfig
+    name: str
+    job: JobConfig
+    start: float
+    end: float
+    learn: float
+
+
+def tape_task(task: TapeTask) -> tuple[JobConfig, Tape, int]:
+    """Return what `recorded` does. Raises SourceError, CannotReplay."""
+    with closing(Prometheus(task.prometheus, task.limits)) as source:
+        return recorded(source, task.name, task.job, task.start, task.end, task.learn, lambda _: None)
+
+
+def recorded(
+    source: Source,
+    name: str,
+    job: JobConfig,
+    start: float,
+    end: float,
+    learn: float,
+    between: Callable[[float], None],
+) -> tuple[JobConfig, Tape, int]:
+    """Return the settings of a replay, its tape, and the column from which on verdicts are shown; as `replayed`."""
     job = job.model_copy(update={"history": max(learn, job.window)})
     first, last = math.ceil(start / job.step), math.floor(end / job.step)
     if last - first < _SHORTEST:
@@ -116,4 +152,4 @@ def replayed(
         raise CannotReplay(
             "There was too little to judge: the detector gave no score at all. Choose a longer range or a shorter step."
         )
-    return Outcome(name, job, tape, shown[0], rough)
+    return job, tape, shown[0]

@@ -248,4 +248,5 @@ def _plain(job: Any) -> dict[str, Any]:
 
 
 def _source(config: Config) -> Mapping[str, Any]:
-    return {"prometheus": _plain(config.prometheus), "limits": _plain(config.limits)}
+    cluster = config.train.scheduler if config.train.backend == "dask" else None
+    return {"prometheus": _plain(config.prometheus), "limits": _plain(config.limits), "cluster": cluster}

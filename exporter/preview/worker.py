@@ -1,4 +1,4 @@
-"""The process of one replay: `python -m exporter.preview.worker`. It reads a line, replays, and answers further lines.
+"""The process of one replay. It reads a line, replays, and answers further lines.
 
 It ends when its standard input does, so it never outlives the exporter, and gives way to every other process.
 """
@@ -22,9 +22,21 @@ from exporter.config.sections.root import Config
 from exporter.config.sections.source import LimitsConfig, PrometheusConfig
 from exporter.json_values import finite
 from exporter.observe.progress import Bar
+from exporter.parallel.spread import HERE, Where
+from exporter.parallel.task import SpreadError
 from exporter.preview import messages
 from exporter.preview.outcome import MOST_LISTED, Outcome, told
-from exporter.preview.replayed import MOST_SAMPLES, CannotReplay, at_step, coarse_step, reach, replayed
+from exporter.preview.replayed import (
+    MOST_SAMPLES,
+    CannotReplay,
+    TapeTask,
+    at_step,
+    coarse_step,
+    reach,
+    replayed,
+    tape_task,
+)
+from exporter.preview.tape import Tape
 from exporter.promql import format_duration
 from exporter.source.errors import DeadlineExceeded, LimitExceeded, SourceError
 from exporter.source.prometheus import Prometheus
@@ -33,7 +45,8 @@ from exporter.web.ui.preview_answers import Past, PastJob
 
 _TELL_EVERY: Final = 0.3
 """Seconds between two reports of progress."""
-_LEARN: Final = 86_400.0
+_LOOK: Final = 0.1
+"""Seconds between two looks for questions while a cluster works."""
 _NICE, _NICE_TO_DECIDE = 15, 5
 """How far a replay gives way to other processes, and how far a first look and moves do: people wait for them."""
 _OUT: Final = os.fdopen(os.dup(1), "wb")
@@ -46,6 +59,7 @@ class Worker:
         self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._outcome: Outcome | None = None
         self._told = 0.0
+        self._why_here = ""
 
     def run(self) -> None:
         """Answer until standard input ends."""
@@ -96,8 +110,32 @@ class Worker:
                 )
                 self._show("first look", look, learn)
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
-            outcome = replayed(source, asked.name, job, start, asked.end, learn, self._pump)
+            task = TapeTask(
+                PrometheusConfig.model_validate(asked.prometheus), limits, asked.name, job, start, asked.end, learn
+            )
+            outcome = None if asked.cluster is None else self._on_cluster(task, asked.cluster)
+            outcome = outcome or replayed(source, asked.name, job, start, asked.end, learn, self._pump)
         self._show("exact", outcome, learn)
+
+    def _on_cluster(self, task: TapeTask, cluster: str) -> Outcome | None:
+        """Return the outcome of a replay on a Dask cluster, None where that does not work: it is then done here."""
+        ended: queue.SimpleQueue[tuple[JobConfig, Tape, int] | None] = queue.SimpleQueue()
+
+        def work() -> None:
+            try:
+                ended.put(Where("dask", cluster).each(tape_task, [task], "replaying")[0])
+            except SpreadError as error:
+                self._why_here = f" here: {error}"
+                ended.put(None)
+
+        threading.Thread(target=work, daemon=True).start()
+        while True:
+            try:
+                found = ended.get(timeout=_LOOK)
+            except queue.Empty:  # meanwhile moves on the first look are answered
+                self._pump(0.0, "replaying every sample on the Dask cluster")
+            else:
+                return None if found is None else Outcome(task.name, *found)
 
     def _show(self, state: str, outcome: Outcome, learn: float) -> None:
         self._outcome = outcome
@@ -114,9 +152,10 @@ class Worker:
             )
         )
 
-    def _pump(self, share: float) -> None:
+    def _pump(self, share: float, doing: str = "") -> None:
         """Say how far it is, and answer what was asked in the meantime."""
-        self.report(share, f"replaying every sample: {share:.0%}" if share else "taking a first look")
+        every = f"replaying every sample{self._why_here}: {share:.0%}"
+        self.report(share, doing or (every if share else "taking a first look"))
         while not self._lines.empty():
             self._answer(self._lines.get())
 
@@ -136,7 +175,12 @@ class Worker:
         config = Config.model_validate({"prometheus": asked.prometheus, "limits": asked.limits, "jobs": asked.jobs})
         jobs = {name: config.jobs[name] for name in asked.wanted}
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
-        found = overview(config, jobs, asked.start, asked.end, hold=True, make_bar=partial(_Reported, self))
+        where = HERE if asked.cluster is None else Where("dask", asked.cluster)
+        if not where.is_here:
+            self.report(0.0, "judging on the Dask cluster")
+        found = overview(
+            config, jobs, asked.start, asked.end, hold=True, make_bar=partial(_Reported, self), where=where
+        )
         if found.code == NOTHING:
             raise CannotReplay(" ".join(gaps(found)) or "No job could be judged.")
         errors = {job.name: job.error for job in found.jobs}
@@ -201,7 +245,3 @@ def main() -> None:
     os.nice(_NICE_TO_DECIDE)
     os.dup2(2, 1)  # what is logged or printed is no message
     Worker().run()
-
-
-if __name__ == "__main__":
-    main()

@@ -64,7 +64,7 @@ class Reporter:
         profile: str | None,
         metrics: SelfMetrics,
         clock: Callable[[], float] = time.time,
-        command: Sequence[str] = (sys.executable, "-m", "exporter", "report"),
+        command: Sequence[str] = (sys.executable, "-m", "anomaly_exporter", "report"),
     ) -> None:
         arguments = ["--config", str(config), *(["--profile", profile] if profile else [])]
         # The cycles need the processor more than the report does.

@@ -18,9 +18,11 @@ from exporter.observe.stages import Telemetry
 from exporter.pipeline.job import Job
 from exporter.pipeline.job_settings import JobSettings
 from exporter.pipeline.shard import Shard
-from exporter.service.runner import Runner, Saving
+from exporter.service.runner import NEVER, Runner, Saving
+from exporter.service.standby import silent
 from exporter.sinks.feedback_book import FeedbackBook
 from exporter.sinks.registry import Sinks
+from exporter.source.pace import Pace
 from exporter.source.prometheus import Prometheus
 
 
@@ -70,6 +72,8 @@ class Preparation:
         deploys: DeployBook | None = None,
     ) -> None:  # fmt: skip
         self._deploys = deploys
+        self.leads = True
+        """Whether what is prepared is for a leader; a standby saves, writes and sends nothing."""
         self._answers = answers
         self._sinks, self._metrics, self._telemetry, self._shard = sinks, metrics, telemetry, shard
 
@@ -85,7 +89,7 @@ class Preparation:
             source = self._source(config, before, undo)
             store = _store(config, before)
             saving = Saving.of(config)
-            sinks = self._sinks.prepare(config)
+            sinks = self._sinks.prepare(config if self.leads else silent(config))
             undo.callback(sinks.discard)
             answers = self._answers.prepare(config)
             undo.callback(answers.discard)
@@ -98,7 +102,7 @@ class Preparation:
                     runners[name] = running
                 else:
                     runners[name] = self._runner(name, each, parts, running, undo)
-            active = Active(loaded, watcher, source, store, saving, digests, runners)
+            active = Active(loaded, watcher, source, store, saving if self.leads else NEVER, digests, runners)
             undo.pop_all()  # all of it comes into service
 
         def commit() -> None:
@@ -113,7 +117,7 @@ class Preparation:
             old = before.loaded.config
             if (config.prometheus, config.limits) == (old.prometheus, old.limits):
                 return before.source
-        source = Prometheus(config.prometheus, config.limits)
+        source = Prometheus(config.prometheus, config.limits, Pace(config.prometheus.history_share))
         undo.callback(source.close)
         return source
 
@@ -138,7 +142,7 @@ class Preparation:
         undo.callback(self._forget, job, running)  # a restored state shows which model it is of
         if folder is not None and not folder.restore(job):
             job = fresh()
-        return Runner(job, self._telemetry, self._sinks, parts.saving)
+        return Runner(job, self._telemetry, self._sinks, parts.saving if self.leads else NEVER)
 
     def _forget(self, job: Job, running: Runner | None) -> None:
         """Drop what the metrics say of a job that does not come into service."""

@@ -27,11 +27,13 @@ from exporter.redact import mask
 from exporter.report.schedule import Reporter
 from exporter.service.active import Active, Preparation, Prepared
 from exporter.service.context_watch import ContextWatch
+from exporter.service.election import Leadership, election_of
 from exporter.service.heeding import Heeding
 from exporter.service.message_pages import our_pages
 from exporter.service.model_reload import ModelReloader
 from exporter.service.page_facts import PageFacts
 from exporter.service.runner import Runner
+from exporter.service.standby import Standby
 from exporter.sinks.base import SinkError
 from exporter.sinks.feedback_book import FeedbackBook
 from exporter.sinks.latest import LatestVerdicts, UnknownJob
@@ -88,6 +90,13 @@ class App:
         answers = FeedbackBook()
         deploys = DeployBook()
         self._preparation = Preparation(self.sinks, answers, self.metrics, self._telemetry, shard, deploys)
+        self._answers = answers
+        self._standby: Standby | None = None
+        if config.leader is not None:
+            leadership = Leadership(election_of(config.leader, shard))
+            self._standby = Standby(leadership, self.metrics, self._take_over, self._step_down)
+            self._preparation.leads = self._standby.leads
+            self.sinks.leads = lambda: self._preparation.leads and leadership.leads
         prepared = self._preparation.prepare(loaded, None)
         prepared.commit()
         self.active: Active = prepared.active
@@ -108,7 +117,13 @@ class App:
         self._running = self._facts.running(self.sinks, answers)
         page = self.sinks.one(Page)
         callbacks = Callbacks(
-            lambda: page.judged, self.reload, latest, self._accept, self._configuration, self._running
+            lambda: page.judged or self._is_warm(),
+            self.reload,
+            latest,
+            self._accept,
+            self._configuration,
+            self._running,
+            self._who_leads,
         )
         self.server = Server(web, page, callbacks)
         self.metrics.started.set_to_current_time()
@@ -137,6 +152,8 @@ class App:
             runner.start()
         self._models.start()
         self._context.start()
+        if self._standby is not None:
+            self._standby.start()
         self._stop.wait()
         self._close()
 
@@ -157,6 +174,8 @@ class App:
                 runner.save()
         self._reports.close()
         self.sinks.close(CLOSE_WITHIN)
+        if self._standby is not None:
+            self._standby.stop(CLOSE_WITHIN)
         self.server.stop()
         self._facts.bench.close()
         self.active.source.close()
@@ -187,13 +206,57 @@ class App:
                 self._hangup.clear()
                 self.reload()
             active = self.active
-            if self._shard.index == 0:  # one report for all replicas
+            if self._standby is not None and self._answers.follow():
+                self._heeding.all()
+            if self._shard.index == 0 and self._preparation.leads:  # one report for all replicas
                 self._reports.tick(active.loaded.config.report)
             self._backtests.show(active.loaded.config)
             self.forget_removed()
             withdrawn = [runner.withdraw_old() for runner in active.runners.values()]
             if any(withdrawn):
                 self.sinks.flush()
+
+    def _take_over(self) -> None:
+        """Publish and notify from now on: what the leader before has written is read first."""
+        with self._reloading:
+            self._preparation.leads = True
+            try:
+                prepared = self._preparation.prepare(self.active.loaded, self.active)
+            except BaseException:
+                self._preparation.leads = False
+                raise
+            self._answers.follow()
+            prepared.commit()
+            self.active = prepared.active
+            self._heeding.all()
+            for runner in self.active.runners.values():
+                runner.saving = self.active.saving
+                runner.show_newest()
+            self.sinks.flush()
+
+    def _step_down(self) -> None:
+        """Show, write and send nothing from now on."""
+        with self._reloading:
+            self._preparation.leads = False
+            prepared = self._preparation.prepare(self.active.loaded, self.active)
+            prepared.commit()
+            self.active = prepared.active
+            for runner in self.active.runners.values():
+                runner.stand_by()
+            self.sinks.flush()
+
+    def _is_warm(self) -> bool:
+        """Whether this is a standby that could take over: a job of it has judged."""
+        jobs = [] if self._preparation.leads else self._jobs()
+        return any(job.last is not None and not job.warming for job in jobs)
+
+    def _who_leads(self) -> str:
+        """Say who leads, "" where there is but one exporter."""
+        if self._standby is None:
+            return ""
+        if self._standby.leads:
+            return "this exporter leads: it publishes and notifies"
+        return f"this exporter stands by: {self._standby.holder or 'nobody'} leads"
 
     def reload(self) -> str | None:
         """Load the configuration again: all of it is exchanged, or nothing. Return what is wrong, None if it worked."""

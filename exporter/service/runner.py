@@ -17,11 +17,13 @@ from exporter.config.sections.job import JobConfig
 from exporter.config.sections.root import Config
 from exporter.models.signed_records import signing_keys
 from exporter.observe.health import UNKNOWN, Health
+from exporter.observe.remaining import Remaining
 from exporter.observe.stages import Telemetry
-from exporter.pipeline.cycle import evaluate
+from exporter.pipeline.cycle import ClockSetBack, evaluate
 from exporter.pipeline.job import Job
 from exporter.pipeline.verdict import Verdict
 from exporter.redact import masked
+from exporter.service.first_look import FirstLook
 from exporter.service.free_memory import give_back
 from exporter.service.state_files import StateFolder
 from exporter.service.ticker import Ticker
@@ -50,7 +52,8 @@ class Saving:
         if config.state is None:
             return cls()
         key = config.models.key if config.models else None
-        return cls(StateFolder(config.state.path, lambda: signing_keys(key)), config.state.every)
+        folder = StateFolder(config.state.path, lambda: signing_keys(key), config.state.shared)
+        return cls(folder, config.state.every)
 
 
 NEVER: Final = Saving()
@@ -74,6 +77,9 @@ class Runner:
         self._clock = Ticker(job.name, job.config.step, self.cycle, job.metrics)
         self._succeeded = self._saved = self._shown = time.monotonic()
         self._logged = -math.inf
+        self._remaining = Remaining()
+        self._first_look: FirstLook | None = None
+        self._looked = False
         self._publishing = threading.Lock()
         self._published = self._retired = self._said_empty = self._said_alone = False
         self.health: Health = UNKNOWN
@@ -94,6 +100,18 @@ class Runner:
             self._published = True
             self._sinks.flush()
         self._clock.start()
+
+    def show_newest(self) -> None:
+        """Show the newest verdict, which nobody could see as long as another exporter led."""
+        last = self.job.last
+        if last is not None and not self.job.warming:
+            self._publish(last)
+
+    def stand_by(self) -> None:
+        """Show and save nothing from now on: another exporter leads."""
+        with self._publishing:
+            self.saving, self._published = NEVER, False
+            self._sinks.withdraw(self.job.name)
 
     def stop(self) -> None:
         """Begin no further cycle."""
@@ -169,6 +187,8 @@ class Runner:
         except SourceError as error:
             metrics.source_failed(error.reason, error.retries)
             self._failed(error.reason, error, now)
+        except ClockSetBack as error:
+            self._failed("clock_set_back", error, now)
         except Exception as error:  # a defect or a lack of memory in one job must not end the others
             self._failed("internal", error, now)
         else:
@@ -180,6 +200,8 @@ class Runner:
                 self.save()
         progress = self.job.backfill_progress(now)
         metrics.backfilled(progress)
+        if progress == 1:
+            self._first_look = None  # and all that it has learnt
         self.health = replace(self.health, progress=progress, seconds=time.monotonic() - began)
         self._sinks.flush()
         if warm_up and progress >= 1:
@@ -203,8 +225,11 @@ class Runner:
 
     def _show_warm_up(self, now: float) -> None:
         job, done = self.job, self.job.backfill_progress(now)
-        self._metrics.backfilled(done)
-        self.health = replace(self.health, progress=done, warming=len(job.window.keys))
+        remaining = self._remaining.seen(done, time.monotonic())
+        self._metrics.backfilled(done, remaining)
+        self.health = replace(self.health, progress=done, warming=len(job.window.keys), remaining=remaining)
+        if remaining is not None:
+            self._look(now, remaining)
         with self._publishing:
             if not (self._retired or self._published):
                 self._sinks.warm(job.name, job.config.detector_name, len(job.window.keys))
@@ -212,11 +237,41 @@ class Runner:
         if self._shown - self._logged >= LOG_INTERVAL:
             self._logged = self._shown
             reached = datetime.fromtimestamp(job.judged, UTC).isoformat()
-            log.info("warming_up", job=job.name, done=round(done, 3), reached=reached, entities=len(job.window.keys))
+            log.info(
+                "warming_up",
+                job=job.name,
+                done=round(done, 3),
+                reached=reached,
+                entities=len(job.window.keys),
+                remaining=None if remaining is None else f"{remaining:.0f}s",
+            )
+
+    def _look(self, now: float, remaining: float) -> None:
+        """Show what a first look says of the newest sample, if there is anything new and the warm-up takes long."""
+        if not self._looked:
+            self._looked = True
+            self._first_look = FirstLook.of(self.job, now - self.config.lag, remaining)
+        verdict = None if self._first_look is None else self._first_look.verdict(time.time())
+        if verdict is None:
+            return
+        with self._publishing:
+            if self._retired:
+                return
+            self._sinks.show_first(verdict, self.config)
+            if not self.health.first_look:
+                self._remaining = Remaining()  # its time is not that of the warm-up
+                hint = "scores of the newest hours are shown until the history is replayed"
+                log.info("first_look", job=self.job.name, entities=len(verdict.keys), hint=hint)
+            self._published, self._succeeded = True, time.monotonic()
+        self.health = replace(self.health, first_look=True)
 
     def _failed(self, reason: str, error: Exception, now: float) -> None:
         self._metrics.cycle_failed()
-        text = str(error) if isinstance(error, SourceError) else f"{type(error).__name__}, which the log explains"
+        text = (
+            str(error)
+            if isinstance(error, SourceError | ClockSetBack)
+            else f"{type(error).__name__}, which the log explains"
+        )
         self.health = self.health.failed(reason, masked(text), now)
         hint = "the next cycle tries again"
         if self.job.warming or self.job.judged == -math.inf:

@@ -11,6 +11,7 @@ import msgspec
 
 from detectors.types import Key
 from exporter.config.sections.train import Endpoint
+from exporter.json_values import typed_json
 from exporter.promql import quote
 from exporter.sinks.silences import known_as
 from exporter.source.endpoint import session_to
@@ -107,12 +108,12 @@ def _alerts(endpoint: Endpoint, forms: Sequence[Mapping[str, str]]) -> list[tupl
     try:
         with session_to(short, retries=0) as session:
             body = session.request("GET", f"{short.url}/api/v2/alerts?{asked}").content
-            found = msgspec.json.decode(body, type=list[_Alert])
+            found = typed_json(body, list[_Alert])
             ours = [each for each in found if any(form.items() <= each.labels.items() for form in forms)]
             return [(_routed(session, short, each), each.labels) for each in ours]
     except SourceError as error:
         raise Unreachable(f"Alertmanager did not answer: {error}") from None
-    except msgspec.DecodeError:
+    except ValueError:
         raise Unreachable(f"{endpoint.url} answers something else than alerts; look at train.alertmanager") from None
 
 
@@ -130,5 +131,5 @@ def _routed(session: Session, endpoint: Endpoint, alert: _Alert) -> Routed:
 
 def _silence(session: Session, endpoint: Endpoint, name: str) -> Silence:
     body = session.request("GET", f"{endpoint.url}/api/v2/silence/{escaped(name, safe='')}").content
-    found = msgspec.json.decode(body, type=_Silence)
+    found = typed_json(body, _Silence)
     return Silence(found.created_by, found.ends_at.timestamp(), found.comment)

@@ -1,13 +1,13 @@
 """Reads the audit file and the files rotated from it."""
 
 import csv
-import json
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from detectors.types import Key
+from exporter.json_values import from_json
 from exporter.sinks.audit_rows import COLUMNS, EARLIER, HEADER
 
 SILENT: Final = 3600.0
@@ -48,7 +48,7 @@ def rows_of(path: Path) -> Iterator[list[str]]:
 def decoded(job: str, labels: str) -> tuple[str, Key | None]:
     """Return a job and the identity of an entity as their cells have them, None for what is no identity."""
     try:
-        found = json.loads(labels)
-        return json.loads(f'"{job}"'), tuple(sorted((str(name), str(value)) for name, value in found.items()))
+        found = from_json(labels)
+        return from_json(f'"{job}"'), tuple(sorted((str(name), str(value)) for name, value in found.items()))
     except (ValueError, AttributeError):
         return job, None

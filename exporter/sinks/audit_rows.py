@@ -16,6 +16,7 @@ import numpy as np
 from detectors.types import Floats, Key
 from exporter import incident_wording as wording
 from exporter.context.deploys import names
+from exporter.json_values import from_json
 from exporter.pipeline.evidence import Peers, Stream, told
 from exporter.pipeline.verdict import Verdict
 
@@ -143,7 +144,7 @@ def streams_of_cell(cell: str) -> list[Stream]:
         rows = [
             {"name": name, "size": size if side != "below" else -size, "every": every, "channel": channel}
             | ({"peers": _peers_of(*peers)} if peers else {})
-            for name, (size, side, every, channel, *peers) in json.loads(cell or "{}").items()
+            for name, (size, side, every, channel, *peers) in from_json(cell or "{}").items()
         ]
         return msgspec.convert(rows, list[Stream])
     except (ValueError, AttributeError, TypeError):  # msgspec's error is a ValueError

@@ -76,6 +76,13 @@ class NewestVerdict(Sink, Protocol):
         """Show the verdict from before a restart, in which nothing is new, until there is a newer one."""
         self.show(verdict, config)
 
+    def show_first(self, verdict: Verdict, config: JobConfig) -> None:
+        """Show the verdict of a first look at a job that is still replaying its history. By default not at all.
+
+        What its history makes of it comes later: incidents may begin earlier then, or be none.
+        """
+        del verdict, config
+
     def warm(self, job: str, detector: str, entities: int) -> None:
         """Note that a job without a verdict yet is replaying its history, for so many entities."""
         del job, detector, entities

@@ -9,6 +9,7 @@ import msgspec
 import structlog
 
 from exporter.atomic_files import TooLarge, read_once, write_atomically
+from exporter.json_values import from_json
 
 log = structlog.get_logger()
 
@@ -28,7 +29,7 @@ def decode(data: bytes, kind: type[S]) -> S:
     if digest.decode("ascii", "replace") != hashlib.sha256(text).hexdigest():
         raise ValueError("does not match its checksum")
     try:
-        return msgspec.convert(json.loads(text), kind)
+        return msgspec.convert(from_json(text), kind)
     except msgspec.ValidationError as error:
         raise ValueError(f"has another form: {error}") from None
 

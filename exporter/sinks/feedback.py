@@ -9,6 +9,7 @@ import msgspec
 
 from detectors.types import Key
 from exporter.atomic_files import TooLarge, read_once
+from exporter.json_values import typed_json
 from exporter.pipeline.expectation import Expectation, JobFeedback, Said
 from exporter.sinks import checked_json
 
@@ -103,7 +104,7 @@ def read_feedback(file: Path) -> list[Feedback]:
     try:
         data = read_once(file, _LARGEST)
         if data.lstrip()[:1] == b"{":  # exported: without a checksum
-            return msgspec.json.decode(data, type=Saved).feedback
+            return typed_json(data, Saved).feedback
         return checked_json.decode(data, Saved).feedback
     except FileNotFoundError:
         return []

@@ -51,6 +51,7 @@ class FeedbackBook:
         self._writing = threading.Lock()
         self._content = _Content()
         self._of = of_jobs(())
+        self._version: tuple[int, int] | None = None
         self.heed: Callable[[Feedback], None] = lambda _: None
         """Called with every change, so that the jobs heed it."""
 
@@ -61,6 +62,16 @@ class FeedbackBook:
             return Change()
         content = _read(file)
         return Change(lambda: self._use(content))
+
+    def follow(self) -> bool:
+        """Read the file again where another process has changed it; return whether it has."""
+        file = self._content.file
+        if file is None or (seen := _version(file)) == self._version:
+            return False
+        with self._writing:
+            self._version = seen
+            self._use(_read(file))
+        return True
 
     def _use(self, content: _Content) -> None:
         self._content, self._of = content, of_jobs(content.every)
@@ -107,6 +118,15 @@ class FeedbackBook:
         with suppress(Exception):  # a job that fails says so itself
             self.heed(added)
         return added
+
+
+def _version(file: Path) -> tuple[int, int] | None:
+    """Return what differs when a file was replaced, None where there is none."""
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns
 
 
 def _together(known: Sequence[Feedback], read: Sequence[Feedback]) -> list[Feedback]:

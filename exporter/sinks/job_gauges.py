@@ -35,6 +35,10 @@ class JobGauges(NewestVerdict):
             metrics.within_band(coverage(verdict))
             metrics.forecasts({} if verdict.reaches is None else verdict.reaches.states)
 
+    def show_first(self, verdict: Verdict, config: JobConfig) -> None:
+        """Take over the verdict of a first look."""
+        self.show(verdict, config)
+
     def warm(self, job: str, detector: str, entities: int) -> None:
         """Call all entities of a job warming."""
         with self._lock:

@@ -188,6 +188,10 @@ class LatestVerdicts(NewestVerdict):
             self._verdicts[verdict.job] = verdict
             self.generation += 1
 
+    def show_first(self, verdict: Verdict, config: JobConfig) -> None:
+        """Take over the verdict of a first look."""
+        self.show(verdict, config)
+
     def withdraw(self, job: str) -> None:
         """Forget a verdict that is too old."""
         with self._lock:

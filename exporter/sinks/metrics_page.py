@@ -117,6 +117,10 @@ class Page(NewestVerdict):
                 if count:
                     self._metrics.series_dropped.labels(job, reason).inc(count)
 
+    def show_first(self, verdict: Verdict, config: JobConfig) -> None:
+        """Take over the verdict of a first look."""
+        self.show(verdict, config)
+
     def withdraw(self, job: str) -> None:
         """Take the judged series of a job off the page."""
         with self._lock:

@@ -1,6 +1,6 @@
 """All sinks, and how a verdict reaches them: whatever goes wrong in one stays within that one."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final, ParamSpec, TypeVar
@@ -74,6 +74,10 @@ SINKS: Final[Mapping[str, Callable[[Resources], Sink]]] = {
 """How each sink is built, by the name it has in logs and metrics; verdicts reach them in this order."""
 
 
+OUTWARD: Final = frozenset({"audit", "flag_log", "drift_requests", "metrics_page", "remote_write", "notify"})
+"""Sinks that show, write or send verdicts to somebody; those of a standby get none."""
+
+
 class Sinks:
     """Hands verdicts to sinks. One that raises is counted and logged; the others and the job go on.
 
@@ -86,6 +90,8 @@ class Sinks:
 
     def __init__(self, metrics: SelfMetrics, sinks: Mapping[str, Sink]) -> None:
         self._metrics, self._sinks = metrics, sinks
+        self.leads: Callable[[], bool] = lambda: True
+        """Whether anything may leave this process; asked before every verdict."""
         self._every = {name: sink for name, sink in sinks.items() if isinstance(sink, EveryVerdict)}
         self._newest = {name: sink for name, sink in sinks.items() if isinstance(sink, NewestVerdict)}
         self._failing: set[tuple[str, str, str]] = set()
@@ -126,23 +132,28 @@ class Sinks:
 
     def record(self, verdict: Verdict) -> None:
         """Hand over a verdict to the sinks that need every one."""
-        for name, sink in self._every.items():
+        for name, sink in self._reached(self._every):
             self._call(name, verdict.job, "record", sink.record, verdict)
 
     def show(self, verdict: Verdict, config: JobConfig) -> None:
         """Show the newest verdict of a job. A sink that fails shows nothing of the job, rather than an old verdict."""
-        for name, sink in self._newest.items():
+        for name, sink in self._reached(self._newest):
             if not self._call(name, verdict.job, "show", sink.show, verdict, config):
                 self._call(name, verdict.job, "withdraw", sink.withdraw, verdict.job)
 
     def show_again(self, verdict: Verdict, config: JobConfig) -> None:
         """Show the verdict from before a restart."""
-        for name, sink in self._newest.items():
+        for name, sink in self._reached(self._newest):
             self._call(name, verdict.job, "show", sink.show_again, verdict, config)
+
+    def show_first(self, verdict: Verdict, config: JobConfig) -> None:
+        """Show the verdict of a first look at a job, where that is of use."""
+        for name, sink in self._newest.items():
+            self._call(name, verdict.job, "show", sink.show_first, verdict, config)
 
     def warm(self, job: str, detector: str, entities: int) -> None:
         """Show that a job is replaying its history."""
-        for name, sink in self._newest.items():
+        for name, sink in self._reached(self._newest):
             self._call(name, job, "warm", sink.warm, job, detector, entities)
 
     def withdraw(self, job: str) -> None:
@@ -154,6 +165,13 @@ class Sinks:
         """Note that a cycle has ended, or that something else which is shown has changed."""
         for name, sink in self._newest.items():
             self._call(name, "", "flush", sink.flush)
+
+    def _reached(self, sinks: Mapping[str, S]) -> Iterator[tuple[str, S]]:
+        """Yield the sinks that get verdicts now."""
+        leads = self.leads()
+        for name, sink in sinks.items():
+            if leads or name not in OUTWARD:
+                yield name, sink
 
     def _call(
         self, name: str, job: str, action: str, call: Callable[P, object], *args: P.args, **kwargs: P.kwargs

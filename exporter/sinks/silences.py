@@ -8,6 +8,7 @@ import msgspec
 
 from detectors.types import Key
 from exporter.config.sections.train import Endpoint
+from exporter.json_values import typed_json
 from exporter.label_names import possible_keys
 from exporter.source.endpoint import session_to
 from exporter.source.errors import SourceError
@@ -46,8 +47,8 @@ def silence(endpoint: Endpoint, labels: Mapping[str, str], start: float, end: fl
     }
     body = _ask(endpoint, "POST", "silences", json=content)
     try:
-        return msgspec.json.decode(body, type=_Made).id
-    except msgspec.DecodeError:
+        return typed_json(body, _Made).id
+    except ValueError:
         raise NotSilenced(f"{endpoint.url} answers something else than a silence; look at train.alertmanager") from None
 
 

@@ -1,5 +1,6 @@
 """A long range read in chunks of bounded size, each a grid of the series by the times."""
 
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -10,6 +11,7 @@ import numpy as np
 
 from detectors.types import Floats
 from exporter.source.adaptive import AdaptiveReader, Gap
+from exporter.source.pace import PAST, Pace
 from exporter.source.samples import RangeResult, Source
 
 _AT_ONCE: Final = 1_000_000
@@ -89,14 +91,15 @@ def fetch(
     series: int = 0,
     reader: AdaptiveReader | None = None,
     newest: float | None = None,
+    pace: Pace | None = None,
     measured: Callable[[], AbstractContextManager[object]] = nullcontext,
     done: Callable[[FetchStats], None] = lambda _: None,
 ) -> Iterator[Chunk]:
     """Yield the samples from `start` up to `until` (Unix seconds) in chunks, the oldest first.
 
-    The next chunk is asked for when the one before has been dealt with, so that no more than one is held. A range that
-    the source refuses is asked for in shorter chunks, and a time that it refuses alone is a gap (`AdaptiveReader`).
-    Raises SourceError when it does not answer the newest time either.
+    Of a long range the next chunk is asked for, in a thread, while the one before is dealt with, so that no more than
+    two are held. A range that the source refuses is asked for in shorter chunks, and a time that it refuses alone is a
+    gap (`AdaptiveReader`). Raises SourceError when it does not answer the newest time either.
 
     Parameters
     ----------
@@ -112,6 +115,8 @@ def fetch(
         Remembers how long a range the source answers, from one call to the next.
     newest : float or None
         Unix seconds of the time that tells whether the source answers at all; None: `until`.
+    pace : Pace or None
+        Says when chunks of a long range may be asked for; None: at any time.
     measured : callable
         Returns a context in which each chunk is asked for.
     done : callable
@@ -123,16 +128,59 @@ def fetch(
     reader.begin()
     read = partial(reader.read, source, newest=known, max_series=max_series)
     columns = _AT_ONCE if series else _FIRST_COLUMNS
-    while at <= end:
-        columns = max(min(columns, _AT_ONCE // (series or _UNSEEN)), 1)
+    unwanted, long = threading.Event(), end - at >= PAST
+
+    def ask(first: int, count: int) -> Chunk:
         with measured():
-            chunk = _chunk(read, queries, step, at, min(columns, end - at + 1))
-        at += chunk.count
-        yield chunk
-        done(chunk.stats)
-        columns *= _GROWTH
-        if len(chunk.stats.gaps) < len(queries):  # of a gap nothing is known
-            series = sum(len(labels) for labels, _ in chunk.answers)
+            if pace is None or not long:
+                return _chunk(read, queries, step, first, count)
+            with pace.turn(unwanted):
+                return _chunk(read, queries, step, first, count)
+
+    coming: _Coming | None = None
+    try:
+        while at <= end:
+            columns = max(min(columns, _AT_ONCE // (series or _UNSEEN)), 1)
+            chunk = ask(at, min(columns, end - at + 1)) if coming is None else coming.taken()
+            at += chunk.count
+            columns *= _GROWTH
+            if len(chunk.stats.gaps) < len(queries):  # of a gap nothing is known
+                series = sum(len(labels) for labels, _ in chunk.answers)
+            if long and at <= end:
+                columns = max(min(columns, _AT_ONCE // (series or _UNSEEN)), 1)
+                coming = _Coming(partial(ask, at, min(columns, end - at + 1)))
+            yield chunk
+            done(chunk.stats)
+    finally:
+        unwanted.set()
+        if coming is not None:
+            coming.join()  # the next read must not meet it
+
+
+class _Coming(threading.Thread):
+    """A chunk that is being asked for."""
+
+    def __init__(self, ask: Callable[[], Chunk]) -> None:
+        super().__init__(name="read ahead", daemon=True)
+        self._ask = ask
+        self._chunk: Chunk | None = None
+        self._error: BaseException | None = None
+        self.start()
+
+    def run(self) -> None:
+        """Ask."""
+        try:
+            self._chunk = self._ask()
+        except BaseException as error:
+            self._error = error
+
+    def taken(self) -> Chunk:
+        """Return the chunk once it is there. Raises what asking raised."""
+        self.join()
+        if self._error is not None:
+            raise self._error
+        assert self._chunk is not None
+        return self._chunk
 
 
 def on_grid(time: float, step: float) -> float:

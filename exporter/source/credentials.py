@@ -39,5 +39,5 @@ class Credentials:
     def secrets(self, request: PreparedRequest) -> list[str]:
         """Return what of `request` must never be shown."""
         names = [name for name, value in self._config.headers.items() if isinstance(value, Secret)]
-        values = [str(request.headers.get(name, "")) for name in [*names, "Authorization"]]
+        values = [str(request.headers.get(name, "")) for name in [*names, "Authorization", "X-Amz-Security-Token"]]
         return [value.rpartition(" ")[2] for value in values if value]

@@ -42,6 +42,11 @@ class RepeatDecoder:
         else:
             self._known[expr, limits.series] = frame.labels, np.ones(len(frame.labels), np.int64)
 
+    def forget(self, expr: str) -> None:
+        """Forget the label sets of a query that will not be asked again."""
+        for known in [each for each in self._known if each[0] == expr]:
+            del self._known[known]
+
     def labels(self, expr: str, limits: Limits) -> list[bytes]:
         """Return the label sets of the last answer, none where there was none or it was cut."""
         return self._known.get((expr, limits.series), ([], None))[0]

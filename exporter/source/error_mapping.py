@@ -76,7 +76,10 @@ def refusal(  # noqa: PLR0911  # a table: one return per group of statuses
     said = f": {shown}" if shown else ""
     name = f"{status} {responses.get(status, '')}".strip()
     if 300 <= status < 400:
-        target = urlsplit(clean(headers.get("location", ""))).netloc.rpartition("@")[2] or "another path"
+        location = clean(headers.get("location", ""))
+        for secret in secrets:
+            location = location.replace(secret, "***")
+        target = urlsplit(location).netloc.rpartition("@")[2] or "another path"
         return BadAnswer(
             f"{url} redirects to {target}, which is not followed",
             "set prometheus.url to the final address",

@@ -20,6 +20,7 @@ from exporter.source.credentials import Credentials
 from exporter.source.error_mapping import cut_off, no_answer, refusal, too_late
 from exporter.source.errors import DeadlineExceeded, LimitExceeded, SourceError, Throttled
 from exporter.source.http_deadline import Adapter, deadline, left
+from exporter.source.sign_in import sign_in
 
 T = TypeVar("T")
 
@@ -67,6 +68,7 @@ class Session(requests.Session):
         self._budget = RetryBudget(max(10, 4 * config.concurrency))
         self._quiet_until = 0.0
         self._credentials = Credentials(config)
+        self._sign_in = sign_in(config, self._timed)
         self.trust_env = config.proxy_from_environment
         tls = config.tls
         self.verify = not tls.insecure_skip_verify and (str(tls.ca_file) if tls.ca_file else system_certificates())
@@ -85,9 +87,14 @@ class Session(requests.Session):
         return
 
     def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
-        """Add the configured headers last, so that nothing from ~/.netrc replaces them. Raises AccessDenied."""
+        """Add the configured headers last, so that nothing from ~/.netrc replaces them.
+
+        Raises AccessDenied, Unreachable.
+        """
         prepared = super().prepare_request(request)
         prepared.headers.update(self._credentials.headers())
+        if self._sign_in is not None:
+            self._sign_in.show(prepared)
         return prepared
 
     def close(self) -> None:
@@ -187,6 +194,8 @@ class Session(requests.Session):
             body = b""  # the status says enough
         headers = {name.lower(): value for name, value in response.headers.items()}
         secrets = self._credentials.secrets(response.request)
+        if self._sign_in is not None and response.status_code in {401, 403}:
+            self._sign_in.forget()
         error = refusal(response.status_code, headers, body, self._config.url, secrets)
         if isinstance(error, Throttled) and error.retry_after:
             self._quiet_until = time.monotonic() + min(error.retry_after, self._config.deadline)

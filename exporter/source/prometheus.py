@@ -1,21 +1,23 @@
 """Prometheus, Thanos, Mimir or VictoriaMetrics behind one class: range queries and metric types."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final, TypeVar
+from urllib.parse import quote, urlencode
 
-import msgspec
 import numpy as np
 from prometheus_api_client import PrometheusConnect
 
 from exporter.config.sections.source import LimitsConfig, PrometheusConfig
+from exporter.json_values import from_json
 from exporter.source.decode import DecodedChunk, Limits, decode
 from exporter.source.decode_repeat import RepeatDecoder
 from exporter.source.errors import BadAnswer, NoNumbers, SourceError, TooManyPoints
 from exporter.source.histograms import ONLY_HISTOGRAMS, only_histograms, remedy
 from exporter.source.http_session import Session
+from exporter.source.pace import Pace
 from exporter.source.samples import RangeResult, last_of, merge
 
 T = TypeVar("T")
@@ -36,10 +38,12 @@ class Prometheus:
     config : PrometheusConfig
     limits : LimitsConfig
         Most series and samples taken from one query.
+    pace : Pace or None
+        Says when jobs may ask about the past; None: at any time.
     """
 
-    def __init__(self, config: PrometheusConfig, limits: LimitsConfig) -> None:
-        self._config, self._limits = config, limits
+    def __init__(self, config: PrometheusConfig, limits: LimitsConfig, pace: Pace | None = None) -> None:
+        self._config, self._limits, self.pace = config, limits, pace
         self._session = Session(config)
         self._connect = PrometheusConnect(config.url, session=self._session)
         self._steady = RepeatDecoder()
@@ -142,13 +146,29 @@ class Prometheus:
         except (AttributeError, KeyError, IndexError, TypeError):
             raise BadAnswer("the source's metadata API sent something else than Prometheus would") from None
 
+    def label_values(self, label: str, selectors: Sequence[str], start: float, end: float) -> list[str]:
+        """Return the values that `label` has in the series of `selectors` from `start` to `end` (Unix seconds).
+
+        The source may add values of series without a sample in that time. Raises SourceError.
+        """
+        asked = {"match[]": list(selectors), "start": f"{start:.3f}", "end": f"{end:.3f}"}
+        found = self._data(f"label/{quote(label, safe='')}/values?{urlencode(asked, doseq=True)}")
+        if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
+            raise BadAnswer("the source's label values API sent something else than Prometheus would")
+        return found
+
+    def forget(self, expr: str) -> None:
+        """Forget what is known of a query that will not be asked again."""
+        self._answers_alone.pop(expr, None)
+        self._steady.forget(expr)
+
     def _data(self, what: str) -> Any:
         """Return what is in an answer of the source's API. Raises SourceError."""
         url = f"{self._config.url}/api/v1/{what}"
         answer, _ = self._session.persist(lambda: self._session.attempt("GET", url).content)
         try:
-            return msgspec.json.decode(answer)["data"]
-        except (msgspec.DecodeError, KeyError, TypeError):
+            return from_json(answer)["data"]
+        except (ValueError, KeyError, TypeError):
             raise BadAnswer("the source's metadata API sent something else than Prometheus would") from None
 
     def close(self) -> None:

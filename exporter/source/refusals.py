@@ -19,7 +19,9 @@ from exporter.source.errors import (
     Unreachable,
 )
 
-_POINTS: Final = re.compile(r"maximum resolution of ([\d,]+) points|maximum number of points is ([\d,]+)", re.I)
+_POINTS: Final = re.compile(
+    r"maximum resolution of ([\d,]{1,15}) points|maximum number of points is ([\d,]{1,15})", re.I
+)
 _FLAG: Final = re.compile(r"(?<![\w-])-{1,2}[a-z][a-zA-Z0-9]*(?:[.-][a-zA-Z0-9]+)+")
 """A flag of a server, such as -search.maxSamplesPerQuery or -querier.max-fetched-series-per-query."""
 

@@ -17,10 +17,10 @@ from exporter.errors import InputError
 from exporter.labelled_incidents import read_incidents
 from exporter.models import Store, StoreError
 from exporter.models.retrain_requests import RetrainFolder, RetrainRequest
+from exporter.parallel.spread import spread
+from exporter.parallel.task import SpreadError
 from exporter.pipeline.shard import Shard
 from exporter.train.errors import TrainError
-from exporter.train.parallel import spread
-from exporter.train.parallel_task import SpreadError
 from exporter.train.pushgateway import push
 from exporter.train.result import TrainOutcome, exit_code
 from exporter.train.task import Stage, TrainTask, run_task

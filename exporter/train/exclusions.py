@@ -12,8 +12,11 @@ from detectors.types import Key
 from exporter.config.sections.job import JobConfig
 from exporter.config.sections.root import Config
 from exporter.config.sections.train import Endpoint
+from exporter.config.values import shown
+from exporter.json_values import typed_json
 from exporter.labelled_incidents import LabelledIncident, find_alerts, read_incidents
 from exporter.source.endpoint import session_to
+from exporter.source.error_mapping import clean
 from exporter.source.errors import SourceError
 from exporter.train.errors import TrainError
 
@@ -36,6 +39,13 @@ class Matcher(msgspec.Struct, frozen=True, rename="camel"):
     value: str
     is_regex: bool = False
     is_equal: bool = True
+
+    def __post_init__(self) -> None:
+        if self.is_regex:
+            try:
+                re.compile(self.value)
+            except re.error as error:  # Go knows a few forms that Python does not
+                raise ValueError(f"the pattern {shown(self.value)} is not understood here: {error}") from None
 
     def matches(self, value: str) -> bool:
         """Tell whether a label's value is meant."""
@@ -86,14 +96,14 @@ def read_silences(endpoint: Endpoint, job: str) -> list[Silence]:
     try:
         with session_to(endpoint) as session:
             body = session.request("GET", f"{endpoint.url}/api/v2/silences").content
-        every = msgspec.json.decode(body, type=list[_Silence])
+        every = typed_json(body, list[_Silence])
         return [
             Silence(each.starts_at.timestamp(), each.ends_at.timestamp(), tuple(each.matchers), job) for each in every
         ]
     except SourceError as error:
         raise TrainError(f"the silences cannot be read: {error}; or leave train.alertmanager out") from None
-    except (msgspec.DecodeError, re.error):
-        what = f"{endpoint.url} sent something else than Alertmanager's silences"
+    except ValueError as error:
+        what = f"{endpoint.url} sent something else than Alertmanager's silences: {clean(str(error))}"
         raise TrainError(f"{what}; look at train.alertmanager") from None
 
 

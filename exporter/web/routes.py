@@ -45,6 +45,7 @@ _INDEX: Final = """<!DOCTYPE html>
 <body>
 <h1>anomaly-exporter {version}</h1>
 <p>Judges Prometheus series and republishes them as <code>anomaly_score</code>: above 1 is anomalous.</p>
+<p>{leader}</p>
 <ul>
 <li><a href="metrics">/metrics</a>: scores, flags and the exporter's own metrics; scrape it with
 <code>honor_labels: true</code></li>
@@ -79,6 +80,8 @@ class Callbacks:
         Digests of the active configuration. Called in a thread.
     running : Running or None
         Where the pages for people look; None: there are none.
+    leader : callable returning str
+        Who leads of several exporters, "" where there is but one.
     """
 
     ready: Callable[[], bool]
@@ -87,6 +90,7 @@ class Callbacks:
     accept: Accept = nothing_to_accept
     configuration: Configuration = no_configuration
     running: Running | None = None
+    leader: Callable[[], str] = lambda: ""
 
 
 class _Pieces(Response):
@@ -194,7 +198,8 @@ class Routes:
         """List the endpoints."""
         ready = "it is" if self._hooks.ready() else "it is not yet"
         reload = "it is on" if self._enable_reload else "it is off (web.enable_reload)"
-        return HTMLResponse(_INDEX.format(version=escape(__version__), ready=ready, reload=reload))
+        leader = escape(self._hooks.leader())
+        return HTMLResponse(_INDEX.format(version=escape(__version__), ready=ready, reload=reload, leader=leader))
 
 
 def accepts_gzip(header: str) -> bool:

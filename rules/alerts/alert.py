@@ -62,6 +62,8 @@ class Alert:
         One line for the runbook that concerns only this job.
     found : mapping of str to Text
         Labels whose values are found when the rule is evaluated.
+    chosen : Text or None
+        What the link to the dashboard chooses besides the job.
     """
 
     name: str
@@ -79,6 +81,7 @@ class Alert:
     annotations: Mapping[str, Text] = field(default_factory=dict)
     detail: str = ""
     found: Mapping[str, Text] = field(default_factory=dict)
+    chosen: Text | None = None
 
     def rule(self) -> dict[str, Any]:
         """Return the rule in the format of Prometheus."""
@@ -135,6 +138,8 @@ def with_links(alert: Alert, links: LinksConfig) -> Alert:
         found["dashboard_url"] = literal(links.dashboard)
         if query := alert.series.get("query"):
             found["dashboard_url"] += Text("?var-query={{ urlquery $labels.query }}", f"?var-query={quote_plus(query)}")
+            if alert.chosen is not None:
+                found["dashboard_url"] += alert.chosen
     if links.runbook is not None:
         found["runbook_url"] = literal(f"{links.runbook}#{alert.name.lower()}")
     return replace(alert, annotations={**found, **alert.annotations})

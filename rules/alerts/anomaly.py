@@ -12,7 +12,7 @@ from rules.alerts import names
 from rules.alerts.alert import Alert, Case, series
 from rules.alerts.incident_text import OLD, description, joint_incident
 from rules.alerts.job_context import AlertedJob
-from rules.alerts.templates import INCIDENT, Text, entity, graph_link, literal, page_link
+from rules.alerts.templates import INCIDENT, Text, dashboard_choice, entity, graph_link, literal, page_link
 
 DETAILED: Final = 100
 """Most open incidents of a job for which alerts show readings: each costs four queries per evaluation."""
@@ -89,6 +89,7 @@ def anomaly(job: AlertedJob) -> Alert:
         keep_firing_for=wanted.keep_firing_for - told,
         annotations={**_page(job, known), **job.annotations},
         found={INCIDENT: Text(joint_incident(job), _INCIDENT)},
+        chosen=dashboard_choice(known, job.labels),
     )
 
 

@@ -116,6 +116,12 @@ def graph_link(expr: str, series: Mapping[str, str], ours: Collection[str]) -> T
     return Text(selector_of(ours) + link, graph_path(expr.replace("%s", matchers(series))))
 
 
+def dashboard_choice(series: Mapping[str, str], ours: Collection[str]) -> Text:
+    """Return the part of a link to the dashboard that chooses the entity of a series."""
+    example = "&var-entity=" + quote_plus(matchers(series).removesuffix(","))
+    return Text(selector_of(ours) + '&var-entity={{ reReplaceAll ",$" "" $s | urlquery }}', example)
+
+
 def page_link(pages: str, series: Mapping[str, str], ours: Collection[str]) -> Text:
     """Return the address of the page of a series; `pages` is that of all pages of the exporter."""
     added = {"__name__", "query", "detector", *ours}

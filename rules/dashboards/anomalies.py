@@ -2,16 +2,13 @@
 
 from typing import Final
 
-from grafana_foundation_sdk.builders.dashboard import AnnotationPanelFilter, AnnotationQuery, QueryVariable
-
 from rules.dashboards.panels import (
     AUTO,
     FULL,
-    SOURCE,
     Panel,
+    Variable,
     above,
     banded,
-    choice,
     graph,
     heat,
     number,
@@ -27,31 +24,21 @@ _TOP: Final = f"topk(25, max_over_time(anomaly_score{_CHOSEN}[$__range] @ end())
 """The entities with the highest scores in the time range; those without a score are left out."""
 ENTITY: Final = "Entity $entity"
 _BOUNDS: Final = ("0.3", "0.6", "1", "2", "5", "+Inf")
-
-
-def variables() -> list[QueryVariable]:
-    """Return the variables that select one entity and channel of the fleet."""
-    found = f"query_result(topk(100, max_over_time(anomaly_score{_CHOSEN}[$__range]) >= 0))"
-    channels = '{__name__=~"anomaly_(value|expected|lower)", ${entity:raw}}'
-    return [
-        choice("label", "Label", f"label_names(anomaly_score{_OF_JOBS})", several=False, regex="/^(?!__name__$)(.+)$/"),
-        choice("value", "Value", f"label_values(anomaly_score{_OF_JOBS}, $label)"),
-        choice("entity", "Entity, most anomalous first", found, several=False, regex=r"/\{(.*)\} /"),
-        choice("channel", "Channel", f"label_values({channels}, channel)", several=False),
-    ]
-
-
-def incidents(panels: list[Panel]) -> AnnotationQuery:
-    """Return the annotation that shades the incidents of the selected entity in these panels."""
-    made = AnnotationQuery().name("Incidents").datasource(SOURCE).enable(True).icon_color("red")
-    among = AnnotationPanelFilter().ids([panel.build().id_val or 0 for panel in panels])
-    return made.expr(f"anomaly_flag{_ENTITY} == 1").filter(among)
-
-
-def deploys() -> AnnotationQuery:
-    """Return the annotation of deploys; the newest is known two minutes after it happened."""
-    made = AnnotationQuery().name("Deploys").datasource(SOURCE).enable(True).icon_color("blue")
-    return made.expr("(time() - anomaly_exporter_deploy_timestamp_seconds < 300) > 0")
+_FOUND: Final = f"query_result(topk(100, max_over_time(anomaly_score{_CHOSEN}[$__range]) >= 0))"
+_CHANNELS: Final = '{__name__=~"anomaly_(value|expected|lower)", ${entity:raw}}'
+_CLASSIC: Final = r"/^(?!__name__$)([a-zA-Z_][a-zA-Z0-9_]*)$/"
+"""Names that every server takes as they are; others, such as service.name, would have to be in quotes."""
+VARIABLES: Final = (
+    Variable("label", "Label", f"label_names(anomaly_score{_OF_JOBS})", several=False, regex=_CLASSIC),
+    Variable("value", "Value", f"label_values(anomaly_score{_OF_JOBS}, $label)"),
+    Variable("entity", "Entity, most anomalous first", _FOUND, several=False, regex=r"/\{(.*)\} /"),
+    Variable("channel", "Channel", f"label_values({_CHANNELS}, channel)", several=False),
+)
+"""They select one entity and channel of the fleet."""
+INCIDENTS: Final = f"anomaly_flag{_ENTITY} == 1"
+"""Where the incidents of the selected entity are."""
+DEPLOYS: Final = "(time() - anomaly_exporter_deploy_timestamp_seconds < 300) > 0"
+"""Where the deploys are; the newest is known two minutes after it happened."""
 
 
 def shown() -> dict[str, list[Panel]]:

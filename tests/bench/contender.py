@@ -25,6 +25,7 @@ from exporter.observe.metrics import SelfMetrics
 from exporter.observe.stages import Span, Stage, Telemetry
 from exporter.pipeline.job import Job
 from exporter.pipeline.job_settings import JobSettings
+from exporter.pipeline.shard import Shard
 from exporter.pipeline.verdict import Verdict
 from exporter.service.runner import Runner
 from exporter.sinks.flag_log import FlagLog
@@ -70,10 +71,13 @@ class Exporter:
     """
 
     def __init__(
-        self, url: str, expr: str, detector: str, pods: list[str], window: float = 60 * STEP, history: float = 0.0
-    ) -> None:
+        self, url: str, expr: str, detector: str, pods: list[str], window: float = 60 * STEP, history: float = 0.0,
+        shard: str = "0/1", shard_by: str = "auto",
+    ) -> None:  # fmt: skip
         logs.configure(LogConfig())
-        config = JobConfig(expr=expr, detector=detector, publish=PUBLISHED, window=window, history=history or None)
+        config = JobConfig(
+            expr=expr, detector=detector, publish=PUBLISHED, window=window, history=history or None, shard_by=shard_by
+        )
         self._newest_alone = not history
         source = Prometheus(
             PrometheusConfig(url=url, deadline=300, max_response=2**31, max_points=300),
@@ -81,7 +85,8 @@ class Exporter:
         )
         metrics = SelfMetrics()
         self.page = _Page(metrics)
-        self.job = Job(JobSettings("bench", config, DIGESTS), source, recorded(metrics, config, "bench"))
+        settings = JobSettings("bench", config, DIGESTS, Shard.parse(shard))
+        self.job = Job(settings, source, recorded(metrics, config, "bench"))
         self.telemetry = _Telemetry(metrics)
         shown = {"flag_log": FlagLog(metrics), "job_gauges": JobGauges(metrics), "metrics_page": self.page}
         self.runner = Runner(self.job, self.telemetry, Sinks(metrics, shown))

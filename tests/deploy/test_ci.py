@@ -1,6 +1,7 @@
 """The pipelines: valid, equal, pinned, with the least rights."""
 
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -13,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 GITHUB = ROOT / ".github" / "workflows" / "ci.yml"
 RELEASE = ROOT / ".github" / "workflows" / "release.yml"
 GITLAB = ROOT / ".gitlab-ci.yml"
-TARGETS = {"lint", "coverage", "audit", "docs", "build", "rules", "chart", "image"}
+TARGETS = {"lint", "coverage", "audit", "docs", "build", "rules", "chart", "image", "fuzz"}
 PUBLISHING = {"contents": "write", "packages": "write", "id-token": "write", "attestations": "write"}
 FORMS = sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("[!c]*.yml"))
 BOTH = pytest.mark.parametrize("path", [GITHUB, RELEASE], ids=lambda path: path.stem)
@@ -107,9 +108,8 @@ def test_zizmor_finds_nothing() -> None:
 def test_a_release_publishes_only_what_was_built_without_rights() -> None:
     jobs = workflow(RELEASE)["jobs"]
     assert jobs["publish"]["needs"] == "build"
-    assert {step["run"] for step in jobs["build"]["steps"] if step.get("run", "").startswith("make")} == {
-        f"make {one}" for one in ("lint", "build", "chart", "sbom")
-    }
+    made = [step["run"].split()[1] for step in jobs["build"]["steps"] if step.get("run", "").startswith("make")]
+    assert made == ["lint", "version", "build", "chart", "sbom"]
     assert not any("make" in step.get("run", "") for step in jobs["publish"]["steps"])
 
 
@@ -133,3 +133,28 @@ def test_the_check_of_rules_fails_where_a_rule_is_wrong(tmp_path: Path) -> None:
     environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
     done = subprocess.run([script, "examples/anomaly.yml@dev"], env=environment, capture_output=True, check=False)
     assert done.returncode != 0
+
+
+def test_a_tag_gives_the_version_to_all_that_tells_it(tmp_path: Path) -> None:
+    for name in ("exporter", "deploy", "rules", "detectors", "Makefile", "pyproject.toml", "constraints.txt", ".ci"):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, tmp_path / name)
+    python = tmp_path / "env" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    (tmp_path / "env" / "ready").touch()
+
+    def version(given: str) -> subprocess.CompletedProcess[str]:
+        command = ["make", "version", f"VERSION={given}", "VENV=env"]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    refused = version("next; true")
+    assert refused.returncode != 0
+    assert "three numbers" in refused.stdout
+    done = version("9.8.7")
+    assert done.returncode == 0, done.stderr
+    assert '__version__ = "9.8.7"' in (tmp_path / "exporter/__init__.py").read_text()
+    chart = yaml.safe_load((tmp_path / "deploy/chart/anomaly-exporter/Chart.yaml").read_text())
+    assert chart["version"] == chart["appVersion"] == "9.8.7"
+    assert "image: anomaly-exporter:9.8.7" in (tmp_path / "deploy/manifests/anomaly-exporter.yaml").read_text()

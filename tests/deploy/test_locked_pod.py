@@ -1,4 +1,4 @@
-"""The exporter runs as its pod says: user 65534, a root that cannot be written, no capabilities (row 52)."""
+"""The exporter runs as its pod says: user 65532, a root that cannot be written, no capabilities (row 52)."""
 
 import json
 import math
@@ -108,9 +108,9 @@ def test_the_exporter_judges_saves_and_stops_where_only_its_volumes_can_be_writt
         exporter.wait_for(lambda: exporter.get(sandbox.container["readinessProbe"]["httpGet"]["path"]).ok)
         assert "anomaly_score{" in exporter.get("/metrics").text
         exporter.wait_for(lambda: list((data / "state").glob("*.state")))
-        exporter.wait_for(lambda: (data / "anomalies.csv").stat().st_uid == 65534)
+        exporter.wait_for(lambda: (data / "anomalies.csv").stat().st_uid == 65532)
         status = Path(f"/proc/{exporter.process.pid}/status").read_text()
-        assert re.search(r"^Uid:\t65534\t65534\t65534\t65534$", status, re.MULTILINE)
+        assert re.search(r"^Uid:\t65532\t65532\t65532\t65532$", status, re.MULTILINE)
         assert re.search(r"^CapEff:\t0+$", status, re.MULTILINE)
         assert re.search(r"^CapBnd:\t0+$", status, re.MULTILINE)
         assert re.search(r"^NoNewPrivs:\t1$", status, re.MULTILINE)

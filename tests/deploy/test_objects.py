@@ -10,6 +10,7 @@ import yaml
 from starlette.routing import Route
 
 from deploy.kubernetes import objects
+from deploy.kubernetes.errors import DeployError
 from deploy.kubernetes.manifests import default, documents
 from deploy.kubernetes.objects import secret
 from deploy.kubernetes.rbac import rbac
@@ -21,6 +22,7 @@ SMALL = 'prometheus: {url: "https://mimir.example.com/prometheus"}\njobs: {load:
 VARIANTS = {
     "the default": (CONFIG, {}),
     "sharded": (CONFIG, {"shards": 3}),
+    "a pair": (CONFIG + "leader: {lease: exporter}\n", {}),
     "another name, secret and class": (CONFIG, {"name": "judge", "secret": "theirs", "storage_class": "fast"}),
     "TLS": (TLS, {"scrape_namespace": "monitoring", "scrape_secret": "login"}),
     "client certificates": (MUTUAL, {"shards": 2}),
@@ -88,9 +90,10 @@ def test_every_pod_keeps_to_the_restricted_pod_security_standard_and_more__row_5
     assert pods
     for pod in pods:
         assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys()
-        assert pod["automountServiceAccountToken"] is False
+        leads = variant.pair and pod["containers"][0]["name"] == "exporter"
+        assert pod["automountServiceAccountToken"] is leads, "a token only to renew a Lease"
         assert pod["securityContext"]["runAsNonRoot"] is True
-        assert pod["securityContext"]["runAsUser"] == 65534
+        assert pod["securityContext"]["runAsUser"] == 65532
         assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
         allowed = {"name", "configMap", "secret", "emptyDir", "persistentVolumeClaim"}
         assert all(volume.keys() <= allowed for volume in pod["volumes"])
@@ -289,7 +292,32 @@ def test_every_string_of_the_settings_may_be_a_placeholder():
     plain = default()
     strings = [field.name for field in fields(plain) if isinstance(getattr(plain, field.name), str)]
     filled = replace(plain, **{name: f"{{{{ .Values.{name} }}}}" for name in strings}, shards="{{ .Values.shards }}")
-    text = documents(objects(filled))
+    text = documents(objects(filled)) + documents(objects(replace(filled, shards=1)))  # a pair is not sharded
     missing = [name for name in strings if f".Values.{name}" not in text]
     assert missing == []
     assert ".Values.shards" in text
+
+
+def test_a_pair_may_do_nothing_but_renew_its_lease(planned):
+    """Row 55: two pods on two nodes, volumes that both mount, and rights on one Lease."""
+    made = list(objects(planned(CONFIG + "leader: {lease: exporter}\n")))
+    workload = made_of(made, "Deployment")
+    assert workload["spec"]["replicas"] == 2
+    assert workload["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 0, "maxUnavailable": 1}
+    assert workload["spec"]["template"]["spec"]["topologySpreadConstraints"]
+    claims = [each for each in made if each["kind"] == "PersistentVolumeClaim"]
+    assert [each["spec"]["accessModes"] for each in claims] == [["ReadWriteMany"]] * 2
+    role = made_of(made, "Role", "anomaly-exporter-leader")
+    create, renew = role["rules"]
+    assert create["verbs"] == ["create"]
+    assert renew == {**create, "verbs": ["get", "update"], "resourceNames": ["exporter"]}
+    assert made_of(made, "RoleBinding", "anomaly-exporter-leader")["roleRef"]["name"] == role["metadata"]["name"]
+
+
+@pytest.mark.parametrize(
+    ("leader", "shards", "why"),
+    [("{lease: exporter}", 2, "several shards"), ("{file: leader.lock}", 1, r"a file: use leader\.lease")],
+)
+def test_other_leaders_are_not_deployed(planned, leader, shards, why):
+    with pytest.raises(DeployError, match=why):
+        planned(CONFIG + f"leader: {leader}\n", shards=shards)

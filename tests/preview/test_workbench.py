@@ -1,8 +1,11 @@
 """The workbench with its real process and a real Prometheus."""
 
+import time
+
 import numpy as np
 import pytest
 import yaml
+from msgspec.structs import replace
 
 from deploy.demo.servers import ITSELF
 from exporter.backtest.replay import make_job, replay
@@ -12,6 +15,7 @@ from exporter.preview.workbench import MOST, Workbench
 from exporter.source.errors import SourceError
 from exporter.source.prometheus import Prometheus
 from exporter.web.ui.bench import Choice, Gone, Question, Refused
+from tests.support.training import dask_cluster
 from tests.support.waiting import eventually
 from tests.support.workbench import load_lines
 
@@ -37,6 +41,34 @@ def done(bench: Workbench, name: str):
     """Return the answer once the replay has come to its end."""
     eventually(lambda: bench.answer(name).state in {"exact", "failed"}, 60)
     return bench.answer(name)
+
+
+@pytest.mark.slow
+def test_on_a_cluster_the_exact_replay_and_the_look_back_are_the_same(prometheus, bench_of, tmp_path, monkeypatch):
+    server, now = prometheus(history=load_lines()), time.time()
+    monkeypatch.setattr("exporter.preview.workbench.time.time", lambda: now)  # both look at the same samples
+    question = Question("load", "new", 60.0, 20 * 3600.0, Choice(budget=500.0))
+    with dask_cluster(tmp_path, workers=1) as cluster:
+        here = bench_of(server.url)
+        there = bench_of(server.url, train={"backend": "dask", "scheduler": cluster.address})
+        mine, theirs = (done(bench, bench.start(question)) for bench in (here, there))
+        assert mine.state == theirs.state == "exact"
+        assert mine.decided.found > 0
+        assert replace(theirs.decided, milliseconds=0.0) == replace(mine.decided, milliseconds=0.0)
+        assert (theirs.series_count, theirs.start, theirs.end) == (mine.series_count, mine.start, mine.end)
+        mine, theirs = (done(bench, bench.start_past(["load"], 20 * 3600.0)).past for bench in (here, there))
+        assert mine.found > 0
+        assert theirs == mine
+        log = (tmp_path / "scheduler.log").read_text()
+    assert log.count("Receive client connection") == 2, log
+
+
+@pytest.mark.slow
+def test_a_cluster_that_is_not_there_leaves_the_replay_to_this_machine(prometheus, bench_of):
+    server = prometheus(history=load_lines())
+    bench = bench_of(server.url, train={"backend": "dask", "scheduler": "tcp://127.0.0.1:9"})
+    answer = done(bench, bench.start(Question("load", "new", 60.0, 20 * 3600.0, Choice(budget=500.0))))
+    assert (answer.state, answer.text) == ("exact", "")
 
 
 def test_its_verdicts_are_those_of_a_backtest_and_a_move_asks_for_nothing(prometheus, bench_of):

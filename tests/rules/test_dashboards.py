@@ -227,10 +227,11 @@ def test_the_links_of_alerts_lead_to_the_dashboard_and_to_a_choice_that_it_has()
     assert rows, "a row of a table leads to its job"
     assert {link.path for link in links} | {urlsplit(row).path for row in rows} == {f"/d/{shown['uid']}"}
     given = {name.removeprefix("var-") for link in links for name in parse_qs(link.query)}
-    assert given == {"query"}
+    assert given == {"query", "entity"}
+    assert given <= {variable["name"] for variable in shown["templating"]["list"]}
     for name in SHOWN:
         board = json.loads(made[f"dashboards/{name}.json"])
-        assert given <= {variable["name"] for variable in board["templating"]["list"]}, name
+        assert "query" in {variable["name"] for variable in board["templating"]["list"]}, name
         assert "https://wiki.example.com/runbook.md" in {link.get("url") for link in board["links"]}
 
 

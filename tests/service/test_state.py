@@ -1,5 +1,6 @@
 """A restart changes nothing: scores after it are those of a run that never stopped."""
 
+import hashlib
 import json
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import structlog
 
 from exporter.config.digest import JobDigests
+from exporter.models.signed_records import StateHeader, libraries, seal
 from exporter.observe.metrics import SelfMetrics
 from exporter.pipeline.job import Job
 from exporter.pipeline.job_settings import JobSettings
@@ -146,3 +148,22 @@ def test_after_a_restart_the_page_shows_the_newest_verdict_at_once(channels, tmp
         assert again.published is bool(shown)
     again.cycle(533 * 60.0)
     assert again.published
+
+
+def test_arrays_that_somebody_sealed_anew_are_refused_whatever_they_are(tmp_path):
+    """Row 25: found by fuzzing; without a key anybody can make the checksum right, and the exporter did not start."""
+    b = bench()
+    b.cycle(200)
+    folder = StateFolder(tmp_path, list)
+    folder.save(b.job)
+    (file,) = tmp_path.glob("*.state")
+    good = file.read_bytes()
+    arrays = good[8 + int.from_bytes(good[:8]) :]
+    for content in (b"", b"PK\x03\x04", b"no archive", arrays[:-200], arrays[:3000] + arrays[3100:]):
+        digest = hashlib.sha256(content).hexdigest()
+        header = StateHeader("job", DIGESTS.learning, b.job.judged, libraries(), len(content), digest)
+        sealed = seal(header, [])
+        file.write_bytes(len(sealed).to_bytes(8) + sealed + content)
+        with structlog.testing.capture_logs() as logs:
+            assert not folder.restore(Job(JobSettings("job", b.config, DIGESTS), b.source))
+        assert [(each["event"], each["hint"]) for each in logs] == [("state_refused", "the job starts without history")]

@@ -145,3 +145,16 @@ def test_any_refusal_gives_one_short_printable_line(status, body):
     assert str(refused).isprintable()
     assert len(str(refused)) < 500
     assert "secret" not in str(refused)
+
+
+def test_a_redirect_repeats_no_secret_of_ours() -> None:
+    """Row 53: found by fuzzing; without an @ the secret was not taken for user information."""
+    error = refusal(301, {"location": "https://user:hunter2%00elsewhere/"}, b"", "http://prometheus:9090", ["hunter2"])
+    assert "hunter2" not in str(error)
+    assert "redirects to user:***%00elsewhere" in str(error)
+
+
+def test_a_refusal_with_a_number_of_thousands_of_digits_is_one_like_any_other() -> None:
+    """Row 16: found by fuzzing; Python converts no such number."""
+    text = f"exceeded maximum resolution of {'9' * 5000} points per timeseries"
+    assert isinstance(refusal(400, {}, text.encode(), "http://prometheus:9090"), SourceError)

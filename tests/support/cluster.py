@@ -14,10 +14,13 @@ from aiohttp import web
 from kubernetes.client import ApiClient, Configuration
 
 from deploy.kubernetes.cluster import Cluster
-from deploy.kubernetes.parts import KINDS
+from deploy.kubernetes.parts import KINDS as DEPLOYED
+from deploy.kubernetes.parts import Kind
 from tests.support.waiting import PATIENCE
 
 NAMESPACE = "anomaly-exporter"
+KINDS = {**DEPLOYED, "Lease": Kind("leases", "coordination.k8s.io/v1")}
+"""What is deployed, and what the exporter makes itself."""
 CONFIG = """
 prometheus: {url: "http://prometheus.monitoring.svc:9090", bearer: {file: /run/secrets/prometheus/token}}
 models: {path: models, key: {env: MODEL_STORE_KEY}}

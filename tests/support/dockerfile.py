@@ -27,8 +27,10 @@ def stages(file: Path) -> dict[str, list[Step]]:
     return found
 
 
-def run(steps: list[Step], folder: Path, context: Path = ROOT) -> None:
+def run(steps: list[Step], folder: Path, context: Path = ROOT, **arguments: str) -> None:
     """Run the steps of a stage with `folder` in place of the root folder, `context` sent to the engine.
+
+    `arguments` are what `--build-arg` gives.
 
     Caches of pip and uv are used and nothing is compiled to bytecode, unlike in the image: that changes only the time.
     """
@@ -45,6 +47,7 @@ def run(steps: list[Step], folder: Path, context: Path = ROOT) -> None:
     for instruction, text in steps:
         if instruction in {"ARG", "ENV"}:
             changes = dict(pair.split("=", 1) for pair in shlex.split(text))
+            changes |= {name: arguments[name] for name in changes if instruction == "ARG" and name in arguments}
             environment |= {
                 name: within(v) for name, v in changes.items() if "CACHE" not in name and "COMPILE" not in name
             }

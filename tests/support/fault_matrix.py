@@ -6,7 +6,7 @@ from typing import Final
 
 TESTS: Final = Path(__file__).parents[1]
 PAGE: Final = TESTS.parent / "docs" / "reliability.md"
-_MENTION: Final = re.compile(r"\b[Rr]ows? (\d+(?:(?:, | and | to )\d+)*)")
+_MENTION: Final = re.compile(r"(?:\b|_)[Rr]ows?[ _](\d+(?:(?:, | and | to )\d+)*)")
 _ROW: Final = re.compile(r"^\| (\d+) \|(.*)\|[^|]*\|$", re.MULTILINE)
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.exposition import MAX_LABEL_BYTES, TARGET_LABELS, blanks, label_text, numbers
-from exporter.label_names import published_names
+from exporter.label_names import SCHEMES, published_names
 
 RESERVED = frozenset({"query", "detector"})
 
@@ -44,6 +44,14 @@ def test_a_label_of_ours_moves_the_source_label_aside_as_prometheus_does() -> No
     )
     assert published_names(("exported_query", "query"), RESERVED) == ("exported_query", "exported_exported_query")
     assert published_names(("__name__",), RESERVED) == ("exported___name__",)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_name_that_ends_in_a_line_break_is_written_in_every_form(scheme):
+    """Row 14: found by fuzzing. It was looked for without an end, and the cycle never came back."""
+    (name,) = published_names(("job\n",), RESERVED, scheme)
+    assert "job" in name
+    assert "\n" not in name or scheme == "allow-utf-8"
 
 
 def test_a_name_only_prometheus_3_knows_is_written_for_all_others() -> None:

@@ -94,6 +94,14 @@ def test_quiet_is_a_state_of_its_own(get, watched):
     [
         (Health(3, 2, reason="unreachable", error="nobody answers", failing_since=1e9), "nobody answers"),
         (Health(progress=0.43, warming=38), "43% of its history replayed: 38 series without a verdict"),
+        (
+            Health(progress=0.43, warming=38, remaining=190.0),
+            "43% of its history replayed, about 3 min to go: 38 series",
+        ),
+        (
+            Health(progress=0.43, warming=38, remaining=190.0, first_look=True),
+            "about 3 min to go. The scores of 38 series on /metrics are those of a first look",
+        ),
     ],
 )
 def test_nothing_looks_healthy_by_accident(get, watched, health, told):

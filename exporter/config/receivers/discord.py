@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import Field
 
-from exporter.config.receivers.kind import ReceiverKind, SecretFile
+from exporter.config.receivers.kind import ReceiverKind, SecretFile, SecretKey, camel_case
 from exporter.config.receivers.templates import alert_list, links, title
 from exporter.config.section_base import Section
 
@@ -25,4 +25,11 @@ def alertmanager(to: DiscordConfig, resolved: bool) -> dict[str, Any]:
     }
 
 
-DISCORD = ReceiverKind(DiscordConfig, "Discord", alertmanager)
+def operator(to: DiscordConfig, resolved: bool, secret: SecretKey) -> dict[str, Any]:
+    """Return the same for an AlertmanagerConfig object."""
+    made = camel_case(alertmanager(to, resolved), apiURL=secret(to.webhook))
+    del made["webhookURL"]  # the object calls it apiURL
+    return made
+
+
+DISCORD = ReceiverKind(DiscordConfig, "Discord", alertmanager, operator)

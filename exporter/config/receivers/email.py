@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, Field
 
-from exporter.config.receivers.kind import Line, ReceiverKind, SecretFile
+from exporter.config.receivers.kind import Line, ReceiverKind, SecretFile, SecretKey, camel_case
 from exporter.config.receivers.templates import alert_list, links, title
 from exporter.config.secrets import Secret
 from exporter.config.section_base import Conflict, Section
@@ -63,4 +63,11 @@ def alertmanager(to: EmailConfig, resolved: bool) -> dict[str, Any]:
     return made
 
 
-EMAIL = ReceiverKind(EmailConfig, "e-mail", alertmanager)
+def operator(to: EmailConfig, resolved: bool, secret: SecretKey) -> dict[str, Any]:
+    """Return the same for an AlertmanagerConfig object."""
+    headers = [{"key": "Subject", "value": title("")}]
+    held = {"authPassword": secret(to.password)} if to.username is not None and to.password is not None else {}
+    return camel_case(alertmanager(to, resolved), headers=headers, **held)
+
+
+EMAIL = ReceiverKind(EmailConfig, "e-mail", alertmanager, operator)

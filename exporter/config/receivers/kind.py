@@ -62,6 +62,27 @@ class OwnSender:
 
 
 S = TypeVar("S", bound=Section)
+SecretKey = Callable[[Secret], dict[str, str]]
+"""Returns where the operator finds a secret: name of a Secret, and key in it."""
+
+
+class NotInOperatorError(ValueError):
+    """An AlertmanagerConfig object has no field for what the configuration asks."""
+
+
+def camel_case(made: Mapping[str, Any], **fields: Any) -> dict[str, Any]:
+    """Return an entry as the operator's objects write it, with `fields` in place of those that name a file.
+
+    >>> camel_case({"api_url_file": "/x", "title_link": "y", "send_resolved": True}, apiURL={"name": "s", "key": "k"})
+    {'apiURL': {'name': 's', 'key': 'k'}, 'titleLink': 'y', 'sendResolved': True}
+    """
+
+    def written(name: str) -> str:
+        first, *others = name.removesuffix("_file").split("_")
+        return first + "".join(part.upper() if part in {"id", "tls", "url"} else part.title() for part in others)
+
+    renamed = {written(name): value for name, value in made.items()}
+    return renamed | fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +97,8 @@ class ReceiverKind(Generic[S]):
         Of the section.
     alertmanager : callable taking the section and whether the end of an alert is notified
         Returns the entry of Alertmanager's `..._configs`.
+    operator : callable taking the same and SecretKey
+        Returns the entry of an AlertmanagerConfig object of the Prometheus operator. Raises NotInOperatorError.
     group_by : tuple of str
         Labels that separate messages where the configuration says nothing.
     own : OwnSender or None
@@ -85,5 +108,6 @@ class ReceiverKind(Generic[S]):
     section: type[S]
     description: str
     alertmanager: Callable[[S, bool], dict[str, Any]]
+    operator: Callable[[S, bool, SecretKey], dict[str, Any]]
     group_by: tuple[str, ...] = ()
     own: OwnSender | None = None

@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import Field
 
-from exporter.config.receivers.kind import ReceiverKind, SecretFile
+from exporter.config.receivers.kind import ReceiverKind, SecretFile, SecretKey, camel_case
 from exporter.config.receivers.templates import alert_list, links, title
 from exporter.config.section_base import Section
 
@@ -25,4 +25,9 @@ def alertmanager(to: TeamsConfig, resolved: bool) -> dict[str, Any]:
     }
 
 
-MSTEAMSV2 = ReceiverKind(TeamsConfig, "Microsoft Teams", alertmanager)
+def operator(to: TeamsConfig, resolved: bool, secret: SecretKey) -> dict[str, Any]:
+    """Return the same for an AlertmanagerConfig object."""
+    return camel_case(alertmanager(to, resolved), webhookURL=secret(to.webhook))
+
+
+MSTEAMSV2 = ReceiverKind(TeamsConfig, "Microsoft Teams", alertmanager, operator)

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from exporter.config.receivers.kind import Line, ReceiverKind, SecretFile
+from exporter.config.receivers.kind import Line, ReceiverKind, SecretFile, SecretKey, camel_case
 from exporter.config.receivers.templates import alert_list, links, title, worst
 from exporter.config.section_base import Section, SourceUrl
 
@@ -35,7 +35,12 @@ def alertmanager(to: OpsgenieConfig, resolved: bool) -> dict[str, Any]:
     return made if to.url is None else {**made, "api_url": f"{to.url}/"}
 
 
+def operator(to: OpsgenieConfig, resolved: bool, secret: SecretKey) -> dict[str, Any]:
+    """Return the same for an AlertmanagerConfig object."""
+    return camel_case(alertmanager(to, resolved), apiKey=secret(to.api_key))
+
+
 # As with PagerDuty: a second job in an alert that somebody has acknowledged would call nobody.
 OPSGENIE = ReceiverKind(
-    OpsgenieConfig, "Opsgenie or Jira Service Management", alertmanager, group_by=("query", "severity")
+    OpsgenieConfig, "Opsgenie or Jira Service Management", alertmanager, operator, group_by=("query", "severity")
 )

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from exporter.config.receivers.kind import Line, ReceiverKind, SecretFile
+from exporter.config.receivers.kind import Line, ReceiverKind, SecretFile, SecretKey, camel_case
 from exporter.config.receivers.templates import alert_list, links, title, worst
 from exporter.config.section_base import Section, SourceUrl
 
@@ -43,5 +43,13 @@ def alertmanager(to: PagerDutyConfig, resolved: bool) -> dict[str, Any]:
     return made if to.url is None else {**made, "url": to.url}
 
 
+def operator(to: PagerDutyConfig, resolved: bool, secret: SecretKey) -> dict[str, Any]:
+    """Return the same for an AlertmanagerConfig object."""
+    made = alertmanager(to, resolved)
+    details = [{"key": key, "value": value} for key, value in made["details"].items()]
+    shown = [{"href": link["href"], "alt": link["text"]} for link in made.pop("links")]
+    return camel_case(made, routingKey=secret(to.routing_key), details=details, pagerDutyLinkConfigs=shown)
+
+
 # PagerDuty makes one incident of a group: a second job in an incident that somebody has acknowledged would page nobody.
-PAGERDUTY = ReceiverKind(PagerDutyConfig, "PagerDuty", alertmanager, group_by=("query", "severity"))
+PAGERDUTY = ReceiverKind(PagerDutyConfig, "PagerDuty", alertmanager, operator, group_by=("query", "severity"))

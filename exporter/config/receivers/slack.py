@@ -5,7 +5,16 @@ from typing import Any
 
 from pydantic import Field
 
-from exporter.config.receivers.kind import Line, OwnSender, Pending, ReceiverKind, SecretFile
+from exporter.config.receivers.kind import (
+    Line,
+    NotInOperatorError,
+    OwnSender,
+    Pending,
+    ReceiverKind,
+    SecretFile,
+    SecretKey,
+    camel_case,
+)
 from exporter.config.receivers.templates import ESCAPED, alert_list, links, title
 from exporter.config.secrets import HeldSecret
 from exporter.config.section_base import Conflict, Section
@@ -45,6 +54,13 @@ def alertmanager(to: SlackConfig, resolved: bool) -> dict[str, Any]:
     }
 
 
+def operator(to: SlackConfig, resolved: bool, secret: SecretKey) -> dict[str, Any]:
+    """Return the same for an AlertmanagerConfig object."""
+    if to.webhook is None:
+        raise NotInOperatorError("app_token has no field there: use a webhook")
+    return camel_case(alertmanager(to, resolved), apiURL=secret(to.webhook))
+
+
 def message(pending: Pending, text: str) -> Any:
     """Return what is posted to the webhook."""
     del pending
@@ -54,5 +70,5 @@ def message(pending: Pending, text: str) -> Any:
 
 
 SLACK = ReceiverKind(
-    SlackConfig, "Slack", alertmanager, own=OwnSender(HeldSecret, "address of a Slack webhook", message)
+    SlackConfig, "Slack", alertmanager, operator, own=OwnSender(HeldSecret, "address of a Slack webhook", message)
 )

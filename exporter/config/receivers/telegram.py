@@ -4,8 +4,8 @@ from typing import Any
 
 from pydantic import Field, PositiveInt
 
-from exporter.config.receivers.kind import ReceiverKind, SecretFile
-from exporter.config.receivers.templates import alert_list, links, title
+from exporter.config.receivers.kind import ReceiverKind, SecretFile, SecretKey, camel_case
+from exporter.config.receivers.templates import ESCAPED, alert_list, links, title
 from exporter.config.section_base import Section, SourceUrl
 
 
@@ -32,4 +32,10 @@ def alertmanager(to: TelegramConfig, resolved: bool) -> dict[str, Any]:
     return made if to.url is None else {**made, "api_url": to.url}
 
 
-TELEGRAM = ReceiverKind(TelegramConfig, "Telegram", alertmanager)
+def operator(to: TelegramConfig, resolved: bool, secret: SecretKey) -> dict[str, Any]:
+    """Return the same for an AlertmanagerConfig object, which knows no plain text."""
+    text = title(ESCAPED) + "\n" + alert_list(links('<a href="URL">NAME</a>', " ", "\n"), ESCAPED)
+    return camel_case(alertmanager(to, resolved), botToken=secret(to.bot_token), parseMode="HTML", message=text)
+
+
+TELEGRAM = ReceiverKind(TelegramConfig, "Telegram", alertmanager, operator)

@@ -5,7 +5,15 @@ from typing import Any, Final
 
 from pydantic import Field, PositiveInt
 
-from exporter.config.receivers.kind import OwnSender, Pending, ReceiverKind, SecretFile
+from exporter.config.receivers.kind import (
+    NotInOperatorError,
+    OwnSender,
+    Pending,
+    ReceiverKind,
+    SecretFile,
+    SecretKey,
+    camel_case,
+)
 from exporter.config.secrets import Secret
 from exporter.config.section_base import Conflict, Section, SourceUrl
 
@@ -43,6 +51,19 @@ def alertmanager(to: WebhookConfig, resolved: bool) -> dict[str, Any]:
     return made
 
 
+def operator(to: WebhookConfig, resolved: bool, secret: SecretKey) -> dict[str, Any]:
+    """Return the same for an AlertmanagerConfig object."""
+    if to.payload:
+        raise NotInOperatorError("payload has no field there: leave it out")
+    made = camel_case(alertmanager(to, resolved))
+    if to.url_file is not None:
+        made["urlSecret"] = secret(to.url_file)
+        del made["url"]
+    if to.bearer is not None:
+        made["httpConfig"] = {"authorization": {"credentials": secret(to.bearer)}}
+    return made
+
+
 def message(pending: Pending, text: str) -> Any:
     """Return what is posted to the address; its keys are those of docs/notifications.md."""
     return {
@@ -64,5 +85,6 @@ WEBHOOK = ReceiverKind(
     WebhookConfig,
     "any other program",
     alertmanager,
+    operator,
     own=OwnSender(Secret, "address that gets the same as JSON (docs/notifications.md)", message),
 )

@@ -27,6 +27,7 @@ from exporter.config.sections.alerting import AlertConfig
 from exporter.config.sections.calendars import CalendarConfig
 from exporter.config.sections.context import DeploysConfig
 from exporter.config.sections.forecast import ForecastConfig
+from exporter.config.split_choice import AUTO, BY_ENTITY, not_split_by
 from exporter.config.values import Duration, RatePerWeek, balanced, duration_or_auto
 from exporter.families import OPTIONS
 from exporter.promql import format_duration
@@ -117,6 +118,12 @@ class JobConfig(Section):
         None,
         description="labels that make a group of peers: each entity is judged against the others of its group at the "
         "same moment; []: against all others of the job; detectors auto and peers",
+    )
+    shard_by: str = Field(
+        AUTO,
+        min_length=1,
+        description="with --shard: the label by which replicas split the queries, so that each reads its share alone; "
+        "entity: each reads all and keeps its share; auto: a label that the queries group by, else entity",
     )
     identity: tuple[LabelName, ...] | None = Field(
         None,
@@ -233,6 +240,9 @@ class JobConfig(Section):
         if self.forecast is not None and (wrong := self._forecast_channel(self.forecast)):
             yield ("forecast",), wrong
         yield from self._peers_conflicts()
+        by_label = self.shard_by not in {AUTO, BY_ENTITY} and any(self.queries.values())
+        if by_label and (wrong := not_split_by(self.shard_by, self)):
+            yield ("shard_by",), wrong
         if isinstance(self.unit, dict) and (unknown := self.unit.keys() - self.queries.keys()):
             yield (
                 ("unit",),
@@ -370,6 +380,8 @@ LEARNING: Final = frozenset(
         "entity",
         # Groups have a history by their labels, and with shards they say which replica has an entity.
         "group",
+        # Which replica has an entity.
+        "shard_by",
         # Whom an entity is compared with: how it usually lies to its peers is learnt.
         "peers",
         # What the detector sees, and what it is.

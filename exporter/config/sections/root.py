@@ -13,6 +13,7 @@ from exporter.config.sections.alerting import AlertingConfig, ReceiverName, unkn
 from exporter.config.sections.calendars import CalendarConfig
 from exporter.config.sections.context import DeploysConfig
 from exporter.config.sections.job import DriftDetection, JobConfig, JobDefaults, JobName
+from exporter.config.sections.leader import LeaderConfig
 from exporter.config.sections.models import ModelsConfig
 from exporter.config.sections.notify import NotifyConfig
 from exporter.config.sections.remote_write import RemoteWriteConfig
@@ -59,6 +60,9 @@ class Config(Section):
     models: ModelsConfig | None = Field(None, description="model store; none by default: models are fitted at start")
     state: StateConfig | None = Field(
         None, description="state kept over restarts; none by default: every start learns from the history again"
+    )
+    leader: LeaderConfig | None = Field(
+        None, description="several exporters with this configuration, one of which leads; none by default: one is alone"
     )
     log: LogConfig = Field(LogConfig(), description="log")
     limits: LimitsConfig = Field(LimitsConfig(), description="limits on what comes in")
@@ -117,6 +121,8 @@ class Config(Section):
 
     def conflicts(self) -> Iterator[Conflict]:
         """Say which keys do not go together."""
+        if self.leader is not None and self.state is None:
+            yield ("leader",), "needs state: what a leader has told and learnt, the next one reads there"
         yield from unreachable({name: job.alert for name, job in self.jobs.items()}, self.alerting)
         for name, job in self.jobs.items():
             if job.alerting_metric == "flag" and any(

@@ -121,6 +121,11 @@ class StateConfig(Section):
 
     path: FilePath = Field(description="folder for what the jobs have learnt and which incidents are open")
     every: PositiveDuration = Field(300.0, description="how often it is saved; also at every stop")
+    shared: FilePath | None = Field(
+        None,
+        description="with --shard: a folder that all replicas share, for what the jobs have learnt; when their number "
+        "changes, each finds there the series that are its own now",
+    )
 
 
 class LogConfig(Section):

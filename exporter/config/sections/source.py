@@ -1,6 +1,7 @@
 """Where the samples come from: `prometheus` and `limits`."""
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -8,6 +9,7 @@ from pydantic import (
     Field,
     Tag,
     field_validator,
+    model_validator,
 )
 
 from exporter.config.secrets import SENSITIVE, FilePath, Secret
@@ -46,6 +48,76 @@ class BasicAuth(Section):
     password: Secret = Field(description="password, by reference")
 
 
+def _needs(module: str, extra: str) -> None:
+    """Raise ValueError where a package is not there; it is found, not imported, which would take memory and time."""
+    try:
+        found = find_spec(module)
+    except ModuleNotFoundError:
+        found = None
+    if found is None:
+        package = module.replace(".", "-")
+        raise ValueError(
+            f"needs the Python package {package}, which is not installed: pip install 'anomaly-exporter[{extra}]'"
+        )
+
+
+class OAuth2Config(Section):
+    """A token by OAuth 2.0 client credentials, fetched again before it expires."""
+
+    client_id: str = Field(description="client id")
+    client_secret: Secret = Field(description="client secret, by reference")
+    token_url: SourceUrl = Field(description="address that hands out tokens")
+    scopes: tuple[str, ...] = Field((), description="scopes to ask for")
+    endpoint_params: dict[str, str] = Field({}, description="further parameters of the request, such as audience")
+    tls: ClientTLS = Field(ClientTLS(), description="certificates for token_url")
+
+    @model_validator(mode="after")
+    def _available(self) -> "OAuth2Config":
+        _needs("oauthlib", "oauth2")
+        return self
+
+
+class SigV4Config(Section):
+    """Requests signed for AWS, such as Amazon Managed Service for Prometheus."""
+
+    region: str = Field(min_length=1, description="region, such as eu-central-1")
+    service: str = Field("aps", min_length=1, description="name of the service in signatures")
+    access_key: str | None = Field(
+        None, description="access key; default: AWS's own chain, such as the role of the pod"
+    )
+    secret_key: Secret | None = Field(None, description="secret key of access_key, by reference")
+    profile: str | None = Field(None, description="profile of AWS's own configuration files")
+    role_arn: str | None = Field(None, description="role to assume")
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """Say which keys do not go together."""
+        if (self.access_key is None) != (self.secret_key is None):
+            yield ("access_key", "secret_key"), "access_key and secret_key go together"
+        if self.access_key is not None and self.profile is not None:
+            yield ("access_key", "profile"), "access_key and profile exclude each other"
+
+    @model_validator(mode="after")
+    def _available(self) -> "SigV4Config":
+        _needs("botocore", "aws")
+        return self
+
+
+class GoogleConfig(Section):
+    """A token of Google, such as for Managed Service for Prometheus."""
+
+    credentials_file: FilePath | None = Field(
+        None, description="JSON of a service account; default: Google's own chain, such as workload identity"
+    )
+    scopes: tuple[str, ...] = Field(
+        ("https://www.googleapis.com/auth/monitoring.read",), min_length=1, description="scopes to ask for"
+    )
+
+    @model_validator(mode="after")
+    def _available(self) -> "GoogleConfig":
+        _needs("google.auth", "gcp")
+        return self
+
+
 class PrometheusConfig(Section):
     """Where the samples come from: Prometheus, Thanos, Mimir or VictoriaMetrics."""
 
@@ -53,8 +125,18 @@ class PrometheusConfig(Section):
     deadline: PositiveDuration = Field(20.0, description="total time for one query, retries included")
     retries: int = Field(2, ge=0, le=10, description="further attempts after a failure that may pass")
     concurrency: int = Field(4, ge=1, le=64, description="queries under way at once, over all jobs")
+    history_share: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="share of the time in which warm-ups may have a query under way: one at a time, over all jobs, "
+        "and a pause after each",
+    )
     basic_auth: BasicAuth | None = Field(None, description="HTTP basic authentication")
     bearer: Secret | None = Field(None, description="bearer token, by reference; read again for every query")
+    oauth2: OAuth2Config | None = Field(None, description="token by OAuth 2.0 client credentials")
+    sigv4: SigV4Config | None = Field(None, description="requests signed for AWS")
+    google: GoogleConfig | None = Field(None, description="token of Google")
     tls: ClientTLS = Field(ClientTLS(), description="certificates")
     headers: dict[HeaderName, TextOrSecret] = Field(
         {}, description="extra headers, for example X-Scope-OrgID for Mimir; text or a reference to a secret"
@@ -80,8 +162,9 @@ class PrometheusConfig(Section):
 
     def conflicts(self) -> Iterator[Conflict]:
         """Say which keys do not go together."""
-        if self.basic_auth and self.bearer:
-            yield ("basic_auth", "bearer"), "basic_auth and bearer exclude each other"
+        given = [name for name in ("basic_auth", "bearer", "oauth2", "sigv4", "google") if getattr(self, name)]
+        if len(given) > 1:
+            yield tuple(given), f"{' and '.join(given)} exclude each other"
 
 
 class LimitsConfig(Section):

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 from exporter.config.secrets import SecretUnavailable
 from exporter.config.sections.notify import SlackAppConfig
+from exporter.json_values import from_json
 from exporter.sinks.notify.http_post import Answer, PostFailed, exchange, refused
 from exporter.sinks.notify.notification import Incident
 from exporter.source.error_mapping import clean, retry_after
@@ -134,7 +135,7 @@ class SlackChannel:
 
 def _checked(url: str, method: str, answer: Answer) -> dict[str, Any]:
     try:
-        said = json.loads(answer.body)
+        said = from_json(answer.body)
     except ValueError:
         said = None
     if not isinstance(said, dict) or (answer.status >= 300 and "ok" not in said):

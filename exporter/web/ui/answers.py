@@ -206,6 +206,7 @@ class Job(Struct):
     budget: Annotated[float, Meta(description="alerts a week that it allows")]
     step: Annotated[float, Meta(description="seconds between two samples")]
     progress: Annotated[float, Meta(description="share of its history that was replayed, 0 to 1")]
+    remaining: Annotated[float | None, Meta(description="seconds that a warm-up will still take; null: not known")]
     cycles: int
     failures: int
     last_success: str | None

@@ -51,6 +51,13 @@ def _without_verdict(facts: JobFacts) -> tuple[State, str]:
     health = facts.health
     if health.warming or 0 < health.progress < 1:
         done = f"{health.progress:.0%} of its history replayed"
+        if health.remaining is not None:
+            done += f", about {wording.length(max(health.remaining, 1.0))} to go"
+        if health.first_look:
+            return "warming", (
+                f"Warming up, {done}. The scores of {_series(health.warming)} on /metrics are those of a first look at "
+                "the newest hours; messages and lists of incidents wait for the whole history."
+            )
         return "warming", f"Warming up, {done}: {_series(health.warming)} without a verdict until it is done."
     if health.cycles:
         return "waiting", "Its cycles succeed, but there is no verdict yet."
@@ -83,6 +90,7 @@ def job_answer(
         budget=config.budget,
         step=config.step,
         progress=health.progress,
+        remaining=health.remaining,
         cycles=health.cycles,
         failures=health.failures,
         last_success=_utc(health.last_success),

@@ -34,19 +34,18 @@ app.kubernetes.io/component: {{ last . }}
 app.kubernetes.io/managed-by: {{ (first .).Release.Service | quote }}
 {{- end }}
 
-{{- /* The part of the spec that all pods share: no token, no privileges. */}}
+{{- /* The part of the spec that all pods share: no privileges. */}}
 {{- define "anomaly-exporter.pod" -}}
 serviceAccountName: {{ include "anomaly-exporter.name" $ | quote }}
 {{- with $.Values.pod }}
 {{ toYaml . }}
 {{- end }}
-automountServiceAccountToken: false
 enableServiceLinks: false
 securityContext:
   runAsNonRoot: true
-  runAsUser: 65534
-  runAsGroup: 65534
-  fsGroup: 65534
+  runAsUser: 65532
+  runAsGroup: 65532
+  fsGroup: 65532
   fsGroupChangePolicy: OnRootMismatch
   seccompProfile:
     type: RuntimeDefault

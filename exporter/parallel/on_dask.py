@@ -3,6 +3,7 @@
 By Dask's own futures: joblib's backend for Dask waits for ever once a task has been lost with its workers (joblib 1.6).
 """
 
+import importlib
 import importlib.metadata
 import math
 from collections import deque
@@ -12,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from exporter import __version__
-from exporter.train.parallel_task import KILLED, Call, Result, SpreadError, Task, Value
+from exporter.parallel.task import KILLED, Call, Result, SpreadError, Task, Value
 
 ANSWER: Final = 10.0
 """Seconds for the scheduler to answer, and for a first worker to be there."""
@@ -64,7 +65,7 @@ def _done(client: Any, sent: list[Any]) -> set[Any]:
             return done
         except TimeoutError:
             if not client.nthreads():
-                raise SpreadError("the Dask cluster has no worker left: start some, then train again") from None
+                raise SpreadError("the Dask cluster has no worker left: start some, then run this again") from None
 
 
 @contextmanager
@@ -90,8 +91,8 @@ def _client(scheduler: str | None) -> Iterator[Any]:
             yield client
     except (CancelledError, OSError) as error:
         raise SpreadError(
-            f"the Dask scheduler {scheduler} went away during training ({_first_line(error)}): when it is back, "
-            f"train again"
+            f"the Dask scheduler {scheduler} went away on the way ({_first_line(error)}): when it is back, run "
+            f"this again"
         ) from None
 
 
@@ -109,6 +110,7 @@ def _check(client: Any, scheduler: str) -> None:
                 f"Dask worker {worker}: anomaly-exporter is {there}, here it is {__version__}; "
                 f"give the workers the same environment as this one"
             )
+    client.run(importlib.import_module, "anomaly_exporter")  # before anything of ours is unpickled there
 
 
 def _first_line(error: BaseException) -> str:

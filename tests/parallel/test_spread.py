@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from exporter.train import parallel_dask
-from exporter.train.parallel import Backend, spread
-from exporter.train.parallel_task import Result, SpreadError
+from exporter.parallel import on_dask as parallel_dask
+from exporter.parallel.spread import Backend, spread
+from exporter.parallel.task import Result, SpreadError
 from tests.support.training import (
     DaskCluster,
     Fit,
@@ -137,7 +137,7 @@ def test_the_workers_end_with_the_process_that_started_them(end: signal.Signals,
     script.write_text(
         "import signal\n"
         "from pathlib import Path\n"
-        "from exporter.train.parallel import spread\n"
+        "from exporter.parallel.spread import spread\n"
         "from tests.support.training import Trace, leave_trace\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # which what a shell runs with & has switched off
         f"for _ in spread(leave_trace, [Trace(Path({str(tmp_path)!r}), n, 600.0) for n in range(4)], workers=2):\n"
@@ -183,7 +183,7 @@ def test_when_the_scheduler_dies_the_results_that_were_there_hold(tmp_path: Path
         )
         assert next(results).error is None
         mortal.scheduler.kill()
-        with pytest.raises(SpreadError, match="went away during training"):
+        with pytest.raises(SpreadError, match="went away on the way"):
             list(results)
 
 

@@ -12,14 +12,18 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor
 from contextlib import ExitStack, closing
-from typing import Any, Final, Literal
+from dataclasses import dataclass
+from typing import Any, Final, Generic, Literal
 
 import joblib
 import structlog
 from joblib.externals.loky import get_reusable_executor
 
+from exporter.config.sections.service import LogConfig
+from exporter.observe.logs import configure
 from exporter.observe.progress import Bar
-from exporter.train.parallel_task import KILLED, Call, Result, Task, Value
+from exporter.parallel.task import KILLED, Call, Result, SpreadError, Task, Value
+from exporter.pipeline.shard import Shard
 
 Backend = Literal["loky", "dask", "sequential"]
 TOGETHER: Final = 2
@@ -36,6 +40,7 @@ def spread(
     scheduler: str | None = None,
     workers: int | None = None,
     progress: bool = True,
+    doing: str = "training",
 ) -> Iterator[Result[Task, Value]]:
     """Call `function` with each of `tasks`, and yield the results as they finish.
 
@@ -52,7 +57,7 @@ def spread(
     workers
         Processes of loky; default: the cores this process may use. A cluster is used as it is.
     progress
-        Show a bar, on a terminal.
+        Show a bar, on a terminal, that says what it is `doing`.
 
     Raises
     ------
@@ -66,7 +71,7 @@ def spread(
     workers = min(workers or joblib.cpu_count(), len(tasks))
     results: Any  # a generator, which Iterator does not say: closing() closes it when ours is
     if backend == "dask":
-        from exporter.train.parallel_dask import on_cluster  # an optional dependency
+        from exporter.parallel.on_dask import on_cluster  # an optional dependency
 
         results = on_cluster(call, tasks, scheduler)
     elif backend == "loky" and workers > 1:
@@ -74,11 +79,80 @@ def spread(
     else:
         results = (call(task) for task in tasks)
     with ExitStack() as stack:
-        bar = stack.enter_context(Bar(len(tasks), "training")) if progress else None
+        bar = stack.enter_context(Bar(len(tasks), doing)) if progress else None
         for result in stack.enter_context(closing(results)):
             if bar:
                 bar.add(1)
             yield result
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Where the tasks of a command run, and in how many parts each job is.
+
+    Parameters
+    ----------
+    backend, scheduler, workers
+        As for `spread`.
+    shards : int
+        Parts of a job, by entity, as so many replicas of the exporter would have them.
+    """
+
+    backend: Backend = "sequential"
+    scheduler: str | None = None
+    workers: int | None = None
+    shards: int = 1
+
+    @property
+    def is_here(self) -> bool:
+        """Whether all is one task after the other, in this process, which can then say how far each is."""
+        return self.backend == "sequential" and self.shards == 1
+
+    @property
+    def parts(self) -> list[Shard]:
+        """The parts of a job."""
+        return [Shard(index, self.shards) for index in range(self.shards)]
+
+    def spread(
+        self, function: Callable[[Task], Value], tasks: Sequence[Task], doing: str
+    ) -> Iterator[Result[Task, Value]]:
+        """Call `function` with each of `tasks`, as `spread` does; a bar says what it is `doing`. Raises SpreadError."""
+        return spread(function, tasks, self.backend, self.scheduler, self.workers, doing=doing)
+
+    def each(self, function: Callable[[Task], Value], tasks: Sequence[Task], doing: str) -> list[Value]:
+        """Return the value of every task, in their order. Raises SpreadError, also where a task has none."""
+        found: dict[int, Value] = {}
+        sent = [_Sent(number, task) for number, task in enumerate(tasks)]
+        for result in self.spread(_Received(function), sent, doing):
+            if result.value is None:
+                raise SpreadError(result.error or "a task came back without a result; run this again")
+            found[result.task.number] = result.value
+        return [found[number] for number in range(len(tasks))]
+
+
+@dataclass(slots=True)
+class _Sent(Generic[Task]):
+    """A task with a number, by which its result is known."""
+
+    number: int
+    task: Task | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Received(Generic[Task, Value]):
+    """`function` of a task that was sent. It can be pickled."""
+
+    function: Callable[[Task], Value]
+
+    def __call__(self, sent: _Sent[Task]) -> Value:
+        """Run it with the task, which does not travel back with the result."""
+        configure(LogConfig(format="console", level="warning"))  # a worker has set up nothing
+        task, sent.task = sent.task, None
+        assert task is not None
+        return self.function(task)
+
+
+HERE: Final = Where()
 
 
 def _in_processes(call: Call[Task, Value], tasks: Sequence[Task], workers: int) -> Iterator[Result[Task, Value]]:
@@ -93,7 +167,7 @@ def _in_processes(call: Call[Task, Value], tasks: Sequence[Task], workers: int) 
                     del left[number]
                     yield result
             except BrokenExecutor:
-                log.warning("a training process died", tasks_to_run_again=len(left))
+                log.warning("process_died", tasks_to_run_again=len(left))
                 if attempt > TOGETHER:
                     number, task = share.popitem()
                     del left[number]

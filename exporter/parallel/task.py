@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 Task = TypeVar("Task")
 Value = TypeVar("Value")
 
-KILLED: Final = "its process was killed each time it ran; where memory is short, give each less to learn: --shards"
+KILLED: Final = "its process was killed each time it ran; where memory is short, give each less to do: --shards"
 
 log = structlog.get_logger()
 _one_at_a_time = threading.Lock()  # seeds and thread limits are the process's, and a Dask worker may have many threads

@@ -1,0 +1,1 @@
+"""Spread independent tasks over cores or a cluster: trainings and backtests go the same way."""
