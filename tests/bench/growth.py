@@ -183,7 +183,7 @@ def draw(found: dict[tuple[str, str], list[tuple[int, Cost]]], path: Path) -> No
     mpl.use("svg" if path.suffix == ".svg" else "agg")
     from matplotlib import pyplot as plt
 
-    figure, axes = plt.subplots(1, len(AXES), figsize=(13, 3.4), layout="constrained")
+    figure, axes = plt.subplots(1, len(AXES), figsize=(13, 3.6), sharey=True, layout="constrained")
     for at, (axis, values) in zip(axes, AXES.items(), strict=True):
         for detector, marker in zip(DETECTORS, "os", strict=True):
             at.loglog(values, [1000 * cost.cpu for _, cost in found[axis, detector]], marker=marker, label=detector)

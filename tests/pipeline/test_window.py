@@ -196,3 +196,13 @@ def test_after_a_long_gap_no_old_sample_stands_for_a_new_minute():
     extend(w, source, 50 * STEP)
     batch, _ = extend(w, source, 250 * STEP)
     np.testing.assert_array_equal(batch.values[0, 0], [np.nan] * 7 + [248, 249, 250])
+
+
+def test_entities_share_the_labels_of_few_values_and_no_label_fills_the_memory():
+    source, w = FakeSource(), window()
+    for row in range(1100):
+        put(source, f"i{row}", range(3), zone="eu")
+    extend(w, source, 2 * STEP)
+    assert len({id(pair) for key in w.keys for pair in key if pair[0] == "zone"}) == 1
+    assert len(w._pairs["i"]) == 1000
+    assert {dict(key)["i"] for key in w.keys} == {f"i{row}" for row in range(1100)}
