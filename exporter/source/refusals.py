@@ -20,7 +20,7 @@ from exporter.source.errors import (
 )
 
 _POINTS: Final = re.compile(
-    r"maximum resolution of ([\d,]{1,15}) points|maximum number of points is ([\d,]{1,15})", re.I
+    r"maximum resolution of (\d[\d,]{0,14}) points|maximum number of points is (\d[\d,]{0,14})", re.I
 )
 _FLAG: Final = re.compile(r"(?<![\w-])-{1,2}[a-z][a-zA-Z0-9]*(?:[.-][a-zA-Z0-9]+)+")
 """A flag of a server, such as -search.maxSamplesPerQuery or -querier.max-fetched-series-per-query."""

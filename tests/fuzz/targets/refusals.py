@@ -13,6 +13,7 @@ SEEDS = (
     b"\x01https://user:" + SECRET.encode() + b"@elsewhere/\nmoved " + SECRET.encode(),
     b"\x07\nexpanding series: rpc error: code = Aborted, limit 5 violated, -search.maxUniqueTimeseries=1",
     b"\x02\nexceeded maximum resolution of " + b"9" * 5000 + b" points",
+    b"\x02\nexceeded maximum resolution of , points",
 )  # fmt: skip
 
 
