@@ -1,4 +1,4 @@
-"""What an installation adds to Python: one package, so that none of another's can be in the way (decision 0039).
+"""What an installation adds to Python: one package, so that none of another's can be in the way (decision 0035).
 
 The program's own packages have names that others use as well (exporter, rules, deploy). A wheel holds them in the
 folder `parts` of this package; to import `anomaly_exporter` makes them importable, in that process alone. In a checkout
