@@ -34,7 +34,9 @@ class RunningDemo:
             for pid in (folder / "children").read_text().split():
                 command = Path(f"/proc/{pid}/cmdline").read_bytes().decode().replace("\0", " ")
                 if command:  # else it has ended and waits to be reaped
-                    found["exporter" if "-m exporter run" in command else Path(command.split()[0]).name] = int(pid)
+                    found["exporter" if "-m anomaly_exporter run" in command else Path(command.split()[0]).name] = int(
+                        pid
+                    )
         return found
 
     def wait_until_said(self, text: str) -> None:

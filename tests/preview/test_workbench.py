@@ -16,7 +16,7 @@ from exporter.source.errors import SourceError
 from exporter.source.prometheus import Prometheus
 from exporter.web.ui.bench import Choice, Gone, Question, Refused
 from tests.support.training import dask_cluster
-from tests.support.waiting import eventually
+from tests.support.waiting import PATIENCE, eventually
 from tests.support.workbench import load_lines
 
 pytestmark = pytest.mark.servers
@@ -39,7 +39,7 @@ def bench_of():
 
 def done(bench: Workbench, name: str):
     """Return the answer once the replay has come to its end."""
-    eventually(lambda: bench.answer(name).state in {"exact", "failed"}, 60)
+    eventually(lambda: bench.answer(name).state in {"exact", "failed"}, 5 * PATIENCE)
     return bench.answer(name)
 
 

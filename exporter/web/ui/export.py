@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import yaml
 
@@ -15,6 +16,7 @@ _OF_ANSWERS = (
     *("at", "kind", "job", "labels", "since", "over", "who", "why", "told", "stands", "until", "undone", "undone_by"),
     *("id", "link"),
 )
+_HALF: Final = re.compile("[\ud800-\udfff]")
 _COLUMNS = (
     "since",
     "until",
@@ -46,13 +48,18 @@ def _cell(value: object) -> str:
     return text_cell(" ".join(value) if isinstance(value, list) else value)
 
 
+def _patterns(labels: Mapping[str, str]) -> dict[str, str]:
+    """Return regular expressions of the labels; half a surrogate pair is any character, since no YAML has it."""
+    return {name: _HALF.sub(".", re.escape(value)) for name, value in labels.items()}
+
+
 def as_incidents_file(incidents: Sequence[PastIncident]) -> str:
     """Return what `--incidents` reads: beginning, end and labels, whose values are regular expressions there."""
     found = [
         {
             "start": each.since,
             "end": each.until,
-            "labels": {name: re.escape(value) for name, value in each.labels.items()},
+            "labels": _patterns(each.labels),
         }
         for each in incidents
         if each.since is not None and each.until is not None
@@ -76,7 +83,7 @@ def labels_file(feedback: Sequence[Feedback], ended: Mapping[str, float]) -> str
         {
             "start": utc(each.since),
             "end": utc(ended[each.id]),
-            "labels": {name: re.escape(value) for name, value in each.labels.items()},
+            "labels": _patterns(each.labels),
         }
         for each in feedback
         if each.kind == "incident" and each.undone is None and each.id in ended
