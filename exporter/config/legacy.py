@@ -12,8 +12,8 @@ from pydantic import Field, SecretStr, field_validator
 from exporter.config.errors import Mistake
 from exporter.config.nodes import Node
 from exporter.config.secrets import FilePath
-from exporter.config.section_base import Conflict, PositiveDuration, Section, SourceUrl
-from exporter.config.sections.job import PromQL, require_river
+from exporter.config.section_base import Conflict, PositiveDuration, Section, SourceUrl, require
+from exporter.config.sections.job import PromQL
 from exporter.config.sections.root import Config
 
 _LONGEST_NAME: Final = 60
@@ -48,7 +48,7 @@ class FlatConfig(Section):
     @classmethod
     def _watchable(cls, value: bool) -> bool:
         if value:
-            require_river()
+            require("river", "river")
         return value
 
     def conflicts(self) -> Iterator[Conflict]:

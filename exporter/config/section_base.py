@@ -1,6 +1,7 @@
 """What every part of the configuration is: closed, immutable, checked as a whole."""
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Annotated, Self
 from urllib.parse import urlsplit
 
@@ -44,6 +45,22 @@ PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
 SourceUrl = Annotated[str, AfterValidator(_http)]
 Conflict = tuple[tuple[str, ...], str]
 """Keys that do not go together, and why."""
+
+
+def require(module: str, extra: str, package: str = "", needs: str = "needs") -> None:
+    """Raise ValueError, with what to install, where an optional package is not there.
+
+    It is found, not imported: that would take the exporter's memory and time.
+    """
+    try:
+        found = find_spec(module)
+    except ModuleNotFoundError:  # the package around it
+        found = None
+    if found is None:
+        raise ValueError(
+            f"{needs} the Python package {package or module}, which is not installed: "
+            f"pip install 'anomaly-exporter[{extra}]'"
+        )
 
 
 class Section(BaseModel):

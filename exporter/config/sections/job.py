@@ -1,7 +1,6 @@
 """What is queried and how the answers are evaluated: `jobs` and `drift_detection`."""
 
 from collections.abc import Iterator
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import (
@@ -22,7 +21,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from detectors import make, needs_peers
-from exporter.config.section_base import ClassicName, Conflict, LabelName, PositiveDuration, Section
+from exporter.config.section_base import ClassicName, Conflict, LabelName, PositiveDuration, Section, require
 from exporter.config.sections.alerting import AlertConfig
 from exporter.config.sections.calendars import CalendarConfig
 from exporter.config.sections.context import DeploysConfig
@@ -69,16 +68,8 @@ class DriftConfig(Section):
     @model_validator(mode="after")
     def _available(self) -> "DriftConfig":
         if self.method != "off":
-            require_river()
+            require("river", "river")
         return self
-
-
-def require_river() -> None:
-    """Raise ValueError where river is not installed; river itself, seconds of start-up, is left to the jobs."""
-    if find_spec("river") is None:
-        raise ValueError(
-            "needs the Python package river, which is not installed: pip install 'anomaly-exporter[river]'"
-        )
 
 
 def switched(value: Any) -> Any:

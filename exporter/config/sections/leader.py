@@ -1,12 +1,11 @@
 """`leader`: several exporters of the same jobs, of which one publishes and notifies."""
 
 from collections.abc import Iterator
-from importlib.util import find_spec
 
 from pydantic import Field, model_validator
 
 from exporter.config.secrets import FilePath
-from exporter.config.section_base import Conflict, PositiveDuration, Section
+from exporter.config.section_base import Conflict, PositiveDuration, Section, require
 
 SHORTEST_LEASE = 5.0
 """Seconds: a lease is renewed four times in its duration, and the client library waits a second between two tries."""
@@ -38,9 +37,6 @@ class LeaderConfig(Section):
 
     @model_validator(mode="after")
     def _available(self) -> "LeaderConfig":
-        if self.lease is not None and find_spec("kubernetes") is None:
-            raise ValueError(
-                "lease needs the Python package kubernetes, which is not installed: "
-                "pip install 'anomaly-exporter[kubernetes]'"
-            )
+        if self.lease is not None:
+            require("kubernetes", "kubernetes", needs="lease needs")
         return self

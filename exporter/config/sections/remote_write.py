@@ -1,11 +1,9 @@
 """Where what we publish is written to, where nobody scrapes: `remote_write`."""
 
-from importlib.util import find_spec
-
 from pydantic import Field, PositiveInt, model_validator
 
 from exporter.config.receivers.kind import Line
-from exporter.config.section_base import ClassicName
+from exporter.config.section_base import ClassicName, require
 from exporter.config.sections.train import Endpoint
 from exporter.config.values import Size
 
@@ -24,12 +22,5 @@ class RemoteWriteConfig(Endpoint):
     @model_validator(mode="after")
     def _available(self) -> "RemoteWriteConfig":
         for module in ("cramjam", "google.protobuf"):
-            try:
-                found = find_spec(module)  # found, not imported: that would take memory and time
-            except ModuleNotFoundError:
-                found = None
-            if found is None:
-                raise ValueError(
-                    f"needs the Python package {module}, which is not installed: pip install 'anomaly-exporter[push]'"
-                )
+            require(module, "push")
         return self

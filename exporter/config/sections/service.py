@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from importlib.util import find_spec
 from ssl import PROTOCOL_TLS_SERVER, SSLContext, SSLError
 from typing import Annotated, Final, Literal
 
@@ -13,7 +12,7 @@ from pydantic import (
 )
 
 from exporter.config.secrets import FilePath, Secret
-from exporter.config.section_base import Conflict, PositiveDuration, Section, SourceUrl
+from exporter.config.section_base import Conflict, PositiveDuration, Section, SourceUrl, require
 from exporter.config.values import Size
 
 _HOST: Final = re.compile(r"[A-Za-z0-9._-]*|\[[0-9A-Fa-f:.%]+\]")
@@ -148,8 +147,5 @@ class ReportConfig(Section):
 
     @model_validator(mode="after")
     def _available(self) -> "ReportConfig":
-        if find_spec("matplotlib") is None:  # found, not imported: that would take the exporter's memory and time
-            raise ValueError(
-                "needs the Python package matplotlib, which is not installed: pip install 'anomaly-exporter[plot]'"
-            )
+        require("matplotlib", "plot")
         return self

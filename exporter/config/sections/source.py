@@ -1,7 +1,6 @@
 """Where the samples come from: `prometheus` and `limits`."""
 
 from collections.abc import Iterator
-from importlib.util import find_spec
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -13,7 +12,7 @@ from pydantic import (
 )
 
 from exporter.config.secrets import SENSITIVE, FilePath, Secret
-from exporter.config.section_base import Conflict, PositiveDuration, Section, SourceUrl
+from exporter.config.section_base import Conflict, PositiveDuration, Section, SourceUrl, require
 from exporter.config.values import Size
 
 
@@ -48,19 +47,6 @@ class BasicAuth(Section):
     password: Secret = Field(description="password, by reference")
 
 
-def _needs(module: str, extra: str) -> None:
-    """Raise ValueError where a package is not there; it is found, not imported, which would take memory and time."""
-    try:
-        found = find_spec(module)
-    except ModuleNotFoundError:
-        found = None
-    if found is None:
-        package = module.replace(".", "-")
-        raise ValueError(
-            f"needs the Python package {package}, which is not installed: pip install 'anomaly-exporter[{extra}]'"
-        )
-
-
 class OAuth2Config(Section):
     """A token by OAuth 2.0 client credentials, fetched again before it expires."""
 
@@ -73,7 +59,7 @@ class OAuth2Config(Section):
 
     @model_validator(mode="after")
     def _available(self) -> "OAuth2Config":
-        _needs("oauthlib", "oauth2")
+        require("oauthlib", "oauth2")
         return self
 
 
@@ -98,7 +84,7 @@ class SigV4Config(Section):
 
     @model_validator(mode="after")
     def _available(self) -> "SigV4Config":
-        _needs("botocore", "aws")
+        require("botocore", "aws")
         return self
 
 
@@ -114,7 +100,7 @@ class GoogleConfig(Section):
 
     @model_validator(mode="after")
     def _available(self) -> "GoogleConfig":
-        _needs("google.auth", "gcp")
+        require("google.auth", "gcp", "google-auth")
         return self
 
 
