@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from exporter.config.check import secrets
 from exporter.config.receivers import RECEIVERS
 from exporter.config.receivers.kind import NotInOperatorError
 from exporter.config.secrets import Secret
+from exporter.config.section_base import Section
 from exporter.config.sections.alerting import AlertingConfig, ReceiverConfig
 from exporter.config.sections.root import Config
 from rules.alerts.alert import Group
@@ -48,10 +50,9 @@ def left_out(config: Config) -> Iterator[str]:
     """Yield what the AlertmanagerConfig cannot say of this configuration."""
     for name, to in config.alerting.receivers.items():
         for kind, section in to.ways.items():
-            try:
-                RECEIVERS[kind].operator(section, to.resolved, _secret)
-            except NotInOperatorError as error:
-                yield f"alerting.receivers.{name}.{kind} is not in the AlertmanagerConfig: {error}"
+            entry = _entry(kind, section, to.resolved)
+            if isinstance(entry, NotInOperatorError):
+                yield f"alerting.receivers.{name}.{kind} is not in the AlertmanagerConfig: {entry}"
     for name, interval in config.alerting.time_intervals.items():
         if interval.location != "UTC":
             yield (
@@ -128,24 +129,24 @@ def _metadata(component: str, alerting: AlertingConfig) -> dict[str, Any]:
 
 def _held(alerting: AlertingConfig) -> Iterator[tuple[str, Path]]:
     """Yield the key and the file of every secret that is in the object."""
-    used: list[tuple[str, Path]] = []
-
-    def noted(secret: Secret) -> dict[str, str]:
-        assert secret.file is not None
-        used.append((_key(secret.file), secret.file))
-        return _secret(secret)
-
     for to in alerting.receivers.values():
         for kind, section in to.ways.items():
-            try:
-                RECEIVERS[kind].operator(section, to.resolved, noted)
-            except NotInOperatorError:
-                continue
-    yield from used
+            if not isinstance(_entry(kind, section, to.resolved), NotInOperatorError):
+                for _, secret in secrets(section, ()):
+                    assert secret.file is not None  # Alertmanager reads no environment
+                    yield _key(secret.file), secret.file
+
+
+def _entry(kind: str, section: Section, resolved: bool) -> dict[str, Any] | NotInOperatorError:
+    """Return how the object reaches a receiver, or why it cannot say that."""
+    try:
+        return RECEIVERS[kind].operator(section, resolved, _secret)
+    except NotInOperatorError as error:
+        return error
 
 
 def _secret(secret: Secret) -> dict[str, str]:
-    assert secret.file is not None  # Alertmanager reads no environment
+    assert secret.file is not None  # as above
     return {"name": SECRETS, "key": _key(secret.file)}
 
 
@@ -161,11 +162,9 @@ def _receiver(name: str, alerting: AlertingConfig) -> dict[str, Any]:
     if to is None:
         return made
     for kind, section in to.ways.items():
-        try:
-            entry = RECEIVERS[kind].operator(section, to.resolved and name != heartbeat, _secret)
-        except NotInOperatorError:
-            continue
-        made[f"{kind}Configs"] = [entry]
+        entry = _entry(kind, section, to.resolved and name != heartbeat)
+        if not isinstance(entry, NotInOperatorError):
+            made[f"{kind}Configs"] = [entry]
     return made
 
 
