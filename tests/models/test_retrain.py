@@ -185,7 +185,7 @@ def test_a_wrong_setting_is_one_clear_mistake(tmp_path):
     "text", ["jobs: {a: {expr: up}}\ndrift_detection: true\n", "metrics: [up]\ndrift_detection: true\n"]
 )
 def test_without_river_the_mistake_names_the_extra(tmp_path, monkeypatch, text):
-    monkeypatch.setattr("exporter.config.sections.job.find_spec", lambda name: None)
+    monkeypatch.setattr("exporter.config.section_base.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="river") as error:
         loaded(tmp_path, text)
     assert "pip install 'anomaly-exporter[river]'" in str(error.value)

@@ -155,7 +155,7 @@ def test_a_schedule_without_matplotlib_is_a_mistake_of_the_configuration(tmp_pat
     file = tmp_path / "anomaly.yml"
     file.write_text("jobs: {a: {expr: up}}\nreport: {path: reports}\n")
     assert load(file, environ={}).config.report == ReportConfig(path=Path("reports"))
-    monkeypatch.setattr("exporter.config.sections.service.find_spec", lambda name: None)
+    monkeypatch.setattr("exporter.config.section_base.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"pip install 'anomaly-exporter\[plot\]'"):
         load(file, environ={})
 
