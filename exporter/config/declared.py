@@ -213,11 +213,13 @@ def declared(declarations: Sequence[Declaration], config: Config, before: Declar
     return Declared(jobs, owners, tuple(refused), nodes)
 
 
-def _written(
-    each: Declaration, discover: DiscoverConfig
-) -> tuple[dict[str, tuple[Node, Sequence[Mistake]]], list[Mistake]]:
+Written = dict[str, tuple[Node, Sequence[Mistake]]]
+"""Jobs as they are written, each with the mistakes in its own keys."""
+
+
+def _written(each: Declaration, discover: DiscoverConfig) -> tuple[Written, list[Mistake]]:
     """Return the jobs that a declaration names, each with the mistakes in its own keys, and those of the whole."""
-    found: dict[str, tuple[Node, Sequence[Mistake]]] = {}
+    found: Written = {}
     wrong: list[Mistake] = []
     if each.size > LARGEST:
         text = f"declares {each.size:,} bytes, more than {LARGEST:,}; split it into several objects"
@@ -264,7 +266,7 @@ def _jobs(text: str, file: str) -> tuple[dict[str, Node], list[Mistake]]:
 
 def _by_job(mistakes: Sequence[Mistake], jobs: Mapping[str, Node]) -> tuple[dict[str, list[Mistake]], list[Mistake]]:
     own: dict[str, list[Mistake]] = {name: [] for name in jobs}
-    others = []
+    others: list[Mistake] = []
     for each in mistakes:
         name = each.place[1] if len(each.place) > 1 and each.place[0] == "jobs" else None
         own.get(str(name), others).append(each)

@@ -100,7 +100,7 @@ def test_no_key_on_the_list_names_an_address_a_file_or_a_secret():
     [
         (
             "web: {listen: 0.0.0.0:1}\njobs: {a: {expr: up}}",
-            "web: is set by the operator of the exporter; a team declar",
+            "web: is set by the operator of the exporter; a team",
         ),
         ("prometheus: {url: http://evil}", "must be jobs by name"),
         ("jobs: [a]", "must be jobs by name"),
