@@ -19,6 +19,10 @@ NOT_TAKEN: Final = "AnomalyModelNotTaken"
 TRAINING: Final = "AnomalyTrainingFailed"
 COVERAGE: Final = "AnomalyBandCoverageLow"
 DRIFT: Final = "AnomalyDrift"
+DECLARED: Final = "AnomalyInDeclaredJob"
+DECLARED_VANISHED: Final = "AnomalyDeclaredSeriesVanished"
+REFUSED: Final = "AnomalyDeclarationRefused"
+UNDISCOVERED: Final = "AnomalyDiscoveryLost"
 RELOAD: Final = "AnomalyConfigReloadFailed"
 WATCHDOG: Final = "Watchdog"
 RESERVED: Final = frozenset(
@@ -38,6 +42,10 @@ RESERVED: Final = frozenset(
         COVERAGE,
         DRIFT,
         RELOAD,
+        DECLARED,
+        DECLARED_VANISHED,
+        REFUSED,
+        UNDISCOVERED,
     }
 )
 
