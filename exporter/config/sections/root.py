@@ -128,7 +128,8 @@ class Config(Section):
     def conflicts(self) -> Iterator[Conflict]:
         """Say which keys do not go together."""
         if not self.jobs and self.discover is None:
-            yield ("jobs",), "is empty; name at least one" if "jobs" in self.model_fields_set else "is missing"
+            wrong = "is empty; name at least one" if "jobs" in self.model_fields_set else "jobs: is missing"
+            yield ("jobs", "discover"), wrong
         if self.discover is not None:
             yield from self.discover.unknown_receivers(self.alerting)
         if self.leader is not None and self.state is None:
