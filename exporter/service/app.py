@@ -192,7 +192,7 @@ class App:
         log.info("stopped")
 
     def _configuration(self) -> dict[str, Any]:
-        loaded = self.active.loaded
+        loaded = self._file  # what a reload would compare with: declared jobs are in no file
         return {"digest": loaded.digest, "jobs": encode_jobs(keys_of(loaded.config))}
 
     def _jobs(self) -> list[Job]:

@@ -13,7 +13,7 @@ import structlog
 from exporter.config.declared import RULE, Declaration, Declared
 from exporter.config.sections.discover import BETWEEN
 from exporter.redact import masked
-from exporter.service.kubernetes_access import ANSWER_WITHIN, CONNECT_WITHIN, NoAccess, log_in, of_client
+from exporter.service.kubernetes_access import ANSWER_WITHIN, CONNECT_WITHIN, NoAccess, new_client, of_client
 
 log = structlog.get_logger()
 
@@ -136,8 +136,7 @@ class Events:
 
 
 def _client() -> Any:
-    log_in()
-    return of_client("client").CoreV1Api()
+    return of_client("client").CoreV1Api(new_client())
 
 
 def _write(client: Any, made: Mapping[str, Any]) -> None:

@@ -12,13 +12,13 @@ import structlog
 
 from exporter.config.declared import CONFIG_MAP, RULE, Declaration
 from exporter.redact import masked
-from exporter.service.kubernetes_access import ANSWER_WITHIN, CONNECT_WITHIN, log_in, of_client
+from exporter.service.kubernetes_access import ANSWER_WITHIN, CONNECT_WITHIN, new_client, of_client
 
 log = structlog.get_logger()
 
 _PAGE: Final = 100
 """Objects in one answer of a list."""
-_FOLLOWED: Final = 300.0
+_FOLLOWED: Final = 120.0
 """Seconds after which the server ends a watch, and another one goes on where it ended."""
 _SHORTEST: Final = 1.0
 _LONGEST: Final = 60.0
@@ -219,8 +219,7 @@ def _client() -> Any:
 
     Without discovery: that asks every API group, and keeps the answers in a file that others may write.
     """
-    log_in()
-    return of_client("dynamic").DynamicClient(of_client("client").ApiClient(), discoverer=lambda *_: None)
+    return of_client("dynamic").DynamicClient(new_client(), discoverer=lambda *_: None)
 
 
 def _said(error: Exception, wanted: Wanted) -> str:

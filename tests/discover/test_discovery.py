@@ -289,3 +289,10 @@ def test_declared_jobs_that_cannot_come_into_service_do_not_stop_the_file(cluste
     eventually(lambda: (there.keep_house(), there.unseen())[1])
     assert there.unseen() == ["None of the declared jobs is in force: no."]
     assert list(there.app.active.runners) == ["own"]
+
+
+def test_a_reload_is_compared_with_what_the_file_said(cluster, start):
+    cluster.put(config_map("shop", SHOP))
+    there = start()
+    there.jobs("own", "shop:a")
+    assert list(there.app._configuration()["jobs"]) == ["own"]

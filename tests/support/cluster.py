@@ -60,7 +60,7 @@ class Emulator(kmock.KubernetesEmulator):
         self.writes: list[tuple[str, str, str]] = []
         """Method, plural and name of all that was written; what was only tried (`dryRun`) is not among them."""
         self._versions = itertools.count(100)
-        self._newest = 100
+        self._newest = 99
         self.happened: list[tuple[int, str, str, dict[str, Any]]] = []
         """Version, type, kind and object of every change: what watches tell."""
         self.compacted = 0
