@@ -1,5 +1,6 @@
-"""PromQL that can only see the series of one tenant."""
+"""PromQL of somebody who is not trusted: small enough to be parsed, and limited to the series of one tenant."""
 
+import re
 from typing import Any, Final
 
 import promql_parser as promql
@@ -7,7 +8,31 @@ import promql_parser as promql
 from exporter.promql import label_name, quote
 from exporter.promql_split import nodes, parsed, with_matcher
 
+LONGEST: Final = 8_000
+"""Characters of an expression, before and after the matchers."""
+DEEPEST: Final = 30
+"""Brackets within brackets. The parser recurses without a limit: some thousands of them end the process."""
+MOST_OPERATORS: Final = 60
+"""Operators outside of matchers, for the same reason: `a+a+a` nests too. Work grows with their square."""
+_TEXT: Final = re.compile(r"""#[^\n]*|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|`[^`]*`""", re.DOTALL)
+_MATCHERS: Final = re.compile(r"\{[^{}]*\}")
+_OPERATOR: Final = re.compile(r"[-+*/%^<>=!]=?|\b(?:and|or|unless|atan2)\b", re.IGNORECASE)
 _WRITE_A_LABEL: Final = frozenset({"label_replace", "label_join"})
+
+
+def require_small(expr: str) -> None:
+    """Raise ValueError where a parser might need too much memory, time or stack for `expr`. Parses nothing itself."""
+    if len(expr) > LONGEST:
+        raise ValueError(f"has {len(expr):,} characters; a declared job may have {LONGEST:,}")
+    bare = _MATCHERS.sub("", _TEXT.sub("", expr))
+    depth = deepest = 0
+    for char in bare:
+        depth += (char in "([{") - (char in ")]}")
+        deepest = max(deepest, depth)
+    if deepest > DEEPEST:
+        raise ValueError(f"has {deepest} brackets within brackets; a declared job may have {DEEPEST}")
+    if (operators := len(_OPERATOR.findall(bare))) > MOST_OPERATORS:
+        raise ValueError(f"has {operators} operators; a declared job may have {MOST_OPERATORS}")
 
 
 def of_tenant(expr: str, label: str, tenant: str) -> str:
@@ -18,6 +43,7 @@ def of_tenant(expr: str, label: str, tenant: str) -> str:
     >>> of_tenant("sum by (pod) (rate(a[5m])) / b", "namespace", "shop")
     'sum by (pod) (rate(a{namespace="shop"}[5m])) / b{namespace="shop"}'
     """
+    require_small(expr)
     tree = parsed(expr)
     if tree is None:
         raise ValueError(
@@ -27,6 +53,8 @@ def of_tenant(expr: str, label: str, tenant: str) -> str:
     for node in nodes(tree):
         _refuse(node, label, tenant)
     made = with_matcher(expr, f"{label_name(label)}={quote(tenant)}")
+    if len(made) > LONGEST:
+        raise ValueError("is too long once every selector is limited to its namespace; split it into channels or jobs")
     if not all(_is_of(node, label, tenant) for node in nodes(parsed(made))) or _selectors(made) != _selectors(expr):
         raise ValueError("cannot be limited to the series of its namespace; write it in another way")
     return made

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from detectors import DETECTORS
 from exporter.config.defaults import with_defaults
 from exporter.config.errors import ConfigError, Mistake
 from exporter.config.nodes import Node, Origin, node_of
@@ -15,12 +16,13 @@ from exporter.config.sections.job import JobConfig
 from exporter.config.sections.root import Config
 from exporter.config.validation import validate
 from exporter.promql import format_duration, selector
-from exporter.promql_tenant import of_tenant
+from exporter.promql_tenant import of_tenant, require_small
 
 CONFIG_MAP: Final = "ConfigMap"
 RULE: Final = "PrometheusRule"
 LARGEST: Final = 128 * 2**10
 """Bytes of what one object declares: a hundred times what a job needs."""
+MOST_CHANNELS: Final = 20
 MOST_RULES: Final = 2000
 """Recording rules of one object that are looked at."""
 KEYS: Final = frozenset(
@@ -121,15 +123,16 @@ def declaration(made: Mapping[str, Any], discover: DiscoverConfig) -> Declaratio
         A ConfigMap or a PrometheusRule.
     discover : DiscoverConfig
     """
-    kind, metadata = str(made.get("kind")), made.get("metadata") or {}
+    kind, metadata = str(made.get("kind")), _mapping(made.get("metadata"))
     texts: list[tuple[str, str]] = []
     rules: list[tuple[str, str, str]] = []
     if kind == CONFIG_MAP:
-        data = made.get("data") or {}
+        data = _mapping(made.get("data"))
         texts = [(str(key), str(text)) for key, text in sorted(data.items()) if str(key).endswith(_ENDINGS)]
     elif kind == RULE:
-        if discover.rules and JOBS in (metadata.get("annotations") or {}):
-            texts = [(JOBS, str(metadata["annotations"][JOBS]))]
+        annotations = _mapping(metadata.get("annotations"))
+        if discover.rules and JOBS in annotations:
+            texts = [(JOBS, str(annotations[JOBS]))]
         rules = list(_named_rules(made)) if discover.anomaly_names else []
         if not texts and not rules:
             return None
@@ -156,14 +159,23 @@ def _named_rules(made: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     The same name for several strategies is one question: which strategy looks for anomalies is our affair.
     """
     found: dict[str, None] = {}
-    groups = (made.get("spec") or {}).get("groups") or ()
-    rules = [rule for group in groups for rule in group.get("rules") or ()]
+    groups = _list(_mapping(made.get("spec")).get("groups"))
+    rules = [_mapping(rule) for group in groups for rule in _list(_mapping(group).get("rules"))]
     for rule in rules[:MOST_RULES]:
-        labels = rule.get("labels") or {}
+        labels = _mapping(rule.get("labels"))
         name = str(labels.get("anomaly_name") or "")
         if name and rule.get("record") and name not in found:
             found[name] = None
             yield name, str(rule["record"]), str(rule.get("expr") or "")
+
+
+def _mapping(part: Any) -> Mapping[str, Any]:
+    """Return a part of an object, nothing where it has another form: whether a schema holds is not in our hands."""
+    return part if isinstance(part, Mapping) else {}
+
+
+def _list(part: Any) -> Sequence[Any]:
+    return part if isinstance(part, list) else ()
 
 
 def declared(declarations: Sequence[Declaration], config: Config, before: Declared = NOTHING) -> Declared:
@@ -231,6 +243,9 @@ def _written(each: Declaration, discover: DiscoverConfig) -> tuple[Written, list
         except ConfigError as error:
             wrong += error.mistakes
             continue
+        except Exception as error:  # a defect: of this text alone
+            wrong.append(Mistake(file, None, (), f"cannot be read ({type(error).__name__}); please report it"))
+            continue
         own, others = _by_job(mistakes, jobs)
         wrong += others
         for name, node in jobs.items():
@@ -292,18 +307,24 @@ def _job(
         return _checked(full, node, each, config), node, []
     except ConfigError as error:
         found = list(error.mistakes)
+    except Exception as error:  # a defect, or more than a library can take: of this job alone
+        text = f"cannot be checked ({type(error).__name__}); write it in another way, and please report it"
+        found = [Mistake(node.origin.source, node.origin.line, ("jobs", full.partition(BETWEEN)[2]), text)]
     if last is not None:
         try:
             return _checked(full, last, each, config), last, found
-        except ConfigError:  # the configuration of the exporter does not let it any more
-            pass
+        except Exception:  # the configuration of the exporter does not let it any more
+            return None, None, found
     return None, None, found
 
 
 def _checked(full: str, node: Node, each: Declaration, config: Config) -> JobConfig:
     """Return a job as the configuration lets it be. Raises ConfigError."""
     name = full.partition(BETWEEN)[2]
-    if closed := list(_outside(node, name)):
+    discover = config.discover
+    assert discover is not None
+    # Before anything is made of it: a detector or a parser would already take what it must not.
+    if closed := [*_outside(node, name), *_too_much(node, name, discover)]:
         raise ConfigError(*closed)
     dumped = node_of(config.model_dump(mode="json", by_alias=True, exclude_unset=True, include=_SHARED), _OURS)
     assert isinstance(dumped.value, dict)
@@ -331,6 +352,33 @@ def _outside(node: Node, name: str) -> Iterator[Mistake]:
                 yield _not_yours(child, ("jobs", name, "alert", key))
 
 
+def _too_much(node: Node, name: str, discover: DiscoverConfig) -> Iterator[Mistake]:
+    """Yield what would take too much to be looked at closer; whatever has the wrong form is left to the validation."""
+    if not isinstance(node.value, dict):
+        return
+
+    def mistake(child: Node, text: str, *place: str) -> Mistake:
+        return Mistake(child.origin.source, child.origin.line, ("jobs", name, *place), text)
+
+    if (detector := node.value.get("detector")) is not None:
+        chosen = next(iter(detector.value), "") if isinstance(detector.value, dict) else detector.value
+        if isinstance(chosen, str) and chosen in DETECTORS and chosen not in discover.detectors:
+            allowed = ", ".join(discover.detectors)
+            yield mistake(detector, f"{chosen} is not one that declared jobs may use: {allowed}", "detector")
+    channels = node.value.get("channels")
+    several = channels.value if channels is not None and isinstance(channels.value, dict) else {}
+    if channels is not None and len(several) > MOST_CHANNELS:
+        yield mistake(channels, f"has {len(several)} channels; a declared job may have {MOST_CHANNELS}", "channels")
+    queries: dict[tuple[str, ...], Node] = {("channels", channel): expr for channel, expr in several.items()}
+    if "expr" in node.value:
+        queries["expr",] = node.value["expr"]
+    for place, expr in queries.items():
+        try:
+            require_small(str(expr.value))
+        except ValueError as error:
+            yield mistake(expr, str(error), *place)
+
+
 def _not_yours(node: Node, place: tuple[str, ...]) -> Mistake:
     message = "is set by the operator of the exporter and not by a team; leave it out"
     return Mistake(node.origin.source, node.origin.line, place, message)
@@ -354,6 +402,10 @@ def _limited(job: JobConfig, node: Node, name: str, each: Declaration, config: C
 
     if job.step < discover.least_step:
         refuse("step", f"must be at least {format_duration(discover.least_step)}, says the operator of the exporter")
+    if job.samples > discover.samples:
+        refuse("window", f"holds {job.samples:,} samples; the operator of the exporter allows {discover.samples:,}")
+    if isinstance(job.history, float) and job.history > discover.longest_history:
+        refuse("history", f"must be at most {format_duration(discover.longest_history)}, says the operator")
     key, queries = ("channels", dict(job.channels)) if job.channels else ("expr", dict(job.queries))
     if discover.enforce is not None:
         for channel, expr in queries.items():

@@ -186,7 +186,11 @@ class ObjectWatch:
     def _put(self, found: dict[Name, Declaration], made: Mapping[str, Any]) -> None:
         metadata = made["metadata"]
         name = str(metadata.get("namespace")), str(metadata["name"])
-        read = None if metadata.get("deletionTimestamp") else self._read(made)
+        try:
+            read = None if metadata.get("deletionTimestamp") else self._read(made)
+        except Exception as error:  # a defect: one object must not end the watch of all others
+            log.error("declaration_not_read", kind=self.wanted.kind, name="/".join(name), exc_info=error)
+            read = None
         if read is None:
             found.pop(name, None)
         else:

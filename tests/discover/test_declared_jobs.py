@@ -2,6 +2,7 @@
 
 import pytest
 
+from exporter.config import declared as checked
 from exporter.config.declared import KEYS, LARGEST, Declared, declaration, declared
 from exporter.config.secrets import Secret
 from exporter.config.sections.job import JobConfig
@@ -117,6 +118,22 @@ def test_no_key_on_the_list_names_an_address_a_file_or_a_secret():
         ("a: &x [*x]", "no finished anchor"),
         ("jobs: {a: {expr: \ud800}}", "control character"),
         ("x" * (2**20), "declares 1,048,58"),
+        ("jobs: {a: {expr: up, detector: lstm}}", "jobs.a.detector: lstm is not one that declared jobs may use: auto,"),
+        ("jobs: {a: {expr: up, detector: {river: {model: x}}}}", "river is not one that declared jobs may use"),
+        ("jobs: {a: {expr: up, detector: rubust}}", "jobs.a.detector: unknown detector 'rubust'"),
+        (
+            "jobs: {a: {expr: up, window: 2d}}",
+            "jobs.a.window: holds 2,880 samples; the operator",
+        ),
+        ("jobs: {a: {expr: up, history: 60d}}", "jobs.a.history: must be at most 4w, says the operator"),
+        (
+            "jobs: {a: {channels: {" + ", ".join(f"c{n}: up" for n in range(30)) + "}}}",
+            "jobs.a.channels: has 30 channels; a declared job may have 20",
+        ),
+        (f"jobs: {{a: {{expr: '{'(' * 30_000}1{')' * 30_000}'}}}}", "jobs.a.expr: has 60,001 characters"),
+        (f"jobs: {{a: {{expr: '{'(' * 3000}1{')' * 3000}'}}}}", "has 3000 brackets within brackets"),
+        (f"jobs: {{a: {{channels: {{c: 'a{'+a' * 3000}'}}}}}}", "jobs.a.channels.c: has 3000 operators"),
+        (f"jobs: {{a: {{expr: '{'-' * 7000}a'}}}}", "has 7000 operators"),
     ],
 )
 def test_a_broken_text_is_refused_and_stops_no_other(text, why):
@@ -232,6 +249,29 @@ def test_recording_rules_with_a_name_are_jobs_as_they_are():
     assert job.expr == 'sum by (job) (rate(traces_span_metrics_duration_milliseconds_count{namespace="shop"}[5m]))'
     assert not job.rate
     assert not found(made, rules=True).jobs
+
+
+@pytest.mark.parametrize("odd", [None, 1, "x", ["x"], {"a": []}, [[]], [None], [{"rules": 3}], {"groups": 3}])
+@pytest.mark.parametrize("part", ["metadata", "data", "spec"])
+def test_an_object_of_another_form_declares_nothing_or_is_refused(part, odd):
+    for made in (config_map("shop", SHOP), prometheus_rule("shop", grafana_rule("a", "b"), annotation=SHOP)):
+        found({**made, part: odd}, rules=True, anomaly_names=True)
+        if part == "spec":
+            found({**made, "spec": {"groups": odd}}, rules=True, anomaly_names=True)
+
+
+def test_a_defect_in_checking_one_job_is_of_that_job_alone(monkeypatch):
+    whole = checked._limited
+
+    def fails(job, node, name, *others):
+        if name == "bad":
+            raise RecursionError
+        return whole(job, node, name, *others)
+
+    monkeypatch.setattr(checked, "_limited", fails)
+    made = found(config_map("shop", "jobs: {bad: {expr: up}, good: {expr: up}}"))
+    assert list(made.jobs) == ["shop:good"]
+    assert "cannot be checked (RecursionError)" in refusals(made)[0]
 
 
 def test_a_declaration_is_bounded():

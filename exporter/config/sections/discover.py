@@ -1,10 +1,11 @@
 """Jobs that teams declare in objects of Kubernetes, each in its own namespace: `discover`."""
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field, PositiveInt, model_validator
 
+from detectors import DETECTORS
 from exporter.config.section_base import Conflict, LabelName, PositiveDuration, Section, require
 from exporter.config.sections.alerting import AlertingConfig, ReceiverName, unknown
 from exporter.config.values import RatePerWeek
@@ -13,6 +14,10 @@ JOBS: Final = "anomaly-exporter/jobs"
 """Label of ConfigMaps, and annotation of PrometheusRule objects."""
 BETWEEN: Final = ":"
 """Between the namespace and the name of a declared job; no namespace has it in its name."""
+if TYPE_CHECKING:  # the choices are those of the table, which a type checker cannot follow
+    DetectorName = str
+else:
+    DetectorName = Literal[tuple(DETECTORS)]
 Namespace = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
 
 
@@ -58,6 +63,13 @@ class DiscoverConfig(Section):
     jobs: PositiveInt = Field(20, description="most jobs of a namespace")
     series: PositiveInt = Field(1000, description="most series of a declared job, whatever its max_series says")
     least_step: PositiveDuration = Field(15.0, description="the shortest step of a declared job")
+    detectors: tuple[DetectorName, ...] = Field(
+        ("auto", "peers", "robust", "seasonal"),
+        description="detectors that declared jobs may use; of others a parameter decides how much memory and time they "
+        "take",
+    )
+    samples: int = Field(1440, ge=2, description="most samples in the window of a declared job: window / step")
+    longest_history: PositiveDuration = Field(2_419_200.0, description="the longest history of a declared job")
     receivers: tuple[ReceiverName, ...] = Field(
         (), description="names of alerting.receivers for the alerts of declared jobs; default: none"
     )
