@@ -27,7 +27,7 @@ from exporter.redact import mask
 from exporter.report.schedule import Reporter
 from exporter.service.active import Active, Preparation, Prepared
 from exporter.service.context_watch import ContextWatch
-from exporter.service.discovery import Discovery
+from exporter.service.discovery import Discovery, with_jobs
 from exporter.service.election import Leadership, election_of
 from exporter.service.heeding import Heeding
 from exporter.service.message_pages import our_pages
@@ -100,7 +100,9 @@ class App:
             self.sinks.leads = lambda: self._preparation.leads and leadership.leads
         self._file = loaded
         """The configuration of the files that is in force; `active` has what teams declare besides."""
-        self._discovery = Discovery(self.metrics, lambda: shard.index == 0 and self._preparation.leads)
+        self._discovery = Discovery(
+            self.metrics, lambda: self._preparation.leads, lambda: shard.index == 0 and self._preparation.leads
+        )
         self._discovery.follow(config)
         self._discovery.wait()
         prepared = self._prepare(loaded, None)
@@ -279,6 +281,7 @@ class App:
                 expected = isinstance(error, ConfigError | SinkError)
                 why = str(error) if expected else f"{type(error).__name__}, which the log explains"
                 self._note_load(why)
+                self._discovery.look_again()
                 hint = "the old configuration stays active"
                 log.error("reload_failed", error=str(error), hint=hint, exc_info=None if expected else error)
                 return why
@@ -294,17 +297,21 @@ class App:
 
     def _prepare(self, loaded: Loaded, before: Active | None) -> Prepared:
         """Prepare the configuration of the files with what teams declare; what they declare never stops it."""
-        return self._prepare_whole(loaded, self._discovery.add_to(loaded), before)
-
-    def _prepare_whole(self, loaded: Loaded, whole: Loaded, before: Active | None) -> Prepared:
+        whole = self._discovery.add_to(loaded)
         try:
             return self._preparation.prepare(whole, before)
         except Exception as error:
             if whole is loaded:
                 raise
-            prepared = self._preparation.prepare(loaded, before)  # raises what is wrong with the files
-            self._discovery.leave_out(error)
+            prepared = self._preparation.prepare(self._with_running(loaded, before), before)  # or the files are wrong
+            self._discovery.not_taken(error)
             return prepared
+
+    def _with_running(self, loaded: Loaded, before: Active | None) -> Loaded:
+        """Return the configuration of the files with those declared jobs that run already."""
+        running = {} if before is None else before.loaded.config.jobs
+        kept = {name: job for name, job in running.items() if name not in self._file.config.jobs}
+        return with_jobs(loaded, kept)
 
     def _take_declared(self) -> None:
         """Put into service what teams declare now, with the files as they were loaded last."""
@@ -313,11 +320,11 @@ class App:
                 whole, before = self._discovery.add_to(self._file), self.active.runners
                 if whole.digest == self.active.loaded.digest:
                     return
-                self._exchange(self._prepare_whole(self._file, whole, self.active))
+                self._exchange(self._preparation.prepare(whole, self.active))
                 added, removed = self.active.runners.keys() - before.keys(), before.keys() - self.active.runners.keys()
                 log.info("declared_jobs_taken", added=sorted(added), removed=sorted(removed))
             except Exception as error:  # whatever it is: what runs goes on, and so does this thread
-                log.error("declared_jobs_not_taken", exc_info=error, hint="what runs goes on")
+                self._discovery.not_taken(error)
             finally:
                 self.sinks.flush()
 

@@ -1,5 +1,6 @@
 """Jobs that teams declare in Kubernetes, as they are known now: from what is watched to the configuration in force."""
 
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +23,7 @@ from exporter.config.declared import (
 from exporter.config.digest import config_digest
 from exporter.config.load import Loaded
 from exporter.config.sections.discover import DiscoverConfig
+from exporter.config.sections.job import JobConfig
 from exporter.config.sections.root import Config
 from exporter.observe.metrics import SelfMetrics
 from exporter.service import declared_file
@@ -31,6 +33,8 @@ from exporter.web.ui.facts import Discovered
 
 log = structlog.get_logger()
 
+TRY_AGAIN: Final = 60.0
+"""Seconds after which declared jobs that did not come into service are tried again."""
 SYNC_WITHIN: Final = 10.0
 """Seconds that a start waits for the first list."""
 _SHOWN: Final = 200
@@ -56,12 +60,14 @@ class Discovery:
     Parameters
     ----------
     metrics : SelfMetrics
+    writes : callable
+        Whether this exporter may write into the state folder.
     speaks : callable
-        Whether this exporter is the one of several that writes Events.
+        Whether it is the one of several that writes Events.
     """
 
-    def __init__(self, metrics: SelfMetrics, speaks: Callable[[], bool] = lambda: True) -> None:
-        self._metrics, self._events = metrics, Events(speaks)
+    def __init__(self, metrics: SelfMetrics, writes: Callable[[], bool], speaks: Callable[[], bool]) -> None:
+        self._metrics, self._writes, self._events = metrics, writes, Events(speaks)
         self._folder: Path | None = None
         self._kept: Sequence[Declaration] = ()
         self._settings: DiscoverConfig | None = None
@@ -70,6 +76,7 @@ class Discovery:
         self._declared = NOTHING
         self._said: frozenset[tuple[str, str, str]] = frozenset()
         self._trouble = ""
+        self._again_at = math.inf
 
     def follow(self, config: Config) -> None:
         """Follow what a configuration asks for; what is known already counts until it has been listed again.
@@ -97,8 +104,6 @@ class Discovery:
         ]
         for each in self._watches:
             each.start()
-        if discover is None:
-            self._metrics.discovery_up.clear()
         self._dirty.set()
 
     def wait(self, timeout: float = SYNC_WITHIN) -> None:
@@ -117,11 +122,16 @@ class Discovery:
         self._events.stop(max(end - time.monotonic(), 0.0))
 
     def changed(self) -> bool:
-        """Return True once after anything that `add_to` looks at has changed."""
-        if not self._dirty.is_set():
+        """Return True once after anything that `add_to` looks at has changed, or when it is to be tried again."""
+        if not self._dirty.is_set() and time.monotonic() < self._again_at:
             return False
         self._dirty.clear()
+        self._again_at = math.inf
         return True
+
+    def look_again(self) -> None:
+        """Have `changed` return True: the configuration for which it was looked last does not come into force."""
+        self._dirty.set()
 
     def add_to(self, loaded: Loaded) -> Loaded:
         """Return the configuration of the files with the declared jobs."""
@@ -137,27 +147,20 @@ class Discovery:
             log.error("discovery_failed", exc_info=error, hint="please report this; the jobs declared before go on")
         self._report()
         self._keep()
-        config = loaded.config.model_copy(update={"jobs": {**self._declared.jobs, **loaded.config.jobs}})
-        return replace(loaded, config=config, digest=config_digest(config))
+        return with_jobs(loaded, self._declared.jobs)
 
-    def leave_out(self, error: Exception) -> None:
-        """Note that the exporter goes on without all declared jobs, since with them it does not come into service."""
-        self._declared = NOTHING
-        self._trouble = f"none of the declared jobs is in force: {error}"
-        log.error("declared_jobs_left_out", exc_info=error, hint="the jobs of the configuration file are in force")
-        self._report()
-
-    @property
-    def refused(self) -> Sequence[Refused]:
-        """What is not in force, and why."""
-        return self._declared.refused
+    def not_taken(self, error: Exception) -> None:
+        """Note that what is declared now does not come into service, and have it tried again later."""
+        self._trouble = f"what teams declare now does not come into force, what runs goes on: {error}"
+        self._again_at = time.monotonic() + TRY_AGAIN
+        log.error("declared_jobs_not_taken", exc_info=error, hint="what runs goes on; it is tried again in a minute")
 
     @property
     def standing(self) -> Discovered:
         """What the pages tell of it."""
         lost = {each.trouble: each.since for each in self._watches if each.trouble}
         refused = [(_named(each), each.text) for each in self._declared.refused[:_SHOWN]]
-        return Discovered(len(self._declared.jobs), refused, lost, self._trouble)
+        return Discovered(refused, lost, self._trouble)
 
     def _declarations(self) -> list[Declaration]:
         return [one for each in self._watches for one in each.declarations]
@@ -166,13 +169,14 @@ class Discovery:
         """Keep what is declared for the next start, once it is known."""
         declarations = sorted(self._declarations())
         listed = all(each.synced.is_set() for each in self._watches)
-        if self._folder is not None and listed and declarations != self._kept:
+        if self._folder is not None and self._writes() and listed and declarations != self._kept:
             declared_file.write(self._folder, declarations)
             self._kept = declarations
 
     def _report(self) -> None:
         """Say in metrics and in the log what is in force and what is not."""
         metrics, found = self._metrics, self._declared
+        metrics.discovery_up.clear()
         for each in self._watches:
             metrics.discovery_up.labels(each.wanted.kind, each.wanted.namespace).set(not each.trouble)
         metrics.discovered_jobs.clear()
@@ -191,6 +195,12 @@ class Discovery:
             hint = "the other jobs go on; check-config --declared FILE says the same before it is applied"
             log.warning("declaration_refused", declared_in=path, job=name, why=text, hint=hint)
         self._said = now
+
+
+def with_jobs(loaded: Loaded, jobs: Mapping[str, JobConfig]) -> Loaded:
+    """Return a configuration with more jobs; its own come first."""
+    config = loaded.config.model_copy(update={"jobs": {**loaded.config.jobs, **jobs, **loaded.config.jobs}})
+    return replace(loaded, config=config, digest=config_digest(config))
 
 
 def _read(discover: DiscoverConfig | None, made: Mapping[str, Any]) -> Declaration | None:

@@ -275,20 +275,30 @@ def test_an_exporter_may_have_no_jobs_of_its_own(cluster, start):
     there.jobs("shop:a")
 
 
-def test_declared_jobs_that_cannot_come_into_service_do_not_stop_the_file(cluster, start, monkeypatch):
+def test_declared_jobs_that_cannot_come_into_service_stop_nothing_and_are_tried_again(cluster, start, monkeypatch):
+    cluster.put(config_map("bank", SHOP))
     there = start()
-    prepare = there.app._preparation.prepare
+    there.jobs("own", "bank:a")
+    prepare, fails = there.app._preparation.prepare, [True]
 
-    def fails(loaded, before):
-        if "shop:a" in loaded.config.jobs:
+    def failing(loaded, before):
+        if fails and "shop:a" in loaded.config.jobs:
             raise RuntimeError("no")
         return prepare(loaded, before)
 
-    monkeypatch.setattr(there.app._preparation, "prepare", fails)
+    monkeypatch.setattr(there.app._preparation, "prepare", failing)
     cluster.put(config_map("shop", SHOP))
     eventually(lambda: (there.keep_house(), there.unseen())[1])
-    assert there.unseen() == ["None of the declared jobs is in force: no."]
-    assert list(there.app.active.runners) == ["own"]
+    assert there.unseen() == ["What teams declare now does not come into force, what runs goes on: no."]
+    runner = there.app.active.runners["bank:a"]
+    there.write(jobs={**there.settings["jobs"], "more": {"expr": "q", "detector": "robust", "window": "30m"}})
+    assert there.app.reload() is None, "the file is not stopped either"
+    assert sorted(there.app.active.runners) == ["bank:a", "more", "own"]
+    assert there.app.active.runners["bank:a"] is runner
+    fails.clear()
+    monkeypatch.setattr(there.app._discovery, "_again_at", 0.0)
+    there.jobs("own", "more", "bank:a", "shop:a")
+    assert there.unseen() == []
 
 
 def test_a_reload_is_compared_with_what_the_file_said(cluster, start):

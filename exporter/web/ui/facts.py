@@ -63,17 +63,14 @@ class Discovered:
 
     Parameters
     ----------
-    jobs : int
-        How many are in force.
     refused : sequence of (str, str)
         What is not, in words, and why.
     lost : mapping of str to float
         Why Kubernetes does not tell what is declared now, and since when (Unix seconds).
     trouble : str
-        Why none of what is declared is in force, "" where that is not so.
+        Why what is declared now does not come into force, "" where it does.
     """
 
-    jobs: int = 0
     refused: Sequence[tuple[str, str]] = ()
     lost: Mapping[str, float] = field(default_factory=dict)
     trouble: str = ""
