@@ -25,7 +25,7 @@ def run(
     from exporter.pipeline.shard import Shard
     from exporter.service.app import App  # numpy and more: only where they are needed, so that --help is quick
     from exporter.service.election import ElectionError
-    from exporter.sinks.audit import AuditError
+    from exporter.sinks.base import SinkError
     from exporter.web.server import ServerError
 
     try:
@@ -36,5 +36,5 @@ def run(
         App(config, profile, listen, share).run()
     except ConfigError as error:
         fail(error, code=2)
-    except (AuditError, ElectionError, ServerError, TelemetryError) as error:
+    except (ElectionError, ServerError, SinkError, TelemetryError) as error:
         fail(error, code=1)

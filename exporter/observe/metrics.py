@@ -127,10 +127,11 @@ class SelfMetrics:
             "notifications_pending", "Incidents whose notification a receiver has yet to get", "receiver"
         )
         self.remote_write_samples = counter(
-            "remote_write_samples_total", "Samples written by outcome: sent, refused or overflow", "outcome"
+            "remote_write_samples_total", "Samples written by outcome: sent, refused or overflow", "remote", "outcome"
         )
-        self.remote_write_pending = gauge("remote_write_pending_bytes", "Bytes that wait to be written")
-        self.remote_write_up = gauge("remote_write_up", "1 if the last request to write was taken")
+        self.remote_write_pending = gauge("remote_write_pending_bytes", "Bytes that wait to be written", "remote")
+        self.remote_write_up = gauge("remote_write_up", "1 if the last request to write was taken", "remote")
+        self.otlp_points = counter("otlp_points_total", "Data points for OTLP by outcome: sent or failed", "outcome")
         self.reports = counter("reports_total", "Scheduled reports by outcome: made, empty or failed", "outcome")
         self.reload_ok = gauge(
             "config_last_reload_successful", "1 if the last attempt to load the configuration succeeded"

@@ -12,7 +12,7 @@ from detectors.types import Key
 from exporter import exposition
 from exporter.config.sections.job import JobConfig
 from exporter.families import FAMILIES
-from exporter.label_names import RESERVED, UNDERSCORES
+from exporter.label_names import UNDERSCORES
 from exporter.observe.metrics import SelfMetrics
 from exporter.openmetrics import CLASSIC, END, Form, openmetrics_head, with_exemplars
 from exporter.pipeline.verdict import Verdict
@@ -105,12 +105,8 @@ class Page(NewestVerdict):
         fields : collection of str
             What to show in addition to score and flag; see `families.OPTIONS`.
         """
-        job, detector = verdict.job, verdict.detector
-        before = self._jobs.get(job)
-        own = f'query="{exposition.escape(job)}",detector="{exposition.escape(detector)}"'
-        # All families of a job keep the same labels, so that `ignoring (channel)` joins them.
-        reserved = RESERVED | {"channel"} if len(verdict.channels) > 1 else RESERVED
-        published = Published(verdict, fields, own, reserved, before, self._joined(job))
+        job = verdict.job
+        published = Published.of(verdict, fields, self._jobs.get(job), self._joined(job))
         with self._lock:
             self._jobs[job] = published
             for reason, count in published.dropped:

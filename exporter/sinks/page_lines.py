@@ -122,6 +122,20 @@ class Published:
         self.is_classic = self._labels[UNDERSCORES].is_classic and all_classic(verdict.vanished)
         """Whether they are the same in every form."""
 
+    @classmethod
+    def of(
+        cls,
+        verdict: Verdict,
+        fields: Collection[str],
+        before: "Published | None",
+        joined: Mapping[Key, tuple[Member, Joint]],
+    ) -> "Published":
+        """Return it with the labels of our own that every series of the job has."""
+        own = f'query="{exposition.escape(verdict.job)}",detector="{exposition.escape(verdict.detector)}"'
+        # All families of a job keep the same labels, so that `ignoring (channel)` joins them.
+        reserved = RESERVED | {"channel"} if len(verdict.channels) > 1 else RESERVED
+        return cls(verdict, fields, own, reserved, before, joined)
+
     def blocks(self, scheme: Scheme) -> Mapping[str, bytes]:
         """Return the lines by metric, in the form of `scheme`."""
         if scheme not in self._blocks:

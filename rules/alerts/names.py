@@ -20,6 +20,7 @@ TRAINING: Final = "AnomalyTrainingFailed"
 COVERAGE: Final = "AnomalyBandCoverageLow"
 DRIFT: Final = "AnomalyDrift"
 RELOAD: Final = "AnomalyConfigReloadFailed"
+WRITING: Final = "AnomalyRemoteWriteFailing"
 WATCHDOG: Final = "Watchdog"
 RESERVED: Final = frozenset(
     {
@@ -38,6 +39,7 @@ RESERVED: Final = frozenset(
         COVERAGE,
         DRIFT,
         RELOAD,
+        WRITING,
     }
 )
 

@@ -20,7 +20,7 @@ TARGETS: Final = "targets"
 
 def groups(config: Config) -> tuple[Group, ...]:
     """Return the groups on the exporter and on the targets, then one per job; each is written to its own rule file."""
-    made = [Group("anomaly-exporter", SELF, None, self_alerts(config.alerting, config.train))]
+    made = [Group("anomaly-exporter", SELF, None, self_alerts(config))]
     if dead := target_down(config.jobs.values(), config.alerting):
         made.append(Group("anomaly-exporter targets", TARGETS, None, dead))
     for job, name in alert_names(config.jobs).items():
