@@ -72,6 +72,9 @@ class SelfMetrics:
         self.query_retries = counter("query_retries_total", "Attempts repeated after a failure that may pass", "query")
         self.partial = counter("partial_responses_total", "Answers that carried warnings and may be partial", "query")
         self.samples = counter("samples_fetched_total", "Samples read from the source", "query")
+        self.samples_read = counter(
+            "source_samples_read_total", "Samples that the source has read to answer, where it tells", "query"
+        )
         self.bytes = counter("response_bytes_total", "Decoded bytes read from the source", "query")
         self.series_dropped = counter("series_dropped_total", "Series left out, by reason", "query", "reason")
         self.samples_dropped = counter("samples_dropped_total", "Samples left out, by reason", "query", "reason")

@@ -78,6 +78,8 @@ def _source() -> list[Panel]:
         graph("Samples fetched", "It jumps when a window is filled again or series are added.",
               (_rate("samples_fetched", "query"), _QUERY), unit="cps"),
         graph("Bytes read", "Decoded.", (_rate("response_bytes", "query"), _QUERY), unit="Bps"),
+        graph("Samples read by the source", "What the queries cost it, where it tells.",
+              (_rate("source_samples_read", "query"), _QUERY), unit="cps"),
         graph("Series and samples dropped",
               "They are not evaluated. Reason limit comes from limits.series, the others from the source.",
               (_rate("series_dropped", "query, reason"), "{{query}} series, {{reason}}"),
