@@ -39,7 +39,7 @@ from exporter.sinks.feedback_book import FeedbackBook
 from exporter.sinks.latest import LatestVerdicts, UnknownJob
 from exporter.sinks.metrics_page import Page
 from exporter.sinks.registry import Resources, Sinks
-from exporter.web.server import Callbacks, Server
+from exporter.web.server import Callbacks, Server, ServerError
 
 log = structlog.get_logger()
 
@@ -262,15 +262,18 @@ class App:
         """Load the configuration again: all of it is exchanged, or nothing. Return what is wrong, None if it worked."""
         with self._reloading:
             try:
-                prepared = self._preparation.prepare(load(self._path, self._profile), self.active)
+                loaded = load(self._path, self._profile)
+                let_in = self.server.prepared(loaded.config.web.users)
+                prepared = self._preparation.prepare(loaded, self.active)
             except Exception as error:  # whatever it is: the jobs go on, and so does the thread that looks for changes
-                expected = isinstance(error, ConfigError | SinkError)
+                expected = isinstance(error, ConfigError | ServerError | SinkError)
                 why = str(error) if expected else f"{type(error).__name__}, which the log explains"
                 self._note_load(why)
                 hint = "the old configuration stays active"
                 log.error("reload_failed", error=str(error), hint=hint, exc_info=None if expected else error)
                 return why
             else:
+                let_in()
                 self._exchange(prepared)
                 self._note_load()
                 log.info("reloaded", jobs=len(self.active.runners))
@@ -305,8 +308,10 @@ class App:
             closing = threading.Timer(2 * old.prometheus.deadline, before.source.close)
             closing.daemon = True
             closing.start()
-        if new.web.model_copy(update={"external_url": old.web.external_url}) != old.web:
-            log.warning("restart_needed", what="web", why="the port, its TLS and its users are set up at start")
+        exchanged = ["external_url", *(["users"] if old.web.users and new.web.users else [])]
+        if new.web.model_copy(update={name: getattr(old.web, name) for name in exchanged}) != old.web:
+            why = "the port, its TLS and whether people log in are set up at start"
+            log.warning("restart_needed", what="web", why=why)
 
     def forget_removed(self) -> None:
         """Drop what the last cycles of removed jobs have counted since the reload, once they have ended."""
