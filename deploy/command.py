@@ -143,6 +143,8 @@ def notes(loaded: Loaded, settings: Settings, environ: Mapping[str, str]) -> Ite
         yield "web.users: Prometheus needs a login too; name a Secret with username and password by --scrape-secret"
     if settings.client_certificates:
         yield "web.tls.client_ca_file: the ServiceMonitor has no client certificate; write a scrape job with one"
+    if settings.discover:
+        yield "discover: an administrator lets the exporter read what teams declare: the roles are printed by --rbac"
     if settings.pair:
         yield "leader: both pods share the volumes, which needs a storage class with ReadWriteMany"
     if settings.sharded and settings.models_path:

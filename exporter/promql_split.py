@@ -40,8 +40,8 @@ def splits_by(expr: str, label: str) -> bool:
     >>> splits_by('sum by (pod) (rate(a[5m])) / on (pod) b', "pod"), splits_by("sum(a)", "pod")
     (True, False)
     """
-    tree = _parsed(expr)
-    if tree is None or label == "__name__" or any(_is_scalar(node) for node in _nodes(tree)):
+    tree = parsed(expr)
+    if tree is None or label == "__name__" or any(_is_scalar(node) for node in nodes(tree)):
         return False
     return _is_vector(tree) and _keeps(tree, label)
 
@@ -52,11 +52,11 @@ def labels_named(expr: str) -> tuple[str, ...]:
     >>> labels_named('topk by (job) (3, sum by (namespace, pod, job) (a))')
     ('job',)
     """
-    tree = _parsed(expr)
+    tree = parsed(expr)
     if tree is None:
         return ()
     named: dict[str, None] = {}
-    for node in _nodes(tree):
+    for node in nodes(tree):
         modifier = node.modifier if isinstance(node, promql.AggregateExpr) else None
         if modifier is not None and modifier.type == promql.AggModifierType.By:
             named |= dict.fromkeys(modifier.labels)
@@ -69,8 +69,8 @@ def selectors(expr: str) -> tuple[str, ...]:
     >>> selectors('rate(a{x="1"}[5m] offset 1h) / b')
     ('a{x="1"}', 'b')
     """
-    tree = _parsed(expr)
-    found = (_bare(node) for node in _nodes(tree) if isinstance(node, promql.VectorSelector))
+    tree = parsed(expr)
+    found = (_bare(node) for node in nodes(tree) if isinstance(node, promql.VectorSelector))
     return tuple(dict.fromkeys(found))
 
 
@@ -81,7 +81,7 @@ def reach(expr: str) -> tuple[float, float]:
     (4200.0, 60.0)
     """
     back, ahead = LOOKBACK, 0.0
-    for node in _nodes(_parsed(expr)):
+    for node in nodes(parsed(expr)):
         span = getattr(node, "range", None)
         back += span.total_seconds() if span is not None else 0.0
         offset = getattr(node, "offset", None)
@@ -97,7 +97,7 @@ def with_matcher(expr: str, matcher: str) -> str:
     >>> with_matcher('1 - avg by (pod) (rate(a{m="idle"}[5m])) / b', 'pod=~"x|y"')
     '1 - avg by (pod) (rate(a{m="idle",pod=~"x|y"}[5m])) / b{pod=~"x|y"}'
     """
-    tree = _parsed(expr)
+    tree = parsed(expr)
     if tree is None:
         return expr
 
@@ -159,7 +159,7 @@ def _in_parts(escaped: Sequence[str], count: int) -> list[list[str]]:
 
 
 @lru_cache(maxsize=1024)
-def _parsed(expr: str) -> Any:
+def parsed(expr: str) -> Any:
     """Return the syntax tree, None for what the parser does not know, such as a function of MetricsQL."""
     try:
         return promql.parse(_RAW.sub(_quoted, expr))
@@ -247,13 +247,13 @@ def _children(node: Any) -> Iterator[Any]:
         yield from node.args
 
 
-def _nodes(node: Any) -> Iterator[Any]:
+def nodes(node: Any) -> Iterator[Any]:
     """Yield a node and all below it."""
     if node is None:
         return
     yield node
     for child in _children(node):
-        yield from _nodes(child)
+        yield from nodes(child)
 
 
 def _bare(node: Any) -> str:

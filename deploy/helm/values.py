@@ -18,6 +18,7 @@ INTEGER: Final[Schema] = {"type": "integer"}
 POSITIVE: Final[Schema] = {**INTEGER, "minimum": 1}
 QUANTITY: Final[Schema] = {"type": "string", "pattern": "^[0-9]+(\\.[0-9]+)?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$"}
 LIST: Final[Schema] = {"type": "array", "items": NAME}
+KINDS: Final[Schema] = {"type": "array", "items": {"enum": ["configmaps", "prometheusrules"]}}
 MAP: Final[Schema] = {"type": "object", "additionalProperties": {"type": "string"}}
 ANY: Final[Schema] = {"type": "array", "items": {"type": "object"}}
 
@@ -85,6 +86,10 @@ VALUES: Final = (
     Value("restartOn", "restart_on", "a change replaces the pods; needed only for changes of `web`"),
     Value("shards", "shards", "replicas that share the entities; above 1 they are a StatefulSet", POSITIVE),
     Value("lease", "lease", "as leader.lease of the configuration: a second pod stands by; not with shards"),
+    Value(
+        "discover.kinds", "discover", "with discover in the configuration: configmaps, prometheusrules, or both", KINDS
+    ),
+    Value("discover.namespaces", "discover_namespaces", "as in discover of the configuration; empty: all", LIST),
     Value("page.port", "port", "as in web.listen of the configuration", {**POSITIVE, "maximum": 65_535}),
     Value("page.https", "https", "the configuration has web.tls", BOOLEAN),
     Value("page.clientCertificates", "client_certificates", "the configuration has web.tls.client_ca_file", BOOLEAN),

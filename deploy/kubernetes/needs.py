@@ -106,7 +106,7 @@ def egress(config: Config) -> tuple[Mapping[str, Any], ...]:
     if notify.slack_app:
         made.append(_to(notify.slack_app.url))
         made.append(_port(443))  # of the address that a picture is uploaded to
-    if config.leader is not None:
+    if config.leader is not None or config.discover is not None:
         made += [_port(443), _port(6443)]  # the API of Kubernetes, before and behind its Service
     made += [_to(each.url) for each in config.remote_write]
     if notify.email:

@@ -95,7 +95,7 @@ def claim_spec(settings: Settings, size: str, access: str) -> Object:
 
 
 def pod(
-    settings: Settings, container: Mapping[str, Any], data: Mapping[str, Any] | None, *, leads: bool = False
+    settings: Settings, container: Mapping[str, Any], data: Mapping[str, Any] | None, *, token: bool = False
 ) -> Object:
     """Return the pod spec around one container: volumes, environment, no privileges.
 
@@ -106,8 +106,8 @@ def pod(
         Name, arguments, resources, probes.
     data : mapping or None
         Volume of the working directory; None if a StatefulSet provides a claim of that name.
-    leads : bool
-        Whether the pod needs the token of its account, to renew a Lease.
+    token : bool
+        Whether the pod needs that of its account, to renew a Lease or to find what teams declare.
     """
     volumes: list[Object] = [{"name": "config", "configMap": {"name": settings.name}}]
     mounts: list[Object] = [{"name": "config", "mountPath": CONFIG, "readOnly": True}]
@@ -125,7 +125,7 @@ def pod(
     mounts.append({"name": "tmp", "mountPath": "/tmp"})  # noqa: S108 - a volume of the pod
     return {
         "serviceAccountName": settings.name,
-        "automountServiceAccountToken": leads,
+        "automountServiceAccountToken": token,
         # Service links are variables named ANOMALY_EXPORTER_…, which the exporter would read as settings.
         "enableServiceLinks": False,
         "securityContext": {

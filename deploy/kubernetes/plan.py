@@ -10,6 +10,7 @@ from deploy.kubernetes.errors import DeployError
 from deploy.kubernetes.needs import egress, references, written
 from deploy.kubernetes.settings import CONFIG, Settings
 from exporter.config.load import Loaded
+from exporter.config.sections.discover import DiscoverConfig
 from rules.alerts.rule_groups import groups
 from rules.render.prometheus import rule_file
 
@@ -68,6 +69,8 @@ def settings_of(loaded: Loaded, profile: str | None = None, **choices: Any) -> S
         port=int(port),
         shards=config.train.shards,
         lease="" if config.leader is None else config.leader.lease or "",
+        discover=_declaring(config.discover),
+        discover_namespaces=() if config.discover is None else config.discover.namespaces,
         https=config.web.tls is not None,
         client_certificates=config.web.tls is not None and config.web.tls.client_ca_file is not None,
         secret_env=tuple(secret.env for secret in read.values() if secret.env is not None),
@@ -87,6 +90,14 @@ def settings_of(loaded: Loaded, profile: str | None = None, **choices: Any) -> S
             f"leader: the pods choose a leader by a Lease, without --shards, and this configuration has {why}"
         )
     return replace(made, make_secret=False) if "secret" in choices else replace(made, secret=made.name)
+
+
+def _declaring(discover: DiscoverConfig | None) -> tuple[str, ...]:
+    """Return the plurals of the objects in which teams declare jobs."""
+    if discover is None:
+        return ()
+    read = {"configmaps": discover.config_maps is not None, "prometheusrules": discover.reads_rules}
+    return tuple(plural for plural, wanted in read.items() if wanted)
 
 
 def _files(loaded: Loaded) -> dict[str, str]:

@@ -1,15 +1,19 @@
-"""The least privileges needed to deploy. The pods themselves need none."""
+"""The least privileges needed to deploy, and those that the exporter needs beyond its own namespace.
+
+The pods themselves need none but to renew a Lease and to find what teams declare.
+"""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+from deploy.kubernetes.discover_roles import discover_roles
 from deploy.kubernetes.objects import lease_role, objects
 from deploy.kubernetes.parts import DEPLOYER, KEPT, KINDS, LEADING, OPERATOR, Object, named, selector
 from deploy.kubernetes.settings import Settings
 
 
 def rbac(settings: Settings) -> Iterator[Object]:
-    """Yield an account to deploy with, its Role in the namespace, and the RoleBinding between them."""
+    """Yield an account to deploy with, its Role in the namespace and the RoleBinding, and the roles of `discover`."""
     metadata = named(settings, DEPLOYER, f"-{DEPLOYER}")
     # An administrator's, not ours: --apply and --delete must not touch the account that they run with.
     metadata["labels"] = selector(settings, DEPLOYER)
@@ -32,6 +36,7 @@ def rbac(settings: Settings) -> Iterator[Object]:
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": metadata["name"]},
         "subjects": [{"kind": "ServiceAccount", "name": metadata["name"], "namespace": settings.namespace}],
     }
+    yield from discover_roles(settings)
 
 
 def _rules(settings: Settings) -> Iterator[Object]:

@@ -40,6 +40,10 @@ class Settings:
         Replicas that share the entities between them.
     lease : str
         Name of the Lease by which two pods choose their leader; empty: there is one pod.
+    discover : tuple of str
+        Plurals of the objects in which teams declare jobs; empty: none are looked for.
+    discover_namespaces : tuple of str
+        The namespaces that are looked at; empty: all.
     config : mapping of str to str
         Configuration files by name: the ConfigMap's data.
     config_file, profile : str
@@ -92,6 +96,8 @@ class Settings:
     managed_by: str = MANAGER
     shards: int = 1
     lease: str = ""
+    discover: tuple[str, ...] = ()
+    discover_namespaces: tuple[str, ...] = ()
     config: Mapping[str, str] = field(default_factory=dict)
     config_file: str = "anomaly.yml"
     profile: str = ""
@@ -127,6 +133,11 @@ class Settings:
     def pair(self) -> bool:
         """Whether a second pod stands by."""
         return bool(self.lease) and not self.sharded
+
+    @property
+    def asks_kubernetes(self) -> bool:
+        """Whether the pods need the token of their account."""
+        return self.pair or bool(self.discover)
 
     @property
     def sharded(self) -> bool:

@@ -128,7 +128,7 @@ def _template(settings: Settings, arguments: list[str], data: Object | None) -> 
     # On a stop, cycles get 10 s; then state, audit and notifications are written.
     return {
         "metadata": metadata,
-        "spec": {**pod(settings, container, data, leads=settings.pair), "terminationGracePeriodSeconds": 45},
+        "spec": {**pod(settings, container, data, token=settings.asks_kubernetes), "terminationGracePeriodSeconds": 45},
     }
 
 

@@ -79,7 +79,9 @@ def configured(path: Path, profile: str | None, wanted: Sequence[str]) -> tuple[
     config = load(path, profile).config
     for name in wanted:
         if name not in config.jobs:
-            raise InputError(f"--job {name}: {path} has no such job, only {', '.join(config.jobs)}")
+            raise InputError(f"--job {name}: {path} has no such job, only {', '.join(config.jobs) or 'declared ones'}")
+    if not config.jobs:
+        raise InputError(f"{path}: has no jobs of its own; those that teams declare are known to the running exporter")
     return config, list(dict.fromkeys(wanted)) or list(config.jobs)
 
 

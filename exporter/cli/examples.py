@@ -9,6 +9,7 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
         "check-config anomaly.yml",
         "check-config --config anomaly.yml --profile prod --output json",
         "check-config anomaly.yml --against http://localhost:9877",
+        "check-config --declared team-jobs.yaml --namespace shop",
     ),
     "accept": ("accept --job api", "accept --job api --entity 'service=\"cart\"'"),
     "backtest": (

@@ -107,7 +107,10 @@ def _summary(loaded: Loaded) -> Iterator[str]:
             choice = split_choice(job)
             how = "each reads all and keeps its share" if choice.label is None else f"split by {choice.label}"
             yield f"    replicas: {how} ({choice.why})"
-    yield chance_alerts([job.budget for job in config.jobs.values()])
+    if config.jobs:
+        yield chance_alerts([job.budget for job in config.jobs.values()])
+    if config.discover is not None:
+        yield f"declared jobs: at most {config.discover.budget:.3g} alerts per week by chance in each namespace"
     for note in loaded.notes:
         yield f"note: {note}"
     for warning in _unreadable(config):

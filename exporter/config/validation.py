@@ -37,8 +37,12 @@ _BOUNDS = {
     "less_than_equal": ("at most", "le"),
 }
 _LABEL = "is not a label name: letters, digits and _ only, and no digit first"
+_NAMESPACE = "is not the name of a namespace: lower-case letters, digits and -, 63 at most"
 _NAMES: Mapping[str | int, str] = {
     **dict.fromkeys(("entity", "group", "channels", "labels", "annotations", "group_by"), _LABEL),
+    **dict.fromkeys(
+        ("namespaces", "teams"), "is not the name of a namespace: lower-case letters, digits and -, 63 at most"
+    ),
     "jobs": "is not a job name: letters, digits and _ . : - after a letter, digit or _, 100 at most",
     "headers": "is not a header name",
     "users": "is not a user name: it may not hold a colon",

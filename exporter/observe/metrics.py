@@ -142,6 +142,17 @@ class SelfMetrics:
         self.reload_time = gauge(
             "config_last_reload_success_timestamp_seconds", "When the configuration was last loaded"
         )
+        self.discovered_jobs = gauge("discovered_jobs", "Jobs that teams declare, by namespace", "namespace")
+        self.discovered_job = gauge(
+            "discovered_job_info", "1 for every declared job, with how its alerts are sent", "query", "severity",
+            "receivers",
+        )  # fmt: skip
+        self.discovery_refused = gauge(
+            "discovery_refused", "What an object declares and is not in force, by object", "namespace", "kind", "name"
+        )
+        self.discovery_up = gauge(
+            "discovery_up", "1 if Kubernetes tells what is declared now, by kind and namespace", "kind", "namespace"
+        )
         self.started = gauge("start_time_seconds", "When the exporter started")
         self.shard = gauge("shard_info", "Which of how many replicas this is", "shard", "count")
         self.leader = gauge("leader", "1 if this exporter leads, 0 if it stands by; the label says who leads", "leader")

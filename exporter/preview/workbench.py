@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from detectors.units import DAY
 from exporter.config.errors import ConfigError
+from exporter.config.sections.job import JobConfig
 from exporter.config.sections.root import Config
 from exporter.json_values import utc
 from exporter.preview import job_text, messages
@@ -96,7 +97,7 @@ class Workbench:
         if not jobs:
             raise Refused("Choose at least one job.")
         now = time.time()
-        every = {name: _plain(job) for name, job in config.jobs.items()}
+        every = {name: _without_receivers(job) for name, job in config.jobs.items()}
         asked = messages.LookBack(**_source(config), jobs=every, wanted=list(jobs), start=now - seconds, end=now)
         return self._begin(asked, _Session(self._process()))
 
@@ -240,6 +241,13 @@ class Workbench:
                 process.failed = f"The replay took longer than {LONGEST:.0f} s and was ended. Choose fewer series."
         if self._spare is not None and now - self._spare.began > _SPARE:
             self._drop_spare()
+
+
+def _without_receivers(job: JobConfig) -> dict[str, Any]:
+    """Return a job without those who get its alerts: whom they name is not told to the process, and nobody is asked."""
+    plain = _plain(job)
+    plain.get("alert", {}).pop("receivers", None)
+    return plain
 
 
 def _plain(job: Any) -> dict[str, Any]:

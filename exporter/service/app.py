@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from detectors.types import Key
 from exporter.backtest.quality_metrics import BacktestMetrics
 from exporter.config.compare import encode_jobs, keys_of
-from exporter.config.load import ConfigError, load
+from exporter.config.load import ConfigError, Loaded, load
 from exporter.config.sections.job import drift_settings
 from exporter.context.deploy_book import DeployBook
 from exporter.observe import logs
@@ -27,6 +27,7 @@ from exporter.redact import mask
 from exporter.report.schedule import Reporter
 from exporter.service.active import Active, Preparation, Prepared
 from exporter.service.context_watch import ContextWatch
+from exporter.service.discovery import Discovery
 from exporter.service.election import Leadership, election_of
 from exporter.service.heeding import Heeding
 from exporter.service.message_pages import our_pages
@@ -97,7 +98,12 @@ class App:
             self._standby = Standby(leadership, self.metrics, self._take_over, self._step_down)
             self._preparation.leads = self._standby.leads
             self.sinks.leads = lambda: self._preparation.leads and leadership.leads
-        prepared = self._preparation.prepare(loaded, None)
+        self._file = loaded
+        """The configuration of the files that is in force; `active` has what teams declare besides."""
+        self._discovery = Discovery(self.metrics, lambda: shard.index == 0 and self._preparation.leads)
+        self._discovery.follow(config)
+        self._discovery.wait()
+        prepared = self._prepare(loaded, None)
         prepared.commit()
         self.active: Active = prepared.active
         """What is active; a reload exchanges it as a whole."""
@@ -113,11 +119,13 @@ class App:
         self._models = ModelReloader(self._jobs, lambda: self.active.store)
         latest = self.sinks.one(LatestVerdicts)
         web = config.web if listen is None else config.web.model_copy(update={"listen": listen})
-        self._facts = PageFacts(lambda: self.active, self._telemetry, self.metrics, deploys)
+        self._facts = PageFacts(
+            lambda: self.active, self._telemetry, self.metrics, deploys, lambda: self._discovery.standing
+        )
         self._running = self._facts.running(self.sinks, answers)
         page = self.sinks.one(Page)
         callbacks = Callbacks(
-            lambda: page.judged or self._is_warm(),
+            lambda: page.judged or self._is_warm() or not self.active.runners,
             self.reload,
             latest,
             self._accept,
@@ -161,6 +169,7 @@ class App:
         log.info("stopping", hint="cycles under way are finished")
         self._models.stop()
         self._context.stop()
+        self._discovery.stop(CLOSE_WITHIN)
         with self._reloading:
             runners = list(self.active.runners.values())
         for runner in runners:
@@ -183,7 +192,7 @@ class App:
         log.info("stopped")
 
     def _configuration(self) -> dict[str, Any]:
-        loaded = self.active.loaded
+        loaded = self._file  # what a reload would compare with: declared jobs are in no file
         return {"digest": loaded.digest, "jobs": encode_jobs(keys_of(loaded.config))}
 
     def _jobs(self) -> list[Job]:
@@ -205,6 +214,8 @@ class App:
             if self._hangup.is_set() or (due and self.active.watcher.changed()):
                 self._hangup.clear()
                 self.reload()
+            if self._discovery.changed():
+                self._take_declared()
             active = self.active
             if self._standby is not None and self._answers.follow():
                 self._heeding.all()
@@ -264,7 +275,7 @@ class App:
             try:
                 loaded = load(self._path, self._profile)
                 let_in = self.server.prepared(loaded.config.web.users)
-                prepared = self._preparation.prepare(loaded, self.active)
+                prepared = self._prepare(loaded, self.active)
             except Exception as error:  # whatever it is: the jobs go on, and so does the thread that looks for changes
                 expected = isinstance(error, ConfigError | ServerError | SinkError)
                 why = str(error) if expected else f"{type(error).__name__}, which the log explains"
@@ -274,10 +285,41 @@ class App:
                 return why
             else:
                 let_in()
+                self._file = loaded
                 self._exchange(prepared)
+                self._discovery.follow(loaded.config)
                 self._note_load()
                 log.info("reloaded", jobs=len(self.active.runners))
                 return None
+            finally:
+                self.sinks.flush()
+
+    def _prepare(self, loaded: Loaded, before: Active | None) -> Prepared:
+        """Prepare the configuration of the files with what teams declare; what they declare never stops it."""
+        return self._prepare_whole(loaded, self._discovery.add_to(loaded), before)
+
+    def _prepare_whole(self, loaded: Loaded, whole: Loaded, before: Active | None) -> Prepared:
+        try:
+            return self._preparation.prepare(whole, before)
+        except Exception as error:
+            if whole is loaded:
+                raise
+            prepared = self._preparation.prepare(loaded, before)  # raises what is wrong with the files
+            self._discovery.leave_out(error)
+            return prepared
+
+    def _take_declared(self) -> None:
+        """Put into service what teams declare now, with the files as they were loaded last."""
+        with self._reloading:
+            try:
+                whole, before = self._discovery.add_to(self._file), self.active.runners
+                if whole.digest == self.active.loaded.digest:
+                    return
+                self._exchange(self._prepare_whole(self._file, whole, self.active))
+                added, removed = self.active.runners.keys() - before.keys(), before.keys() - self.active.runners.keys()
+                log.info("declared_jobs_taken", added=sorted(added), removed=sorted(removed))
+            except Exception as error:  # whatever it is: what runs goes on, and so does this thread
+                log.error("declared_jobs_not_taken", exc_info=error, hint="what runs goes on")
             finally:
                 self.sinks.flush()
 

@@ -6,13 +6,13 @@ import os
 import socket
 import time
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 from exporter.atomic_files import Lock, LockHeld
 from exporter.config.sections.leader import LeaderConfig
 from exporter.pipeline.shard import Shard
+from exporter.service.kubernetes_access import NoAccess, log_in, of_client
 
 _RETRY: Final = 1.0
 """Seconds between two attempts to lead or to go on leading."""
@@ -117,14 +117,11 @@ class LeaseElection:
 
     def __init__(self, name: str, config: LeaderConfig) -> None:
         logging.getLogger("leaderelection").setLevel(logging.WARNING)  # it tells of every attempt
-        access, leases, client, rules = map(_of_client, ("config", *_PARTS))
+        leases, client, rules = map(of_client, _PARTS)
         try:
-            _log_in(access)
-        except access.ConfigException as error:
-            raise ElectionError(
-                f"leader.lease: no access to Kubernetes: {error}; in a pod it needs the token of its account, "
-                "elsewhere a kubeconfig"
-            ) from None
+            log_in()
+        except NoAccess as error:
+            raise ElectionError(f"leader.lease: {error}") from None
         self.retry, self.lasts = max(_RETRY, config.duration / 4), config.duration * 2 / 3
         # In a container the number is always 1: one that starts again in its pod goes on at once.
         self.identity = f"{socket.gethostname()}_{os.getpid()}"
@@ -165,19 +162,6 @@ class _Timed:
 
     def __getattr__(self, name: str) -> Any:
         return partial(getattr(self._api, name), _request_timeout=self._seconds)
-
-
-def _of_client(module: str) -> Any:
-    """Return a module of the Kubernetes client, which has no types and takes a second to import."""
-    return import_module(f"kubernetes.{module}")
-
-
-def _log_in(access: Any) -> None:
-    """Use the token of the pod's account, elsewhere a kubeconfig."""
-    try:
-        access.load_incluster_config()
-    except access.ConfigException:
-        access.load_kube_config()
 
 
 def _own_namespace() -> str:

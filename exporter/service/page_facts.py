@@ -23,7 +23,7 @@ from exporter.sinks.notify.notifier import Notifier
 from exporter.sinks.recent import RecentVerdicts
 from exporter.sinks.registry import Sinks
 from exporter.source.samples import RangeResult
-from exporter.web.ui.facts import Facts, JobFacts, Running
+from exporter.web.ui.facts import Discovered, Facts, JobFacts, Running
 
 _MOST_SERIES: Final = 200
 """Series in one answer: a page draws one, of several channels and families."""
@@ -40,12 +40,18 @@ class PageFacts:
     metrics : SelfMetrics
         Tell what a job has cost.
     deploys : DeployBook
+    discovered : callable returning Discovered
     """
 
     def __init__(
-        self, active: Callable[[], Active], telemetry: Telemetry, metrics: SelfMetrics, deploys: DeployBook
+        self,
+        active: Callable[[], Active],
+        telemetry: Telemetry,
+        metrics: SelfMetrics,
+        deploys: DeployBook,
+        discovered: Callable[[], Discovered] = Discovered,
     ) -> None:
-        self._active, self._telemetry, self._deploys = active, telemetry, deploys
+        self._active, self._telemetry, self._deploys, self._discovered = active, telemetry, deploys, discovered
         self._details = partial(details_of, active, metrics)
         self._started = self._loaded = time.time()
         self._refused = ""
@@ -78,7 +84,9 @@ class PageFacts:
             if (runner := active.runners.get(name)) is not None
         }
         deploys = self._deploys.standing
-        return Facts(config, active.loaded.digest, jobs, self._started, self._loaded, self._refused, deploys)
+        return Facts(
+            config, active.loaded.digest, jobs, self._started, self._loaded, self._refused, deploys, self._discovered()
+        )
 
     def deploys(self, job: str, key: Key, start: float, end: float) -> Sequence[Deploy]:
         """Return the deploys of the owner of a series between two times (Unix seconds); never waits."""

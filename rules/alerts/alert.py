@@ -93,6 +93,8 @@ class Alert:
             made["keep_firing_for"] = milliseconds(self.keep_firing_for)
         made["labels"] = {name: plain(text) for name, text in self.labels.items()}
         made["labels"] |= {name: text.template for name, text in self.found.items()}
+        if not made["labels"]:  # the series of its expression have all of them
+            del made["labels"]
         made["annotations"] = {name: text.template for name, text in texts.items()}
         return made
 

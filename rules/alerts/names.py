@@ -19,6 +19,10 @@ NOT_TAKEN: Final = "AnomalyModelNotTaken"
 TRAINING: Final = "AnomalyTrainingFailed"
 COVERAGE: Final = "AnomalyBandCoverageLow"
 DRIFT: Final = "AnomalyDrift"
+DECLARED: Final = "AnomalyInDeclaredJob"
+DECLARED_VANISHED: Final = "AnomalyDeclaredSeriesVanished"
+REFUSED: Final = "AnomalyDeclarationRefused"
+UNDISCOVERED: Final = "AnomalyDiscoveryLost"
 RELOAD: Final = "AnomalyConfigReloadFailed"
 WRITING: Final = "AnomalyRemoteWriteFailing"
 WATCHDOG: Final = "Watchdog"
@@ -40,6 +44,10 @@ RESERVED: Final = frozenset(
         DRIFT,
         RELOAD,
         WRITING,
+        DECLARED,
+        DECLARED_VANISHED,
+        REFUSED,
+        UNDISCOVERED,
     }
 )
 

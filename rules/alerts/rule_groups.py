@@ -7,6 +7,7 @@ from exporter.config.sections.root import Config
 from rules.alerts.alert import Alert, Group, with_links
 from rules.alerts.anomaly import anomaly
 from rules.alerts.dead_target import target_down
+from rules.alerts.declared import declared_alerts
 from rules.alerts.exporter_health import self_alerts
 from rules.alerts.group import storm
 from rules.alerts.job_context import AlertedJob
@@ -16,6 +17,7 @@ from rules.alerts.names import alert_names, slug
 
 SELF: Final = "exporter"
 TARGETS: Final = "targets"
+DECLARED_JOBS: Final = "declared"
 
 
 def groups(config: Config) -> tuple[Group, ...]:
@@ -23,6 +25,9 @@ def groups(config: Config) -> tuple[Group, ...]:
     made = [Group("anomaly-exporter", SELF, None, self_alerts(config))]
     if dead := target_down(config.jobs.values(), config.alerting):
         made.append(Group("anomaly-exporter targets", TARGETS, None, dead))
+    if config.discover is not None:
+        alerts = declared_alerts(config.discover, config.alerting, config.web.external_url)
+        made.append(Group("anomaly-exporter declared", DECLARED_JOBS, None, alerts))
     for job, name in alert_names(config.jobs).items():
         alerts = job_alerts(AlertedJob(job, config.jobs[job], name, config.alerting, config.web.external_url))
         made.append(Group(f"anomaly-exporter {job}", f"job-{slug(job)}", job, alerts))

@@ -66,3 +66,14 @@ def test_loading_reads_no_secret(tmp_path: Path) -> None:
     file = tmp_path / "a.yml"
     file.write_text("prometheus: {bearer: {file: /nowhere/token}}\njobs: {a: {expr: up}}\n")
     assert load(file, None, {}).config.prometheus.bearer is not None
+
+
+def test_a_configuration_without_jobs_of_its_own_is_good_where_teams_declare_them(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "a.yml"
+    file.write_text("discover: {budget: 2 per week}\n")
+    assert check(file, environ={}) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out[0].startswith(f"{file}: good; 0 jobs, 0 queries, digest ")
+    assert out[1:] == ["declared jobs: at most 2 alerts per week by chance in each namespace"]

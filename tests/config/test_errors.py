@@ -134,9 +134,9 @@ def test_a_null_for_a_key_nobody_knows_is_a_mistake(base: Path) -> None:
         (
             "",
             "x",
-            "'': unknown key; known here: jobs, prometheus, budget, deploys, defaults, calendars, web, audit, "
-            "models, state, leader, log, limits, alerting, notify, remote_write, drift_detection, report, train, "
-            "reload_poll",
+            "'': unknown key; known here: jobs, prometheus, budget, deploys, defaults, calendars, discover, web, "
+            "audit, models, state, leader, log, limits, alerting, notify, remote_write, drift_detection, report, "
+            "train, reload_poll",
         ),
         (
             "PROMETHEUS__BEARER",

@@ -17,6 +17,7 @@ from helm_python.errors import HelmError
 from deploy import generate
 from deploy.helm import chart
 from deploy.helm.values import values
+from deploy.kubernetes.discover_roles import discover_roles
 from deploy.kubernetes.manifests import default
 from deploy.kubernetes.objects import objects
 from deploy.kubernetes.plan import settings_of as planned
@@ -46,6 +47,8 @@ FULL = replace(
 CHANGES: dict[str, dict[str, Any]] = {
     "shards": {"shards": 3},
     "lease": {"lease": "exporter"},
+    "declared": {"discover": ("configmaps",)},
+    "declared rules": {"discover": ("configmaps", "prometheusrules"), "discover_namespaces": ("shop", "bank")},
     "profile": {"profile": ""},
     "secret": {"secret": "anomaly-exporter", "make_secret": True},
     "env": {"secret_env": ()},
@@ -82,11 +85,12 @@ def rendered(loaded: Chart, given: dict, **options: Any) -> list[dict]:
 
 
 def ordered(made: list[dict]) -> list[dict]:
-    return sorted(made, key=lambda one: (one["kind"], one["metadata"]["name"]))
+    return sorted(made, key=lambda one: (one["kind"], one["metadata"]["name"], one["metadata"].get("namespace", "")))
 
 
 def built(settings: Settings) -> list[dict]:
-    return [one for one in objects(replace(settings, managed_by="Helm")) if one["kind"] != "Namespace"]
+    by_helm = replace(settings, managed_by="Helm")
+    return [one for one in (*objects(by_helm), *discover_roles(by_helm)) if one["kind"] != "Namespace"]
 
 
 def alike(loaded: Chart, settings: Settings) -> None:
@@ -132,13 +136,13 @@ def test_every_object_passes_the_strict_schema_and_the_chart_its_lint(loaded: Ch
 
 
 def test_every_pod_is_restricted_whatever_the_values(loaded: Chart) -> None:
-    """Row 52: no token but to renew a Lease, no rights, nothing to write but volumes."""
+    """Row 52: no token but to renew a Lease or to find what teams declare, no rights, nothing to write but volumes."""
     for case in CASES.values():
         pods = [(one["kind"], pod) for one in rendered(loaded, values(case)) if (pod := pod_of(one))]
         assert pods
         for kind, pod in pods:
             [container] = pod["containers"]
-            assert pod["automountServiceAccountToken"] is (case.pair and kind == "Deployment")
+            assert pod["automountServiceAccountToken"] is (case.asks_kubernetes and kind != "CronJob")
             assert pod["securityContext"]["runAsNonRoot"] is True
             assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
             assert container["securityContext"] == {

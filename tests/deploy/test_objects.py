@@ -23,6 +23,8 @@ VARIANTS = {
     "the default": (CONFIG, {}),
     "sharded": (CONFIG, {"shards": 3}),
     "a pair": (CONFIG + "leader: {lease: exporter}\n", {}),
+    "declared jobs": (CONFIG + "discover: {anomaly_names: true}\n", {}),
+    "declared jobs of two namespaces, sharded": (CONFIG + "discover: {namespaces: [shop, bank]}\n", {"shards": 2}),
     "another name, secret and class": (CONFIG, {"name": "judge", "secret": "theirs", "storage_class": "fast"}),
     "TLS": (TLS, {"scrape_namespace": "monitoring", "scrape_secret": "login"}),
     "client certificates": (MUTUAL, {"shards": 2}),
@@ -90,8 +92,8 @@ def test_every_pod_keeps_to_the_restricted_pod_security_standard_and_more__row_5
     assert pods
     for pod in pods:
         assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys()
-        leads = variant.pair and pod["containers"][0]["name"] == "exporter"
-        assert pod["automountServiceAccountToken"] is leads, "a token only to renew a Lease"
+        asks = variant.asks_kubernetes and pod["containers"][0]["name"] == "exporter"
+        assert pod["automountServiceAccountToken"] is asks, "a token only to renew a Lease or to find declared jobs"
         assert pod["securityContext"]["runAsNonRoot"] is True
         assert pod["securityContext"]["runAsUser"] == 65532
         assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -321,3 +323,22 @@ def test_a_pair_may_do_nothing_but_renew_its_lease(planned):
 def test_other_leaders_are_not_deployed(planned, leader, shards, why):
     with pytest.raises(DeployError, match=why):
         planned(CONFIG + f"leader: {leader}\n", shards=shards)
+
+
+def test_who_finds_declared_jobs_may_list_and_watch_them_and_no_more(planned):
+    made = list(rbac(planned(CONFIG + "discover: {anomaly_names: true, namespaces: [shop]}\n")))
+    (role, binding) = [each for each in made if each["metadata"]["name"].endswith("-discover")]
+    assert (role["kind"], role["metadata"]["namespace"], binding["kind"]) == ("Role", "shop", "RoleBinding")
+    assert {(*each["resources"], *each["verbs"]) for each in role["rules"]} == {
+        ("configmaps", "list", "watch"), ("prometheusrules", "list", "watch"), ("events", "create")
+    }  # fmt: skip
+    assert binding["subjects"][0]["namespace"] == "anomaly-exporter"
+    everywhere = list(rbac(planned(CONFIG + "discover: {}\n")))
+    assert [each["kind"] for each in everywhere[3:]] == ["ClusterRole", "ClusterRoleBinding"]
+    assert len(list(rbac(planned(CONFIG)))) == 3
+
+
+def test_who_finds_declared_jobs_may_reach_the_api_server(planned):
+    policy = made_of(objects(planned(CONFIG + "discover: {}\n")), "NetworkPolicy")
+    ports = [port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]]
+    assert {443, 6443} <= set(ports)

@@ -5,7 +5,8 @@ import copy
 import itertools
 import re
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,7 +20,7 @@ from deploy.kubernetes.parts import Kind
 from tests.support.waiting import PATIENCE
 
 NAMESPACE = "anomaly-exporter"
-KINDS = {**DEPLOYED, "Lease": Kind("leases", "coordination.k8s.io/v1")}
+KINDS = {**DEPLOYED, "Lease": Kind("leases", "coordination.k8s.io/v1"), "Event": Kind("events", "v1")}
 """What is deployed, and what the exporter makes itself."""
 CONFIG = """
 prometheus: {url: "http://prometheus.monitoring.svc:9090", bearer: {file: /run/secrets/prometheus/token}}
@@ -59,11 +60,56 @@ class Emulator(kmock.KubernetesEmulator):
         self.writes: list[tuple[str, str, str]] = []
         """Method, plural and name of all that was written; what was only tried (`dryRun`) is not among them."""
         self._versions = itertools.count(100)
+        self._newest = 99
+        self.happened: list[tuple[int, str, str, dict[str, Any]]] = []
+        """Version, type, kind and object of every change: what watches tell."""
+        self.compacted = 0
+        """Versions up to this one are forgotten: a watch from there on is told that they are gone (410)."""
+        self.away = False
+        """Whether nothing is answered but that the server is not there, and watches end."""
 
     def put(self, made: dict[str, Any], manager: str = "kubectl-edit") -> None:
         """Make or change an object as somebody else would."""
         key = self._key(made["kind"], made["metadata"].get("namespace"), made["metadata"]["name"])
+        there = self._there(key) is not None
         self.objects[key] = self._completed(made["kind"], copy.deepcopy(made), manager)
+        self._happens("MODIFIED" if there else "ADDED", made["kind"], self.objects[key].raw)
+
+    def take_away(self, kind: str, name: str, namespace: str = NAMESPACE) -> None:
+        """Delete an object as somebody else would."""
+        key = self._key(kind, namespace, name)
+        gone = copy.deepcopy(self.objects[key].raw)
+        self.objects[key].delete()
+        gone["metadata"]["resourceVersion"] = self._version()
+        self._happens("DELETED", kind, gone)
+
+    def _version(self) -> str:
+        self._newest = next(self._versions)
+        return str(self._newest)
+
+    def _happens(self, what: str, kind: str, made: dict[str, Any]) -> None:
+        self.happened.append((int(made["metadata"]["resourceVersion"]), what, kind, copy.deepcopy(made)))
+
+    async def _serve_list(self, request: Any) -> Any:
+        made = await super()._serve_list(request)
+        items = [each for each in made["items"] if _selected(request, each)]
+        return {"metadata": {"resourceVersion": str(self._newest)}, "items": items}
+
+    async def _serve_watch(self, request: Any) -> AsyncIterator[Any]:
+        yield b""
+        seen = int(request.params.get("resourceVersion") or 0)
+        end = time.monotonic() + float(request.params.get("timeoutSeconds") or 3600)
+        while time.monotonic() < end and not self.away:
+            if seen < self.compacted:
+                gone = {"kind": "Status", "code": 410, "reason": "Expired", "message": f"too old: {seen}"}
+                yield {"type": "ERROR", "object": gone}
+                return
+            for version, what, kind, made in list(self.happened):
+                if version > seen:
+                    seen = version
+                    if resource(kind) == request.resource and _selected(request, made):
+                        yield {"type": what, "object": made}
+            await asyncio.sleep(0.02)
 
     def finalize(self, kind: str, name: str, namespace: str = NAMESPACE) -> None:
         """Let what an object that is being deleted has waited for be done: now it is gone."""
@@ -94,7 +140,7 @@ class Emulator(kmock.KubernetesEmulator):
         """Return an object as a real server would keep it."""
         metadata = made["metadata"]
         before = self._there(self._key(kind, metadata.get("namespace"), metadata["name"]))
-        metadata["resourceVersion"] = str(next(self._versions))
+        metadata["resourceVersion"] = self._version()
         metadata["uid"] = before["metadata"]["uid"] if before else f"uid-{metadata['resourceVersion']}"
         metadata["managedFields"] = _managed(made, before, manager)
         return _canonical({**made, **_defaults(kind, made)})
@@ -112,6 +158,8 @@ class Emulator(kmock.KubernetesEmulator):
         method, plural = request.method.value, request.resource.plural if request.resource else ""
         if asking := self.asking.get((method, plural)):
             asking(request)
+        if self.away:
+            return _status(503, "the server is away")
         if refused := self.refused.get((method, plural)):
             return _status(*refused)
         if method == "GET" or not kinds or request.resource not in self.resources:
@@ -150,6 +198,16 @@ class Emulator(kmock.KubernetesEmulator):
         if not dry_run:
             self.objects[key].delete()
         return web.json_response({"kind": "Status", "status": "Success"})
+
+
+def _selected(request: Any, made: dict[str, Any]) -> bool:
+    """Tell whether an object is in the namespace and has the labels that a list or watch asks for."""
+    metadata = made["metadata"]
+    if request.namespace is not None and metadata.get("namespace") != request.namespace:
+        return False
+    asked = [each.partition("=") for each in (request.params.get("labelSelector") or "").split(",") if each]
+    labels = metadata.get("labels") or {}
+    return all(name in labels and (not equal or labels[name] == value) for name, equal, value in asked)
 
 
 def _managed(made: dict[str, Any], before: dict[str, Any] | None, manager: str) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from exporter.config.section_base import Conflict, Section
 from exporter.config.sections.alerting import AlertingConfig, ReceiverName, unknown, unreachable
 from exporter.config.sections.calendars import CalendarConfig
 from exporter.config.sections.context import DeploysConfig
+from exporter.config.sections.discover import DiscoverConfig
 from exporter.config.sections.job import DriftDetection, JobConfig, JobDefaults, JobName
 from exporter.config.sections.leader import LeaderConfig
 from exporter.config.sections.models import ModelsConfig
@@ -54,7 +55,12 @@ class Config(Section):
     calendars: dict[ReceiverName, CalendarConfig] = Field(
         {}, description="days and hours that are unlike others, by name, for the `calendars` of jobs"
     )
-    jobs: dict[JobName, JobConfig] = Field(min_length=1, description="jobs by name; the name becomes the query label")
+    jobs: dict[JobName, JobConfig] = Field(
+        {}, description="jobs by name; the name becomes the query label; required without `discover`"
+    )
+    discover: DiscoverConfig | None = Field(
+        None, description="jobs that teams declare in objects of Kubernetes; none by default"
+    )
     web: WebConfig = Field(WebConfig(), description="our own port")
     audit: AuditConfig | None = Field(None, description="CSV audit file; none by default")
     models: ModelsConfig | None = Field(None, description="model store; none by default: models are fitted at start")
@@ -121,6 +127,11 @@ class Config(Section):
 
     def conflicts(self) -> Iterator[Conflict]:
         """Say which keys do not go together."""
+        if not self.jobs and self.discover is None:
+            wrong = "is empty; name at least one" if "jobs" in self.model_fields_set else "jobs: is missing"
+            yield ("jobs", "discover"), wrong
+        if self.discover is not None:
+            yield from self.discover.unknown_receivers(self.alerting)
         if self.leader is not None and self.state is None:
             yield ("leader",), "needs state: what a leader has told and learnt, the next one reads there"
         yield from same_names(self.remote_write)

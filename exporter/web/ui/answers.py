@@ -92,6 +92,7 @@ class Unseen(Struct):
         "series_learning",
         "series_without_peers",
         "configuration",
+        "declared",
         "answers",
         "muted",
     ]

@@ -58,6 +58,28 @@ class JobFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Discovered:
+    """How it stands with the jobs that teams declare.
+
+    Parameters
+    ----------
+    jobs : int
+        How many are in force.
+    refused : sequence of (str, str)
+        What is not, in words, and why.
+    lost : mapping of str to float
+        Why Kubernetes does not tell what is declared now, and since when (Unix seconds).
+    trouble : str
+        Why none of what is declared is in force, "" where that is not so.
+    """
+
+    jobs: int = 0
+    refused: Sequence[tuple[str, str]] = ()
+    lost: Mapping[str, float] = field(default_factory=dict)
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """The exporter as a whole.
 
@@ -77,6 +99,8 @@ class Facts:
         Why the last load was refused, "" where it worked.
     deploys : Standing
         How the questions about deploys stand.
+    discovered : Discovered
+        What teams declare.
     """
 
     config: Config
@@ -86,6 +110,7 @@ class Facts:
     loaded: float
     refused: str = ""
     deploys: Standing = field(default_factory=Standing)
+    discovered: Discovered = field(default_factory=Discovered)
 
     def time_zone(self, job: str) -> str:
         """Return where hours are counted for a job; UTC for one that is not there any more."""

@@ -10,7 +10,7 @@ from exporter.context.endings import ALERTED
 from exporter.json_values import utc
 from exporter.pipeline.verdict import Verdict
 from exporter.web.ui.answers import Job, Query, Trouble, Unseen
-from exporter.web.ui.facts import Facts, JobFacts
+from exporter.web.ui.facts import Discovered, Facts, JobFacts
 
 State = Literal["judging", "failing", "warming", "waiting", "late", "empty"]
 _LATE: Final = 3.0
@@ -111,6 +111,7 @@ def unseen(facts: Facts, jobs: Iterable[Job]) -> list[Unseen]:
     if facts.refused:
         text = f"The configuration on disk is not in force, the one before is: {facts.refused}"
         found.append(Unseen("configuration", [], text))
+    found += _declared(facts.discovered)
     jobs = list(jobs)
     failing: dict[str, list[Job]] = {}
     for job in jobs:
@@ -142,6 +143,15 @@ def unseen(facts: Facts, jobs: Iterable[Job]) -> list[Unseen]:
     muted = "What begins now raises no alert."
     found.extend(Unseen("muted", [job.job], f"{muted} {'. '.join(job.calendar)}.") for job in jobs if job.muted)
     return found
+
+
+def _declared(discovered: Discovered) -> list[Unseen]:
+    """Return what of that which teams declare is not in force, and whether Kubernetes still tells it."""
+    found = [Unseen("declared", [], f"{_sentence(discovered.trouble)}.")] if discovered.trouble else []
+    for why, since in discovered.lost.items():
+        text = f"{why}. The jobs declared until then go on; what teams declare or change is not seen."
+        found.append(Unseen("declared", [], text, _utc(since)))
+    return found + [Unseen("declared", [], f"Refused: {where}: {why}") for where, why in discovered.refused]
 
 
 def _missed(verdict: Verdict | None) -> list[str]:
