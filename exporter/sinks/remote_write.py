@@ -4,6 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Mapping
+from itertools import chain
 from typing import Final
 
 import structlog
@@ -12,6 +13,7 @@ from exporter import exposition
 from exporter.config.sections.job import JobConfig
 from exporter.config.sections.remote_write import RemoteWriteConfig
 from exporter.config.sections.root import Config
+from exporter.exposition import Lines
 from exporter.label_names import RESERVED, Scheme
 from exporter.observe.metrics import SelfMetrics
 from exporter.pipeline.verdict import Verdict
@@ -166,9 +168,13 @@ class RemoteWrite(NewestVerdict):
                 found.append(Sample(tuple(sorted(pair for pair in labels.items() if pair[1])), each.value, at))
         return self._ended(_OWN, found, at)
 
-    def _read(self, job: str, blocks: Mapping[str, bytes], at: int, config: RemoteWriteConfig) -> list[Sample]:
+    def _read(self, job: str, blocks: Mapping[str, Lines], at: int, config: RemoteWriteConfig) -> list[Sample]:
         known = self._known.setdefault(job, {})
-        found = list(samples_of(blocks.values(), at, known, tuple(config.labels.items())))
+        found = list(
+            samples_of(
+                chain.from_iterable(each.pieces() for each in blocks.values()), at, known, tuple(config.labels.items())
+            )
+        )
         if len(known) > 2 * len(found) + 1000:  # most are of series that came and went
             known.clear()
         return found
