@@ -25,6 +25,7 @@ def run(
     from exporter.pipeline.shard import Shard
     from exporter.service.app import App  # numpy and more: only where they are needed, so that --help is quick
     from exporter.service.election import ElectionError
+    from exporter.service.free_memory import share_one_heap
     from exporter.sinks.base import SinkError
     from exporter.web.server import ServerError
 
@@ -32,6 +33,7 @@ def run(
         share = Shard.parse(shard)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--shard") from None
+    share_one_heap()
     try:
         App(config, profile, listen, share).run()
     except ConfigError as error:

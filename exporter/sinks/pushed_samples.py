@@ -43,7 +43,7 @@ class JobSamples:
         self._published[job] = published
         known, count = self._known.setdefault(job, {}), 0
         for metric, block in published.blocks(scheme).items():
-            for sample in samples_of([block], at, known, more, _METADATA.get(metric, UNKNOWN)):
+            for sample in samples_of(block.pieces(), at, known, more, _METADATA.get(metric, UNKNOWN)):
                 count += 1
                 yield sample
         if len(known) > 2 * count + _SPARE:  # most are of series that came and went

@@ -141,8 +141,8 @@ def _part(answer: _Answer, data: _Data, limits: Limits, body_bytes: int, known: 
     for one in chosen:
         unique.setdefault(bytes(one.metric), one)
     labels = list(unique)
-    raws = [bytes(s.values) for s in unique.values()]
-    expected = [_length(raw) for raw in raws]
+    raws = [s.values for s in unique.values()]  # places in the body, copied a batch at a time
+    expected = [_length(bytes(raw)) for raw in raws]
     if max(expected, default=0) > limits.points:
         raise BadAnswer(f"the source sent {max(expected)} samples in one series where {limits.points} were asked for")
 
@@ -206,24 +206,26 @@ def _check(labels: list[bytes]) -> None:
         _LABELS.decode(b"[" + b",".join(labels[first : first + 4096]) + b"]")
 
 
-def _samples(raws: list[bytes]) -> tuple[NDArray[np.int64], Floats, Floats]:
+def _samples(raws: list[msgspec.Raw]) -> tuple[NDArray[np.int64], Floats, Floats]:
     lengths: list[int] = []
-    flat: list[Floats] = [np.empty(0)]
+    times: list[Floats] = [np.empty(0)]
+    values: list[Floats] = [np.empty(0)]
     for batch in _batches(raws):
         # the decoder knows Inf and -Inf, but not Prometheus' +Inf
         decoded = _SAMPLES.decode(b"[" + b",".join(batch).replace(b'"+Inf"', b'"Inf"') + b"]")
         lengths.extend(map(len, decoded))
-        flat.append(np.fromiter(chain.from_iterable(chain.from_iterable(decoded)), np.float64))
-    samples = np.concatenate(flat)
-    return np.array(lengths, np.int64), samples[::2], samples[1::2]
+        samples = np.fromiter(chain.from_iterable(chain.from_iterable(decoded)), np.float64)
+        times.append(samples[::2].copy())
+        values.append(samples[1::2].copy())
+    return np.array(lengths, np.int64), np.concatenate(times), np.concatenate(values)
 
 
-def _batches(raws: list[bytes]) -> Iterator[list[bytes]]:
+def _batches(raws: list[msgspec.Raw]) -> Iterator[list[bytes]]:
     batch: list[bytes] = []
     size = 0
     for raw in raws:
-        batch.append(raw)
-        size += len(raw)
+        batch.append(text := bytes(raw))
+        size += len(text)
         if size >= _BATCH:
             yield batch
             batch, size = [], 0
@@ -238,6 +240,6 @@ def _finite(counts: NDArray[np.int64], times: Floats, values: Floats) -> tuple[N
         raise BadAnswer("the source sent samples whose times do not ascend; is a proxy or cache in between broken?")
     infinite = np.isinf(values)
     if not infinite.any():
-        return counts, times.copy(), values.copy(), 0
+        return counts, times, values, 0
     kept = ~infinite
     return np.bincount(series[kept], minlength=len(counts)), times[kept], values[kept], int(infinite.sum())
