@@ -95,6 +95,12 @@ class SelfMetrics:
             "anomaly_incident",
             "first_mover",
         )
+        self.joint_incident_companions = gauge(
+            "joint_incident_companions",
+            "Series without an incident that changed when a joint incident began, and the surest of them",
+            "anomaly_incident",
+            "companions",
+        )
         self.forecasts = gauge(
             "forecast_series", "Series of a job with a limit, by what is known of it", "query", "state"
         )

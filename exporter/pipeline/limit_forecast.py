@@ -214,7 +214,7 @@ class LimitForecast:
             np.fmax(end, now, out=end, where=np.isfinite(end))
             end[old] = np.nan
         reached[old] = np.nan
-        return Reaches.of(self._config.limit, self.channel, (early, expected, late), reached)
+        return Reaches.of(self._config.limit, self.channel, (early, expected, late), reached, self._config.within)
 
     def state(self) -> State:
         """Return what was seen."""

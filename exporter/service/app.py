@@ -26,6 +26,7 @@ from exporter.pipeline.shard import Shard
 from exporter.redact import mask
 from exporter.report.schedule import Reporter
 from exporter.service.active import Active, Preparation, Prepared
+from exporter.service.companion_watch import CompanionWatch
 from exporter.service.context_watch import ContextWatch
 from exporter.service.election import Leadership, election_of
 from exporter.service.heeding import Heeding
@@ -40,6 +41,7 @@ from exporter.sinks.latest import LatestVerdicts, UnknownJob
 from exporter.sinks.metrics_page import Page
 from exporter.sinks.registry import Resources, Sinks
 from exporter.web.server import Callbacks, Server
+from exporter.web.ui.related_told import companions_of
 
 log = structlog.get_logger()
 
@@ -115,6 +117,11 @@ class App:
         web = config.web if listen is None else config.web.model_copy(update={"listen": listen})
         self._facts = PageFacts(lambda: self.active, self._telemetry, self.metrics, deploys)
         self._running = self._facts.running(self.sinks, answers)
+        self._companions = CompanionWatch(
+            self._running.joint,
+            lambda each: companions_of(self._running, each.job, each.key, each.since),
+            self.metrics,
+        )
         page = self.sinks.one(Page)
         callbacks = Callbacks(
             lambda: page.judged or self._is_warm(),
@@ -152,6 +159,7 @@ class App:
             runner.start()
         self._models.start()
         self._context.start()
+        self._companions.start()
         if self._standby is not None:
             self._standby.start()
         self._stop.wait()
@@ -161,6 +169,7 @@ class App:
         log.info("stopping", hint="cycles under way are finished")
         self._models.stop()
         self._context.stop()
+        self._companions.stop()
         with self._reloading:
             runners = list(self.active.runners.values())
         for runner in runners:

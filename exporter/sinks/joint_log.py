@@ -204,6 +204,16 @@ class JointLog(EveryVerdict):
         with self._lock:
             return dict(self._of.get(job, {}))
 
+    def alerting(self, most: int) -> list[tuple[str, Member]]:
+        """Return the joint incidents that are open and were an alert, the newest `most`: id, and who moved first.
+
+        Copies, as the lock is not held for longer.
+        """
+        with self._lock:
+            found = [joint for joint in self._still_open() if any(each.alert for each in joint.members)]
+            found.sort(key=lambda joint: -joint.members[0].since)
+            return [(joint.id, msgspec.structs.replace(joint.first)) for joint in found[:most]]
+
     def open(self) -> list[Joint]:
         """Return the joint incidents of which one is open at least."""
         with self._lock:

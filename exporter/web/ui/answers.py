@@ -307,6 +307,9 @@ class Series(Struct):
     link: Link
     told: Annotated[list[str], Meta(description="every sample in a sentence, if told asks for them")] = []
     limit: Annotated[str, Meta(description="when it reaches its limit, in a sentence; empty where it has none")] = ""
+    findings: Annotated[
+        str, Meta(description="what is known of the incident beside its readings, the most useful first; may be empty")
+    ] = ""
 
 
 class Ambiguous(Struct):

@@ -21,6 +21,7 @@ from exporter.web.ui.facts import JobFacts, Running
 from exporter.web.ui.history import History
 from exporter.web.ui.identity import ids, link, series_id
 from exporter.web.ui.joint import joint_answer
+from exporter.web.ui.joint_answers import JointIncident
 from exporter.web.ui.limits import told as limit_told
 from exporter.web.ui.now import channels as channels_of
 from exporter.web.ui.now import incident
@@ -153,6 +154,8 @@ def _answer(
     meant = _meant(running, asked, key, there, job)
     near = at_the_same_time(running.incidents.every(), asked.since, own, job.config.step)
     units = job.units
+    joint = joint_answer(None if meant is None else running.joint.of(asked.job, key, meant.since), now)
+    gone = "" if verdict is None else verdict.vanished.get(key, "")
     return Series(
         id=own[1],
         job=asked.job,
@@ -162,7 +165,7 @@ def _answer(
         score=None if there is None else finite(there[0].score[there[1]]),
         incident=open_now,
         past=past,
-        joint=joint_answer(None if meant is None else running.joint.of(asked.job, key, meant.since), now),
+        joint=joint,
         others=[past_incident(each, now) for each in near],
         earlier=[past_incident(each, now) for each in _earlier(running, asked, key, meant)],
         worst_at=None if meant is None or meant.at is None else utc(meant.at),
@@ -191,7 +194,18 @@ def _answer(
         deploys=[DeployMark(each.at, each.name) for each in running.deploys(asked.job, key, start, end)],
         link=link(asked.job, key, asked.since),
         limit="" if there is None else limit_told(*there, job, now),
+        findings=_findings(meant, joint, gone),
         told=samples_told(curves, before, wanted.channels, units) if asked.told else [],
+    )
+
+
+def _findings(meant: notification.Incident | None, joint: JointIncident | None, gone: str) -> str:
+    """Write what is known of an incident beside its readings, the most useful first; `gone` is why its series ended."""
+    return wording.ordered(
+        vanished=wording.VANISHED.get(gone, ""),
+        deploy=f"began {meant.deployed}" if meant is not None and meant.deployed else "",
+        together=f"one of {joint.text}" if joint is not None else "",
+        limit="" if meant is None else meant.limit,
     )
 
 
