@@ -9,6 +9,32 @@ from detectors.types import Floats
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Cone:
+    """How a series goes on, with an interval of 90 %, in the unit of the query.
+
+    Parameters
+    ----------
+    limit : float
+    channel : int
+    past_times, past : Floats, shape (P,)
+        Ends of hours (Unix seconds), and the value nearest to the limit in each; NaN where nothing was seen.
+    times : Floats, shape (N,)
+        Unix seconds, from now on.
+    early, expected, late : Floats, shape (N,)
+        The value nearest to the limit until then: with 5, 50 and 95 % of what may come on the far side of it.
+    """
+
+    limit: float
+    channel: int
+    past_times: Floats
+    past: Floats
+    times: Floats
+    early: Floats
+    expected: Floats
+    late: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Reaches:
     """When the limit is reached.
 

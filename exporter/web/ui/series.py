@@ -1,6 +1,7 @@
 """One series over a range of time, or one of its incidents."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,11 +12,12 @@ from detectors.units import DAY, HOUR
 from exporter import incident_wording as wording
 from exporter.json_values import finite, utc
 from exporter.pipeline.verdict import Verdict, entity_states
+from exporter.query_units import Unit
 from exporter.sinks.incident_log import Logged
 from exporter.sinks.latest import Matcher, Selection, UnknownJob
 from exporter.sinks.notify import notification
 from exporter.sinks.notify.message import worst_told
-from exporter.web.ui.answers import Ambiguous, Channel, Choice, Curve, DeployMark, OpenIncident, Series
+from exporter.web.ui.answers import Ambiguous, Channel, Choice, Curve, DeployMark, Forecast, OpenIncident, Series
 from exporter.web.ui.curves import WIDE, Wanted, curves_of, earlier
 from exporter.web.ui.facts import JobFacts, Running
 from exporter.web.ui.history import History
@@ -35,6 +37,8 @@ LONGEST: Final = 14 * DAY
 SHORTEST: Final = 60.0
 _MOST_CHOICES: Final = 20
 _MOST_EARLIER: Final = 5
+_PAST_HOURS: Final = 121
+"""Hours of the past beside a forecast: as many as it looks ahead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,9 +198,23 @@ def _answer(
         deploys=[DeployMark(each.at, each.name) for each in running.deploys(asked.job, key, start, end)],
         link=link(asked.job, key, asked.since),
         limit="" if there is None else limit_told(*there, job, now),
+        forecast=_forecast(running, verdict, key, units),
         findings=_findings(meant, joint, gone),
         told=samples_told(curves, before, wanted.channels, units) if asked.told else [],
     )
+
+
+def _forecast(running: Running, verdict: Verdict | None, key: Key, units: Mapping[str, Unit]) -> Forecast | None:
+    """Return how a series goes on from the newest sample, None where it has no limit, or too little is known of it."""
+    found = None if verdict is None else running.cone(verdict.job, key, verdict.time)
+    if verdict is None or found is None:
+        return None
+    past = slice(-_PAST_HOURS, None)
+    name = verdict.channels[found.channel]
+    return Forecast(
+        name, units.get(name, ""), found.limit, found.past_times[past].tolist(), _plain(found.past[past]),
+        found.times.tolist(), _plain(found.early), _plain(found.expected), _plain(found.late),
+    )  # fmt: skip
 
 
 def _findings(meant: notification.Incident | None, joint: JointIncident | None, gone: str) -> str:
