@@ -82,6 +82,9 @@ class SelfMetrics:
             "reason",
         )
         self.flag_changes = counter("flag_changes_total", "Incidents opened or closed", "query", "to")
+        self.replica_queries = counter(
+            "replica_queries_total", "Queries for the incidents of other replicas by outcome", "outcome"
+        )
         self.deploy_queries = counter("deploy_queries_total", "Queries about deploys by outcome", "outcome")
         self.deploy_query_seconds = counter("deploy_query_seconds_total", "Time spent on queries about deploys")
         self.deploy_series_cut = gauge("deploy_series_cut", "Series left out of the newest answers about deploys")

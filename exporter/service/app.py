@@ -33,6 +33,7 @@ from exporter.service.heeding import Heeding
 from exporter.service.message_pages import our_pages
 from exporter.service.model_reload import ModelReloader
 from exporter.service.page_facts import PageFacts
+from exporter.service.replica_watch import MOST, Mine, ReplicaWatch
 from exporter.service.runner import Runner
 from exporter.service.standby import Standby
 from exporter.sinks.base import SinkError
@@ -122,6 +123,13 @@ class App:
             lambda each: companions_of(self._running, each.job, each.key, each.since),
             self.metrics,
         )
+        self._replicas = ReplicaWatch(
+            self._running.joint,
+            shard.count,
+            lambda expr, now: self.active.source.range(expr, now, now, 60.0, max_series=MOST),
+            self._mine,
+            self.metrics,
+        )
         page = self.sinks.one(Page)
         callbacks = Callbacks(
             lambda: page.judged or self._is_warm(),
@@ -160,6 +168,7 @@ class App:
         self._models.start()
         self._context.start()
         self._companions.start()
+        self._replicas.start()
         if self._standby is not None:
             self._standby.start()
         self._stop.wait()
@@ -170,6 +179,7 @@ class App:
         self._models.stop()
         self._context.stop()
         self._companions.stop()
+        self._replicas.stop()
         with self._reloading:
             runners = list(self.active.runners.values())
         for runner in runners:
@@ -197,6 +207,13 @@ class App:
 
     def _jobs(self) -> list[Job]:
         return [runner.job for runner in self.active.runners.values()]
+
+    def _mine(self, job: str) -> Mine | None:
+        runner = self.active.runners.get(job)
+        if runner is None:
+            return None
+        labels = frozenset(name for key in runner.job.window.keys[:100] for name, _ in key)
+        return Mine(runner.job.settings.owns, labels)
 
     def _accept(self, job: str, keys: Sequence[Key]) -> float:
         if (runner := self.active.runners.get(job)) is None:  # a reload has just removed it

@@ -152,7 +152,7 @@ def _joined() -> str:
     An old result may be of another incident.
     """
     asked = quote(f'{{__name__=~"{_SERIES}|{_COMPANIONS}",anomaly_incident=%q}}')
-    several = f'{{{{ if and (eq .Labels.__name__ "{_SERIES}") (gt .Value 1.0) }}}}'
+    several = f'{{{{ if and (eq .Labels.__name__ "{_SERIES}") (gt .Value 1.0) (gt .Value $count) }}}}'
     return (
         '{{ $count := 0.0 }}{{ $first := "" }}{{ $moved := "" }}{{ if not $old }}'
         '{{ range $r }}{{ if eq .Labels.__name__ "anomaly_incident_moved_timestamp_seconds" }}'
