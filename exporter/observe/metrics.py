@@ -85,6 +85,9 @@ class SelfMetrics:
             "reason",
         )
         self.flag_changes = counter("flag_changes_total", "Incidents opened or closed", "query", "to")
+        self.replica_queries = counter(
+            "replica_queries_total", "Queries for the incidents of other replicas by outcome", "outcome"
+        )
         self.deploy_queries = counter("deploy_queries_total", "Queries about deploys by outcome", "outcome")
         self.deploy_query_seconds = counter("deploy_query_seconds_total", "Time spent on queries about deploys")
         self.deploy_series_cut = gauge("deploy_series_cut", "Series left out of the newest answers about deploys")
@@ -97,6 +100,12 @@ class SelfMetrics:
             "Series with an open incident of a joint incident, and which of them moved first",
             "anomaly_incident",
             "first_mover",
+        )
+        self.joint_incident_companions = gauge(
+            "joint_incident_companions",
+            "Series without an incident that changed when a joint incident began, and the surest of them",
+            "anomaly_incident",
+            "companions",
         )
         self.forecasts = gauge(
             "forecast_series", "Series of a job with a limit, by what is known of it", "query", "state"

@@ -16,6 +16,7 @@ from exporter.backtest.quality_metrics import BacktestMetrics
 from exporter.config.compare import encode_jobs, keys_of
 from exporter.config.load import ConfigError, Loaded, load
 from exporter.config.sections.job import drift_settings
+from exporter.config.sections.service import WebConfig
 from exporter.context.deploy_book import DeployBook
 from exporter.observe import logs
 from exporter.observe.metrics import SelfMetrics
@@ -26,6 +27,7 @@ from exporter.pipeline.shard import Shard
 from exporter.redact import mask
 from exporter.report.schedule import Reporter
 from exporter.service.active import Active, Preparation, Prepared
+from exporter.service.companion_watch import CompanionWatch
 from exporter.service.context_watch import ContextWatch
 from exporter.service.discovery import Discovery
 from exporter.service.election import Leadership, election_of
@@ -33,6 +35,7 @@ from exporter.service.heeding import Heeding
 from exporter.service.message_pages import our_pages
 from exporter.service.model_reload import ModelReloader
 from exporter.service.page_facts import PageFacts
+from exporter.service.replica_watch import MOST, Mine, ReplicaWatch
 from exporter.service.runner import Runner
 from exporter.service.standby import Standby
 from exporter.sinks.base import SinkError
@@ -41,6 +44,7 @@ from exporter.sinks.latest import LatestVerdicts, UnknownJob
 from exporter.sinks.metrics_page import Page
 from exporter.sinks.registry import Resources, Sinks
 from exporter.web.server import Callbacks, Server, ServerError
+from exporter.web.ui.related_told import companions_of
 
 log = structlog.get_logger()
 
@@ -117,26 +121,39 @@ class App:
         self._heeding = Heeding(answers, lambda: self.active)
         self._heeding.all()
         self._models = ModelReloader(self._jobs, lambda: self.active.store)
-        latest = self.sinks.one(LatestVerdicts)
-        web = config.web if listen is None else config.web.model_copy(update={"listen": listen})
         self._facts = PageFacts(
             lambda: self.active, self._telemetry, self.metrics, deploys, lambda: self._discovery.standing
         )
         self._running = self._facts.running(self.sinks, answers)
+        self._companions = CompanionWatch(
+            self._running.joint,
+            lambda each: companions_of(self._running, each.job, each.key, each.since),
+            self.metrics,
+        )
+        self._replicas = ReplicaWatch(
+            self._running.joint,
+            shard.count,
+            lambda expr, now: self.active.source.range(expr, now, now, 60.0, max_series=MOST),
+            self._mine,
+            self.metrics,
+        )
+        self.server = self._server(config.web if listen is None else config.web.model_copy(update={"listen": listen}))
+        self.metrics.started.set_to_current_time()
+        self.metrics.shard.labels(str(shard.index), str(shard.count)).set(1)
+        self._note_load()
+
+    def _server(self, config: WebConfig) -> Server:
         page = self.sinks.one(Page)
         callbacks = Callbacks(
             lambda: page.judged or self._is_warm() or not self.active.runners,
             self.reload,
-            latest,
+            self.sinks.one(LatestVerdicts),
             self._accept,
             self._configuration,
             self._running,
             self._who_leads,
         )
-        self.server = Server(web, page, callbacks)
-        self.metrics.started.set_to_current_time()
-        self.metrics.shard.labels(str(shard.index), str(shard.count)).set(1)
-        self._note_load()
+        return Server(config, page, callbacks)
 
     def run(self) -> None:
         """Serve and run the jobs until a stop signal; then finish the cycles under way and write what is pending.
@@ -160,6 +177,8 @@ class App:
             runner.start()
         self._models.start()
         self._context.start()
+        self._companions.start()
+        self._replicas.start()
         if self._standby is not None:
             self._standby.start()
         self._stop.wait()
@@ -170,6 +189,8 @@ class App:
         self._models.stop()
         self._context.stop()
         self._discovery.stop(CLOSE_WITHIN)
+        self._companions.stop()
+        self._replicas.stop()
         with self._reloading:
             runners = list(self.active.runners.values())
         for runner in runners:
@@ -197,6 +218,13 @@ class App:
 
     def _jobs(self) -> list[Job]:
         return [runner.job for runner in self.active.runners.values()]
+
+    def _mine(self, job: str) -> Mine | None:
+        runner = self.active.runners.get(job)
+        if runner is None:
+            return None
+        labels = frozenset(name for key in runner.job.window.keys[:100] for name, _ in key)
+        return Mine(runner.job.settings.owns, labels)
 
     def _accept(self, job: str, keys: Sequence[Key]) -> float:
         if (runner := self.active.runners.get(job)) is None:  # a reload has just removed it

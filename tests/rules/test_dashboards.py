@@ -4,6 +4,7 @@ import json
 import re
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from enum import Enum
 from itertools import product
 from pathlib import Path
@@ -21,6 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from deploy.demo.servers import PrometheusServer, backfill, get, openmetrics
 from exporter.config.load import load
 from exporter.observe.metrics import STATES, SelfMetrics
+from exporter.pipeline.reaches import Reaches
 from exporter.sinks.metrics_page import Page
 from rules.generate import generate
 from tests.support.dashboards import SHOWN, asked, dashboard, targets
@@ -69,7 +71,10 @@ def pages() -> Iterator[tuple[float, str]]:
         fill(metrics, minute, end - 3600)
         for job, channels in (("cpu", ("value",)), ("api", ("p99", "rps"))):
             changed = {"score": score, "flag": odd, "alert": odd, "flapping": odd, "groups": groups}
-            page.publish(verdict(entities, job, channels=channels, **changed), fields)
+            now = end - 60 * (MINUTES - 1 - minute)
+            ends = (np.full(3, now + 3600.0 * hours) for hours in (2, 3, 5))
+            found = replace(verdict(entities, job, channels=channels, **changed), reaches=Reaches(0.0, 0, *ends))
+            page.publish(found, fields)
         page.render()
         yield end - 60 * (MINUTES - 1 - minute), page.current.body.decode()
 
