@@ -10,6 +10,7 @@ from exporter.query_units import Unit
 BETWEEN: Final = "reaches {limit} between {early} and {late} UTC, most likely {expected}"
 FROM: Final = "reaches {limit} from {early} UTC on, most likely {expected}; it may also stop before"
 PERHAPS: Final = "may reach {limit} from {early} UTC on; more likely it stops before"
+SOON: Final = "may reach {limit} from {early} UTC on, most likely {expected}"
 SINCE: Final = "has been at {limit} or beyond since {early} UTC"
 NOT_IN_SIGHT: Final = "does not reach {limit}, as far as its past tells"
 LEARNING: Final = "may reach {limit} or not: too little is known of it to say when"
@@ -27,6 +28,16 @@ def moment(seconds: float) -> str:
     """
     at = datetime.fromtimestamp(seconds, UTC)
     return f"{at:%a} {at.day} {at:%b %H:%M}"
+
+
+def soon(limit: float, early: float, expected: float, now: float, unit: Unit = "") -> str:
+    """Write of an incident that its series is near its limit; the times are Unix seconds.
+
+    >>> soon(0.0, 1_764_563_400.0, 1_764_572_400.0, 1_764_536_400.0, "bytes")
+    'may reach 0 B from Mon 1 Dec 04:30 UTC on, most likely Mon 1 Dec 07:00'
+    """
+    pattern = SOON if expected > now else SINCE
+    return pattern.format(limit=number(limit, unit), early=moment(early), expected=moment(expected))
 
 
 def reaches(

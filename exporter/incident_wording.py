@@ -39,7 +39,19 @@ WITH: Final = "with {deploy}"
 SOON: Final = 60.0
 """Seconds after a deploy from which on an incident began after it; before, it began with it."""
 BETWEEN: Final = "; "
-"""Between the channels, and before the time."""
+"""Between the channels, and between the sentences."""
+ORDER: Final = (
+    "vanished", "deploy", "together", "beside", "limit", "worst", "lasting", "companions", "evidence", "flapping",
+)  # fmt: skip
+"""The sentences of an incident: what changes most what somebody does comes first (docs/decisions/0041)."""
+VANISHED: Final = {
+    "down": "gone: its target is down",
+    "stopped": "gone: it has stopped, while its target is up",
+    "replaced": "gone: a sibling has replaced it",
+    "finished": "gone: it has finished as it usually does",
+}
+"""By the reason for which the series has ended."""
+ALSO: Final = "at the same time {companions}"
 DATED: Final = 43_200.0
 """Seconds that an incident lasts from which on its times are written with their date."""
 LARGE: Final = 9999.5
@@ -67,6 +79,16 @@ LENGTH: Final = (
 )
 """Replacements in what Prometheus' humanizeDuration writes: 2d 3h 4m 5s becomes 2 d 3 h, and 1m 30s 1 min 30 s."""
 WHOLE_MINUTES: Final = (r"(m) [0-9]+s$", "${1}")
+
+
+def ordered(**sentences: str) -> str:
+    """Write the sentences of an incident that there are in the order of `ORDER`, by which they are named.
+
+    >>> ordered(worst="worst at 10:06 UTC: observed 5", deploy="12 min after checkout v1.8.2", together="")
+    '12 min after checkout v1.8.2; worst at 10:06 UTC: observed 5'
+    """
+    found = sorted((name for name, text in sentences.items() if text), key=ORDER.index)
+    return BETWEEN.join(sentences[name] for name in found)
 
 
 def number(value: float, unit: Unit = "") -> str:

@@ -108,8 +108,7 @@ def egress(config: Config) -> tuple[Mapping[str, Any], ...]:
         made.append(_port(443))  # of the address that a picture is uploaded to
     if config.leader is not None or config.discover is not None:
         made += [_port(443), _port(6443)]  # the API of Kubernetes, before and behind its Service
-    if config.remote_write:
-        made.append(_to(config.remote_write.url))
+    made += [_to(each.url) for each in config.remote_write]
     if notify.email:
         made.append(_to(f"smtp://{notify.email.smarthost}"))
     if config.models and config.models.url:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from detectors.auto import cold_start, evidence, incident_memory, multichannel, recurrence, streams
+from detectors.auto import cold_start, evidence, frequency, incident_memory, multichannel, recurrence, streams
 from detectors.auto.beside_peers import BesidePeers
 from detectors.auto.evidence import Observation
 from detectors.auto.forecasts import READY
@@ -217,7 +217,7 @@ def _observed(
         combined = beside.added(combined, entities.start + present)
         direction = beside.directed(direction, seen.evidence, entities.start * channels + alive)
     prior = combined.prior / agreeing
-    found = score_of(combined.return_period / agreeing)
+    found = frequency.score(of_entity, combined.return_period / agreeing)
     # Several channels have no common side.
     side = (direction > 0 if joint is None else np.zeros(len(present))).astype(np.uint8)
     # A pattern does not end an incident: that may be another one, at this hour by chance.
@@ -292,13 +292,14 @@ def _learn(
     if block.joint is not None:
         multichannel.learn(entity, block.joint, at, transition.learn, block.ready)
         multichannel.TAILS.close(entity, np.flatnonzero(transition.ended))
+    frequency.learn(entity, block.unpenalised, block.warm & ~block.quiet, at)
     incident_memory.remember(entity, transition, block.size, block.side, block.seen_later(), at)
     _put(every, block.alive, rows)
     _put(entities, block.present, entity)
 
 
 def _of_entity(channels: int) -> dict[str, Column]:
-    return incident_memory.columns() | (multichannel.columns(channels) if channels > 1 else {})
+    return incident_memory.columns() | frequency.columns() | (multichannel.columns(channels) if channels > 1 else {})
 
 
 def _columns(channels: int) -> dict[str, Column]:

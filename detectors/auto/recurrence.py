@@ -12,9 +12,12 @@ from detectors.types import Flags, Floats
 from detectors.units import HOUR
 
 TIMES: Final = 2.5
-"""Decayed number of openings around an hour of the day that make a pattern: silent from the fourth night on."""
+"""Decayed number of openings around an hour of the day that make a pattern: silent from the fourth night on. It is
+counted beyond what the openings of the other hours would bring here by chance."""
 LARGER: Final = 1.5
 """Factor by which the usual size of a pattern may be exceeded."""
+_HOURS, _AROUND = 24, 3
+"""Hours of the day, and those around one that count with it."""
 APART: Final = 12
 """Hours between two openings around the same hour that count: three of them are on three days."""
 _LARGEST: Final = 6e4
@@ -36,9 +39,14 @@ def columns() -> dict[str, Column]:
 def is_recurring(rows: Rows, which: NDArray[np.intp], size: Floats, side: Sides, at: SeasonalTime) -> Flags:
     """Return which of the rows `which` (N,) have had deviations of this size and side at this hour of the day."""
     around = _around(which, side, at)
-    faded = np.exp(-_age(rows, around, at) * HOUR / MEMORY)
-    often = (rows["habit_count"][around] * faded).sum(axis=1) >= TIMES
-    return np.asarray(often & (size <= LARGER * (rows["habit_size"][around] * faded).max(axis=1)))
+    faded = _faded(rows, around, at)
+    here = (rows["habit_count"][around] * faded).sum(axis=1)
+    large = np.flatnonzero((here >= TIMES) & (size <= LARGER * (rows["habit_size"][around] * faded).max(axis=1)))
+    found = np.zeros(len(which), np.bool_)
+    whole = which[large, None], side[large, None].astype(np.intp), np.arange(_HOURS)[None]
+    elsewhere = (rows["habit_count"][whole] * _faded(rows, whole, at)).sum(axis=1) - here[large]
+    found[large] = here[large] >= TIMES + elsewhere * (_AROUND / (_HOURS - _AROUND))
+    return found
 
 
 def apart(rows: Rows, which: NDArray[np.intp], side: Sides, at: SeasonalTime) -> Flags:
@@ -50,7 +58,7 @@ def apart(rows: Rows, which: NDArray[np.intp], side: Sides, at: SeasonalTime) ->
 def record_opening(rows: Rows, which: NDArray[np.intp], side: Sides, at: SeasonalTime) -> None:
     """Count an opening of the rows `which`, whose sides are `side`."""
     here = which, side, at.hour
-    faded = np.exp(-_age(rows, here, at) * HOUR / MEMORY)
+    faded = _faded(rows, here, at)
     rows["habit_count"][here] = rows["habit_count"][here] * faded + 1
     rows["habit_size"][here] = rows["habit_size"][here] * faded
     rows["habit_hour"][here] = _now(at)
@@ -62,6 +70,12 @@ def record_size(
     """Record the largest size of the rows `which` by side and the `hour` at which the incident began."""
     here, sizes = (which, side, hour), rows["habit_size"]
     sizes[here] = np.maximum(sizes[here], np.minimum(size, _LARGEST))
+
+
+def _faded(rows: Rows, where: tuple[Any, ...], at: SeasonalTime) -> Floats:
+    """Return the share of the last opening, and of those before it, that is remembered."""
+    share: Floats = np.exp(-_age(rows, where, at) * HOUR / MEMORY)
+    return share
 
 
 def _now(at: SeasonalTime) -> np.uint16:
@@ -78,4 +92,4 @@ def _around(
     which: NDArray[np.intp], side: Sides, at: SeasonalTime
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
     """Return the places of this hour and its neighbours, shapes that broadcast to (N, 3)."""
-    return which[:, None], side[:, None].astype(np.intp), (at.hour + np.arange(-1, 2))[None] % 24
+    return which[:, None], side[:, None].astype(np.intp), (at.hour + np.arange(-1, 2))[None] % _HOURS

@@ -25,16 +25,18 @@ def run(
     from exporter.pipeline.shard import Shard
     from exporter.service.app import App  # numpy and more: only where they are needed, so that --help is quick
     from exporter.service.election import ElectionError
-    from exporter.sinks.audit import AuditError
+    from exporter.service.free_memory import share_one_heap
+    from exporter.sinks.base import SinkError
     from exporter.web.server import ServerError
 
     try:
         share = Shard.parse(shard)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--shard") from None
+    share_one_heap()
     try:
         App(config, profile, listen, share).run()
     except ConfigError as error:
         fail(error, code=2)
-    except (AuditError, ElectionError, ServerError, TelemetryError) as error:
+    except (ElectionError, ServerError, SinkError, TelemetryError) as error:
         fail(error, code=1)

@@ -36,8 +36,9 @@ def _detector_keys(place: Place) -> tuple[str, ...]:
 
 def _fields(annotation: Any) -> dict[str, Any]:
     for kind in _alternatives(annotation):
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            return {info.alias or name: info.annotation for name, info in kind.model_fields.items()}
+        item = get_args(kind)[0] if get_origin(kind) is tuple else kind  # one section may stand for a list of one
+        if isinstance(item, type) and issubclass(item, BaseModel):
+            return {info.alias or name: info.annotation for name, info in item.model_fields.items()}
     return {}
 
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from exporter.config.defaults import where_written, with_defaults
 from exporter.config.digest import config_digest
@@ -24,6 +25,8 @@ from exporter.config.web_file import with_web_file
 __all__ = ["ConfigError", "Loaded", "Mistake", "load"]
 
 PROFILE_VARIABLE = "ANOMALY_EXPORTER_PROFILE"
+_CHANGED: Final = "changed while it was read"
+"""Content that no files have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +38,7 @@ class Loaded:
     config : Config
         The effective configuration.
     files : tuple of Path
-        The files it was read from, base first.
+        The files it was read from, base first; the last one is `web.config_file` where there is one.
     digest : str
         12 hexadecimal digits of the effective configuration; secrets do not go in.
     notes : tuple of str
@@ -103,8 +106,11 @@ def load(path: Path, profile: str | None = None, environ: Mapping[str, str] = os
     assert isinstance(config, Config)
     said: tuple[str, ...] = ()
     if config.web.config_file is not None:
+        watched = (*files, config.web.config_file)
+        before = contents(watched)
+        content = before if contents(files) == content else _CHANGED
         web, said = with_web_file(config.web, config.web.config_file)
-        config = config.model_copy(update={"web": web})
+        config, files = config.model_copy(update={"web": web}), watched
     return Loaded(config, files, config_digest(config), (*notes(config), *said), content)
 
 

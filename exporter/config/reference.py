@@ -18,6 +18,7 @@ from exporter.config.secrets import Secret
 from exporter.config.sections.alerting import TimeInterval
 from exporter.config.sections.calendars import CalendarConfig, span_of_days
 from exporter.config.sections.job import JobDefaults, switched
+from exporter.config.sections.remote_write import one_or_more
 from exporter.config.sections.root import Config
 from exporter.config.values import duration, duration_or_auto, format_size, rate_per_week, shown, size
 from exporter.promql import format_duration
@@ -96,8 +97,11 @@ def _section(title: str, model: type[BaseModel], prefix: str) -> Iterator[str]:
         kind = _SPELLED.get(f"{prefix}{key}")
         if kind is None:
             kind = _type(info.annotation, tuple(info.metadata)) if inner is None else f"see `{name}`"
-            if any(isinstance(item, BeforeValidator) and item.func is switched for item in info.metadata):
+            read_by = {item.func for item in info.metadata if isinstance(item, BeforeValidator)}
+            if switched in read_by:
                 kind = f"true, false or {kind}"
+            if one_or_more in read_by:
+                kind = f"{kind}, or a list of these"
         yield _row(key, kind, _default(info), info.description)
 
 
@@ -116,6 +120,8 @@ def _inner(annotation: Any) -> tuple[type[BaseModel] | None, bool]:
         return annotation, False
     if get_origin(annotation) is dict:
         return _inner(get_args(annotation)[1])[0], True
+    if get_origin(annotation) is tuple and get_args(annotation)[0] not in _WORDS:
+        return _inner(get_args(annotation)[0])
     if get_origin(annotation) in {Union, UnionType}:
         kinds = [kind for kind in get_args(annotation) if kind is not type(None)]
         return _inner(kinds[0]) if len(kinds) == 1 else (None, False)

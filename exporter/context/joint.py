@@ -21,6 +21,8 @@ class Member(msgspec.Struct, eq=False):
     over: float | None = None
     alert: bool = False
     """Whether it is or was an alert."""
+    elsewhere: bool = False
+    """Whether another replica judges it (`--shard`)."""
 
     @property
     def key(self) -> Key:

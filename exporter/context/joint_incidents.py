@@ -49,6 +49,8 @@ class Joiner:
         self.shares, self.history = shares, history
         self.expected = 0.0
         """Openings a second that come by chance in all series."""
+        self.replicas = 1
+        """How many share the entities: their openings are heard of, too."""
         self.causes, self.watched = 0.0, 0.0
         """Joint incidents that were seen, in so many seconds."""
         self._by_label: dict[tuple[str, str], list[Opening]] = {}
@@ -57,7 +59,7 @@ class Joiner:
     @property
     def rate(self) -> float:
         """Openings a second that have nothing to do with each other, over all series."""
-        return (self.expected * _PRIOR + self.causes) / (_PRIOR + self.watched)
+        return self.replicas * (self.expected * _PRIOR + self.causes) / (_PRIOR + self.watched)
 
     def remember(self, joints: Iterable[Joint]) -> None:
         """Let what opens be joined to what was open before a restart."""
@@ -94,6 +96,22 @@ class Joiner:
         for opening in openings:
             self._learn(opening, near)
         return [opening.joint for opening in openings if opening.joint is not None]
+
+    def hear(self, member: Member, near: float) -> tuple[Opening, Joint | None]:
+        """Take in an opening that another replica has seen.
+
+        Returns it, still without a joint incident, and that which it belongs to as far as we know, None for one of its
+        own.
+        """
+        opening = Opening(member.moved, number_of(member.job, member.key), member.job)
+        self._note(member, opening)
+        return opening, self._joined(member, opening, near)
+
+    def replace(self, joint: Joint, other: Joint) -> None:
+        """Let what opens be joined to another joint incident, of which one has become part."""
+        for each in self._recent:
+            if each.joint is joint:
+                each.joint = other
 
     def _note(self, member: Member, opening: Opening) -> None:
         insort(self._recent, opening)

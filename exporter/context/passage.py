@@ -58,6 +58,33 @@ class Passage:
     bound: Floats
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Paths:
+    """How series go on: what the best rules say, and by how much they have been wrong.
+
+    Parameters
+    ----------
+    known : Rows, shape (E,)
+        Hours of the past that are known.
+    now, slope : Values, shape (E,)
+        The newest value, and how fast it goes on after the last hour ahead.
+    height : Values, shape (E, AHEAD[-1])
+    at_hour : Rows, shape (AHEAD[-1],)
+        Which of `AHEAD` an hour belongs to.
+    low, middle, high : Floats, shape (E, AHEAD)
+        Errors.
+    """
+
+    known: Rows
+    now: Values
+    slope: Values
+    height: Values
+    at_hour: Rows
+    low: Floats
+    middle: Floats
+    high: Floats
+
+
 def passage(values: Values) -> Passage:
     """Return when series reach 0, from below.
 
@@ -66,6 +93,32 @@ def passage(values: Values) -> Passage:
     values : Values, shape (E, N)
         The highest of each hour, the newest last, at most about 1 away from 0; NaN where there is none.
     """
+    paths = _paths(values)
+    ends = [_reached(paths, error) for error in (paths.high, paths.middle, paths.low)]
+    sight = (SIGHT * paths.known).astype(np.float64)
+    early, expected, late = (np.where(end > sight, np.inf, end) for end in ends)
+    early, late = np.maximum(early - _CELL, 0), late + _CELL
+    unknown = paths.known < LEAST
+    for end in (early, expected, late):
+        end[unknown] = np.nan
+    next_hour = paths.height[:, 0] + 2 * paths.high[:, 0] - paths.middle[:, 0]
+    bound = np.where(unknown, np.nan, np.maximum(next_hour, paths.now) + _FINEST)
+    return Passage(early, expected, late, bound)
+
+
+def cone(values: Values) -> tuple[Floats, Floats, Floats]:
+    """Return the highest value until each hour from now on: with 95 %, 50 % and 5 % of what may come below it.
+
+    Each has the shape (E, 1 + AHEAD[-1]), and NaN where too little is known; `values` are as those of `passage`.
+    """
+    paths = _paths(values)
+    found = [_ahead(paths, error) for error in (paths.high, paths.middle, paths.low)]
+    for each in found:
+        each[paths.known < LEAST] = np.nan
+    return found[0], found[1], found[2]
+
+
+def _paths(values: Values) -> _Paths:
     series, hours = values.shape
     first = np.where(np.isfinite(values).any(axis=1), np.argmax(np.isfinite(values), axis=1), hours)
     known = hours - first
@@ -89,16 +142,7 @@ def passage(values: Values) -> Passage:
     at_hour = np.searchsorted(AHEAD, np.arange(1, AHEAD[-1] + 1))
     height = np.take_along_axis(heights, best[:, at_hour][np.newaxis], axis=0)[0]
     slope = slopes[best[:, -1], each[:, 0]]
-    now = values[:, -1]
-    ends = [_reached(now, height, slope, error, at_hour) for error in (high, middle, low)]
-    sight = (SIGHT * known).astype(np.float64)
-    early, expected, late = (np.where(end > sight, np.inf, end) for end in ends)
-    early, late = np.maximum(early - _CELL, 0), late + _CELL
-    unknown = known < LEAST
-    for end in (early, expected, late):
-        end[unknown] = np.nan
-    bound = np.where(unknown, np.nan, np.maximum(height[:, 0] + 2 * high[:, 0] - middle[:, 0], now) + _FINEST)
-    return Passage(early, expected, late, bound)
+    return _Paths(known, values[:, -1], slope, height, at_hour, low, middle, high)
 
 
 def _filled(values: Values, first: Rows) -> Values:
@@ -157,20 +201,26 @@ def _spread(errors: Values) -> tuple[Floats, Floats, Floats]:
     return found[0], found[1], found[2]
 
 
-def _reached(now: Values, height: Values, slope: Values, error: Floats, at_hour: Rows) -> Floats:
-    """Return the hours until a path with so much error is at 0, shape (E,); infinite where it never is."""
+def _ahead(paths: _Paths, error: Floats) -> Floats:
+    """Return the path with so much error: the highest value until each hour from now on, shape (E, 1 + AHEAD[-1])."""
+    at_hour, now = paths.at_hour, paths.now[:, np.newaxis]
     grid = np.concatenate([[0], AHEAD])
     hours = np.arange(1, AHEAD[-1] + 1)
     known = np.concatenate([np.zeros((len(error), 1)), error], axis=1)
     share = (hours - grid[at_hour]) / (grid[at_hour + 1] - grid[at_hour])
     added = known[:, at_hour] * (1 - share) + known[:, at_hour + 1] * share
-    ahead = np.maximum.accumulate(np.maximum(height + added, now[:, np.newaxis]), axis=1)
-    every = np.concatenate([now[:, np.newaxis], ahead], axis=1)
+    ahead = np.maximum.accumulate(np.maximum(paths.height + added, now), axis=1)
+    return np.concatenate([now, ahead], axis=1)
+
+
+def _reached(paths: _Paths, error: Floats) -> Floats:
+    """Return the hours until a path with so much error is at 0, shape (E,); infinite where it never is."""
+    every = _ahead(paths, error)
     there: Flags = every >= 0
     first = np.maximum(np.argmax(there, axis=1), 1)
     rows = np.arange(len(every))
     before, after = every[rows, first - 1], every[rows, first]
-    pace = np.maximum(slope + error[:, -1] / AHEAD[-1], 0)
+    pace = np.maximum(paths.slope + error[:, -1] / AHEAD[-1], 0)
     with np.errstate(invalid="ignore", divide="ignore"):
         within = first - 1 + np.where(after > before, -before / (after - before), 1.0)
         beyond = np.where(pace > 1e-9, AHEAD[-1] - every[:, -1] / pace, np.inf)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from detectors.calibration import KAPPA
-from detectors.types import Floats
+from detectors.types import Flags, Floats
 
 BEFORE: Final = 2
 """Samples before the time at which a change that counts may begin,"""
@@ -95,7 +95,7 @@ def _sizes(values: Floats, at: int) -> tuple[Floats, Floats, Floats, Floats]:
         noise = _NOISE * np.nanmean(np.pad(np.abs(np.diff(values[:, :at])), ((0, 0), (0, 1))), axis=1)
         enough = (np.isfinite(values[:, :at]).sum(axis=1) >= FEWEST) & (count > 1)
         size = np.where(enough, _in_units(own, power.sum(axis=1) / count, noise), np.nan)
-        others = (power.sum(axis=1)[:, None] - power) / (count - 1)[:, None]
+        others = _means_of_others(power, np.isfinite(blocks))
         usual = np.where(enough[:, None], _in_units(blocks, others, noise[:, None]), np.nan)
     return size, usual, before[rows, where], after[rows, where]
 
@@ -119,6 +119,15 @@ def _blocks(values: Floats, span: int) -> Floats:
         return np.empty((len(values), 0))
     found: Floats = np.fmax.reduce(values[:, values.shape[1] - count * span :].reshape(-1, count, span), axis=2)
     return found
+
+
+def _means_of_others(power: Floats, there: Flags) -> Floats:
+    """Return the mean over all blocks but each and its neighbours, in which one change may lie too, shape (S, B)."""
+    found: list[Floats] = []
+    for each in (power, there.astype(float)):
+        padded = np.pad(each, ((0, 0), (1, 1)))
+        found.append(each.sum(axis=1, keepdims=True) - padded[:, :-2] - each - padded[:, 2:])
+    return np.where(found[1] > 0, np.maximum(found[0], 0.0) / np.maximum(found[1], 1.0), np.nan)
 
 
 def _in_units(change: Floats, power: Floats, noise: Floats) -> Floats:

@@ -25,6 +25,7 @@ class JobMetrics:
         *,
         samples: int,
         body_bytes: int,
+        samples_read: int,
         retries: int,
         partial: bool,
         series_dropped: Mapping[str, int],
@@ -34,6 +35,8 @@ class JobMetrics:
         metrics, job = self._metrics, self._job
         metrics.samples.labels(job).inc(samples)
         metrics.bytes.labels(job).inc(body_bytes)
+        if samples_read:  # only where the source tells it is there such a series
+            metrics.samples_read.labels(job).inc(samples_read)
         metrics.query_retries.labels(job).inc(retries)
         metrics.partial.labels(job).inc(partial)
         for reason, dropped in series_dropped.items():

@@ -72,6 +72,9 @@ class SelfMetrics:
         self.query_retries = counter("query_retries_total", "Attempts repeated after a failure that may pass", "query")
         self.partial = counter("partial_responses_total", "Answers that carried warnings and may be partial", "query")
         self.samples = counter("samples_fetched_total", "Samples read from the source", "query")
+        self.samples_read = counter(
+            "source_samples_read_total", "Samples that the source has read to answer, where it tells", "query"
+        )
         self.bytes = counter("response_bytes_total", "Decoded bytes read from the source", "query")
         self.series_dropped = counter("series_dropped_total", "Series left out, by reason", "query", "reason")
         self.samples_dropped = counter("samples_dropped_total", "Samples left out, by reason", "query", "reason")
@@ -82,6 +85,9 @@ class SelfMetrics:
             "reason",
         )
         self.flag_changes = counter("flag_changes_total", "Incidents opened or closed", "query", "to")
+        self.replica_queries = counter(
+            "replica_queries_total", "Queries for the incidents of other replicas by outcome", "outcome"
+        )
         self.deploy_queries = counter("deploy_queries_total", "Queries about deploys by outcome", "outcome")
         self.deploy_query_seconds = counter("deploy_query_seconds_total", "Time spent on queries about deploys")
         self.deploy_series_cut = gauge("deploy_series_cut", "Series left out of the newest answers about deploys")
@@ -94,6 +100,12 @@ class SelfMetrics:
             "Series with an open incident of a joint incident, and which of them moved first",
             "anomaly_incident",
             "first_mover",
+        )
+        self.joint_incident_companions = gauge(
+            "joint_incident_companions",
+            "Series without an incident that changed when a joint incident began, and the surest of them",
+            "anomaly_incident",
+            "companions",
         )
         self.forecasts = gauge(
             "forecast_series", "Series of a job with a limit, by what is known of it", "query", "state"
@@ -127,10 +139,11 @@ class SelfMetrics:
             "notifications_pending", "Incidents whose notification a receiver has yet to get", "receiver"
         )
         self.remote_write_samples = counter(
-            "remote_write_samples_total", "Samples written by outcome: sent, refused or overflow", "outcome"
+            "remote_write_samples_total", "Samples written by outcome: sent, refused or overflow", "remote", "outcome"
         )
-        self.remote_write_pending = gauge("remote_write_pending_bytes", "Bytes that wait to be written")
-        self.remote_write_up = gauge("remote_write_up", "1 if the last request to write was taken")
+        self.remote_write_pending = gauge("remote_write_pending_bytes", "Bytes that wait to be written", "remote")
+        self.remote_write_up = gauge("remote_write_up", "1 if the last request to write was taken", "remote")
+        self.otlp_points = counter("otlp_points_total", "Data points for OTLP by outcome: sent or failed", "outcome")
         self.reports = counter("reports_total", "Scheduled reports by outcome: made, empty or failed", "outcome")
         self.reload_ok = gauge(
             "config_last_reload_successful", "1 if the last attempt to load the configuration succeeded"

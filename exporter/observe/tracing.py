@@ -26,16 +26,9 @@ class Tracing:
     """Opens spans and sends them in batches from a thread of its own, as the OTEL_* variables say."""
 
     def __init__(self) -> None:
-        protocols = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
-        protocol = next((os.environ[name] for name in protocols if os.environ.get(name)), "http/protobuf")
-        if protocol != "http/protobuf":
-            log.warning("trace_protocol_unsupported", protocol=protocol, hint="sent as http/protobuf, mostly port 4318")
-        resource = Resource.create()
-        if str(resource.attributes[SERVICE_NAME]).startswith("unknown_service"):
-            resource = resource.merge(Resource({SERVICE_NAME: SERVICE}))
-        resource = resource.merge(Resource({SERVICE_VERSION: __version__}))
+        note_protocol("TRACES")
         # No shutdown at exit: that would wait for an unreachable collector; close() is bounded.
-        self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+        self._provider = TracerProvider(resource=ours(), shutdown_on_exit=False)
         self._provider.add_span_processor(BatchSpanProcessor(_Patient(OTLPSpanExporter())))
         self._tracer = self._provider.get_tracer(SERVICE, __version__)
 
@@ -68,12 +61,40 @@ class Tracing:
         flush.join(timeout)
 
 
-class _FirstWords(logging.Handler):
+def note_protocol(signal: str) -> None:
+    """Log that TRACES or METRICS are sent as protobuf over HTTP, where another protocol was asked for."""
+    protocols = (f"OTEL_EXPORTER_OTLP_{signal}_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+    protocol = next((os.environ[name] for name in protocols if os.environ.get(name)), "http/protobuf")
+    if protocol != "http/protobuf":
+        hint = "sent as http/protobuf, mostly port 4318"
+        log.warning("otlp_protocol_unsupported", signal=signal.lower(), protocol=protocol, hint=hint)
+
+
+def ours() -> Resource:
+    """Return what the SDK says about this process, with our name where it was given none."""
+    resource = Resource.create()
+    if str(resource.attributes[SERVICE_NAME]).startswith("unknown_service"):
+        resource = resource.merge(Resource({SERVICE_NAME: SERVICE}))
+    return resource.merge(Resource({SERVICE_VERSION: __version__}))
+
+
+class FirstWords(logging.Handler):
     """Keeps the first message of OpenTelemetry, which has the cause, instead of logging one at every attempt."""
 
     text = ""
 
+    @classmethod
+    def of_the_sdk(cls) -> "FirstWords":
+        """Take all messages of the SDK, whoever takes them too."""
+        words = cls(logging.WARNING)
+        for name in ("opentelemetry.exporter", "opentelemetry.sdk"):
+            library = logging.getLogger(name)
+            library.addHandler(words)
+            library.propagate = False
+        return words
+
     def emit(self, record: logging.LogRecord) -> None:
+        """Keep a message, if it is the first one."""
         self.text = self.text or record.getMessage()
 
 
@@ -83,10 +104,7 @@ class _Patient(SpanExporter):
     def __init__(self, exporter: SpanExporter) -> None:
         self._exporter = exporter
         self._failing = False
-        self._words = _FirstWords(logging.WARNING)
-        for name in ("opentelemetry.exporter", "opentelemetry.sdk"):
-            library = logging.getLogger(name)
-            library.handlers, library.propagate = [self._words], False
+        self._words = FirstWords.of_the_sdk()
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         self._words.text = ""

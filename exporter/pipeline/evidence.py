@@ -74,8 +74,12 @@ class Stream(msgspec.Struct, frozen=True):
     @property
     def text(self) -> str:
         """It in a sentence."""
-        text = wording.stream(self.name, self.size, self.every, self.channel, self.has_side)
-        return text if self.peers is None else f"{self.peers.text}{wording.BETWEEN}{text}"
+        return self.told if self.peers is None else f"{self.peers.text}{wording.BETWEEN}{self.told}"
+
+    @property
+    def told(self) -> str:
+        """It in a sentence, without its peers."""
+        return wording.stream(self.name, self.size, self.every, self.channel, self.has_side)
 
 
 def streams_of(found: Streams | None, policy: Policy, newest: Floats, concerned: Flags) -> Streams | None:

@@ -134,6 +134,7 @@ class JobReader:
         self._metrics.fetched(
             samples=stats.samples,
             body_bytes=stats.body_bytes,
+            samples_read=stats.samples_read,
             retries=stats.retries,
             partial=stats.partial,
             series_dropped=stats.series_dropped,

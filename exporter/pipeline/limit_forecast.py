@@ -10,9 +10,9 @@ from detectors.types import Batch, Flags, Floats, Key, State
 from detectors.units import HOUR
 from exporter.config.sections.forecast import ForecastConfig
 from exporter.config.sections.job import JobConfig
-from exporter.context.growth import Rows
-from exporter.context.passage import CELLS, passage
-from exporter.pipeline.reaches import Reaches
+from exporter.context.growth import Rows, Values
+from exporter.context.passage import CELLS, cone, passage
+from exporter.pipeline.reaches import Cone, Reaches
 
 FAR: Final = 12
 """Hours after which a series is looked at again whose limit is not near."""
@@ -185,7 +185,33 @@ class LimitForecast:
             most *= _FIRST
         return np.unique(np.concatenate([surprised[:most], due[:most]]))
 
-    def _work_out(self, rows: Rows, now: float, hour: int) -> None:
+    def cone(self, key: Key, now: float) -> Cone | None:
+        """Return how a series goes on from `now` (Unix seconds), None where nothing is known of it.
+
+        May be called from any thread: a cycle that changes the series in the meantime makes it None.
+        """
+        e, hour = self._entities, self.hour
+        keys = e.keys
+        if key not in keys or not math.isfinite(hour):
+            return None
+        rows = np.array([keys.index(key)])
+        if e["side"][rows[0]] == 0 or not np.isfinite(e["highest"][rows[0]]):
+            return None
+        values, scale = self._hours(rows, now, int(hour))
+        side = float(e["side"][rows[0]])
+        if e.keys is not keys or self.hour != hour or not np.isfinite(scale).all():
+            return None
+        ahead = [side * scale[0, 0] * each[0].astype(np.float64) + self._config.limit for each in cone(values)]
+        early, expected, late = ahead
+        if np.isnan(expected).all():
+            return None
+        past: Floats = side * scale[0, 0] * values[0].astype(np.float64) + self._config.limit
+        before: Floats = now + HOUR * np.arange(1.0 - len(past), 1.0)
+        after: Floats = now + HOUR * np.arange(float(len(expected)))
+        return Cone(self._config.limit, self.channel, before, past, after, early, expected, late)
+
+    def _hours(self, rows: Rows, now: float, hour: int) -> tuple[Values, Floats]:
+        """Return the past of some series as `passage` wants it, shape (len(rows), CELLS), and its scale."""
         e, config = self._entities, self._config
         order = np.arange(hour - CELLS, hour) % CELLS
         cells = e["side"][rows, np.newaxis] * (e["cells"][rows][:, order] - np.float32(config.limit))
@@ -197,7 +223,12 @@ class LimitForecast:
         values = np.concatenate([values[:, 1:], e["highest"][rows, np.newaxis].astype(np.float32)], axis=1)
         scale = np.nanmax(np.abs(values), axis=1, keepdims=True)
         scale[scale == 0] = 1
-        found = passage(values / scale)
+        return values / scale, scale
+
+    def _work_out(self, rows: Rows, now: float, hour: int) -> None:
+        e, config = self._entities, self._config
+        values, scale = self._hours(rows, now, hour)
+        found = passage(values)
         e["made"][rows] = now
         e["bound"][rows] = np.where(np.isnan(found.bound), np.inf, found.bound * scale[:, 0])
         for name, hours in (("early", found.early), ("expected", found.expected), ("late", found.late)):
@@ -214,7 +245,7 @@ class LimitForecast:
             np.fmax(end, now, out=end, where=np.isfinite(end))
             end[old] = np.nan
         reached[old] = np.nan
-        return Reaches.of(self._config.limit, self.channel, (early, expected, late), reached)
+        return Reaches.of(self._config.limit, self.channel, (early, expected, late), reached, self._config.within)
 
     def state(self) -> State:
         """Return what was seen."""

@@ -1,10 +1,37 @@
 """When the series of a job reach their limit: what a verdict says of it."""
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from detectors.types import Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cone:
+    """How a series goes on, with an interval of 90 %, in the unit of the query.
+
+    Parameters
+    ----------
+    limit : float
+    channel : int
+    past_times, past : Floats, shape (P,)
+        Ends of hours (Unix seconds), and the value nearest to the limit in each; NaN where nothing was seen.
+    times : Floats, shape (N,)
+        Unix seconds, from now on.
+    early, expected, late : Floats, shape (N,)
+        The value nearest to the limit until then: with 5, 50 and 95 % of what may come on the far side of it.
+    """
+
+    limit: float
+    channel: int
+    past_times: Floats
+    past: Floats
+    times: Floats
+    early: Floats
+    expected: Floats
+    late: Floats
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,6 +49,8 @@ class Reaches:
     states : dict of str to int
         Series by what is known: `ahead` (the early end is in sight), `reached`, `not_in_sight`, and `learning`, of whom
         too little is known.
+    within : float
+        Seconds from now up to which the limit is near (`forecast.within`).
     """
 
     limit: float
@@ -30,9 +59,12 @@ class Reaches:
     expected: Floats
     late: Floats
     states: dict[str, int] = field(default_factory=dict)
+    within: float = math.inf
 
     @classmethod
-    def of(cls, limit: float, channel: int, ends: tuple[Floats, Floats, Floats], reached: Floats) -> "Reaches":
+    def of(
+        cls, limit: float, channel: int, ends: tuple[Floats, Floats, Floats], reached: Floats, within: float
+    ) -> "Reaches":
         """Return it with its states.
 
         Parameters
@@ -43,6 +75,7 @@ class Reaches:
             As the fields; they are changed where the limit has been reached.
         reached : Floats, shape (E,)
             Unix seconds since when, NaN where it has not.
+        within : float
         """
         past = np.isfinite(reached)
         for end in ends:
@@ -54,4 +87,4 @@ class Reaches:
             "not_in_sight": int(np.isinf(early).sum()),
             "learning": int(np.isnan(early).sum()),
         }
-        return cls(limit, channel, *ends, states)
+        return cls(limit, channel, *ends, states, within)

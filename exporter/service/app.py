@@ -16,6 +16,7 @@ from exporter.backtest.quality_metrics import BacktestMetrics
 from exporter.config.compare import encode_jobs, keys_of
 from exporter.config.load import ConfigError, Loaded, load
 from exporter.config.sections.job import drift_settings
+from exporter.config.sections.service import WebConfig
 from exporter.context.deploy_book import DeployBook
 from exporter.observe import logs
 from exporter.observe.metrics import SelfMetrics
@@ -26,6 +27,7 @@ from exporter.pipeline.shard import Shard
 from exporter.redact import mask
 from exporter.report.schedule import Reporter
 from exporter.service.active import Active, Preparation, Prepared
+from exporter.service.companion_watch import CompanionWatch
 from exporter.service.context_watch import ContextWatch
 from exporter.service.discovery import Discovery, with_jobs
 from exporter.service.election import Leadership, election_of
@@ -33,6 +35,7 @@ from exporter.service.heeding import Heeding
 from exporter.service.message_pages import our_pages
 from exporter.service.model_reload import ModelReloader
 from exporter.service.page_facts import PageFacts
+from exporter.service.replica_watch import MOST, Mine, ReplicaWatch
 from exporter.service.runner import Runner
 from exporter.service.standby import Standby
 from exporter.sinks.base import SinkError
@@ -40,7 +43,8 @@ from exporter.sinks.feedback_book import FeedbackBook
 from exporter.sinks.latest import LatestVerdicts, UnknownJob
 from exporter.sinks.metrics_page import Page
 from exporter.sinks.registry import Resources, Sinks
-from exporter.web.server import Callbacks, Server
+from exporter.web.server import Callbacks, Server, ServerError
+from exporter.web.ui.related_told import companions_of
 
 log = structlog.get_logger()
 
@@ -119,26 +123,39 @@ class App:
         self._heeding = Heeding(answers, lambda: self.active)
         self._heeding.all()
         self._models = ModelReloader(self._jobs, lambda: self.active.store)
-        latest = self.sinks.one(LatestVerdicts)
-        web = config.web if listen is None else config.web.model_copy(update={"listen": listen})
         self._facts = PageFacts(
             lambda: self.active, self._telemetry, self.metrics, deploys, lambda: self._discovery.standing
         )
         self._running = self._facts.running(self.sinks, answers)
+        self._companions = CompanionWatch(
+            self._running.joint,
+            lambda each: companions_of(self._running, each.job, each.key, each.since),
+            self.metrics,
+        )
+        self._replicas = ReplicaWatch(
+            self._running.joint,
+            shard.count,
+            lambda expr, now: self.active.source.range(expr, now, now, 60.0, max_series=MOST),
+            self._mine,
+            self.metrics,
+        )
+        self.server = self._server(config.web if listen is None else config.web.model_copy(update={"listen": listen}))
+        self.metrics.started.set_to_current_time()
+        self.metrics.shard.labels(str(shard.index), str(shard.count)).set(1)
+        self._note_load()
+
+    def _server(self, config: WebConfig) -> Server:
         page = self.sinks.one(Page)
         callbacks = Callbacks(
             lambda: page.judged or self._is_warm() or not self.active.runners,
             self.reload,
-            latest,
+            self.sinks.one(LatestVerdicts),
             self._accept,
             self._configuration,
             self._running,
             self._who_leads,
         )
-        self.server = Server(web, page, callbacks)
-        self.metrics.started.set_to_current_time()
-        self.metrics.shard.labels(str(shard.index), str(shard.count)).set(1)
-        self._note_load()
+        return Server(config, page, callbacks)
 
     def run(self) -> None:
         """Serve and run the jobs until a stop signal; then finish the cycles under way and write what is pending.
@@ -162,6 +179,8 @@ class App:
             runner.start()
         self._models.start()
         self._context.start()
+        self._companions.start()
+        self._replicas.start()
         if self._standby is not None:
             self._standby.start()
         self._stop.wait()
@@ -172,6 +191,8 @@ class App:
         self._models.stop()
         self._context.stop()
         self._discovery.stop(CLOSE_WITHIN)
+        self._companions.stop()
+        self._replicas.stop()
         with self._reloading:
             runners = list(self.active.runners.values())
         for runner in runners:
@@ -199,6 +220,13 @@ class App:
 
     def _jobs(self) -> list[Job]:
         return [runner.job for runner in self.active.runners.values()]
+
+    def _mine(self, job: str) -> Mine | None:
+        runner = self.active.runners.get(job)
+        if runner is None:
+            return None
+        labels = frozenset(name for key in runner.job.window.keys[:100] for name, _ in key)
+        return Mine(runner.job.settings.owns, labels)
 
     def _accept(self, job: str, keys: Sequence[Key]) -> float:
         if (runner := self.active.runners.get(job)) is None:  # a reload has just removed it
@@ -276,9 +304,10 @@ class App:
         with self._reloading:
             try:
                 loaded = load(self._path, self._profile)
+                let_in = self.server.prepared(loaded.config.web.users)
                 prepared = self._prepare(loaded, self.active)
             except Exception as error:  # whatever it is: the jobs go on, and so does the thread that looks for changes
-                expected = isinstance(error, ConfigError | SinkError)
+                expected = isinstance(error, ConfigError | ServerError | SinkError)
                 why = str(error) if expected else f"{type(error).__name__}, which the log explains"
                 self._note_load(why)
                 self._discovery.look_again()
@@ -286,6 +315,7 @@ class App:
                 log.error("reload_failed", error=str(error), hint=hint, exc_info=None if expected else error)
                 return why
             else:
+                let_in()
                 self._file = loaded
                 self._exchange(prepared)
                 self._discovery.follow(loaded.config)
@@ -355,8 +385,10 @@ class App:
             closing = threading.Timer(2 * old.prometheus.deadline, before.source.close)
             closing.daemon = True
             closing.start()
-        if new.web.model_copy(update={"external_url": old.web.external_url}) != old.web:
-            log.warning("restart_needed", what="web", why="the port, its TLS and its users are set up at start")
+        exchanged = ["external_url", *(["users"] if old.web.users and new.web.users else [])]
+        if new.web.model_copy(update={name: getattr(old.web, name) for name in exchanged}) != old.web:
+            why = "the port, its TLS and whether people log in are set up at start"
+            log.warning("restart_needed", what="web", why=why)
 
     def forget_removed(self) -> None:
         """Drop what the last cycles of removed jobs have counted since the reload, once they have ended."""

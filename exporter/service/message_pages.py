@@ -26,7 +26,7 @@ def our_pages(web: Callable[[], WebConfig], server: Callable[[], Server], runnin
         home,
         lambda job, key, since: f"{start()}{link(job, key, since)}",
         lambda incident: incident_picture(running(), incident),
-        lambda incident: companions_told(running(), incident),
+        lambda each: companions_told(running(), each.job, each.key, each.since),
         _warm_up,
     )
 

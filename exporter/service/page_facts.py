@@ -11,6 +11,7 @@ from exporter.context.deploys import Deploy
 from exporter.context.owners import belongs
 from exporter.observe.metrics import SelfMetrics
 from exporter.observe.stages import Telemetry
+from exporter.pipeline.reaches import Cone
 from exporter.preview.workbench import Workbench
 from exporter.service.active import Active
 from exporter.service.job_details import details_of
@@ -72,6 +73,7 @@ class PageFacts:
         return Running(
             self.facts, feed, recent, incidents, self.read, answers, sent, bench, self._details,
             partial(activate, self._active), self.deploys, sinks.one(JointLog), self.read_many,
+            cone=self.cone,
         )  # fmt: skip
 
     def facts(self) -> Facts:
@@ -95,6 +97,12 @@ class PageFacts:
             return ()
         known = self._deploys.known(questions(config.deploys))
         return [each for each in known if start <= each.at <= end and belongs(key, each.owner, config.deploys.owner)]
+
+    def cone(self, job: str, key: Key, now: float) -> Cone | None:
+        """Return how a series goes on that has a limit, None of the others; never waits."""
+        runner = self._active().runners.get(job)
+        forecast = None if runner is None else runner.job.learnt.forecast
+        return None if forecast is None else forecast.cone(key, now)
 
     def read(self, expr: str, start: float, end: float, step: float) -> RangeResult:
         """Ask the source. Raises SourceError."""

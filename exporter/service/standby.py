@@ -16,7 +16,7 @@ log = structlog.get_logger()
 def silent(config: Config) -> Config:
     """Return a configuration whose sinks write, send and open nothing."""
     return config.model_copy(
-        update={"state": None, "audit": None, "notify": NotifyConfig(), "remote_write": None, "report": None}
+        update={"state": None, "audit": None, "notify": NotifyConfig(), "remote_write": (), "report": None}
     )
 
 

@@ -6,6 +6,7 @@ splits at semicolons or tabs as well: `\u003d` is what `json.loads` turns back i
 """
 
 import json
+import math
 import re
 from datetime import UTC, datetime
 from typing import Final
@@ -24,11 +25,15 @@ _BEFORE: Final = (
     *("time", "job", "labels", "channel", "value", "expected", "lower", "upper", "contribution"),
     *("score", "flag", "detector", "model_version", "config_hash"),
 )
-COLUMNS: Final = (*_BEFORE, "stream", "stream_size", "stream_period", "streams", "deploy")
+_STREAMS_AND_DEPLOY: Final = ("stream", "stream_size", "stream_period", "streams", "deploy")
+COLUMNS: Final = (*_BEFORE, *_STREAMS_AND_DEPLOY, "limit_early", "limit_expected", "limit_late")
 HEADER: Final = ",".join(COLUMNS).encode() + b"\n"
-EARLIER: Final = {",".join(_BEFORE).encode() + b"\n": len(_BEFORE)}
+EARLIER: Final = {",".join(some).encode() + b"\n": len(some) for some in (_BEFORE, (*_BEFORE, *_STREAMS_AND_DEPLOY))}
 """Headers of files of earlier versions, whose rows lack the last columns, and how many they have."""
 _NO_STREAMS: Final = ",,,"
+_NO_LIMIT: Final = ",,"
+_LAST: Final = 253_402_300_799.0
+"""Unix seconds of the last moment that has a date of four digits."""
 
 _LIVE = re.compile(
     r"(?<![0-9A-Za-z_])[=+\-@\uff0b\uff0d\uff1d\uff20]"  # begins a formula; full-width signs do in some versions
@@ -60,18 +65,22 @@ class AuditRowFormatter:
         reasons = [why_of.get(row, _NO_STREAMS) for row in entities.tolist()]
         scores, flags = _numbers(verdict.score[entities]), verdict.flag[entities].tolist()
         deploys = [self._deploy(verdict, row) for row in entities.tolist()]
+        limits = _limits(verdict, entities.tolist())
+        nothing = [_NO_LIMIT] * len(limits)
         by_channel = []
         for c, channel in enumerate(verdict.channels):
             name = text_cell(channel)
             figures = (verdict.values, verdict.expected, verdict.lower, verdict.upper, verdict.contribution)
+            reached = limits if verdict.reaches is not None and verdict.reaches.channel == c else nothing
             columns = zip(
-                labels, *(_numbers(each[entities, c]) for each in figures), scores, flags, reasons, deploys, strict=True
-            )
+                labels, *(_numbers(each[entities, c]) for each in figures), scores, flags, reasons, deploys, reached,
+                strict=True,
+            )  # fmt: skip
             by_channel.append(
                 [
                     f"{start}{label},{name},{value},{expected},{lower},{upper},{contribution},{score},{flag:d}{end},{why},"
-                    f"{deploy}\n"
-                    for label, value, expected, lower, upper, contribution, score, flag, why, deploy in columns
+                    f"{deploy},{limit}\n"
+                    for label, value, expected, lower, upper, contribution, score, flag, why, deploy, limit in columns
                 ]
             )
         # A lone surrogate cannot be UTF-8; as a backslash escape it is what JSON wants.
@@ -96,6 +105,22 @@ class AuditRowFormatter:
             if entity not in texts:
                 texts[entity] = text_cell(dict(verdict.keys[entity]))
         return [texts[entity] for entity in entities]
+
+
+def _limits(verdict: Verdict, entities: list[int]) -> list[str]:
+    """Return the cells of when the limit is reached: early, expected and late."""
+    reaches = verdict.reaches
+    if reaches is None:
+        return [_NO_LIMIT] * len(entities)
+    ends = zip(*(each[entities].tolist() for each in (reaches.early, reaches.expected, reaches.late)), strict=True)
+    return [",".join(map(_end, each)) for each in ends]
+
+
+def _end(seconds: float) -> str:
+    """Write a time of a forecast: empty where nothing is known, inf where it is not in sight."""
+    if math.isnan(seconds):
+        return ""
+    return timestamp(seconds) if seconds < _LAST else "inf"
 
 
 def _reasons(verdict: Verdict) -> dict[int, str]:

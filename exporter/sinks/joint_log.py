@@ -4,6 +4,7 @@ import math
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +17,7 @@ from detectors.units import WEEK
 from exporter.config.sections.root import Config
 from exporter.context.joint import Joint, Member
 from exporter.context.joint_history import JointHistory, SavedHistory
-from exporter.context.joint_incidents import MOST_OPEN, Joiner
+from exporter.context.joint_incidents import MOST_OPEN, TOGETHER, Joiner
 from exporter.context.label_shares import LabelShares
 from exporter.context.openings import REVIVES
 from exporter.joint_wording import series_told
@@ -38,6 +39,20 @@ _LARGEST: Final = 64 * 2**20
 _MEMORY: Final = 4 * WEEK
 _LONGEST_STEP: Final = 600.0
 Joined = tuple[Member, Joint]
+RENAMED_WITHIN: Final = 180.0
+"""Seconds from the beginning of a joint incident up to which it takes the id that another replica gave it, though it is
+an alert: after that a message was sent, and an alert must not change its labels."""
+
+
+class Heard(msgspec.Struct, frozen=True):
+    """An open incident that another replica publishes."""
+
+    job: str
+    key: Key
+    moved: float
+    """Unix seconds."""
+    joint: str
+    """Id of its joint incident."""
 
 
 class _Saved(msgspec.Struct):
@@ -68,6 +83,7 @@ class JointLog(EveryVerdict):
         self._shares = LabelShares()
         self._joiner = Joiner(self._shares, JointHistory())
         self._of: dict[str, dict[Key, Joined]] = {}
+        self._elsewhere: dict[tuple[str, Key], Joined] = {}
         self._over: deque[Joint] = deque(maxlen=MOST_OVER)
         self._steps: dict[str, float] = {}
         self._chance: dict[str, float] = {}
@@ -102,7 +118,10 @@ class JointLog(EveryVerdict):
         self._over.extend(saved.past)
         for joint in saved.open:
             for each in joint.members:
-                if each.over is None:
+                if each.over is None and each.elsewhere:
+                    self._elsewhere[each.job, each.key] = each, joint
+                    self._open[joint.id] = self._open.get(joint.id, 0) + 1
+                elif each.over is None:
                     self._of.setdefault(each.job, {})[each.key] = each, joint
                     self._open[joint.id] = self._open.get(joint.id, 0) + 1
 
@@ -186,6 +205,80 @@ class JointLog(EveryVerdict):
             self._open[joint.id] = self._open.get(joint.id, 0) + 1
         self._changed = self._unpublished = True
 
+    def hear(self, heard: Sequence[Heard], replicas: int, now: float) -> None:
+        """Take in the open incidents of all other replicas, as they publish them at `now` (Unix seconds).
+
+        What is one incident with ours belongs to the same joint incident; of two ids all replicas choose that of the
+        one that moved first, unless alerts with the other have been sent.
+        """
+        with self._lock:
+            self._joiner.replicas = replicas
+            there = {(each.job, each.key): each for each in heard if each.key not in self._of.get(each.job, {})}
+            for name in self._elsewhere.keys() - there.keys():
+                self._end(self._elsewhere.pop(name), now)
+            room = MOST_OPEN - sum(self._open.values())
+            new = [there[name] for name in there.keys() - self._elsewhere.keys()]
+            new = sorted(new, key=lambda each: (each.moved, each.joint, each.key))[: max(room, 0)]
+            if new:
+                self._shares.count(now)
+                by_id = {joint.id: joint for joint in self._still_open()}
+                by_id |= {there[name].joint: joined[1] for name, joined in self._elsewhere.items()}
+                for each in new:
+                    self._take(each, by_id, now)
+                self._changed = True
+            if self._unpublished:
+                self._publish()
+
+    def _take(self, heard: Heard, by_id: dict[str, Joint], now: float) -> None:
+        """Take in one incident of another replica."""
+        member = Member(heard.job, dict(heard.key), heard.moved, heard.moved, elsewhere=True)
+        near = max(TOGETHER, 2 * self._steps.get(heard.job, 60.0))
+        opening, ours = self._joiner.hear(member, near)
+        known = by_id.get(heard.joint)
+        joint = known or ours or Joint(heard.joint, [])
+        if known is not None and ours is not None and known is not ours:
+            joint = self._unite(known, ours, now)
+            by_id[heard.joint] = by_id[joint.id] = joint
+        elif joint.members and (heard.moved, heard.joint) < (joint.first.moved, joint.id):
+            self._rename(joint, heard.joint, now)
+        by_id.setdefault(heard.joint, joint)
+        joint.members.append(member)
+        joint.over = None
+        opening.joint = joint
+        self._elsewhere[heard.job, heard.key] = member, joint
+        if joint in self._over:
+            self._over.remove(joint)
+        self._open[joint.id] = self._open.get(joint.id, 0) + 1
+        self._unpublished = True
+
+    def _unite(self, known: Joint, ours: Joint, now: float) -> Joint:
+        """Make one of two joint incidents of which another replica's member says that they are one, if that can be.
+
+        One that only other replicas see has no id of ours yet; of two of ours each keeps its own.
+        """
+        strange = next((each for each in (known, ours) if all(one.elsewhere for one in each.members)), None)
+        if strange is None:
+            return known
+        kept = ours if strange is known else known
+        if (strange.first.moved, strange.id) < (kept.first.moved, kept.id):
+            self._rename(kept, strange.id, now)
+        kept.members += strange.members
+        for name, joined in self._elsewhere.items():
+            if joined[1] is strange:
+                self._elsewhere[name] = joined[0], kept
+        count = self._open.pop(strange.id, 0) if strange.id != kept.id else 0
+        self._open[kept.id] = self._open.get(kept.id, 0) + count
+        self._joiner.replace(strange, kept)
+        return kept
+
+    def _rename(self, joint: Joint, name: str, now: float) -> None:
+        """Give a joint incident the id that another replica has given it, while no alert with ours was sent."""
+        mine = [each for each in joint.members if not each.elsewhere]
+        if any(each.alert for each in mine) and now - min(each.since for each in mine) > RENAMED_WITHIN:
+            return
+        self._open[name] = self._open.get(name, 0) + self._open.pop(joint.id, 0)
+        joint.id = name
+
     def of(self, job: str, key: Key, since: float) -> Joint | None:
         """Return what an incident of a series, which began at `since` (Unix seconds), belongs or belonged to."""
         wanted = tuple(sorted(key))
@@ -203,6 +296,17 @@ class JointLog(EveryVerdict):
         """Return member and joint incident by series, of those that are open or have just ended; not to be changed."""
         with self._lock:
             return dict(self._of.get(job, {}))
+
+    def alerting(self, most: int) -> list[tuple[str, Member]]:
+        """Return the joint incidents that are open and were an alert, the newest `most`: id, and our first mover.
+
+        Copies, as the lock is not held for longer.
+        """
+        with self._lock:
+            found = [joint for joint in self._still_open() if any(each.alert for each in joint.members)]
+            found.sort(key=lambda joint: -joint.members[0].since)
+            mine = ((joint.id, [each for each in joint.by_movement if not each.elsewhere]) for joint in found[:most])
+            return [(name, msgspec.structs.replace(some[0])) for name, some in mine]
 
     def open(self) -> list[Joint]:
         """Return the joint incidents of which one is open at least."""

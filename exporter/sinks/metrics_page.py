@@ -1,4 +1,4 @@
-"""The page that Prometheus scrapes: rendered when a cycle has ended, then only handed out."""
+"""The page that Prometheus scrapes: composed when a cycle has ended, written as it is handed out."""
 
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -11,8 +11,9 @@ from prometheus_client import generate_latest
 from detectors.types import Key
 from exporter import exposition
 from exporter.config.sections.job import JobConfig
+from exporter.exposition import Lines
 from exporter.families import FAMILIES
-from exporter.label_names import RESERVED, UNDERSCORES
+from exporter.label_names import UNDERSCORES
 from exporter.observe.metrics import SelfMetrics
 from exporter.openmetrics import CLASSIC, END, Form, openmetrics_head, with_exemplars
 from exporter.pipeline.verdict import Verdict
@@ -25,6 +26,7 @@ log = structlog.get_logger()
 _GZIP: Final = 31  # zlib's way of asking for gzip's header
 _SMALL: Final = 2**16
 """Parts of a page below this many bytes are joined with their neighbours, since each is sent by itself."""
+Part = bytes | Lines
 
 
 class Snapshot:
@@ -32,15 +34,16 @@ class Snapshot:
 
     Parameters
     ----------
-    parts : sequence of bytes
-        The page, not compressed, in parts that are never joined: at 100,000 series that would double its memory.
+    parts : sequence of bytes and Lines
+        The page, not compressed. Lines are written for each reader, a piece at a time, and compressed once for all:
+        at 100,000 series the written page would take 80 MB, and twice that while the next one replaces it.
     generation : int
         Counts the pages since the start.
     """
 
-    def __init__(self, parts: Sequence[bytes], generation: int) -> None:
-        self.parts = tuple(parts)
-        self.size = sum(map(len, self.parts))
+    def __init__(self, parts: Sequence[Part], generation: int) -> None:
+        self._parts = tuple(parts)
+        self.size = sum(map(len, self._parts))
         """Bytes, not compressed."""
         self.generation = generation
         self.compressed: bytes | None = None
@@ -50,14 +53,22 @@ class Snapshot:
     @property
     def body(self) -> bytes:
         """The whole page."""
-        return b"".join(self.parts)
+        return b"".join(self.pieces())
+
+    def pieces(self) -> Iterator[bytes]:
+        """Write the page, some hundred kilobytes at a time."""
+        for part in self._parts:
+            if isinstance(part, Lines):
+                yield from part.pieces()
+            else:
+                yield part
 
     def gzip(self) -> bytes:
         """Return the page compressed; the first caller pays for it, from any thread."""
         with self._lock:
             if self.compressed is None:
                 stream = isal_zlib.compressobj(level=1, wbits=_GZIP)
-                self.compressed = b"".join([*map(stream.compress, self.parts), stream.flush()])
+                self.compressed = b"".join([*map(stream.compress, self.pieces()), stream.flush()])
             return self.compressed
 
 
@@ -105,12 +116,8 @@ class Page(NewestVerdict):
         fields : collection of str
             What to show in addition to score and flag; see `families.OPTIONS`.
         """
-        job, detector = verdict.job, verdict.detector
-        before = self._jobs.get(job)
-        own = f'query="{exposition.escape(job)}",detector="{exposition.escape(detector)}"'
-        # All families of a job keep the same labels, so that `ignoring (channel)` joins them.
-        reserved = RESERVED | {"channel"} if len(verdict.channels) > 1 else RESERVED
-        published = Published(verdict, fields, own, reserved, before, self._joined(job))
+        job = verdict.job
+        published = Published.of(verdict, fields, self._jobs.get(job), self._joined(job))
         with self._lock:
             self._jobs[job] = published
             for reason, count in published.dropped:
@@ -194,8 +201,8 @@ class Page(NewestVerdict):
             return Form(form.openmetrics, UNDERSCORES)
         return form
 
-    def _parts(self, form: Form, head: bytes) -> tuple[bytes, ...]:
-        parts = [head]
+    def _parts(self, form: Form, head: bytes) -> tuple[Part, ...]:
+        parts: list[Part] = [head]
         if form.openmetrics:
             parts = [with_exemplars(openmetrics_head(head), self._metrics.cycle_seconds.collect())]
         for family in FAMILIES:
@@ -208,12 +215,12 @@ class Page(NewestVerdict):
         return tuple(_joined(parts))
 
 
-def _joined(parts: Iterable[bytes]) -> Iterator[bytes]:
-    """Join small parts, and leave large ones as they are."""
+def _joined(parts: Iterable[Part]) -> Iterator[Part]:
+    """Write and join small parts, and leave large ones as they are."""
     waiting: list[bytes] = []
     for part in parts:
         if len(part) < _SMALL:
-            waiting.append(part)
+            waiting.append(bytes(part))
             continue
         yield b"".join(waiting)
         waiting = []

@@ -7,11 +7,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.types import Flags, Floats, Key
+from detectors.types import Floats, Key
 from exporter import exposition
 from exporter.context.deploys import names
 from exporter.context.endings import ALERTED
 from exporter.context.joint import Joint, Member
+from exporter.exposition import Lengths, Lines
 from exporter.families import FAMILIES, Family
 from exporter.label_names import RESERVED, UNDERSCORES, Scheme, all_classic
 from exporter.pipeline.verdict import Verdict
@@ -19,8 +20,6 @@ from exporter.pipeline.verdict import Verdict
 MOST_INCIDENTS: Final = 1000
 """Incidents of a job whose readings are shown; ten times as many as alerts with readings in their texts."""
 
-_MOST_CHANGED: Final = 0.02
-"""Share of bits that are replaced one by one in the lines before; where more have changed all lines are made anew."""
 MOST_VANISHED: Final = 1000
 """Series of a job that have ended and are shown."""
 
@@ -62,26 +61,9 @@ class Labels:
         self.rows: NDArray[np.intp] | slice = slice(None)
         if len(first) < len(keys):
             self.rows = np.fromiter(first.values(), np.intp, len(first))
-        self._ends: NDArray[np.intp] | None = None
-        self._bits: dict[str, tuple[Flags, bytes]] = {}
+        self.lengths: Lengths = np.fromiter(map(len, self.texts), np.int64, len(self.texts))
+        """Bytes of each of the texts."""
         self.dropped = {"label": too_long, "duplicate": len(keys) - too_long - len(first)}
-
-    def bit_lines(self, metric: str, flags: Flags) -> bytes:
-        """Return the lines of a family of bits, one per text: the last ones, in which those that changed are replaced.
-
-        Of very many series only a few flags change from one cycle to the next, and a line keeps its length.
-        """
-        head, (known, block) = exposition.encode(f"{metric}{{"), self._bits.get(metric, (flags, b""))
-        changed = np.flatnonzero(known != flags)
-        if not block or len(changed) > len(flags) * _MOST_CHANGED:
-            block = exposition.lines(head, self.texts, exposition.bits(flags))
-        elif len(changed):
-            if self._ends is None:
-                self._ends = np.cumsum(np.fromiter(map(len, self.texts), np.intp, len(self.texts)))
-            in_line = len(head) + 2  # with its line feed and its digit
-            block = exposition.replaced(block, self._ends[changed] + in_line * (changed + 1) - 1, flags[changed])
-        self._bits[metric] = flags, block
-        return block
 
     def fits(self, own: str, reserved: frozenset[str]) -> bool:
         """Tell whether the texts were made with the same labels of our own."""
@@ -116,13 +98,27 @@ class Published:
         self._joined = joined
         self._verdict, self._fields, self._own, self._reserved = verdict, fields, own, reserved
         self._labels: dict[Scheme, Labels] = dict(before._labels) if before is not None else {}
-        self._blocks: dict[Scheme, Mapping[str, bytes]] = {}
+        self._blocks: dict[Scheme, Mapping[str, Lines]] = {}
         self.classic = self.blocks(UNDERSCORES)
         """Lines by metric, for servers that know no others."""
         self.is_classic = self._labels[UNDERSCORES].is_classic and all_classic(verdict.vanished)
         """Whether they are the same in every form."""
 
-    def blocks(self, scheme: Scheme) -> Mapping[str, bytes]:
+    @classmethod
+    def of(
+        cls,
+        verdict: Verdict,
+        fields: Collection[str],
+        before: "Published | None",
+        joined: Mapping[Key, tuple[Member, Joint]],
+    ) -> "Published":
+        """Return it with the labels of our own that every series of the job has."""
+        own = f'query="{exposition.escape(verdict.job)}",detector="{exposition.escape(verdict.detector)}"'
+        # All families of a job keep the same labels, so that `ignoring (channel)` joins them.
+        reserved = RESERVED | {"channel"} if len(verdict.channels) > 1 else RESERVED
+        return cls(verdict, fields, own, reserved, before, joined)
+
+    def blocks(self, scheme: Scheme) -> Mapping[str, Lines]:
         """Return the lines by metric, in the form of `scheme`."""
         if scheme not in self._blocks:
             labels, verdict = self._labels.get(scheme), self._verdict
@@ -142,7 +138,7 @@ def blocks(
     labels: Labels,
     groups: Labels,
     joined: Mapping[Key, tuple[Member, Joint]] = MappingProxyType({}),
-) -> dict[str, bytes]:
+) -> dict[str, Lines]:
     """Return the lines of a verdict by metric; an empty block where there are none.
 
     `fields` are the optional families to show; `labels` are those of the entities, `groups` those of the groups.
@@ -166,36 +162,38 @@ def blocks(
     }
 
 
-def _block(family: Family, verdict: Verdict, labels: Labels) -> bytes:
-    values, texts, rows = getattr(verdict, family.array), labels.texts, labels.rows
+def _block(family: Family, verdict: Verdict, labels: Labels) -> Lines:
+    values, texts, rows, lengths = getattr(verdict, family.array), labels.texts, labels.rows, labels.lengths
     if family.kind == "shares":
         return _shares(family, verdict, labels)
     if family.per_channel:
-        return _by_channel(family, verdict, texts, values[rows])
+        return _by_channel(family, verdict, texts, values[rows], lengths)
     head = exposition.encode(f"{family.metric}{{")
     if family.kind == "present":
-        return exposition.present_lines(head, texts, values[rows])
+        return exposition.present_lines(head, texts, values[rows], lengths)
     if family.kind == "bit":
-        return labels.bit_lines(family.metric, values[rows])
+        return exposition.bit_lines(head, texts, values[rows], lengths)
     if family.kind == "true":
         chosen = [texts[at] for at in np.flatnonzero(values[rows]).tolist()]
-        return exposition.lines(head, chosen, [b"1"] * len(chosen))
+        return exposition.bit_lines(head, chosen, np.ones(len(chosen), np.bool_))
     scores = np.fromiter(values.values(), float, len(values)) if family.kind == "groups" else values
-    return exposition.lines(head, texts, exposition.numbers(scores[rows]))
+    return exposition.number_lines(head, texts, scores[rows], lengths)
 
 
-def _by_channel(family: Family, verdict: Verdict, texts: Sequence[bytes], values: Floats) -> bytes:
+def _by_channel(
+    family: Family, verdict: Verdict, texts: Sequence[bytes], values: Floats, lengths: Lengths | None = None
+) -> Lines:
     """Return the lines of each channel, from an array of shape (len(texts), C)."""
-    return b"".join(
-        exposition.present_lines(_channel_head(family.metric, verdict.channels, at), texts, values[:, at])
+    return Lines.joined(
+        exposition.present_lines(_channel_head(family.metric, verdict.channels, at), texts, values[:, at], lengths)
         for at in range(len(verdict.channels))
     )
 
 
-def _shares(family: Family, verdict: Verdict, labels: Labels) -> bytes:
+def _shares(family: Family, verdict: Verdict, labels: Labels) -> Lines:
     """Return the lines of the channels that contribute most to open incidents; the others are not worth a series."""
     if len(verdict.channels) == 1:
-        return b""
+        return Lines()
     flagged = np.flatnonzero(verdict.flag[labels.rows])
     texts = [labels.texts[at] for at in flagged.tolist()]
     shares = getattr(verdict, family.array)[labels.rows][flagged]
@@ -220,64 +218,64 @@ def _chosen(verdict: Verdict, labels: Labels) -> tuple[list[bytes], NDArray[np.i
     return [labels.texts[at] for at in text_of[rows[chosen]].tolist()], chosen
 
 
-def _of_incidents(family: Family, verdict: Verdict, texts: Sequence[bytes], chosen: NDArray[np.intp]) -> bytes:
+def _of_incidents(family: Family, verdict: Verdict, texts: Sequence[bytes], chosen: NDArray[np.intp]) -> Lines:
     """Return the lines of the chosen incidents."""
     if not texts or (family.array == "contribution" and len(verdict.channels) == 1):
-        return b""
+        return Lines()
     values = getattr(verdict.readings, family.array)[chosen]
     if family.per_channel:
         return _by_channel(family, verdict, texts, values)
     return exposition.present_lines(exposition.encode(f"{family.metric}{{"), texts, values)
 
 
-def _joint(family: Family, verdict: Verdict, labels: Labels, joined: Mapping[Key, tuple[Member, Joint]]) -> bytes:
+def _joint(family: Family, verdict: Verdict, labels: Labels, joined: Mapping[Key, tuple[Member, Joint]]) -> Lines:
     """Return a line for each incident that belongs to a joint one, all of them: alerts carry its id."""
     if not joined:
-        return b""
-    found: dict[bytes, bytes] = {}
+        return Lines()
+    found: dict[bytes, Lines] = {}
     for row in verdict.readings.rows.tolist() or np.flatnonzero(verdict.flag).tolist():
         key = verdict.keys[row]
         text = labels.by_key.get(key)
         if (which := joined.get(key)) is not None and text is not None and b"anomaly_incident=" not in text:
             head = exposition.encode(f'{family.metric}{{anomaly_incident="{which[1].id}",')
-            found.setdefault(text, exposition.lines(head, [text], exposition.numbers(np.array([which[0].moved]))))
-    return b"".join(found.values())
+            found.setdefault(text, exposition.number_lines(head, [text], np.array([which[0].moved])))
+    return Lines.joined(found.values())
 
 
-def _vanished(family: Family, verdict: Verdict, labels: Labels) -> bytes:
+def _vanished(family: Family, verdict: Verdict, labels: Labels) -> Lines:
     """Return a line for each series that has ended, of the MOST_VANISHED whose reason an alert is about first."""
     if not verdict.vanished:
-        return b""
+        return Lines()
     order = sorted(verdict.vanished.items(), key=lambda each: (each[1] not in ALERTED, each[0]))[:MOST_VANISHED]
-    lines: dict[bytes, bytes] = {}
+    lines: dict[bytes, Lines] = {}
     for key, reason in order:
         text = exposition.label_text(key, labels.own, labels.reserved | {"reason"}, labels.scheme)
         if text is not None:
             head = exposition.encode(f'{family.metric}{{reason="{reason}",')
-            lines.setdefault(text, exposition.lines(head, [text], [b"1"]))
-    return b"".join(lines.values())
+            lines.setdefault(text, exposition.bit_lines(head, [text], np.ones(1, np.bool_)))
+    return Lines.joined(lines.values())
 
 
-def _reaches(family: Family, verdict: Verdict, labels: Labels) -> bytes:
+def _reaches(family: Family, verdict: Verdict, labels: Labels) -> Lines:
     """Return the lines of the series of whose limit something is known; +Inf says that it is not in sight."""
     if verdict.reaches is None:
-        return b""
+        return Lines()
     values = getattr(verdict.reaches, family.array)[labels.rows]
-    return exposition.present_lines(exposition.encode(f"{family.metric}{{"), labels.texts, values)
+    return exposition.present_lines(exposition.encode(f"{family.metric}{{"), labels.texts, values, labels.lengths)
 
 
-def _after_deploys(family: Family, verdict: Verdict, texts: Sequence[bytes], chosen: NDArray[np.intp]) -> bytes:
+def _after_deploys(family: Family, verdict: Verdict, texts: Sequence[bytes], chosen: NDArray[np.intp]) -> Lines:
     """Return the lines of the chosen incidents that began after a deploy of their owner."""
     if not verdict.deploys:
-        return b""
+        return Lines()
     found = []
     rows, start = verdict.readings.rows[chosen].tolist(), verdict.readings.start[chosen].tolist()
     for text, row, since in zip(texts, rows, start, strict=True):
         named = verdict.deploys.get(row)
         if named and b"deployed=" not in text:  # a series of the source with this label keeps it
             head = exposition.encode(f'{family.metric}{{deployed="{exposition.escape(names(named))}",')
-            found.append(exposition.lines(head, [text], exposition.numbers(np.array([since - named[0].at]))))
-    return b"".join(found)
+            found.append(exposition.number_lines(head, [text], np.array([since - named[0].at])))
+    return Lines.joined(found)
 
 
 def _channel_head(family: str, channels: tuple[str, ...], at: int) -> bytes:

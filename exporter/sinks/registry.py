@@ -22,6 +22,7 @@ from exporter.sinks.latest import LatestVerdicts
 from exporter.sinks.metrics_page import Page
 from exporter.sinks.notify.notifier import Notifier
 from exporter.sinks.notify.pages import OurPages
+from exporter.sinks.otlp_metrics import OtlpMetrics
 from exporter.sinks.recent import RecentVerdicts
 from exporter.sinks.remote_write import RemoteWrite
 
@@ -68,13 +69,14 @@ SINKS: Final[Mapping[str, Callable[[Resources], Sink]]] = {
     "job_gauges": lambda have: JobGauges(have.metrics),
     "metrics_page": lambda have: Page(have.metrics, have.joint.joined),
     "latest": lambda _: LatestVerdicts(),
-    "remote_write": lambda have: RemoteWrite(have.metrics),
+    "remote_write": lambda have: RemoteWrite(have.metrics, have.joint.joined),
+    "otlp": lambda have: OtlpMetrics(have.metrics, have.joint.joined),
     "notify": lambda have: Notifier(have.metrics, have.pages, have.joint.joined),
 }
 """How each sink is built, by the name it has in logs and metrics; verdicts reach them in this order."""
 
 
-OUTWARD: Final = frozenset({"audit", "flag_log", "drift_requests", "metrics_page", "remote_write", "notify"})
+OUTWARD: Final = frozenset({"audit", "flag_log", "drift_requests", "metrics_page", "remote_write", "otlp", "notify"})
 """Sinks that show, write or send verdicts to somebody; those of a standby get none."""
 
 

@@ -1,24 +1,25 @@
 """All that the page shows, written to a server by Prometheus remote write: for places where nobody scrapes."""
 
 import socket
-import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import structlog
 
-from exporter import exposition
+from detectors.types import Key
 from exporter.config.sections.job import JobConfig
 from exporter.config.sections.remote_write import RemoteWriteConfig
 from exporter.config.sections.root import Config
-from exporter.label_names import RESERVED, Scheme
+from exporter.label_names import ALLOW_UTF8, Scheme
 from exporter.observe.metrics import SelfMetrics
 from exporter.pipeline.verdict import Verdict
 from exporter.sinks.base import Change, NewestVerdict
-from exporter.sinks.page_lines import Published
-from exporter.sinks.remote_write_message import STALE, Labels, Sample, samples_of
-from exporter.sinks.remote_write_queue import LONGEST_PAUSE, Outgoing
+from exporter.sinks.joint_log import Joined, no_joint_incidents
+from exporter.sinks.pushed_samples import JobSamples
+from exporter.sinks.pusher import News, Pusher
+from exporter.sinks.remote_write_message import STALE, Labels, Metadata, Sample
+from exporter.sinks.remote_write_queue import Outgoing
 
 log = structlog.get_logger()
 
@@ -26,152 +27,155 @@ OWN_EVERY: Final = 15.0
 """Seconds between two samples of our own metrics, at least."""
 _OWN: Final = ""
 """Stands for our own metrics among the names of jobs."""
+_UP: Final = Metadata("gauge", "1 while the exporter writes: what a scrape would say")
 
 
 class RemoteWrite(NewestVerdict):
-    """Writes each job's newest verdict and our own metrics; a series that is gone gets a marker that says so.
+    """Writes each job's newest verdict and our own metrics to every server that the configuration names.
 
-    Nothing is written where the configuration names no server. The calls of a sink only leave word: a thread does the
-    rest, so that no cycle waits for a server.
+    The calls of a sink only leave word: each server has a thread that does the rest, so that neither a cycle nor one
+    server waits for another.
+
+    Parameters
+    ----------
+    metrics : SelfMetrics
+    joined : callable taking the name of a job
+        Returns by series which joint incident it belongs to.
     """
 
-    def __init__(self, metrics: SelfMetrics) -> None:
-        self._metrics = metrics
-        self._outgoing = Outgoing(metrics)
-        self._config: RemoteWriteConfig | None = None
-        self._scheme: Scheme = "allow-utf-8"
-        self._scrape_job = ""
-        self._lock = threading.Lock()
-        self._news: list[tuple[str, tuple[Verdict, JobConfig] | None]] = []
-        self._known: dict[str, dict[bytes, Labels]] = {}
-        self._written: dict[str, tuple[frozenset[Labels], int]] = {}
-        """Series and time (milliseconds) of what was last written, by job."""
-        self._published: dict[str, Published] = {}
-        self._wake = threading.Event()
-        self._own_due, self._closing, self._until = 0.0, False, 0.0
-        self._thread: threading.Thread | None = None
+    def __init__(
+        self, metrics: SelfMetrics, joined: Callable[[str], Mapping[Key, Joined]] = no_joint_incidents
+    ) -> None:
+        self._metrics, self._joined = metrics, joined
+        self._writers: dict[str, _Writer] = {}
         self._started = False
 
     def prepare(self, config: Config) -> Change:
-        """Take over which server is written to."""
+        """Take over which servers are written to."""
 
         def commit() -> None:
-            self._config, self._scheme = config.remote_write, config.alerting.escaping
-            self._scrape_job = config.alerting.health.scrape_job
-            self._begin()
-            self._wake.set()
+            before = self._writers
+            self._writers = {
+                each.remote: before.get(each.remote) or _Writer(each.remote, self._metrics, self._joined)
+                for each in config.remote_write
+            }
+            for name, writer in before.items():
+                if name not in self._writers:
+                    writer.retire()
+            for each in config.remote_write:
+                self._writers[each.remote].configure(each, config)
+            if self._started:
+                self.start()
 
         return Change(commit)
 
     def start(self) -> None:
         """Write from now on."""
         self._started = True
-        self._begin()
-
-    def _begin(self) -> None:
-        if self._started and self._config is not None and self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="remote-write", daemon=True)
-            self._thread.start()
+        for writer in self._writers.values():
+            writer.start()
 
     def show(self, verdict: Verdict, config: JobConfig) -> None:
         """Have a verdict written."""
-        self._leave_word(verdict.job, (verdict, config))
+        for writer in self._writers.values():
+            writer.leave_word(verdict.job, (verdict, config))
 
     def show_again(self, verdict: Verdict, config: JobConfig) -> None:
         """Write nothing: it was written before the restart."""
 
     def withdraw(self, job: str) -> None:
         """Have all series of a job ended."""
-        self._leave_word(job, None)
+        for writer in self._writers.values():
+            writer.leave_word(job, None)
 
     def flush(self) -> None:
         """Have our own metrics written, now and then."""
-        self._wake.set()
-
-    def _leave_word(self, job: str, news: tuple[Verdict, JobConfig] | None) -> None:
-        if self._config is not None:
-            with self._lock:
-                self._news.append((job, news))
-            self._wake.set()
+        for writer in self._writers.values():
+            writer.wake()
 
     def close(self, timeout: float) -> None:
         """Write what is pending, within `timeout` seconds."""
-        self._until, self._closing = time.monotonic() + timeout, True
-        self._wake.set()
-        if self._thread is not None:
-            self._thread.join(timeout)
+        until = time.monotonic() + timeout
+        for writer in self._writers.values():
+            writer.finish(until)
+        for writer in self._writers.values():
+            writer.wait(until)
 
-    def _run(self) -> None:
-        quiet_until = 0.0
-        last = False
-        while not last:
-            self._wake.wait(max(quiet_until - time.monotonic(), 0.0) if len(self._outgoing) else None)
-            self._wake.clear()
-            last = self._closing  # before the queue is looked at: what came in until then is still written
-            try:
-                quiet_until = self._write(quiet_until)
-            except Exception as error:  # a defect must not end the thread: everything would stop being written
-                quiet_until = time.monotonic() + LONGEST_PAUSE
-                self._metrics.sink_errors.labels("remote_write").inc()
-                log.error("sink_failed", sink="remote_write", exc_info=error, hint="please report this")
 
-    def _write(self, quiet_until: float) -> float:
-        """Queue what is new and send what waits; return until when to leave the server in peace (monotonic)."""
+class _Writer(Pusher):
+    """Writes to one server; a series that is gone gets a marker that says so."""
+
+    def __init__(self, remote: str, metrics: SelfMetrics, joined: Callable[[str], Mapping[Key, Joined]]) -> None:
+        super().__init__("remote_write", metrics)
+        self._metrics, self._remote = metrics, remote
+        self._outgoing, self._samples = Outgoing(metrics, remote), JobSamples(joined)
+        self._config: RemoteWriteConfig | None = None
+        self._scheme: Scheme = ALLOW_UTF8
+        self._scrape_job = ""
+        self._written: dict[str, tuple[frozenset[Labels], int]] = {}
+        """Series and time (milliseconds) of what was last written, by job."""
+        self._own_due = 0.0
+        self._quiet_until = 0.0
+        """When the server may be asked again (monotonic)."""
+
+    def configure(self, config: RemoteWriteConfig, of_all: Config) -> None:
+        """Write as `config` says from now on."""
+        self._scheme, self._scrape_job = of_all.alerting.escaping, of_all.alerting.health.scrape_job
+        self._config = config
+        self.wake()
+
+    def retire(self) -> None:
+        """Write nothing any more: a reload has taken the server out."""
+        self._config = None
+        self.finish(0.0)
+
+    def _due(self) -> float | None:
+        return self._quiet_until if len(self._outgoing) else None
+
+    def _push(self) -> None:
         if (config := self._config) is None:  # a reload has taken it out
             self._outgoing.clear()
-            return quiet_until
+            return
         self._take(config)
-        while len(self._outgoing) and (self._closing or time.monotonic() >= quiet_until):
+        while len(self._outgoing) and (self.closing or time.monotonic() >= self._quiet_until):
             pause = self._outgoing.send_one(config)
-            quiet_until = time.monotonic() + pause
+            self._quiet_until = time.monotonic() + pause
             self._take(config)
-            if self._closing and (pause or time.monotonic() > self._until):
+            if self.closing and (pause or self.late):
                 break
-        return quiet_until
 
     def _take(self, config: RemoteWriteConfig) -> None:
         """Queue what is new."""
-        with self._lock:
-            news, self._news = self._news, []
-        for job, each in news:
-            self._outgoing.add(self._samples(job, each, config), config)
+        for job, news in self.news():
+            self._outgoing.add(self._of_job(job, news, config), config)
         if time.monotonic() >= self._own_due:
             self._own_due = time.monotonic() + OWN_EVERY
             self._outgoing.add(self._own(config), config)
 
-    def _samples(self, job: str, news: tuple[Verdict, JobConfig] | None, config: RemoteWriteConfig) -> list[Sample]:
+    def _of_job(self, job: str, news: News, config: RemoteWriteConfig) -> list[Sample]:
         if news is None:
-            self._published.pop(job, None)
-            self._known.pop(job, None)
+            self._samples.forget(job)
             return self._ended(job, [], int(time.time() * 1000))
         verdict, of_job = news
         at = int(verdict.time * 1000)
         if at <= self._written.get(job, (frozenset(), 0))[1]:
             return []
-        own = f'query="{exposition.escape(job)}",detector="{exposition.escape(verdict.detector)}"'
-        reserved = RESERVED | {"channel"} if len(verdict.channels) > 1 else RESERVED
-        published = Published(verdict, of_job.publish, own, reserved, self._published.get(job))
-        self._published[job] = published
-        return self._ended(job, self._read(job, published.blocks(self._scheme), at, config), at)
+        found = self._samples.of(verdict, of_job, self._scheme, tuple(config.labels.items()))
+        return self._ended(job, list(found), at)
 
     def _own(self, config: RemoteWriteConfig) -> list[Sample]:
         """Return the samples of our own metrics, with the labels that a scrape would give them, and `up`."""
         at = int(time.time() * 1000)
         name = config.instance or socket.gethostname()
         target = (("job", self._scrape_job), ("instance", name), *config.labels.items())
-        found = [Sample(tuple(sorted({"__name__": "up", **dict(target)}.items())), 1.0, at)]
+        found = [Sample(tuple(sorted({"__name__": "up", **dict(target)}.items())), 1.0, at, _UP)]
         for family in self._metrics.registry.collect():
+            metadata = Metadata(family.type, family.documentation)
             for each in family.samples:
                 labels = {**dict(target), **each.labels, "__name__": each.name}
-                found.append(Sample(tuple(sorted(pair for pair in labels.items() if pair[1])), each.value, at))
+                pairs = tuple(sorted(pair for pair in labels.items() if pair[1]))
+                found.append(Sample(pairs, each.value, at, metadata))
         return self._ended(_OWN, found, at)
-
-    def _read(self, job: str, blocks: Mapping[str, bytes], at: int, config: RemoteWriteConfig) -> list[Sample]:
-        known = self._known.setdefault(job, {})
-        found = list(samples_of(blocks.values(), at, known, tuple(config.labels.items())))
-        if len(known) > 2 * len(found) + 1000:  # most are of series that came and went
-            known.clear()
-        return found
 
     def _ended(self, job: str, samples: list[Sample], at: int) -> list[Sample]:
         """Return samples, with a marker for each series that was written before and is not among them."""

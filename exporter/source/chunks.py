@@ -30,6 +30,7 @@ class FetchStats:
 
     samples: int = 0
     body_bytes: int = 0
+    samples_read: int = 0
     retries: int = 0
     partial: bool = False
     series: int = 0
@@ -42,6 +43,7 @@ class FetchStats:
         """Count one answer."""
         self.samples += len(frame.values)
         self.body_bytes += frame.body_bytes
+        self.samples_read += frame.samples_read
         self.retries += frame.retries
         self.partial |= bool(frame.warnings)
         self.series += len(frame.labels)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from heapq import nsmallest
 from itertools import chain
-from typing import Final, Literal, NoReturn
+from typing import Annotated, Final, Literal, NoReturn
 
 import msgspec
 import numpy as np
@@ -39,9 +39,18 @@ class _Series(msgspec.Struct, gc=False):
     histograms: msgspec.Raw = _ABSENT
 
 
+class _SamplesRead(msgspec.Struct):
+    totalQueryableSamples: Annotated[int, msgspec.Meta(ge=0)] = 0  # noqa: N815  # the name in the JSON
+
+
+class _Statistics(msgspec.Struct):
+    samples: _SamplesRead
+
+
 class _Data(msgspec.Struct):
     resultType: Literal["matrix"]  # noqa: N815  # the name in the JSON
     result: list[_Series]
+    stats: msgspec.Raw = _ABSENT
 
 
 class _Answer(msgspec.Struct):
@@ -55,6 +64,7 @@ class _Answer(msgspec.Struct):
 
 
 _ANSWER: Final = msgspec.json.Decoder(_Answer)
+_STATISTICS: Final = msgspec.json.Decoder(_Statistics)
 _LABELS: Final = msgspec.json.Decoder(list[dict[str, str]])
 # not strict: values are numbers in quotes, "NaN" and "Inf" among them
 _SAMPLES: Final = msgspec.json.Decoder(list[list[tuple[float, float]]], strict=False)
@@ -65,7 +75,8 @@ class DecodedChunk:
     """The decoded answer to one of the queries that a range was split into.
 
     Beside the fields of `Frame`: `first_dropped`, the smallest label left out by a limit, and `over`, hashes of all
-    labels left out by a limit, so that a series left out of several parts counts once.
+    labels left out by a limit, so that a series left out of several parts counts once. `samples_read` is 0 where the
+    source does not tell it.
     """
 
     labels: list[bytes]
@@ -81,6 +92,7 @@ class DecodedChunk:
     over: frozenset[int]
     first_dropped: bytes | None
     body_bytes: int
+    samples_read: int
 
 
 def decode(body: bytes, limits: Limits, known: Sequence[bytes] = ()) -> DecodedChunk:
@@ -94,7 +106,7 @@ def decode(body: bytes, limits: Limits, known: Sequence[bytes] = ()) -> DecodedC
         answer = _ANSWER.decode(body)
         if answer.status == "error" or answer.data is None:
             raise _failed(answer)
-        return _part(answer, answer.data.result, limits, len(body), known)
+        return _part(answer, answer.data, limits, len(body), known)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         _refuse(body, error)
 
@@ -117,9 +129,8 @@ def _refuse(body: bytes, error: Exception) -> NoReturn:
     raise BadAnswer(f"the source sent {what}; check that prometheus.url leads to the query API") from None
 
 
-def _part(
-    answer: _Answer, series: list[_Series], limits: Limits, body_bytes: int, known: Sequence[bytes]
-) -> DecodedChunk:
+def _part(answer: _Answer, data: _Data, limits: Limits, body_bytes: int, known: Sequence[bytes]) -> DecodedChunk:
+    series = data.result
     if any(s.values is _ABSENT and s.histograms is _ABSENT for s in series):
         raise msgspec.ValidationError("a series without values")
     # A series that has become a native histogram keeps the numbers of its past.
@@ -130,8 +141,8 @@ def _part(
     for one in chosen:
         unique.setdefault(bytes(one.metric), one)
     labels = list(unique)
-    raws = [bytes(s.values) for s in unique.values()]
-    expected = [_length(raw) for raw in raws]
+    raws = [s.values for s in unique.values()]  # places in the body, copied a batch at a time
+    expected = [_length(bytes(raw)) for raw in raws]
     if max(expected, default=0) > limits.points:
         raise BadAnswer(f"the source sent {max(expected)} samples in one series where {limits.points} were asked for")
 
@@ -161,7 +172,16 @@ def _part(
         over=frozenset(hash(bytes(s.metric)) for s in over),
         first_dropped=first_dropped,
         body_bytes=body_bytes,
+        samples_read=_samples_read(data.stats),
     )
+
+
+def _samples_read(stats: msgspec.Raw) -> int:
+    """Return how many samples the source has read for the query. Other servers have other statistics, or none."""
+    try:
+        return _STATISTICS.decode(stats).samples.totalQueryableSamples if stats is not _ABSENT else 0
+    except msgspec.MsgspecError:
+        return 0
 
 
 def _candidates(floats: list[_Series], limits: Limits) -> list[_Series]:
@@ -186,24 +206,26 @@ def _check(labels: list[bytes]) -> None:
         _LABELS.decode(b"[" + b",".join(labels[first : first + 4096]) + b"]")
 
 
-def _samples(raws: list[bytes]) -> tuple[NDArray[np.int64], Floats, Floats]:
+def _samples(raws: list[msgspec.Raw]) -> tuple[NDArray[np.int64], Floats, Floats]:
     lengths: list[int] = []
-    flat: list[Floats] = [np.empty(0)]
+    times: list[Floats] = [np.empty(0)]
+    values: list[Floats] = [np.empty(0)]
     for batch in _batches(raws):
         # the decoder knows Inf and -Inf, but not Prometheus' +Inf
         decoded = _SAMPLES.decode(b"[" + b",".join(batch).replace(b'"+Inf"', b'"Inf"') + b"]")
         lengths.extend(map(len, decoded))
-        flat.append(np.fromiter(chain.from_iterable(chain.from_iterable(decoded)), np.float64))
-    samples = np.concatenate(flat)
-    return np.array(lengths, np.int64), samples[::2], samples[1::2]
+        samples = np.fromiter(chain.from_iterable(chain.from_iterable(decoded)), np.float64)
+        times.append(samples[::2].copy())
+        values.append(samples[1::2].copy())
+    return np.array(lengths, np.int64), np.concatenate(times), np.concatenate(values)
 
 
-def _batches(raws: list[bytes]) -> Iterator[list[bytes]]:
+def _batches(raws: list[msgspec.Raw]) -> Iterator[list[bytes]]:
     batch: list[bytes] = []
     size = 0
     for raw in raws:
-        batch.append(raw)
-        size += len(raw)
+        batch.append(text := bytes(raw))
+        size += len(text)
         if size >= _BATCH:
             yield batch
             batch, size = [], 0
@@ -218,6 +240,6 @@ def _finite(counts: NDArray[np.int64], times: Floats, values: Floats) -> tuple[N
         raise BadAnswer("the source sent samples whose times do not ascend; is a proxy or cache in between broken?")
     infinite = np.isinf(values)
     if not infinite.any():
-        return counts, times.copy(), values.copy(), 0
+        return counts, times, values, 0
     kept = ~infinite
     return np.bincount(series[kept], minlength=len(counts)), times[kept], values[kept], int(infinite.sum())

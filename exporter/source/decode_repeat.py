@@ -90,4 +90,4 @@ def _with_members(frame: RangeResult, head: bytes, tail: bytes) -> RangeResult |
         around = decode(head + b"[]" + tail, Limits(0, 0, 0))
     except SourceError:
         return None
-    return replace(frame, warnings=around.warnings, notes=around.notes)
+    return replace(frame, warnings=around.warnings, notes=around.notes, samples_read=around.samples_read)

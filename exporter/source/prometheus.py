@@ -25,6 +25,8 @@ T = TypeVar("T")
 _NO_OFFSET: Final = {"latency_offset": "1ms"}
 """VictoriaMetrics repeats an older sample, or leaves out what is younger than 30 s, where `step` is below a minute. It
 refuses less than a millisecond; other servers ignore the field."""
+_WITH_STATISTICS: Final = {"stats": "true"}
+"""Prometheus, Thanos and Mimir tell how many samples they have read; other servers ignore the field."""
 
 
 class Prometheus:
@@ -117,7 +119,8 @@ class Prometheus:
     def _ask(self, expr: str, start: float, end: float, step: float, read: Callable[[bytes], T]) -> tuple[T, int]:
         """Return what `read` makes of the answer, and the number of retries it took. Raises SourceError."""
         # A form in the body, because long queries do not fit into a URL.
-        form = {"query": expr, "start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{step:.3f}"} | _NO_OFFSET
+        form = {"query": expr, "start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{step:.3f}"}
+        form |= _NO_OFFSET | _WITH_STATISTICS
         url = f"{self._config.url}/api/v1/query_range"
         return self._session.persist(lambda: read(self._session.attempt("POST", url, data=form).content))
 

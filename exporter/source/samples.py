@@ -34,8 +34,9 @@ class RangeResult:
         Series left out, by reason: `limit`, `histogram`, `duplicate`.
     samples_dropped : dict of str to int
         Samples left out, by reason: `infinite`, or `limit` for those of series over a limit.
-    body_bytes, retries : int
-        Decoded size of the answer; further attempts it took.
+    body_bytes, retries, samples_read : int
+        Decoded size of the answer; further attempts it took; samples that the source has read for it, 0 where it does
+        not tell.
     """
 
     labels: list[bytes]
@@ -48,6 +49,7 @@ class RangeResult:
     samples_dropped: dict[str, int] = field(default_factory=dict)
     body_bytes: int = 0
     retries: int = 0
+    samples_read: int = 0
 
 
 class Source(Protocol):
@@ -103,6 +105,7 @@ def join(frames: Sequence[RangeResult]) -> RangeResult:
         samples_dropped=total,
         body_bytes=sum(frame.body_bytes for frame in frames),
         retries=sum(frame.retries for frame in frames),
+        samples_read=sum(frame.samples_read for frame in frames),
     )
 
 
@@ -137,6 +140,7 @@ def merge(parts: Sequence[DecodedChunk], limits: Limits) -> RangeResult:
         series_dropped={reason: count for reason, count in series_dropped.items() if count},
         samples_dropped={reason: count for reason, count in samples_dropped.items() if count},
         body_bytes=sum(part.body_bytes for part in parts),
+        samples_read=sum(part.samples_read for part in parts),
     )
 
 

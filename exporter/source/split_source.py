@@ -141,6 +141,7 @@ class SplitSource:
             samples_dropped=_summed(frame.samples_dropped for frame in frames),
             body_bytes=sum(frame.body_bytes for frame in frames),
             retries=sum(frame.retries for frame in frames),
+            samples_read=sum(frame.samples_read for frame in frames),
         )
 
 

@@ -7,7 +7,7 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import bcrypt
@@ -75,13 +75,22 @@ class BasicAuth:
 
     def __init__(self, app: ASGIApp, users: Mapping[str, Secret]) -> None:
         self._app = app
-        self._users = users
-        # What an unknown user is checked against: the most expensive hash there is.
-        self._costliest = max((_stored(user, secret) for user, secret in users.items()), key=lambda text: text[4:6])
+        self.prepared(users)()
         self._key = secrets.token_bytes(32)
         self._good: dict[bytes, None] = {}
         self._turn = asyncio.Lock()
         self._waiting = 0
+
+    def prepared(self, users: Mapping[str, Secret]) -> Callable[[], None]:
+        """Return a function that lets in these users instead, from the next request on. Raises UnusableHash."""
+        costliest = max((_stored(user, secret) for user, secret in users.items()), key=lambda text: text[4:6])
+
+        def commit() -> None:
+            self._users = users
+            self._costliest = costliest
+            """What an unknown user is checked against: the most expensive hash there is."""
+
+        return commit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 401, or hand over to the application."""

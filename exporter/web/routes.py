@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from html import escape
 from typing import Final
@@ -95,8 +95,8 @@ class Callbacks:
 class _Pieces(Response):
     """An answer sent in pieces: a slow reader costs one piece of memory, not one page."""
 
-    def __init__(self, parts: Sequence[bytes], headers: Mapping[str, str]) -> None:
-        super().__init__(headers={**headers, "Content-Length": str(sum(map(len, parts)))})
+    def __init__(self, parts: Iterable[bytes], size: int, headers: Mapping[str, str]) -> None:
+        super().__init__(headers={**headers, "Content-Length": str(size)})
         self._parts = parts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - the interface
@@ -145,9 +145,9 @@ class Routes:
             snapshot = await asyncio.to_thread(self._page.in_form, form)
         headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
         if not accepts_gzip(request.headers.get("accept-encoding", "")):
-            return _Pieces(snapshot.parts, headers)
+            return _Pieces(snapshot.pieces(), snapshot.size, headers)
         body = snapshot.compressed or await self._compress(snapshot)
-        return _Pieces((body,), headers | {"Content-Encoding": "gzip"})
+        return _Pieces((body,), len(body), headers | {"Content-Encoding": "gzip"})
 
     async def _compress(self, snapshot: Snapshot) -> bytes:
         async with self._compressing:  # the others wait here rather than in a thread each

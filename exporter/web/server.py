@@ -5,7 +5,7 @@ import errno
 import socket
 import ssl
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final
@@ -14,6 +14,7 @@ import structlog
 import uvicorn
 from starlette.types import ASGIApp
 
+from exporter.config.secrets import Secret
 from exporter.config.sections.service import WebConfig
 from exporter.sinks.metrics_page import Page
 from exporter.web.basic_auth import BasicAuth, UnusableHash
@@ -112,6 +113,7 @@ class Server:
         self._hooks = hooks
         self._uvicorn: _Uvicorn | None = None
         self._thread: threading.Thread | None = None
+        self._login: BasicAuth | None = None
         self.address: tuple[str, int] = ("", 0)
         """Host and port really bound, after `start`."""
 
@@ -167,8 +169,22 @@ class Server:
             log.warning("web_thread_left", hint="a reload or a login check is still under way")
         self._uvicorn = self._thread = None
 
+    def prepared(self, users: Mapping[str, Secret]) -> Callable[[], None]:
+        """Return a function that lets in these users instead of those before. Raises ServerError for an unusable hash.
+
+        Where nobody had to log in, or nobody would have to, it does nothing: what people may do depends on that, and
+        takes a restart.
+        """
+        if self._login is None or not users:
+            return lambda: None
+        try:
+            return self._login.prepared(users)
+        except UnusableHash as error:
+            raise ServerError(str(error)) from None
+
     def _protect(self, app: ASGIApp) -> ASGIApp:
-        return BasicAuth(app, self._config.users) if self._config.users else app
+        self._login = BasicAuth(app, self._config.users) if self._config.users else None
+        return self._login or app
 
     @staticmethod
     def _run(server: _Uvicorn, listening: socket.socket) -> None:

@@ -15,7 +15,7 @@ from rules.alerts.job_context import AlertedJob
 from rules.alerts.templates import INCIDENT, Text, dashboard_choice, entity, graph_link, literal, page_link
 
 DETAILED: Final = 100
-"""Most open incidents of a job for which alerts show readings: each costs four queries per evaluation."""
+"""Most open incidents of a job for which alerts show readings: each costs six queries per evaluation."""
 TOLD: Final = 180.0
 """Seconds for which the rule returns an incident that is over, so that the text gets its end: three evaluations."""
 _GRAPH: Final = '{__name__=~"anomaly_(expected|flapping|lower|score|upper|value)",%s}'
@@ -25,6 +25,7 @@ _EVIDENCE: Final = {"evidence": 2.0, "evidence_deviations": -4.1, "evidence_inte
 _INCIDENT: Final = "1f2e3d4c5b"
 _TOGETHER: Final = 40
 _FIRST: Final = "service=db in latency"
+_MOVED: Final = "host=b in disk rose from 1 to 9"
 _READING: Final = {"value": 5.0, "expected": 1.0, "lower": 0.5, "upper": 1.5}
 
 
@@ -122,6 +123,9 @@ def _series(job: AlertedJob, metric: str, verdict: str, steady: str, end: float 
     given[series("anomaly_incident_moved_timestamp_seconds", **{INCIDENT: _INCIDENT}, **source)] = f"{_START:g}{shown}"
     together = series("anomaly_exporter_joint_incident_series", **{INCIDENT: _INCIDENT}, first_mover=_FIRST)
     given[together] = f"{_TOGETHER}{shown}"
+    given[series("anomaly_exporter_joint_incident_companions", **{INCIDENT: _INCIDENT}, companions=_MOVED)] = (
+        f"1{shown}"
+    )
     for channel in job.channels:
         named = {"channel": channel} if len(job.channels) > 1 else {}
         for field, number in _READING.items():
@@ -141,10 +145,11 @@ def _text(job: AlertedJob, minute: int, end: float | None = None, *, old: bool =
     worst = wording.WORST.format(at=wording.moment(_START, dated), readings=readings, score=wording.number(_SCORE))
     at, size, every = _EVIDENCE.values()
     stream = wording.stream(names_of_streams(job.config.step)[round(at)], size, every)
-    told = [worst, stream, wording.lasting(_START, end, now)]
+    told = {"worst": worst, "lasting": wording.lasting(_START, end, now), "evidence": stream}
     if not old:
-        told.append(ONE_OF.format(count=_TOGETHER, first=_FIRST))
-    return f"{wording.BETWEEN.join(told)}{OLD if old else ''}."
+        told["together"] = ONE_OF.format(count=_TOGETHER, first=_FIRST)
+        told["companions"] = wording.ALSO.format(companions=_MOVED)
+    return f"{wording.ordered(**told)}{OLD if old else ''}."
 
 
 def _meaning(job: AlertedJob, metric: str) -> str:

@@ -1,7 +1,7 @@
 """The alerts on the exporter itself: its failures must not look like normal operation."""
 
 from exporter.config.sections.alerting import AlertingConfig
-from exporter.config.sections.train import TrainConfig
+from exporter.config.sections.root import Config
 from exporter.promql import selector
 from rules.alerts import names
 from rules.alerts.alert import Alert, Case, graph, labels, series
@@ -11,16 +11,18 @@ from rules.alerts.model_health import model_alerts
 from rules.alerts.templates import Text, literal
 
 
-def self_alerts(alerting: AlertingConfig, train: TrainConfig) -> tuple[Alert, ...]:
+def self_alerts(config: Config) -> tuple[Alert, ...]:
     """Return the alerts that do not depend on a job."""
+    alerting = config.alerting
     common = labels(alerting.health, alerting)
     return (
         _down(alerting.health.scrape_job, common),
         *job_alerts(common),
         old_model(alerting.health.model_max_age, common),
-        *model_alerts(train, common),
+        *model_alerts(config.train, common),
         *fit_alerts(alerting.health.least_coverage, common),
         _reload(common),
+        *([_writing(common)] if config.remote_write else []),
         _watchdog(alerting),
     )
 
@@ -69,6 +71,35 @@ def _reload(common: dict[str, str]) -> Alert:
             Case("stays silent", {loaded: "1x60"}, 10, fires=False),
         ),
         for_=300.0,
+    )
+
+
+def _writing(common: dict[str, str]) -> Alert:
+    lost = 'sum without (outcome) (increase(anomaly_exporter_remote_write_samples_total{outcome!="sent"}[15m])) > 0'
+    known = {"instance": "a", "remote": "mimir"}
+    taken = series("anomaly_exporter_remote_write_up", **known)
+    dropped = series("anomaly_exporter_remote_write_samples_total", outcome="overflow", **known)
+    return Alert(
+        name=names.WRITING,
+        expr=f"anomaly_exporter_remote_write_up == 0 or {lost}",
+        labels=common,
+        summary=literal("The anomaly exporter cannot write to ") + Text("{{ $labels.remote }}", "mimir"),
+        description=literal(
+            "For ten minutes this server has taken nothing, or refused samples, or samples were dropped since they "
+            "waited for too long. Alerts that are evaluated there may miss incidents."
+        ),
+        graph=graph("anomaly_exporter_remote_write_up"),
+        series=known,
+        meaning="`remote_write` names a server that does not take what the exporter writes. Samples wait in memory up "
+        "to `remote_write.queue`; then the oldest are dropped.",
+        action="The exporter's log has `remote_write_failed` with what the server said. "
+        "`anomaly_exporter_remote_write_samples_total` counts what is `refused` and what is lost by `overflow`.",
+        cases=(
+            Case("fires while nothing is taken", {taken: "1 0x30"}, 20, fires=True),
+            Case("fires while samples are dropped", {taken: "1x40", dropped: "0+5x40"}, 30, fires=True),
+            Case("stays silent", {taken: "1x40", dropped: "7x40"}, 30, fires=False),
+        ),
+        for_=600.0,
     )
 
 

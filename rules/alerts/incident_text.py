@@ -5,6 +5,7 @@ from typing import Final
 
 from detectors.auto.streams import names
 from detectors.streams import BESIDE, STREAMS, WITHOUT_SIDE
+from exporter import forecast_wording as forecasts
 from exporter import incident_wording as wording
 from exporter.joint_wording import LARGEST, ONE_OF
 from exporter.label_names import RESERVED, published_names
@@ -17,12 +18,16 @@ READINGS: Final = '{__name__=~"anomaly_(flapping|incident_.+)",%s}'
 """All that the text tells, of one series; `%s` stands for its matchers."""
 NO_READING: Final = "its worst reading is not known: see the graph"
 OLD: Final = "; no new result: this is the last one"
-FLAPPING: Final = "; comes and goes"
+FLAPPING: Final = "comes and goes"
 CROWD: Final = "One of more than {most} series of this job with an incident; see the graph or the dashboard."
 LOOKED_BACK: Final = "1d"
 """How old a reading may be while there are no new results."""
 
 _MOVED: Final = "anomaly_incident_moved_timestamp_seconds{%s}"
+_SERIES: Final = "anomaly_exporter_joint_incident_series"
+_COMPANIONS: Final = "anomaly_exporter_joint_incident_companions"
+EARLY: Final = "anomaly_forecast_reaches_limit_early_timestamp_seconds"
+EXPECTED: Final = "anomaly_forecast_reaches_limit_timestamp_seconds"
 _LIMITS: Final = ("lower", "upper")
 _TIMES: Final = {
     "start": "anomaly_incident_start_timestamp_seconds",
@@ -60,8 +65,22 @@ def description(job: AlertedJob, most: int) -> str:
 
 
 def _told(job: AlertedJob, units: Mapping[str, Unit]) -> str:
-    several = len(units) > 1
     times = {**_TIMES, **({"flaps": "anomaly_flapping"} if "flapping" in job.config.publish else {})}
+    told = {
+        "vanished": _vanished(),
+        "deploy": _after_deploy(),
+        "together": "{{ if $first }}"
+        + _next()
+        + ONE_OF.format(count="{{ $count }}", first="{{ $first }}")
+        + "{{ end }}",
+        "beside": _if_read(_beside(job, units)),
+        "limit": _near_limit(job),
+        "worst": _worst(units),
+        "lasting": "{{ if gt $start 0.0 }}" + _next() + _lasting() + "{{ end }}",
+        "companions": "{{ if $moved }}" + _next() + wording.ALSO.format(companions="{{ $moved }}") + "{{ end }}",
+        "evidence": _if_read(_evidence()),
+        "flapping": "{{ if gt $flaps 0.0 }}" + _next() + FLAPPING + "{{ end }}" if "flaps" in times else "",
+    }
     return "".join(
         (
             selector_of(job.labels),
@@ -70,22 +89,78 @@ def _told(job: AlertedJob, units: Mapping[str, Unit]) -> str:
             picked(times),
             picked(_EVIDENCE if job.config.peers is None else _EVIDENCE | _PEERS, there=True),
             _length(),
-            "{{ if gt $at 0.0 }}",
-            wording.WORST.format(
-                at=_moment("at"),
-                readings=_readings(units) if several else _reading(*next(iter(units.items())), several=False),
-                score='{{ template "number" $score }}',
-            ),
-            _beside(job, units),
-            _evidence(),
-            "{{ else }}" + NO_READING + "{{ end }}",
-            "{{ if gt $start 0.0 }}" + wording.BETWEEN + _lasting() + "{{ end }}",
-            _after_deploy(),
-            _together(),
-            "{{ if gt $flaps 0.0 }}" + FLAPPING + "{{ end }}" if "flaps" in times else "",
+            _joined(),
+            '{{ $next := "" }}',
+            *(told[name] for name in wording.ORDER),
             "{{ if $old }}" + OLD + "{{ end }}.",
         )
     )
+
+
+def _next() -> str:
+    """Return what comes before a sentence: nothing before the first one."""
+    return "{{ $next }}{{ $next = " + quote(wording.BETWEEN) + " }}"
+
+
+def _if_read(text: str) -> str:
+    """Return a sentence on the worst reading, where there is one."""
+    return "{{ if gt $at 0.0 }}" + text + "{{ end }}" if text else ""
+
+
+def _worst(units: Mapping[str, Unit]) -> str:
+    several = len(units) > 1
+    worst = wording.WORST.format(
+        at=_moment("at"),
+        readings=_readings(units) if several else _reading(*next(iter(units.items())), several=False),
+        score='{{ template "number" $score }}',
+    )
+    return _next() + "{{ if gt $at 0.0 }}" + worst + "{{ else }}" + NO_READING + "{{ end }}"
+
+
+def _vanished() -> str:
+    """Return why the series has ended since."""
+    reasons = "{{ else if ".join(
+        f'eq .Labels.reason "{reason}" }}}}{_next()}{text}' for reason, text in wording.VANISHED.items()
+    )
+    return "{{ range query (printf `anomaly_series_vanished{%s}` $s) }}{{ if " + reasons + "{{ end }}{{ end }}"
+
+
+def _near_limit(job: AlertedJob) -> str:
+    """Return when the series reaches its limit, where that is soon; see `forecast_wording.soon`."""
+    forecast = job.config.forecast
+    if forecast is None:
+        return ""
+    near = f"{EARLY}{{%s}} - time() <= {forecast.within:g} and {EXPECTED}{{%s}} < Inf"
+    there = f"{EXPECTED}{{%s}} <= time()"
+    unit = list(job.config.units.values())[0 if forecast.channel is None else job.channels.index(forecast.channel)]
+    blanks = {
+        name: "{{ range query (printf `" + metric + "{%s}` $s) }}{{ (toTime .Value).UTC.Format `" + forecasts.LAYOUT
+        + "` }}{{ end }}"
+        for name, metric in (("early", EARLY), ("expected", EXPECTED))
+    }  # fmt: skip
+    soon, since = (
+        _next() + each.format(limit=wording.number(forecast.limit, unit), **blanks)
+        for each in (forecasts.SOON, forecasts.SINCE)
+    )
+    asked = "{{ if query (printf " + quote(there) + " $s) }}" + since
+    return asked + "{{ else if query (printf " + quote(near) + " $s $s) }}" + soon + "{{ end }}"
+
+
+def _joined() -> str:
+    """Set `$count`, `$first` and `$moved`: how many series moved together, which was the first, and what else moved.
+
+    An old result may be of another incident.
+    """
+    asked = quote(f'{{__name__=~"{_SERIES}|{_COMPANIONS}",anomaly_incident=%q}}')
+    several = f'{{{{ if and (eq .Labels.__name__ "{_SERIES}") (gt .Value 1.0) (gt .Value $count) }}}}'
+    return (
+        '{{ $count := 0.0 }}{{ $first := "" }}{{ $moved := "" }}{{ if not $old }}'
+        '{{ range $r }}{{ if eq .Labels.__name__ "anomaly_incident_moved_timestamp_seconds" }}'
+        "{{ range query (printf " + asked + " .Labels.anomaly_incident) }}"
+        + several + "{{ $count = .Value }}{{ $first = .Labels.first_mover }}{{ end }}"
+        + f'{{{{ if eq .Labels.__name__ "{_COMPANIONS}" }}}}{{{{ $moved = .Labels.companions }}}}{{{{ end }}}}'
+        "{{ end }}{{ end }}{{ end }}{{ end }}"
+    )  # fmt: skip
 
 
 def _definitions(units: Iterable[Unit], streams: Sequence[str]) -> str:
@@ -155,7 +230,7 @@ def _beside(job: AlertedJob, units: Mapping[str, Unit]) -> str:
         theirs='{{ template "' + template_name(unit) + '" $theirs }}',
         usual=number % "usually",
     )
-    return f"{{{{ if and $times_there (ge $evidence {BESIDE.start}.0) }}}}{wording.BETWEEN}{text}{{{{ end }}}}"
+    return f"{{{{ if and $times_there (ge $evidence {BESIDE.start}.0) }}}}{_next()}{text}{{{{ end }}}}"
 
 
 def _evidence() -> str:
@@ -169,14 +244,7 @@ def _evidence() -> str:
         + "{{ else }}" + wording.ABOVE.format(**blanks) + "{{ end }}"
     )  # fmt: skip
     chance = wording.CHANCE.format(stream="", often='{{ template "often" $interval }}')
-    return (
-        "{{ if $evidence_there }}"
-        + wording.BETWEEN
-        + stream
-        + "{{ if $interval_there }}"
-        + chance
-        + "{{ end }}{{ end }}"
-    )
+    return "{{ if $evidence_there }}" + _next() + stream + "{{ if $interval_there }}" + chance + "{{ end }}{{ end }}"
 
 
 _BYTES: Final = (
@@ -223,19 +291,8 @@ def _after_deploy() -> str:
     length = '{{ template "length" .Value }}'
     after = wording.AFTER.format(length=length, deploy="{{ .Labels.deployed }}")
     together = wording.WITH.format(deploy="{{ .Labels.deployed }}")
-    text = (
-        wording.BETWEEN + "{{ if ge .Value " + f"{wording.SOON}" + " }}" + after + "{{ else }}" + together + "{{ end }}"
-    )
+    text = _next() + "{{ if ge .Value " + f"{wording.SOON}" + " }}" + after + "{{ else }}" + together + "{{ end }}"
     return "{{ if not $old }}" + found + text + "{{ end }}{{ end }}{{ end }}"
-
-
-def _together() -> str:
-    """Return of how many series that moved together it is one; an old result may be of another incident."""
-    found = '{{ range $r }}{{ if eq .Labels.__name__ "anomaly_incident_moved_timestamp_seconds" }}'
-    asked = quote("anomaly_exporter_joint_incident_series{anomaly_incident=%q} > 1")
-    told = "{{ range query (printf " + asked + " .Labels.anomaly_incident) }}" + wording.BETWEEN
-    text = ONE_OF.format(count="{{ .Value }}", first="{{ .Labels.first_mover }}")
-    return "{{ if not $old }}" + found + told + text + "{{ end }}{{ end }}{{ end }}{{ end }}"
 
 
 def _largest() -> str:

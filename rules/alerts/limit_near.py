@@ -9,12 +9,10 @@ from exporter.config.sections.forecast import ForecastConfig
 from exporter.promql import format_duration, quote
 from rules.alerts import names
 from rules.alerts.alert import Alert, Case, milliseconds, series
-from rules.alerts.incident_text import number_definitions, template_name
+from rules.alerts.incident_text import EARLY, EXPECTED, number_definitions, template_name
 from rules.alerts.job_context import AlertedJob
 from rules.alerts.templates import Text, entity, graph_link, literal, picked, selector_of
 
-_EARLY: Final = "anomaly_forecast_reaches_limit_early_timestamp_seconds"
-_EXPECTED: Final = "anomaly_forecast_reaches_limit_timestamp_seconds"
 _LATE: Final = "anomaly_forecast_reaches_limit_late_timestamp_seconds"
 _READ: Final = '{__name__=~"anomaly_forecast_.+",%s}'
 CALM: Final = 3
@@ -30,16 +28,16 @@ def limit_near(job: AlertedJob, forecast: ForecastConfig) -> Alert:
 
     Where the expected end is not in sight, the series has only been known to move so much at once.
     """
-    early, expected = job.newest(_EARLY), job.newest(_EXPECTED)
+    early, expected = job.newest(EARLY), job.newest(EXPECTED)
     within, calm = forecast.within, milliseconds(max(CALM * forecast.for_, 300.0))
-    lately = [job.latest(name, calm) for name in (_EARLY, _EXPECTED)]
+    lately = [job.latest(name, calm) for name in (EARLY, EXPECTED)]
     near = f"{early} - time() <= {within / SOON:g}\n  or {lately[0]} - time() <= {within:g} and {lately[1]} < Inf"
     sure = f"{expected} < Inf"
     known = job.known(job.entity("a"))
     fired = 2 + math.ceil(forecast.for_ / 60)
     over = fired + math.ceil(max(_LASTS, job.config.alert.keep_firing_for) / 60) + 7
     soon = 60.0 * fired + min(forecast.within / 2, 36_000.0)
-    ends = {_EARLY: soon, _EXPECTED: soon + 3600, _LATE: soon + 7200}
+    ends = {EARLY: soon, EXPECTED: soon + 3600, _LATE: soon + 7200}
     far = {name: at + forecast.within + 60 * over for name, at in ends.items()}
     inf = dict.fromkeys(ends, math.inf)
     return Alert(
@@ -63,7 +61,7 @@ def limit_near(job: AlertedJob, forecast: ForecastConfig) -> Alert:
             Case("stays silent where it is not in sight", _given(job, inf, over), over, fires=False),
             Case(
                 "stays silent where it is more likely never reached",
-                _given(job, ends | {_EXPECTED: math.inf, _LATE: math.inf}, over),
+                _given(job, ends | {EXPECTED: math.inf, _LATE: math.inf}, over),
                 over,
                 fires=False,
             ),
@@ -112,7 +110,7 @@ def _channel(job: AlertedJob) -> int:
 def _text(job: AlertedJob, forecast: ForecastConfig, ends: dict[str, float], now: float) -> str:
     """Return what the description of a case is, at `now` (Unix seconds)."""
     unit = list(job.config.units.values())[_channel(job)]
-    told = wording.reaches(forecast.limit, ends[_EARLY], ends[_EXPECTED], ends[_LATE], now, 0.5, unit)
+    told = wording.reaches(forecast.limit, ends[EARLY], ends[EXPECTED], ends[_LATE], now, 0.5, unit)
     return f"{told[:1].upper()}{told[1:]}."
 
 
@@ -145,7 +143,7 @@ def _told(job: AlertedJob, forecast: ForecastConfig) -> str:
             number_definitions([unit]),
             selector_of(job.labels),
             "{{ $r := query (printf " + quote(f"last_over_time({_READ}[1d])") + " $s) }}",
-            picked({"early": _EARLY, "expected": _EXPECTED, "late": _LATE}),
+            picked({"early": EARLY, "expected": EXPECTED, "late": _LATE}),
             "{{ $reached := false }}",
             "{{ range query (printf `vector(%f) <= time()` $expected) }}{{ $reached = true }}{{ end }}",
             "{{ if $reached }}" + phrase(wording.SINCE) + lasted,

@@ -24,6 +24,7 @@ DECLARED_VANISHED: Final = "AnomalyDeclaredSeriesVanished"
 REFUSED: Final = "AnomalyDeclarationRefused"
 UNDISCOVERED: Final = "AnomalyDiscoveryLost"
 RELOAD: Final = "AnomalyConfigReloadFailed"
+WRITING: Final = "AnomalyRemoteWriteFailing"
 WATCHDOG: Final = "Watchdog"
 RESERVED: Final = frozenset(
     {
@@ -42,6 +43,7 @@ RESERVED: Final = frozenset(
         COVERAGE,
         DRIFT,
         RELOAD,
+        WRITING,
         DECLARED,
         DECLARED_VANISHED,
         REFUSED,

@@ -22,7 +22,7 @@ DECLARED_JOBS: Final = "declared"
 
 def groups(config: Config) -> tuple[Group, ...]:
     """Return the groups on the exporter and on the targets, then one per job; each is written to its own rule file."""
-    made = [Group("anomaly-exporter", SELF, None, self_alerts(config.alerting, config.train))]
+    made = [Group("anomaly-exporter", SELF, None, self_alerts(config))]
     if dead := target_down(config.jobs.values(), config.alerting):
         made.append(Group("anomaly-exporter targets", TARGETS, None, dead))
     if config.discover is not None:

@@ -74,6 +74,14 @@ def _entity() -> list[Panel]:
         "Value and expected band", "Shaded times are incidents. The observed value is shown if `publish` has `value`.",
         *((f"anomaly_{name}{_CHANNEL}", name) for name in ("value", "expected", "lower", "upper")), width=FULL,
     )  # fmt: skip
+    ends = (
+        (f"anomaly_forecast_reaches_limit{end}_timestamp_seconds{_ENTITY} - time() < Inf", name)
+        for end, name in (("_early", "early"), ("", "most likely"), ("_late", "late"))
+    )
+    text = (
+        "How long until the limit, in jobs with `forecast`: 9 of 10 times between early and late. Below 0: it is there."
+    )
+    ahead = graph("Until the limit", text, *ends, unit="s", width=FULL)
     states = ((f"anomaly_{name}{_ENTITY}", name) for name in ("flag", "alert", "flapping"))
     return [
         banded(band, "lower", "upper"),
@@ -83,6 +91,7 @@ def _entity() -> list[Panel]:
               (f"anomaly_contribution{_ENTITY}", "{{channel}}"),
               stacked=True, unit="percentunit"),
         timeline("Incident, alert, flapping", "Red means yes.", *states, width=FULL),
+        banded(ahead, "early", "late"),
     ]  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from typing import Final
 
 from exporter.config.sections.root import Config
 from rules.alerts.alert import Group
-from rules.dashboards import anomalies, exporter_health, grafana, perses
+from rules.dashboards import anomalies, exporter_health, grafana, grafana_v2, perses
 from rules.dashboards.panels import ANOMALIES
 
 FOLDER: Final = "dashboards"
@@ -24,9 +24,10 @@ def files(config: Config, _: Sequence[Group]) -> dict[str, str]:
     board.annotation(grafana.annotation("Incidents", anomalies.INCIDENTS, "red", of_entity))
     board.annotation(grafana.annotation("Deploys", anomalies.DEPLOYS, "blue"))
     health = grafana.board("Anomaly exporter health", f"anomaly-{HEALTH}", itself, runbook)
+    written = grafana_v2.text if config.alerting.grafana_schema == "v2" else str
     return {
-        f"{FOLDER}/{ANOMALIES}.json": grafana.text(board),
-        f"{FOLDER}/{HEALTH}.json": grafana.text(health),
+        f"{FOLDER}/{ANOMALIES}.json": written(grafana.text(board)),
+        f"{FOLDER}/{HEALTH}.json": written(grafana.text(health)),
         f"{PERSES}/{ANOMALIES}.json": perses.board("Anomalies", ANOMALIES, shown, entities=True),
         f"{PERSES}/{HEALTH}.json": perses.board("Anomaly exporter health", f"anomaly-{HEALTH}", itself),
     }

@@ -75,8 +75,10 @@ def _source() -> list[Panel]:
               "Retries: source or network is overloaded. Partial answers: a store behind the source is missing.",
               (_rate("query_retries", "query"), "{{query}} retried"),
               (_rate("partial_responses", "query"), "{{query}} partial"), unit="cps"),
-        graph("Samples fetched", "It jumps when a window is filled again or series are added.",
-              (_rate("samples_fetched", "query"), _QUERY), unit="cps"),
+        graph("Samples", "Fetched: it jumps when a window is filled again or series are added. Read: what the "
+              "queries cost the source, where it tells.",
+              (_rate("samples_fetched", "query"), "{{query}} fetched"),
+              (_rate("source_samples_read", "query"), "{{query}} read by the source"), unit="cps"),
         graph("Bytes read", "Decoded.", (_rate("response_bytes", "query"), _QUERY), unit="Bps"),
         graph("Series and samples dropped",
               "They are not evaluated. Reason limit comes from limits.series, the others from the source.",

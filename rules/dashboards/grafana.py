@@ -38,7 +38,12 @@ def board(title: str, uid: str, panels: Mapping[str, Sequence[Panel]], runbook: 
 
 def text(made: dashboard.Dashboard) -> str:
     """Return the JSON that Grafana provisions or imports."""
-    return JSONEncoder(indent=1, ensure_ascii=False).encode(made.build()) + "\n"
+    built = made.build()
+    for link in built.links or []:
+        link.placement = None  # type: ignore[assignment]  # the SDK's default moves it out of sight, into a menu
+    for mark in built.annotations.list_val or []:
+        mark.placement = None  # type: ignore[assignment]
+    return JSONEncoder(indent=1, ensure_ascii=False).encode(built) + "\n"
 
 
 def number_of(heading: str, panel: Panel) -> int:
@@ -113,7 +118,8 @@ def _heat(panel: Panel) -> heatmap.Panel:
     made = _asking(heatmap.Panel(), panel, form=form).calculate(False)
     colour = heatmap.HeatmapColorOptions().mode(HeatmapColorMode.SCHEME).steps(64)
     colour = colour.scheme("Blues") if panel.buckets else colour.scheme("RdYlGn").min(0.0).max(2.0)
-    return made.color(colour.reverse(not panel.buckets)).cell_gap(1).show_y_histogram()
+    hover = heatmap.HeatmapTooltip().mode(common_model.TooltipDisplayMode.SINGLE).y_histogram(True)
+    return made.color(colour.reverse(not panel.buckets)).cell_gap(1).tooltip(hover)
 
 
 def _timeline(panel: Panel) -> state_timeline.Panel:

@@ -59,10 +59,10 @@ def processes(server: PrometheusServer, plan: Plan, directory: Path) -> list[Row
 def _minute(exporter: RunningExporter, plan: Plan) -> float:
     """Return the CPU seconds that a running exporter uses in a minute with one cycle and one scrape."""
     with working(f"{plan.large} series: a minute of service", every=15):
-        if (
-            plan.service >= STEP
-        ):  # from the middle of one minute to that of the next: one whole cycle, wherever we came in
-            time.sleep((STEP / 2 - time.time()) % STEP)
+        if plan.service >= STEP:
+            # From the middle of one minute to that of the next: one whole cycle, wherever we came in. Not the first
+            # one after the start, which gets its memory back from the system.
+            time.sleep((STEP / 2 - time.time()) % STEP + STEP)
         before = cpu_seconds(exporter.pid)
         exporter.page()
         time.sleep(plan.service)

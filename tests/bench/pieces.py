@@ -135,6 +135,8 @@ def page(plan: Plan) -> Row:
     def show(verdict: Verdict) -> None:
         ours.publish(verdict, {"lower", "upper"})
         ours.render()
+        for _ in ours.current.pieces():  # it is written as it is read
+            pass
 
     def generate(verdict: Verdict) -> bytes:
         collector.verdict = verdict

@@ -241,3 +241,23 @@ def test_a_restart_with_another_limit_forgets_what_was_told_of_the_other():
         assert len(source.asked) == asked
         expected = last.reaches.expected[0]
         assert np.isposinf(expected) if asked else abs(expected - at(SAMPLES * 3 // 4)) < 2 * HOUR
+
+
+def test_the_cone_is_at_the_limit_when_the_forecast_says_so():
+    values = SIZE * (1 - np.arange(SAMPLES) / SAMPLES) + 2.0**30 * np.sin(np.arange(SAMPLES) * 2 * np.pi * STEP / DAY)
+    for direction, series, limit in (("below", values, 0.0), ("above", SIZE - values, SIZE)):
+        last = SAMPLES - round(2 * DAY / STEP)
+        verdicts, job = run({"a": series}, last=last, first=last - 20, direction=direction, limit=limit)
+        found, now = verdicts[-1].reaches, verdicts[-1].time
+        cone = job.learnt.forecast.cone(verdicts[-1].keys[0], now)
+        side = 1 if direction == "above" else -1
+        for name, widened in (("early", 0.5), ("expected", 0.0), ("late", -0.5)):
+            line = side * (getattr(cone, name) - limit)
+            assert (np.diff(line) >= 0).all()
+            crossed = cone.times[np.argmax(line >= 0)]
+            assert getattr(found, name)[0] + widened * HOUR == pytest.approx(crossed, abs=1.2 * HOUR)
+        assert (side * cone.early >= side * cone.expected).all()
+        assert (side * cone.expected >= side * cone.late).all()
+        assert cone.past[-1] == pytest.approx(cone.expected[0], rel=0.01)
+        assert cone.past_times[-1] == cone.times[0] == now
+        assert job.learnt.forecast.cone((("instance", "other"),), now) is None

@@ -9,13 +9,17 @@ import pytest
 from exporter import forecast_wording as wording
 from exporter.config.sections.job import JobConfig
 from exporter.observe.metrics import SelfMetrics
-from exporter.pipeline.reaches import Reaches
+from exporter.pipeline.reaches import Cone, Reaches
+from exporter.sinks.audit_files import rows_of
+from exporter.sinks.audit_rows import COLUMNS, EARLIER, HEADER, AuditRowFormatter, timestamp
 from exporter.sinks.job_gauges import JobGauges
 from exporter.sinks.metrics_page import Page
+from exporter.sinks.notify.notification import incident_of
 from exporter.web.mcp import texts
+from exporter.web.ui.answer_form import AnswerForm
 from exporter.web.ui.history import History
 from exporter.web.ui.now import now_answer
-from exporter.web.ui.pages import headline, now_page
+from exporter.web.ui.pages import headline, now_page, series_page
 from exporter.web.ui.series import Asked, Matcher, series_answer
 from tests.context.test_told import CART, SHOP, Watched, verdict
 
@@ -81,6 +85,54 @@ def test_what_is_not_known_is_no_line_and_not_in_sight_is_infinite():
     JobGauges(metrics).show(found, JobConfig.model_validate({"expr": "x"}))
     value = metrics.registry.get_sample_value("anomaly_exporter_forecast_series", {"query": "cpu", "state": "learning"})
     assert value == 1
+
+
+def test_the_audit_file_has_the_interval_and_reads_rows_from_before_it(tmp_path):
+    found = shown().verdict
+    found = replace(found, flag=np.array([True, True]))
+    written = AuditRowFormatter(all_samples=False).of(found)
+    file = tmp_path / "audit.csv"
+    file.write_bytes(HEADER + b"".join(written))
+    known, unknown = ([*rows_of(file)][row][-3:] for row in (0, 1))
+    assert known == [timestamp(found.time + hours * HOUR) for hours in (7, 10, 14)]
+    assert unknown == ["", "", ""]
+    never = (np.array([at, np.inf]) for at in (np.inf,) * 3)
+    rows = AuditRowFormatter(all_samples=False).of(replace(found, reaches=Reaches(0.0, 0, *never, STATES)))
+    assert rows[0].endswith(b",inf,inf,inf\n")
+    for header, count in EARLIER.items():
+        old = b",".join(rows[0].split(b",")[:count]) + b"\n"
+        file.write_bytes(header + rows[0].replace(b",inf,inf,inf", b"") if count == 19 else header + old)
+        assert all(cells == [] or cells[count:] == [""] * (len(COLUMNS) - count) for cells in rows_of(file))
+
+
+def test_the_page_draws_what_may_come_until_the_limit():
+    watched = shown()
+    hours = np.arange(5.0)
+    cone = Cone(0.0, 0, watched.now + HOUR * (hours - 4), 20.0 - hours, watched.now + HOUR * hours, 16 - 3 * hours,
+                16 - 2 * hours, 16 - hours)  # fmt: skip
+    running = replace(watched.running, facts=watched.facts, cone=lambda job, key, now: cone if key == CART else None)
+    answer = series_answer(running, History(watched.read), Asked("cpu", (Matcher("service", "cart"),)), watched.now)
+    assert answer.forecast.early == [16, 13, 10, 7, 4]
+    form = AnswerForm("", "cpu", watched.now, [], "not here", "", "", True, False, {})
+    page = series_page(answer, Asked("cpu"), form)
+    assert "Until its limit, 0" in page
+    assert page.count('<path class="band"') == 1 + (answer.curves[0].lower != [])
+    other = series_answer(running, History(watched.read), Asked("cpu", (Matcher("service", "shop"),)), watched.now)
+    assert other.forecast is None
+    assert "Until its limit" not in series_page(other, Asked("cpu"), form)
+
+
+def test_a_message_on_an_incident_says_that_its_limit_is_near():
+    found = replace(shown().verdict, flag=np.array([True, False]), since=np.array([1.0, np.nan]))
+    [told] = [incident_of(found, 0, {"value": "bytes"})]
+    assert told.limit == wording.soon(0.0, found.time + 7 * HOUR, found.time + 10 * HOUR, found.time, "bytes")
+    assert told.limit.startswith("may reach 0 B from ")
+    far = replace(found, reaches=replace(found.reaches, within=HOUR))
+    assert incident_of(far, 0, {}).limit == ""
+    there = (np.full(2, found.time - HOUR) for _ in range(3))
+    assert incident_of(replace(found, reaches=Reaches(0.0, 0, *there, STATES)), 0, {}).limit.startswith(
+        "has been at 0 "
+    )
 
 
 @pytest.mark.parametrize(

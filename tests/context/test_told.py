@@ -47,11 +47,11 @@ def test_an_incident_says_after_what_deploy_it_began_wherever_it_is_told() -> No
     (line,) = [each for each in lines if 'after_deploy_seconds{deployed="cart v1.8.2",service="cart",' in each]
     assert line.endswith(" 745.0")
     (row,) = AuditRowFormatter(all_samples=False).of(found)
-    assert row.decode().rstrip().endswith(',"12 min after cart v1.8.2"')
+    assert row.decode().rstrip().endswith(',"12 min after cart v1.8.2",,,')
     told = incident_of(found, 0, {})
     assert told.deployed == "12 min after cart v1.8.2"
     text = compose(PendingNotifications({"cpu": [told]}, {}, {}, {"cpu": 1}, {"cpu": 2}), "", 1060.0)
-    assert text.endswith("; 12 min after cart v1.8.2")
+    assert text.splitlines()[1].startswith("12 min after cart v1.8.2; worst at ")
 
 
 def test_a_name_from_the_source_cannot_break_the_page_or_the_audit_file() -> None:

@@ -1,10 +1,13 @@
 """What recurs is silent, and hides nothing else: not the other side, not an open incident, not the next outage."""
 
+from datetime import UTC
+
 import numpy as np
 import pytest
 
 from detectors import Flags
-from detectors.auto import Auto
+from detectors.auto import Auto, recurrence
+from detectors.seasonality import SeasonalTime
 from tests.detectors.test_auto_day import PER_DAY, batch
 from tests.support.replay import replay
 
@@ -59,3 +62,42 @@ def test_the_hour_of_the_pattern_does_not_end_an_open_incident(flag: Flags) -> N
 def test_four_outages_in_two_weeks_do_not_hide_the_fifth(flag: Flags) -> None:
     for first in (*OUTAGES, LAST + 15 * HOUR):
         assert flag[OUTAGE, first : first + 2].any(axis=1).all()
+
+
+def recorded(hours: list[int]) -> dict[str, np.ndarray]:
+    """Return what is remembered of openings at these hours since the first one."""
+    rows = {name: column.rows(1) for name, column in recurrence.columns().items()}
+    one, above = np.zeros(1, np.intp), np.ones(1, np.uint8)
+    for hour in hours:
+        at = SeasonalTime.at(3600.0 * hour, 300.0, UTC)
+        if recurrence.apart(rows, one, above, at)[0]:
+            recurrence.record_opening(rows, one, above, at)
+            recurrence.record_size(rows, one, above, at.hour, np.ones(1))
+    return rows
+
+
+def silent(rows: dict[str, np.ndarray], day: int) -> list[bool]:
+    """Return which hours of a day are silent."""
+    one, above = np.zeros(1, np.intp), np.ones(1, np.uint8)
+    return [
+        bool(
+            recurrence.is_recurring(
+                rows, one, np.ones(1), above, SeasonalTime.at(3600.0 * (24 * day + hour), 300.0, UTC)
+            )
+        )
+        for hour in range(24)
+    ]
+
+
+def test_an_opening_a_day_at_any_hour_is_no_pattern():
+    rng, days = np.random.default_rng(4), 28
+    shares = [np.mean(silent(recorded((24 * np.arange(days) + rng.integers(24, size=days)).tolist()), days))]
+    shares += [
+        np.mean(silent(recorded(np.sort(rng.choice(24 * days, days, replace=False)).tolist()), days)) for _ in range(20)
+    ]
+    assert np.mean(shares) < 0.05
+
+
+def test_three_nights_are_a_pattern_beside_an_opening_elsewhere():
+    rows = recorded([2, 15, 26, 50])
+    assert [hour for hour, quiet in enumerate(silent(rows, 3)) if quiet] == [1, 2, 3]

@@ -1,6 +1,5 @@
 """Durations always, traces when asked for: sent over OTLP/HTTP to a receiver that decodes them."""
 
-import gzip
 import io
 import json
 import os
@@ -9,12 +8,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 import structlog
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
@@ -25,58 +22,18 @@ from exporter.observe.metrics import SelfMetrics
 from exporter.observe.stages import Stage, Telemetry, TelemetryError
 from exporter.openmetrics import Form
 from exporter.sinks.metrics_page import Page
+from tests.support.otlp_collector import Collector, collecting
 from tests.support.sockets import refusing, silent
 from tests.support.waiting import PATIENCE, eventually
 
 STAGES: tuple[Stage, ...] = ("fetch", "prepare", "score", "decide", "publish")
 
 
-class Collector(ThreadingHTTPServer):
-    """An OTLP/HTTP receiver that keeps what it got."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Receive)
-        self.requests: list[ExportTraceServiceRequest] = []
-        self.paths: set[str] = set()
-        self.status = 200
-        self.address = f"http://127.0.0.1:{self.server_address[1]}"
-
-    def spans(self) -> dict[str, Span]:
-        """Return the spans by name."""
-        found = [s for r in self.requests for rs in r.resource_spans for ss in rs.scope_spans for s in ss.spans]
-        assert len({span.name for span in found}) == len(found)
-        return {span.name: span for span in found}
-
-    def resource(self) -> dict[str, str]:
-        """Return what the sender says about itself."""
-        return {a.key: a.value.string_value for a in self.requests[0].resource_spans[0].resource.attributes}
-
-
-class _Receive(BaseHTTPRequestHandler):
-    server: Collector
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        if self.headers.get("Content-Encoding") == "gzip":
-            body = gzip.decompress(body)
-        self.server.requests.append(ExportTraceServiceRequest.FromString(body))
-        self.server.paths.add(self.path)
-        self.send_response(self.server.status)
-        self.end_headers()
-
-    def log_message(self, *_args: object) -> None:
-        """Be quiet."""
-
-
 @pytest.fixture
 def collector() -> Iterator[Collector]:
     """A running receiver."""
-    with Collector() as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with collecting() as server:
         yield server
-        server.shutdown()
 
 
 @pytest.fixture(autouse=True)

@@ -59,7 +59,7 @@ def test_counters_count_what_they_grew_over_restarts_of_the_exporter(values, fir
 
 def row(seconds, flag, job="a", labels='"{""query"": ""x""}"'):
     stamp = datetime.fromtimestamp(PERIOD.start + seconds, UTC).isoformat(timespec="milliseconds")
-    return f"{stamp.replace('+00:00', 'Z')},{job},{labels},value,1,1,0,2,,3,{flag},auto,,abc,,,,,\n".encode()
+    return f"{stamp.replace('+00:00', 'Z')},{job},{labels},value,1,1,0,2,,3,{flag},auto,,abc,,,,,,,,\n".encode()
 
 
 def test_rotated_audit_files_are_read_as_one_and_what_is_torn_or_strange_is_counter_growth(tmp_path):
@@ -99,7 +99,7 @@ def test_a_report_says_after_which_deploy_an_incident_began_and_reads_files_of_b
     path = tmp_path / "audit.csv"
     rows = [row(600, 1), row(660, 1).replace(b",abc,,,,,", b",abc,,,,,12 min after cart v2"), row(720, 0)]
     path.write_bytes(HEADER + b"".join(rows))
-    older = [each.replace(b",abc,,,,,\n", b",abc\n") for each in (row(0, 1), row(60, 0))]
+    older = [each.replace(b",abc,,,,,,,,\n", b",abc\n") for each in (row(0, 1), row(60, 0))]
     (tmp_path / "audit.csv.1").write_bytes(next(iter(EARLIER)) + b"".join(older))
     trail = read_audit(AuditConfig(path=path), ["a"], PERIOD)
     first, second = with_audit([], trail, {"a": JobConfig(expr="up")}, {"a": always(JUDGED)}, PERIOD)

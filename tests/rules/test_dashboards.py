@@ -4,6 +4,8 @@ import json
 import re
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from enum import Enum
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -13,12 +15,14 @@ import numpy as np
 import promql_parser
 import pytest
 import yaml
+from grafana_foundation_sdk.models import dashboardv2
 from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.demo.servers import PrometheusServer, backfill, get, openmetrics
 from exporter.config.load import load
 from exporter.observe.metrics import STATES, SelfMetrics
+from exporter.pipeline.reaches import Reaches
 from exporter.sinks.metrics_page import Page
 from rules.generate import generate
 from tests.support.dashboards import SHOWN, asked, dashboard, targets
@@ -67,7 +71,10 @@ def pages() -> Iterator[tuple[float, str]]:
         fill(metrics, minute, end - 3600)
         for job, channels in (("cpu", ("value",)), ("api", ("p99", "rps"))):
             changed = {"score": score, "flag": odd, "alert": odd, "flapping": odd, "groups": groups}
-            page.publish(verdict(entities, job, channels=channels, **changed), fields)
+            now = end - 60 * (MINUTES - 1 - minute)
+            ends = (np.full(3, now + 3600.0 * hours) for hours in (2, 3, 5))
+            found = replace(verdict(entities, job, channels=channels, **changed), reaches=Reaches(0.0, 0, *ends))
+            page.publish(found, fields)
         page.render()
         yield end - 60 * (MINUTES - 1 - minute), page.current.body.decode()
 
@@ -248,3 +255,62 @@ def test_an_odd_scrape_job_is_text_and_nothing_else() -> None:
     for title, target in targets(dashboard("exporter-health", alerting={"health": {"scrape_job": odd}})):
         assert promql_parser.parse(asked(target["expr"])), title
         assert "vector" not in re.sub(r'"(?:[^"\\]|\\.)*"', "", target["expr"])
+
+
+def plain(value: Any) -> Any:
+    """Return what a model of Grafana's SDK writes, as JSON would have it."""
+    if hasattr(value, "to_json"):
+        return plain(value.to_json())
+    if isinstance(value, dict):
+        return {name: plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    if isinstance(value, set):  # of what is one text the SDK makes a set
+        [value] = value
+    return str(getattr(value, "value", value)) if isinstance(value, str | Enum) else value
+
+
+def lost(ours: Any, theirs: Any, place: str = "") -> Iterator[str]:
+    """Yield the places where what was read is not what we wrote; what the SDK adds by default is no loss."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        for name, value in ours.items():
+            yield from lost(value, theirs[name], f"{place}/{name}") if name in theirs else [f"{place}/{name}"]
+    elif isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
+        for at, (one, other) in enumerate(zip(ours, theirs, strict=True)):
+            yield from lost(one, other, f"{place}/{at}")
+    elif ours != theirs:
+        yield place
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_schema_v2_is_what_grafanas_own_models_read_and_write(name: str) -> None:
+    made = dashboard(name, alerting={"grafana_schema": "v2"})
+    assert (made["apiVersion"], made["kind"]) == ("dashboard.grafana.app/v2", "Dashboard")
+    read = plain(dashboardv2.Dashboard.from_json(made["spec"]))
+    assert list(lost(made["spec"], read)) == []
+    assert list(lost({**made["spec"], "uid": 1}, read)) == ["/uid"], "a key that they do not know is found"
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_schema_v2_has_the_panels_queries_choices_and_places_of_v1(name: str) -> None:
+    old, made = dashboard(name), dashboard(name, alerting={"grafana_schema": "v2"})
+    new = made["spec"]
+    assert made["metadata"]["name"] == old["uid"]
+    panels = {f"panel-{panel['id']}": panel for panel in old["panels"] if panel["type"] != "row"}
+    assert set(new["elements"]) == set(panels)
+    for element, panel in panels.items():
+        spec = new["elements"][element]["spec"]
+        exprs = [query["spec"]["query"]["spec"]["expr"] for query in spec["data"]["spec"]["queries"]]
+        assert exprs == [target["expr"] for target in panel["targets"]]
+        assert (spec["title"], spec["vizConfig"]["group"]) == (panel["title"], panel["type"])
+    rows, top, places = new["layout"]["spec"]["rows"], 0, {}
+    for row in rows:
+        items = [item["spec"] for item in row["spec"]["layout"]["spec"]["items"]]
+        places |= {item["element"]["name"]: (item["x"], top + 1 + item["y"]) for item in items}
+        top += 1 + max(item["y"] + item["height"] for item in items)
+    assert places == {element: (panel["gridPos"]["x"], panel["gridPos"]["y"]) for element, panel in panels.items()}
+    headings = [panel["title"] for panel in old["panels"] if panel["type"] == "row"]
+    assert [row["spec"]["title"] for row in rows] == headings
+    variables = [variable["spec"]["name"] for variable in new["variables"]]
+    assert variables == [variable["name"] for variable in old["templating"]["list"]]
+    assert len(new["annotations"]) == len(old["annotations"].get("list", []))

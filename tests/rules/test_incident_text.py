@@ -11,6 +11,8 @@ from detectors.auto.streams import names
 from detectors.streams import BESIDE, WITHOUT_SIDE
 from exporter import incident_wording as wording
 from exporter.config.sections.root import Config
+from exporter.forecast_wording import soon
+from exporter.joint_wording import ONE_OF
 from exporter.query_units import quantity_of
 from rules.alerts.alert import series
 from rules.alerts.incident_text import FLAPPING, NO_READING, OLD
@@ -48,15 +50,21 @@ CHECKED = 20_000
 """Minute at which the rules are evaluated: nearly 14 days, so that times have dates and hours."""
 
 
-def rendered(folder: Path, job: dict[str, Any], given: list[tuple[dict[str, float], dict[str, Any]]]) -> list[str]:
-    """Return the descriptions of alerts of a job with such incidents, each with times and figures by channel."""
+def rendered(
+    folder: Path, job: dict[str, Any], given: list[tuple[dict[str, float], dict[str, Any]]],
+    also: dict[str, float] | None = None,
+) -> list[str]:  # fmt: skip
+    """Return the descriptions of alerts of a job with such incidents, each with times and figures by channel.
+
+    `also` are other series with their values.
+    """
     made = generate(Config.model_validate({"jobs": {"api": job}}))
     document = yaml.safe_load(made["rules/job-api.yml"])
     [rule] = [each for each in document["groups"][0]["rules"] if each["alert"] == "AnomalyApi"]
     rule["annotations"] = {"description": rule["annotations"]["description"]}
     document["groups"][0]["rules"] = [rule]
     (folder / "rules.yml").write_text(yaml.safe_dump(document))
-    inputs = {}
+    inputs = dict(also or {})
     for number, (times, channels) in enumerate(given):
         labels = {"instance": f"i{number:03}", "query": "api", "detector": "auto"}
         inputs[series("anomaly_alert", **labels)] = 1.0
@@ -121,8 +129,8 @@ def test_a_template_and_the_exporter_write_the_same(query: str, tmp_path: Path) 
         worst = wording.WORST.format(
             at=wording.moment(at, dated), readings=told(expr, figures), score=wording.number(score)
         )
-        deploy = "" if after is None else f"; {wording.after_deploy(after, DEPLOYED)}"
-        expected.append(f"{worst}; {wording.lasting(start, end, now)}{deploy}.")
+        deploy = "" if after is None else wording.after_deploy(after, DEPLOYED)
+        expected.append(wording.ordered(worst=worst, lasting=wording.lasting(start, end, now), deploy=deploy) + ".")
     assert sorted(rendered(tmp_path, {"expr": expr}, given)) == sorted(expected)
 
 
@@ -145,7 +153,7 @@ def test_the_evidence_is_told_as_the_exporter_tells_it(step: str, tmp_path: Path
         known = {f"incident_evidence{name}": float(value) for name, value in evidence.items() if value is not None}
         given.append((times | {"incident_score": 7.25} | known, {"api": {"value": 5.0}}))
         told = wording.stream(streams[at], size, every, sided=streams[at] not in WITHOUT_SIDE)
-        expected.append(f"{worst}; {told}; {since}.")
+        expected.append(f"{worst}; {since}; {told}.")
     assert sorted(rendered(tmp_path, {"expr": "node_load5", "step": step}, given)) == sorted(expected)
 
 
@@ -165,7 +173,7 @@ def test_of_several_channels_those_with_a_reading_are_told(tmp_path: Path) -> No
     assert rendered(tmp_path, {"channels": queries}, [(times, figures)]) == [
         f"worst at {at} UTC: p99: observed 4.2 s, expected 310 ms (normal: at most 450 ms), 80% of the deviation; "
         "errors: observed 14%, expected 0.2% (normal: 0% to 1%), 20% of the deviation, score 7.25 (above 1 is "
-        f"anomalous); {since}{FLAPPING}."
+        f"anomalous); {since}; {FLAPPING}."
     ]
     assert since.endswith("(37 min)")
 
@@ -192,5 +200,51 @@ def test_a_series_beside_its_peers_is_told_as_the_exporter_tells_it(tmp_path: Pa
     texts = sorted(rendered(tmp_path, job, given))
     told_beside = wording.beside(0.408, 0.12, 0.132, 11, "i000", "seconds")
     assert told_beside == "3.4 x the other 11 of i000 (they: 120 ms, usual difference 1.1 x)"
-    assert len([text for text in texts if f"; {told_beside}; value beside its peers 12 standard" in text]) == 1
+    [first] = [text for text in texts if text.startswith(f"{told_beside}; worst at ")]
+    assert "; value beside its peers 12 standard" in first
     assert len([text for text in texts if "the other" in text]) == 1
+
+
+@pytest.mark.servers
+def test_what_changes_most_what_somebody_does_comes_first(tmp_path: Path) -> None:
+    """Every sentence that there can be, in the order in which messages of the exporter itself tell them."""
+    job = {"expr": QUERIES["latency"], "peers": ["instance"], "direction": "above", "forecast": {"limit": 2.0}}
+    now = 60.0 * CHECKED
+    times = {"incident_start_timestamp_seconds": now - 300, "incident_worst_timestamp_seconds": now - 300}
+    times |= {"incident_score": 3.0, "incident_evidence": 10.0, "incident_evidence_deviations": 12.0}
+    times |= {"incident_peers": 11.0, "incident_peers_value": 0.12, AFTER_DEPLOY: 745.0, "flapping": 1.0}
+    times |= {"incident_peers_ratio": 3.4, "incident_peers_usual_ratio": 1.1}
+    times |= {"forecast_reaches_limit_early_timestamp_seconds": now + 7200}
+    times |= {"forecast_reaches_limit_timestamp_seconds": now + 10_800}
+    own = {"instance": "i000", "query": "api", "detector": "auto"}
+    moved = "host=b in disk rose from 1 to 9 and 3 more"
+    also = {
+        series("anomaly_incident_moved_timestamp_seconds", anomaly_incident="1f", **own): now - 300,
+        series("anomaly_exporter_joint_incident_series", anomaly_incident="1f", first_mover="service=db in cpu"): 40.0,
+        series("anomaly_exporter_joint_incident_companions", anomaly_incident="1f", companions=moved): 5.0,
+        series("anomaly_series_vanished", reason="down", **own): 1.0,
+    }
+    stream = names(60.0)[10]
+    reading = wording.reading(0.408, unit="seconds")
+    expected = wording.ordered(
+        flapping=FLAPPING,
+        evidence=wording.stream(stream, 12.0, None),
+        companions=wording.ALSO.format(companions=moved),
+        lasting=wording.lasting(now - 300, None, now),
+        worst=wording.WORST.format(at=wording.moment(now - 300), readings=reading, score="3"),
+        limit=soon(2.0, now + 7200, now + 10_800, now, "seconds"),
+        beside=wording.beside(0.408, 0.12, 0.132, 11, "i000", "seconds"),
+        together=ONE_OF.format(count=40, first="service=db in cpu"),
+        deploy=wording.after_deploy(745.0, DEPLOYED),
+        vanished=wording.VANISHED["down"],
+    )
+    assert rendered(tmp_path, job, [(times, {"value": {"value": 0.408}})], also) == [f"{expected}."]
+    assert expected.startswith("gone: its target is down; 12 min after checkout v1.8.2 and cart; one of 40 series ")
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("reason", wording.VANISHED)
+def test_a_series_that_is_gone_is_told_first(reason: str, tmp_path: Path) -> None:
+    also = {series("anomaly_series_vanished", reason=reason, instance="i000", query="api", detector="auto"): 1.0}
+    [text] = rendered(tmp_path, {"expr": "up"}, [({}, {"up": {}})], also)
+    assert text == f"{wording.VANISHED[reason]}; {NO_READING}."

@@ -1,8 +1,11 @@
 """The receivers of today: in a real Alertmanager where Debian's knows them, else by the keys of its documentation."""
 
+import re
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import yaml
@@ -34,7 +37,7 @@ DOCUMENTED = {
 }
 
 
-def generated(**ways: dict[str, Any]) -> dict[str, Any]:
+def generated(**ways: Any) -> dict[str, Any]:
     alerting = {"receivers": {"all": {**ways, "group_wait": "0s", "rate_limit": {"count": 1000, "interval": "1000s"}}}}
     made = Config.model_validate(
         {"jobs": {"api": {"expr": "up"}}, "alerting": {**alerting, "routes": {"ticket": ["all"]}}}
@@ -101,6 +104,37 @@ def test_opsgenie_and_discord_are_told_the_beginning(
     [card] = discord.body["embeds"]
     assert card["title"] == "[FIRING:1] AnomalyApi: Anomaly in api pod=a"
     assert "[graph](http://p/graph)" in card["description"]
+
+
+@pytest.mark.servers
+def test_a_link_to_the_dashboard_shows_the_time_of_the_alert(
+    alertmanager: Callable[..., AlertmanagerServer], inbox: Inbox
+) -> None:
+    made = generated(discord={"webhook": SECRET}, group_interval="2s")
+    inline(made, "discord", "webhook_url_file", "webhook_url", f"{inbox.url}/discord")
+    server = alertmanager(yaml.safe_dump(made))
+    one = {"alertname": "AnomalyApi", "query": "api", "severity": "page", "receivers": "all", "pod": "a"}
+
+    def tell_all(over: bool) -> None:
+        tell(server, one, over=over, dashboard_url="http://g/d/anomalies?var-query=api")
+
+    def ranges() -> list[dict[str, list[str]]]:
+        cards = [card["description"] for post in inbox.to("/discord") for card in post.body["embeds"]]
+        links = [link for card in cards for link in re.findall(r"\[dashboard\]\(([^)]+)\)", card)]
+        return [parse_qs(urlsplit(link).query) for link in links]
+
+    began = time.time()
+    tell_all(over=False)
+    eventually(lambda: len(ranges()) == 1)
+    [open_] = ranges()
+    assert open_["var-query"] == ["api"]
+    assert began - 3610 < int(open_["from"][0]) / 1000 < time.time() - 3590
+    assert "to" not in open_, "until now"
+    tell_all(over=True)
+    eventually(lambda: len(ranges()) == 2)
+    over = ranges()[1]
+    assert began + 3590 < int(over["to"][0]) / 1000 < time.time() + 3610
+    assert int(over["to"][0]) - int(over["from"][0]) >= 7_000_000
 
 
 @pytest.mark.parametrize(

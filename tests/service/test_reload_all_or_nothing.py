@@ -3,6 +3,8 @@
 import json
 import threading
 
+import bcrypt
+import httpx
 import pytest
 import structlog
 
@@ -243,3 +245,39 @@ def test_nothing_is_left_of_a_removed_job_whose_last_cycle_ends_after_the_reload
     assert of_it(), "the cycle has counted its failure"
     service.app.forget_removed()
     assert not of_it()
+
+
+def test_a_changed_web_yml_is_noticed_and_its_users_count_without_a_restart(service, capsys):
+    """exporter-toolkit's file, as other exporters have it: people change users there."""
+    web = service.folder / "web.yml"
+
+    def users(*names):
+        hashes = "".join(f"  {name}: {bcrypt.hashpw(name.encode(), bcrypt.gensalt(4)).decode()}\n" for name in names)
+        web.write_text(f"basic_auth_users:\n{hashes}")
+
+    def status(name):
+        return httpx.get(f"{app.server.url}/metrics", auth=(name, name), trust_env=False).status_code
+
+    users("alice")
+    place = {section: {"path": str(service.folder / f"{section}-own")} for section in ("models", "state")}
+    service.write("old", audit="own.csv", web={"config_file": str(web), "listen": "127.0.0.1:0"}, **place)
+    app = App(service.path)
+    app.server.start()
+    try:
+        assert (status("alice"), status("bob")) == (200, 401)
+        users("bob")
+        assert status("alice") == 401, "the file has her no more"
+        watcher = app.active.watcher
+        eventually(watcher.changed)
+        assert app.reload() is None
+        assert (status("alice"), status("bob")) == (401, 200)
+        assert "restart_needed" not in capsys.readouterr().err
+        web.write_text("basic_auth_users:\n  carol: hunter2\n")
+        assert "hunter2" not in (app.reload() or "hunter2")
+        assert status("bob") == 401, "what is no hash any more lets nobody in"
+        web.write_text("")
+        assert app.reload() is None
+        assert status("bob") == 401
+        assert "restart_needed" in capsys.readouterr().err
+    finally:
+        app.server.stop()

@@ -111,16 +111,16 @@ def test_a_rotation_without_keeping_starts_over(open_audit: Open, tmp_path: Path
 def test_a_rotation_cut_short_loses_no_file(open_audit: Open, tmp_path: Path) -> None:
     """Row 24: killed after .1 became .2 and before the file became .1."""
     audit, _ = open_audit(max_size=5000, keep=3)
-    audit.write(numbered(0, 140))
+    audit.write(numbered(0, 130))
     audit.close(10)
     (tmp_path / "audit.csv.2").rename(tmp_path / "audit.csv.3")
     (tmp_path / "audit.csv.1").rename(tmp_path / "audit.csv.2")
     before = values(*(tmp_path / f"audit.csv{end}" for end in (".3", ".2", "")))
     audit, _ = open_audit(max_size=5000, keep=3)
-    audit.write(numbered(140, 30))
+    audit.write(numbered(130, 30))
     audit.close(10)
     after = values(*(tmp_path / f"audit.csv{end}" for end in (".3", ".2", ".1", "")))
-    assert after == [*before, *range(140, 170)]
+    assert after == [*before, *range(130, 160)]
 
 
 @pytest.mark.parametrize("cut", [1, 20, 60])

@@ -13,7 +13,7 @@ from exporter.config.sections.service import AuditConfig, StateConfig
 from exporter.observe.metrics import SelfMetrics
 from exporter.sinks.audit import AuditSink
 from exporter.sinks.audit_incidents import incidents_of_audit
-from exporter.sinks.audit_rows import HEADER
+from exporter.sinks.audit_rows import EARLIER, HEADER
 from exporter.sinks.incident_log import IncidentLog
 from tests.support.streams import streams
 from tests.support.verdicts import key, verdict
@@ -101,7 +101,8 @@ def test_with_a_state_folder_the_audit_file_is_not_read(tmp_path):
     assert log.past() == []
 
 
-def test_the_evidence_comes_back_with_the_worst_reading_and_rows_of_the_version_before_are_read(tmp_path):
+@pytest.mark.parametrize("columns", EARLIER.values())
+def test_the_evidence_comes_back_with_the_worst_reading_and_rows_of_earlier_versions_are_read(tmp_path, columns):
     config = written(tmp_path, 30, lambda minute: [10 <= minute < 20, False], evidence=True)
     (incident, _seen) = incidents_of_audit(config.audit, {}, NOW)[0]
     assert [(each.name, each.size, each.every) for each in incident.streams] == [
@@ -110,28 +111,25 @@ def test_the_evidence_comes_back_with_the_worst_reading_and_rows_of_the_version_
     ]
     path = tmp_path / "audit.csv"
     whole = path.read_bytes()
-    path.write_bytes(b"".join(_as_before(line) for line in whole.splitlines(keepends=True)))
+    path.write_bytes(b"".join(_as_before(line, columns) for line in whole.splitlines(keepends=True)))
     (before, _seen) = incidents_of_audit(config.audit, {}, NOW)[0]
-    assert (before.since, before.over, before.score, before.streams) == (
-        incident.since,
-        incident.over,
-        incident.score,
-        [],
-    )
+    assert (before.since, before.over, before.score) == (incident.since, incident.over, incident.score)
+    assert before.streams == ([] if columns == min(EARLIER.values()) else incident.streams)
 
 
-def _as_before(line: bytes) -> bytes:
-    """Return a line as the version before wrote it."""
+def _as_before(line: bytes, columns: int) -> bytes:
+    """Return a line as a version wrote it that had so many columns."""
     (cells,) = csv.reader([line.decode()])
     out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerow(cells[:-5])
+    csv.writer(out, lineterminator="\n").writerow(cells[:columns])
     return out.getvalue().encode()
 
 
-def test_a_file_of_the_version_before_is_rotated_and_stays_readable(tmp_path):
+@pytest.mark.parametrize("columns", EARLIER.values())
+def test_a_file_of_an_earlier_version_is_rotated_and_stays_readable(tmp_path, columns):
     config = written(tmp_path, 20, lambda minute: [10 <= minute < 15, False])
     path = tmp_path / "audit.csv"
-    path.write_bytes(b"".join(_as_before(line) for line in path.read_bytes().splitlines(keepends=True)))
+    path.write_bytes(b"".join(_as_before(line, columns) for line in path.read_bytes().splitlines(keepends=True)))
     written(tmp_path, 20, lambda minute: [10 <= minute < 15, False], start=NOW - 40_000)
     assert path.read_bytes().startswith(HEADER)
     assert not list(tmp_path.glob("*.other-*"))

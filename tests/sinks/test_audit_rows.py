@@ -134,7 +134,7 @@ def test_a_row_reads_as_documented() -> None:
         '2026-01-05T10:00:00.250Z,node-cpu,"{""instance"": ""a:9100"", ""job"": ""node""}",value,'
         "1.5,1.5,,1.5,1.5,2.5,1,robust,000003-20260105T100000Z,0123abcd,"
         '"10-minute mean",-4.12,605000.0,'
-        '"{""10-minute mean"": [4.12, ""below"", 605000.0, """"], ""value now"": [6.25, ""below"", null, """"]}",\n'
+        '"{""10-minute mean"": [4.12, ""below"", 605000.0, """"], ""value now"": [6.25, ""below"", null, """"]}",,,,\n'
     )
 
 

@@ -89,7 +89,9 @@ def test_what_joins_late_is_told_and_says_what_it_belongs_to() -> None:
     assert (
         to.sent[1]
         .splitlines()[1]
-        .endswith("; one of 12 series that moved together; rack=r2, service=s2-0 in a moved first, at 08:01 UTC")
+        .startswith(
+            "one of 12 series that moved together; rack=r2, service=s2-0 in a moved first, at 08:01 UTC; worst "
+        )
     )
 
 

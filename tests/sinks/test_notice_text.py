@@ -128,14 +128,14 @@ def test_an_entity_without_labels_has_a_name():
 def test_the_strongest_evidence_is_one_sentence_and_a_channel_is_named():
     found = judged([True], [7.25], keys=(key(i="a"),), since=[NOW - 60], at=NOW / 60)
     size, period = {"value now": 2.4, "volatility": -5.0}, {"value now": 5e4, "volatility": 2e6}
-    assert "; volatility 5.0 standard deviations below usual; by chance once in 3 weeks; since" in text(
+    assert "since 07:59 UTC (1 min); volatility 5.0 standard deviations below usual; by chance once in 3 weeks" in text(
         replace(found, streams=streams([0], size, period))
     )
     several = judged([True], [7.25], keys=(key(i="a"),), channels=("p99", "rps"), since=[NOW - 60], at=NOW / 60)
     told = streams([0], {"broken correlation": 6.0}, {"broken correlation": 1e12})
     told.channel[:, STREAMS.index("broken correlation")] = 1
     assert (
-        "; broken correlation (rps) 6.0 standard deviations from usual; by chance less than once in 100 years; since"
+        "; broken correlation (rps) 6.0 standard deviations from usual; by chance less than once in 100 years"
         in text(replace(several, streams=told))
     )
 

@@ -1,12 +1,16 @@
 """Remote write: to a real Prometheus, and to servers that refuse, ask for patience, or say nothing."""
 
 import math
+import struct
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import cramjam
 import numpy as np
 import pytest
+from pydantic import ValidationError
+from structlog.testing import capture_logs
 
 from deploy.demo.servers import PrometheusServer
 from exporter.config.sections.job import JobConfig
@@ -16,7 +20,7 @@ from exporter.observe.metrics import SelfMetrics
 from exporter.pipeline.verdict import Verdict
 from exporter.sinks import remote_write
 from exporter.sinks.remote_write import RemoteWrite
-from exporter.sinks.remote_write_message import STALE, Sample, decoded, encoded, samples_of
+from exporter.sinks.remote_write_message import STALE, Metadata, Sample, Version, decoded, encoded, samples_of
 from exporter.sinks.remote_write_queue import LONGEST_PAUSE, Outgoing
 from tests.support.stub import Reply, Stub, serve
 from tests.support.verdicts import key, verdict
@@ -28,7 +32,7 @@ JOB = JobConfig(expr="up", publish=frozenset({"value"}))
 
 
 def writing(url: str, **keys: Any) -> RemoteWriteConfig:
-    return RemoteWriteConfig.model_validate({"url": f"{url}/api/v1/write", **keys})
+    return RemoteWriteConfig.model_validate({"url": f"{url}/api/v1/write", "version": 1, **keys})
 
 
 def samples(count: int, since: int = 0) -> list[Sample]:
@@ -41,11 +45,12 @@ def at(seconds: float, *keys: Any, **changed: Any) -> Verdict:
 
 
 def counted(metrics: SelfMetrics) -> dict[str, float]:
-    found = {
-        outcome: metrics.registry.get_sample_value("anomaly_exporter_remote_write_samples_total", {"outcome": outcome})
-        for outcome in ("sent", "refused", "overflow")
-    }
-    return {outcome: value for outcome, value in found.items() if value}
+    found: dict[str, float] = {}
+    for family in metrics.registry.collect():
+        for each in family.samples:
+            if each.name == "anomaly_exporter_remote_write_samples_total" and each.value:
+                found[each.labels["outcome"]] = found.get(each.labels["outcome"], 0.0) + each.value
+    return found
 
 
 @pytest.fixture
@@ -55,7 +60,7 @@ def metrics() -> SelfMetrics:
 
 @pytest.fixture
 def outgoing(metrics: SelfMetrics) -> Outgoing:
-    return Outgoing(metrics)
+    return Outgoing(metrics, "there")
 
 
 @pytest.fixture
@@ -64,7 +69,7 @@ def start(metrics: SelfMetrics) -> Iterator[Callable[..., RemoteWrite]]:
 
     def begin(url: str, **keys: Any) -> RemoteWrite:
         sink = RemoteWrite(metrics)
-        written = {"url": f"{url}/api/v1/write", "instance": "x", **keys}
+        written = {"url": f"{url}/api/v1/write", "instance": "x", "version": 1, **keys}
         config = Config.model_validate(
             {"jobs": {"cpu": {"expr": "up"}}, "remote_write": written, "alerting": {"escaping": "underscores"}}
         )
@@ -208,7 +213,7 @@ def test_memory_is_bounded_and_the_oldest_samples_make_room(outgoing: Outgoing, 
         random = [Sample((("__name__", "m"), ("i", f"{n}{rng.bytes(8).hex()}")), rng.normal(), n)
                   for n in range(start, start + 100)]  # fmt: skip
         outgoing.add(random, config)
-        pending = metrics.registry.get_sample_value("anomaly_exporter_remote_write_pending_bytes")
+        pending = metrics.registry.get_sample_value("anomaly_exporter_remote_write_pending_bytes", {"remote": "there"})
         assert pending is not None
         assert pending <= config.queue
     with serve(TAKEN) as stub:
@@ -253,8 +258,7 @@ def test_without_a_server_nothing_is_kept(metrics: SelfMetrics) -> None:
     sink.prepare(Config.model_validate({"jobs": {"cpu": {"expr": "up"}}})).commit()
     sink.start()
     sink.show(at(1.0, B), JOB)
-    assert not sink._news
-    assert sink._thread is None
+    assert not sink._writers
     sink.close(0.0)
 
 
@@ -267,4 +271,130 @@ def test_a_server_that_a_reload_takes_out_is_written_to_no_more(
         sink.prepare(Config.model_validate({"jobs": {"cpu": {"expr": "up"}}})).commit()
         eventually(lambda: counted(metrics).get("overflow"))
         sink.show(at(1.0, B), JOB)
-        assert not sink._news
+        assert not sink._writers
+        up = ("anomaly_exporter_remote_write_up", {"remote": stub.url.removeprefix("http://")})
+        eventually(lambda: metrics.registry.get_sample_value(*up) is None)
+
+
+ABOUT = Metadata("gauge", "how it is")
+
+
+def knows_both(request: Any) -> Reply:
+    """Answer as a server that knows 2.0 and 1.0."""
+    version: Version = 2 if "v2.Request" in request.headers["content-type"] else 1
+    taken = len(decoded(request.body, version))
+    return Reply(status=204, headers={"X-Prometheus-Remote-Write-Samples-Written": str(taken)})
+
+
+def with_metadata(count: int) -> list[Sample]:
+    return [each._replace(metadata=ABOUT) for each in samples(count)]
+
+
+def test_a_message_of_version_2_is_that_of_its_specification_byte_by_byte() -> None:
+    body = encoded([Sample((("__name__", "m"),), 1.0, 1000, Metadata("gauge", "h"))], 2)
+    symbols = b"\x22\x00" + b"\x22\x08__name__" + b"\x22\x01m" + b"\x22\x01h"
+    labels, metadata = b"\x0a\x02\x01\x02", b"\x2a\x04\x08\x02\x18\x03"
+    sample = b"\x12\x0c" + b"\x09" + struct.pack("<d", 1.0) + b"\x10\xe8\x07"
+    series = labels + sample + metadata
+    assert bytes(cramjam.snappy.decompress_raw(body)) == symbols + b"\x2a" + bytes([len(series)]) + series
+
+
+def test_a_server_that_knows_version_2_gets_texts_once_and_what_a_metric_means(
+    outgoing: Outgoing, metrics: SelfMetrics
+) -> None:
+    with serve(knows_both) as stub:
+        config = writing(stub.url, version="auto", samples=3)
+        outgoing.add(with_metadata(4), config)
+        while len(outgoing):
+            assert outgoing.send_one(config) == 0.0
+        first, second = stub.requests
+    assert decoded(first.body, 2) + decoded(second.body, 2) == with_metadata(4)
+    assert first.headers["content-type"] == "application/x-protobuf;proto=io.prometheus.write.v2.Request"
+    assert first.headers["x-prometheus-remote-write-version"] == "2.0.0"
+    assert bytes(cramjam.snappy.decompress_raw(first.body)).count(b"how it is") == 1
+    assert counted(metrics) == {"sent": 4}
+
+
+@pytest.mark.parametrize("unknowing", [TAKEN, Reply(status=415), Reply(b"unknown field", status=400)])
+def test_a_server_that_does_not_know_version_2_gets_the_same_samples_by_version_1(
+    outgoing: Outgoing, metrics: SelfMetrics, unknowing: Reply
+) -> None:
+    with serve(unknowing, TAKEN) as stub:
+        config = writing(stub.url, version="auto", samples=2)
+        outgoing.add(with_metadata(4), config)
+        while len(outgoing):
+            assert outgoing.send_one(config) == 0.0, "there is nothing to wait for"
+        outgoing.add(samples(1, since=4), config)
+        outgoing.send_one(config)
+        bodies = [decoded(each.body) for each in stub.requests[1:]]
+    assert bodies == [samples(2), samples(2, since=2), samples(1, since=4)], "asked once, then known"
+    assert counted(metrics) == {"sent": 5}
+
+
+def test_who_is_told_to_speak_version_2_alone_says_that_the_server_does_not_know_it(outgoing: Outgoing) -> None:
+    with serve(TAKEN) as stub, capture_logs() as logs:
+        config = writing(stub.url, version=2)
+        outgoing.add(samples(2), config)
+        assert outgoing.send_one(config) > 0
+    assert len(outgoing) == 1, "nothing is lost"
+    assert logs[0]["error"] == (
+        "there does not say how many samples it has written, so it does not know version 2.0; "
+        "set remote_write.version to 1 or auto"
+    )
+
+
+def test_of_a_request_that_is_partly_written_the_rest_is_counted_as_refused(
+    outgoing: Outgoing, metrics: SelfMetrics
+) -> None:
+    partly = Reply(b"out of bounds", status=400, headers={"X-Prometheus-Remote-Write-Samples-Written": "3"})
+    with serve(partly) as stub:
+        config = writing(stub.url, version="auto")
+        outgoing.add(samples(5), config)
+        assert outgoing.send_one(config) == 0.0
+        assert len(stub.requests) == 1, "a server that says what it has written knows the version"
+    assert counted(metrics) == {"sent": 3, "refused": 2}
+
+
+@pytest.mark.servers
+def test_a_prometheus_that_knows_only_version_1_gets_it_without_being_told(
+    prometheus: Callable[..., PrometheusServer], start: Callable[..., RemoteWrite], metrics: SelfMetrics
+) -> None:
+    server = prometheus(flags=["--web.enable-remote-write-receiver"])
+    sink = start(server.url, version="auto")
+    sink.show(at(time.time() - 1, B, score=[2.0]), JOB)
+    server.wait_for("anomaly_score == 2")
+    assert counted(metrics).keys() == {"sent"}
+
+
+def test_of_two_servers_each_gets_all_whatever_the_other_does(metrics: SelfMetrics) -> None:
+    def scores(stub: Stub) -> set[tuple[float, str]]:
+        return {
+            (sample.value, dict(sample.labels).get("site", ""))
+            for request in list(stub.requests)
+            for sample in decoded(request.body)
+            if ("__name__", "anomaly_score") in sample.labels
+        }
+
+    with serve(Reply(status=503)) as away, serve(TAKEN) as here:
+        servers = [
+            {"url": f"{away.url}/write", "name": "away", "version": 1},
+            {"url": f"{here.url}/write", "name": "here", "version": 1, "labels": {"site": "b"}},
+        ]
+        sink = RemoteWrite(metrics)
+        sink.prepare(Config.model_validate({"jobs": {"cpu": {"expr": "up"}}, "remote_write": servers})).commit()
+        sink.start()
+        try:
+            for second in range(3):
+                sink.show(at(100.0 + second, B, score=[float(second)]), JOB)
+                eventually(lambda second=second: (float(second), "b") in scores(here))
+            eventually(lambda: metrics.registry.get_sample_value(
+                "anomaly_exporter_remote_write_up", {"remote": "away"}) == 0.0)  # fmt: skip
+        finally:
+            sink.close(PATIENCE)
+        assert metrics.registry.get_sample_value("anomaly_exporter_remote_write_up", {"remote": "here"}) == 1.0
+
+
+def test_two_servers_of_one_name_and_a_wrong_key_in_a_list_are_told_with_their_place() -> None:
+    same = {"url": "http://a:1/x"}
+    with pytest.raises(ValidationError, match="2 servers are called a:1: give each a `name` of its own"):
+        Config.model_validate({"jobs": {"cpu": {"expr": "up"}}, "remote_write": [same, same]})

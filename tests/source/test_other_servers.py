@@ -206,3 +206,28 @@ def test_a_series_that_became_a_histogram_keeps_its_past_and_is_refused_from_the
         assert source.range("latency", 570.0, 570.0, STEP).values.tolist() == [1.0]
         with pytest.raises(NoNumbers):
             source.range("latency", 585.0, 585.0, STEP)
+
+
+READ = ',"stats":{"timings":{"evalTotalTime":0.1},"samples":{"totalQueryableSamples":40,"peakSamples":3}}'
+
+
+@pytest.mark.parametrize(
+    ("within", "read"),
+    [
+        (READ, 40),
+        ("", 0),
+        (',"stats":{"seriesFetched":"3"}', 0),
+        (',"stats":{"samples":{"totalQueryableSamples":-1}}', 0),
+        (',"stats":{"samples":{"totalQueryableSamples":"many"}}', 0),
+        (',"stats":[]', 0),
+        (',"stats":null', 0),
+    ],
+)
+def test_what_a_source_has_read_is_known_where_it_tells(connect, within, read):
+    """An answer is as good without statistics, or with others; those of Prometheus stay on the short way too."""
+    with serve(lambda request: Reply(spelt(float(request.form["end"]), ["1", "2", "3"], within=within))) as stub:
+        source = connect(stub.url)
+        frames = [source.range("q", at, at, 60.0) for at in (600.0, 660.0, 720.0)]
+    assert [frame.samples_read for frame in frames] == [read] * 3
+    assert [frame.values.tolist() for frame in frames] == [[1.0, 2.0, 3.0]] * 3
+    assert frames[1].labels is frames[2].labels, "the labels were not decoded again"

@@ -40,12 +40,32 @@ class Waits(threading.Event):
 def test_a_question_is_followed_by_a_pause_in_proportion(monkeypatch, share, pause):
     clock = Clock()
     monkeypatch.setattr(pace_module, "time", clock)
+    monkeypatch.setattr(pace_module, "_AT_ONCE", 0.0)
     pace, unwanted = Pace(share), Waits(clock)
     for _ in range(3):
         with pace.turn(unwanted):
             clock.now += 4.0
     assert unwanted.waited == pytest.approx([0.0, pause, pause])
     assert 12.0 / clock.now >= share  # and no less than it could have: the last pause is still to come
+
+
+def test_the_pauses_of_a_short_past_are_put_off_and_made_when_it_is_long(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(pace_module, "time", clock)
+    pace, unwanted = Pace(0.5), Waits(clock)
+    for _ in range(100):
+        with pace.turn(unwanted):
+            clock.now += 4.0
+    assert unwanted.waited[:8] == [0.0] * 8  # 32 s in one go
+    assert unwanted.waited[10:] == [4.0] * 90
+    assert 0.5 * (clock.now + 30.0) + 4.0 >= 400.0
+    clock.now += 1000.0  # nobody asks: the pauses are over, but none are saved up beyond those 30 s
+    unwanted.waited.clear()
+    for _ in range(20):
+        with pace.turn(unwanted):
+            clock.now += 4.0
+    assert unwanted.waited[:8] == [0.0] * 8
+    assert unwanted.waited[10:] == [4.0] * 10
 
 
 def test_one_question_is_asked_at_a_time_whoever_asks():
@@ -67,7 +87,8 @@ def test_one_question_is_asked_at_a_time_whoever_asks():
     assert set(most) == {1}
 
 
-def test_whoever_is_not_wanted_any_longer_does_not_wait():
+def test_whoever_is_not_wanted_any_longer_does_not_wait(monkeypatch):
+    monkeypatch.setattr(pace_module, "_AT_ONCE", 0.0)
     pace, unwanted = Pace(1e-6), threading.Event()
     with pace.turn(unwanted):
         pass
@@ -132,7 +153,8 @@ def test_what_goes_wrong_ahead_is_raised_where_it_would_have_been():
 
 
 @pytest.mark.usefixtures("small")
-def test_closing_does_not_wait_for_the_pause_of_what_was_to_come():
+def test_closing_does_not_wait_for_the_pause_of_what_was_to_come(monkeypatch):
+    monkeypatch.setattr(pace_module, "_AT_ONCE", 0.0)
     source = Memory(value=np.zeros((3, 400)))
     pace = Pace(1e-9)  # after the first question: years
     chunks = chunks_of(source, pace=pace)

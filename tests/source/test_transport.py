@@ -300,6 +300,7 @@ def test_the_query_travels_in_the_body_and_the_path_prefix_stays(connect):
         "end": "60.000",
         "step": "60.000",
         "latency_offset": "1ms",
+        "stats": "true",
     }
     assert request.headers["user-agent"].startswith("anomaly-exporter/")
 

@@ -9,6 +9,7 @@ import bcrypt
 import httpx
 import pytest
 
+from exporter.config.secrets import Secret
 from exporter.config.sections.service import WebConfig
 from exporter.sinks.metrics_page import Page
 from exporter.web.server import Callbacks, Server, ServerError
@@ -166,3 +167,27 @@ def test_a_hash_that_is_none_is_refused_at_start_without_being_shown(
     with pytest.raises(ServerError, match=cause) as caught:
         Server(config, page, Callbacks(lambda: True, lambda: None)).start()
     assert not text or text not in str(caught.value)
+
+
+def test_users_may_come_and_go_but_not_the_first_and_not_the_last(serve: Serve, tmp_path: Path) -> None:
+    files = {}
+    for name in ("alice", "bob"):
+        (tmp_path / name).write_text(hashed(name))
+        files[name] = Secret(file=tmp_path / name)
+    server = serve(users={"alice": files["alice"]})
+    assert get(server, auth=("bob", "bob")).status_code == 401
+    server.prepared(files)()
+    assert [get(server, auth=(name, name)).status_code for name in ("alice", "bob")] == [200, 200]
+    server.prepared({"bob": files["bob"]})()
+    assert get(server, auth=("alice", "alice")).status_code == 401
+    assert get(server, auth=("bob", "bob")).status_code == 200
+    server.prepared({})()
+    assert get(server).status_code == 401, "an emptied list opens no port"
+    (tmp_path / "alice").write_text("hunter2")
+    with pytest.raises(ServerError, match="alice: the secret is not a bcrypt hash") as error:
+        server.prepared(files)
+    assert "hunter2" not in str(error.value)
+    assert get(server, auth=("bob", "bob")).status_code == 200
+    opened = serve()
+    opened.prepared({"bob": files["bob"]})()
+    assert get(opened).status_code == 200, "what people may do was decided at start"

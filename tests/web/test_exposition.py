@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.exposition import MAX_LABEL_BYTES, TARGET_LABELS, blanks, label_text, numbers
+from exporter.exposition import (
+    MAX_LABEL_BYTES,
+    TARGET_LABELS,
+    Lines,
+    bit_lines,
+    blanks,
+    label_text,
+    number_lines,
+    numbers,
+    present_lines,
+)
 from exporter.label_names import SCHEMES, published_names
 
 RESERVED = frozenset({"query", "detector"})
@@ -27,13 +37,13 @@ RESERVED = frozenset({"query", "detector"})
     ],
 )
 def test_numbers_are_written_as_prometheus_reads_them(value: float, text: bytes) -> None:
-    assert numbers(np.array([value, 2.5])) == [text, b"2.5"]
+    assert numbers(np.array([value, 2.5])) == text + b",2.5"
 
 
-@given(st.lists(st.floats(), max_size=50))
+@given(st.lists(st.floats(), min_size=1, max_size=50))
 def test_every_number_reads_back_as_the_same_number(values: list[float]) -> None:
     array = np.array(values, np.float64)
-    assert np.array_equal(np.array([float(text) for text in numbers(array)]), array, equal_nan=True)
+    assert np.array_equal(np.array([float(text) for text in numbers(array).split(b",")]), array, equal_nan=True)
 
 
 def test_a_label_of_ours_moves_the_source_label_aside_as_prometheus_does() -> None:
@@ -107,3 +117,39 @@ def test_monstrous_labels_are_refused() -> None:
     assert label_text((("a", "x" * MAX_LABEL_BYTES),), "", RESERVED) is None
     assert label_text(tuple((f"l{n}", "0123456789") for n in range(5_000)), "", RESERVED) is None
     assert label_text((("a", "x" * (MAX_LABEL_BYTES - 1)),), "", RESERVED) is not None
+
+
+@pytest.mark.parametrize("count", [0, 1, 2047, 2048, 2049, 5000])
+def test_lines_have_the_size_that_is_told_before_they_are_written(count: int) -> None:
+    rng = np.random.default_rng(count)
+    labels = [b'pod="p%d"} ' % number for number in range(count)]
+    lengths = np.array([len(label) for label in labels], np.int64)
+    values = np.where(rng.random(count) < 0.3, np.nan, rng.normal(size=count))
+    flags = rng.random(count) < 0.5
+    there = ~np.isnan(values)
+    for known in (None, lengths):
+        for lines, expected in (
+            (number_lines(b"a{", labels, np.nan_to_num(values), known), np.nan_to_num(values)),
+            (bit_lines(b"a{", labels, flags, known), flags.astype(float)),
+            (present_lines(b"a{", labels, values, known), values[there]),
+        ):
+            text = bytes(lines)
+            assert len(lines) == lines.size == len(text) == sum(map(len, lines.pieces()))
+            assert bool(lines) == bool(text)
+            read = [float(line.rpartition(b" ")[2]) for line in text.split(b"\n")[1:]]
+            assert read == expected.tolist()
+    shown = bytes(present_lines(b"a{", labels, values, lengths)).split(b"\n")[1:]
+    assert [line.rpartition(b" ")[0] + b" " for line in shown] == [
+        b"a{" + label for label, there in zip(labels, there, strict=True) if there
+    ]
+
+
+def test_lines_of_several_families_are_read_one_after_the_other() -> None:
+    some = [
+        number_lines(b"a{", [b"x} ", b"y} "], np.array([1.0, math.nan])),
+        Lines(),
+        bit_lines(b"b{", [b"x} "], np.ones(1, np.bool_)),
+    ]
+    assert bytes(Lines.joined(some)) == b"\na{x} 1.0\na{y} NaN\nb{x} 1"
+    assert len(Lines.joined(some)) == 25
+    assert not Lines.joined([Lines(), Lines()])

@@ -15,6 +15,13 @@ ESCAPED: Final = ' | reReplaceAll "&" "&amp;" | reReplaceAll "<" "&lt;" | reRepl
 _TOLD: Final = "(since|from) [-0-9 :]+[0-9]( to | UTC)"
 _ENDED: Final = "from [-0-9 :]+ to [-0-9 :]+ UTC"
 """What the texts of incidents say of time; see `exporter.incident_wording`."""
+_TIMES: Final = '{{ $from := .StartsAt }}{{ $to := .EndsAt }}{{ $over := eq .Status "resolved" }}'
+_WHEN: Final = (
+    '{{ if match "[?]" . }}&{{ else }}?{{ end }}from={{ ($from.Add -3600000000000).UnixMilli }}'
+    "{{ if $over }}&to={{ ($to.Add 3600000000000).UnixMilli }}{{ end }}"
+)
+"""The range of a dashboard of Grafana: from an hour before the alert (Add takes nanoseconds) to an hour after it, or to
+now."""
 _STATE: Final = (
     '{{ if eq .Status "firing" }}[FIRING:{{ len .Alerts.Firing }}]'
     "{{ else }}[RESOLVED:{{ len .Alerts.Resolved }}]{{ end }}"
@@ -61,13 +68,12 @@ def alert_list(alert: str, escaped: str) -> str:
 
 
 def links(written: str, between: str, end: str) -> str:
-    """Return a template of the links of an alert, `written` with NAME and URL."""
+    """Return a template of the links of an alert, `written` with NAME and URL; the dashboard's has the time."""
     known = (("page", "page_url"), ("graph", "graph_url"), ("dashboard", "dashboard_url"), ("runbook", "runbook_url"))
-    return (
-        "".join(
-            "{{ with .Annotations." + key + " }}"
-            + written.replace("NAME", name).replace("URL", "{{ . }}") + between + "{{ end }}"
-            for name, key in known
-        )
-        + end
+    shown = "".join(
+        "{{ with .Annotations." + key + " }}"
+        + written.replace("NAME", name).replace("URL", "{{ . }}" + (_WHEN if name == "dashboard" else ""))
+        + between + "{{ end }}"
+        for name, key in known
     )  # fmt: skip
+    return _TIMES + shown + end

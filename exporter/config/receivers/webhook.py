@@ -30,7 +30,7 @@ class WebhookConfig(Section):
     )
     bearer: SecretFile | None = Field(None, description="file with a bearer token")
     payload: dict[str, str] = Field(
-        {}, description="posted instead: texts with templates, by name; needs an Alertmanager that knows `payload`"
+        {}, description="posted instead: texts with templates, by name; needs Alertmanager 0.32 or newer"
     )
     max_alerts: PositiveInt = Field(100, description="most alerts in one post; the number left out goes with it")
 

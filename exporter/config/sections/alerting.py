@@ -208,6 +208,10 @@ class AlertingConfig(Section):
         {}, description="labels of the PrometheusRule objects, by which an operator finds them"
     )
 
+    grafana_schema: Literal["v1", "v2"] = Field(
+        "v1",
+        description="schema of the dashboards; v2: as objects of Grafana's API, dashboard.grafana.app/v2",
+    )
     escaping: Scheme = Field(
         "allow-utf-8",
         description="how the server that scrapes us and runs the rules has names of labels such as service.name, as in "

@@ -17,7 +17,7 @@ from exporter.config.sections.job import DriftDetection, JobConfig, JobDefaults,
 from exporter.config.sections.leader import LeaderConfig
 from exporter.config.sections.models import ModelsConfig
 from exporter.config.sections.notify import NotifyConfig
-from exporter.config.sections.remote_write import RemoteWriteConfig
+from exporter.config.sections.remote_write import RemoteWrites, same_names
 from exporter.config.sections.service import AuditConfig, LogConfig, ReportConfig, StateConfig, WebConfig
 from exporter.config.sections.source import LimitsConfig, PrometheusConfig
 from exporter.config.sections.train import TrainConfig
@@ -74,8 +74,8 @@ class Config(Section):
     limits: LimitsConfig = Field(LimitsConfig(), description="limits on what comes in")
     alerting: AlertingConfig = Field(AlertingConfig(), description="generated rules and routing through Alertmanager")
     notify: NotifyConfig = Field(NotifyConfig(), description="notifications without Alertmanager")
-    remote_write: RemoteWriteConfig | None = Field(
-        None, description="server that all we publish is written to; none by default: somebody scrapes us"
+    remote_write: RemoteWrites = Field(
+        (), description="servers that all we publish is written to, one or a list; none by default: somebody scrapes us"
     )
     drift_detection: DriftDetection = Field(None, description="watch every job for drift and ask for new models")
     report: ReportConfig | None = Field(None, description="a report on every week or month; none by default")
@@ -134,6 +134,7 @@ class Config(Section):
             yield from self.discover.unknown_receivers(self.alerting)
         if self.leader is not None and self.state is None:
             yield ("leader",), "needs state: what a leader has told and learnt, the next one reads there"
+        yield from same_names(self.remote_write)
         yield from unreachable({name: job.alert for name, job in self.jobs.items()}, self.alerting)
         for name, job in self.jobs.items():
             if job.alerting_metric == "flag" and any(

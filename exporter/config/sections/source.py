@@ -116,7 +116,7 @@ class PrometheusConfig(Section):
         gt=0,
         le=1,
         description="share of the time in which warm-ups may have a query under way: one at a time, over all jobs, "
-        "and a pause after each",
+        "and pauses as soon as they took more than half a minute",
     )
     basic_auth: BasicAuth | None = Field(None, description="HTTP basic authentication")
     bearer: Secret | None = Field(None, description="bearer token, by reference; read again for every query")

@@ -120,23 +120,37 @@ def _alone(head: str, incident: Incident, now: float, page: Callable[[Incident],
 def _told(incident: Incident, now: float, joint: bool = True) -> str:
     """Return the worst reading, and since when or from when to when it was."""
     until = now if incident.over is None else incident.over
-    lasting = wording.lasting(incident.since, incident.over, now)
-    others = (one_of_told(incident, now), _clipped(incident.companions or "")) if joint else ()
-    parts = (worst_told(incident, until), lasting, incident.deployed, *others)
-    return wording.BETWEEN.join(part for part in parts if part)
+    sentences = _sentences(incident, until) | {
+        "lasting": wording.lasting(incident.since, incident.over, now),
+        "deploy": _clipped(incident.deployed),
+        "limit": _clipped(incident.limit),
+    }
+    if joint:
+        sentences |= {"together": one_of_told(incident, now), "companions": _clipped(incident.companions or "")}
+    return wording.ordered(**sentences)
 
 
 def worst_told(incident: Incident, until: float) -> str:
     """Write the worst reading of an incident that is open at `until`, or ended then; "" where none is known."""
+    return wording.ordered(**_sentences(incident, until))
+
+
+def _sentences(incident: Incident, until: float) -> dict[str, str]:
+    """Return the sentences on the worst reading, by the names of `wording.ORDER`."""
     if incident.at is None or incident.score is None:
-        return ""
+        return {}
     several = incident.of_channels > 1
     worst = wording.WORST.format(
         at=wording.moment(incident.at, wording.is_dated(incident.since, until)),
         readings=wording.BETWEEN.join(_channel(channel, several) for channel in incident.channels[:_WORST]),
         score=wording.number(incident.score),
     )
-    return wording.BETWEEN.join((worst, *(_clipped(stream.text) for stream in incident.streams[:1])))
+    found = {"worst": worst}
+    for stream in incident.streams[:1]:
+        found["evidence"] = _clipped(stream.told)
+        if stream.peers is not None:
+            found["beside"] = _clipped(stream.peers.text)
+    return found
 
 
 def normal_instead(incident: Incident) -> str:

@@ -10,9 +10,11 @@ import numpy as np
 from detectors.types import Floats, Key, Streams
 from exporter import incident_wording as wording
 from exporter.context.deploys import names
+from exporter.forecast_wording import soon
 from exporter.json_values import finite
 from exporter.pipeline import worst_readings
 from exporter.pipeline.evidence import Stream, is_by_hour, told
+from exporter.pipeline.reaches import Reaches
 from exporter.pipeline.verdict import Verdict
 from exporter.pipeline.worst_readings import Readings
 from exporter.query_units import Unit
@@ -75,6 +77,8 @@ class Incident(msgspec.Struct):
     """Id of the joint incident that it belongs to, alone or with others; "" where none is known."""
     together: Together | None = None
     """What is told of that."""
+    limit: str = ""
+    """When its series reaches its limit, in a sentence; "" where it has none, or it is not near."""
     companions: str | None = None
     """Which other series moved when it began, in a sentence; "" where none surely did, None before it was asked."""
 
@@ -92,6 +96,7 @@ class Incident(msgspec.Struct):
         """Take over the worst reading from a verdict, unless that of an earlier incident of the entity is worse."""
         if named := verdict.deploys.get(row):
             self.deploy, self.after_deploy = names(named), self.since - named[0].at
+        self.limit = "" if verdict.reaches is None else _limit(verdict, verdict.reaches, row, units)
         readings = verdict.readings
         position = readings.of(row)
         if position is None:
@@ -160,6 +165,14 @@ def _channels(
     ]
     channels = [each for each in channels if each.observed is not None or each.expected is not None]
     return sorted(channels, key=lambda channel: -(channel.contribution or 0.0))
+
+
+def _limit(verdict: Verdict, reaches: Reaches, row: int, units: Mapping[str, Unit]) -> str:
+    """Write that a series is near its limit, "" where it is not."""
+    early, expected = float(reaches.early[row]), float(reaches.expected[row])
+    if not (early <= verdict.time + reaches.within and expected < np.inf):
+        return ""
+    return soon(reaches.limit, early, expected, verdict.time, units.get(verdict.channels[reaches.channel], ""))
 
 
 def incident_of(verdict: Verdict, row: int, units: Mapping[str, Unit]) -> Incident:

@@ -87,12 +87,13 @@ def explained(answer: _Json, answers: Sequence[_Json]) -> str:
     judged = answer["judged"] or "never"
     lines = [f"{answer['job']} {labels(answer['labels'])}; last judged {judged}; state {answer['state']}"]
     if (incident := answer["incident"]) is not None:
-        lines += [*open_incident(incident), f"  {incident['why']}", *_further(incident)]
+        lines += [*open_incident(incident), *_findings(answer), f"  {incident['why']}", *_further(incident)]
     elif (past := answer["past"]) is not None:
         end = f"ended {past['until']} ({past['ending']})" if past["until"] else "whether it is over is not known"
         alert = "was an alert" if past["alerted"] else "was no alert"
         lines += [
             f"{reference(past)}: began {past['since']}, {end}; {alert}",
+            *_findings(answer),
             f"  {past['why']}",
             *_further(past),
         ]
@@ -107,11 +108,15 @@ def explained(answer: _Json, answers: Sequence[_Json]) -> str:
 
 
 def _further(each: _Json) -> list[str]:
-    """Write what would have been normal, the streams of evidence but the strongest, which `why` has, and deploys."""
+    """Write what would have been normal, and the streams of evidence but the strongest, which `why` has."""
     lines = [f"  {each['instead']}"] if each["instead"] else []
     if further := each["streams"][1:4]:
         lines.append(f"  Also: {' | '.join(stream['text'] for stream in further)}")
-    return [*lines, f"  began {each['deploy']}"] if each["deploy"] else lines
+    return lines
+
+
+def _findings(answer: _Json) -> list[str]:
+    return [f"  {answer['findings']}"] if answer["findings"] else []
 
 
 def _channel(each: _Json) -> str:

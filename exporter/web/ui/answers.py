@@ -268,6 +268,20 @@ class DeployMark(Struct):
     name: str
 
 
+class Forecast(Struct):
+    """How a series goes on towards its limit, by the hour, with an interval of 90 %."""
+
+    channel: str
+    unit: Unit
+    limit: float
+    past_times: Annotated[list[float], Meta(description="ends of hours, Unix seconds")]
+    past: Annotated[list[float | None], Meta(description="value nearest to the limit in each of these hours")]
+    times: Annotated[list[float], Meta(description="Unix seconds, from the newest sample on")]
+    early: Annotated[list[float | None], Meta(description="nearest to the limit until then, with a chance of 5 %")]
+    expected: Annotated[list[float | None], Meta(description="the same, as likely as not")]
+    late: Annotated[list[float | None], Meta(description="the same, with a chance of 95 %")]
+
+
 class Series(Struct):
     """One series over a range of time."""
 
@@ -308,6 +322,10 @@ class Series(Struct):
     link: Link
     told: Annotated[list[str], Meta(description="every sample in a sentence, if told asks for them")] = []
     limit: Annotated[str, Meta(description="when it reaches its limit, in a sentence; empty where it has none")] = ""
+    forecast: Annotated[Forecast | None, Meta(description="how it goes on; null without a limit")] = None
+    findings: Annotated[
+        str, Meta(description="what is known of the incident beside its readings, the most useful first; may be empty")
+    ] = ""
 
 
 class Ambiguous(Struct):

@@ -10,6 +10,7 @@ from exporter.config.sections.root import Config
 from exporter.context.deploy_book import Standing
 from exporter.context.deploys import Deploy
 from exporter.observe.health import Health
+from exporter.pipeline.reaches import Cone
 from exporter.query_units import Unit
 from exporter.sinks.feedback_book import FeedbackBook
 from exporter.sinks.incident_log import IncidentLog
@@ -149,6 +150,11 @@ def no_answer(_expr: str, _start: float, _end: float, _step: float, _most: int) 
     return NOTHING
 
 
+def no_cone(_job: str, _key: Key, _now: float) -> Cone | None:
+    """Return that no series has a limit."""
+    return None
+
+
 def no_details(_job: str) -> JobDetails:
     """Return that nothing is known."""
     return JobDetails()
@@ -187,6 +193,8 @@ class Running:
         Asks the source for a question of a person's own.
     budget : QueryBudget
         Of such questions.
+    cone : callable taking a job, a key and the time (Unix seconds)
+        Returns how a series goes on that has a limit, None of the others; never waits.
     """
 
     facts: Callable[[], Facts]
@@ -203,6 +211,7 @@ class Running:
     joint: JointLog = field(default_factory=JointLog)
     read_many: Callable[[str, float, float, float, int], RangeResult] = no_answer
     budget: QueryBudget = field(default_factory=QueryBudget)
+    cone: Callable[[str, Key, float], Cone | None] = no_cone
 
     def workbench(self) -> Bench:
         """Return what runs replays. Raises Off."""

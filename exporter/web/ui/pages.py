@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from detectors.streams import WITHOUT_SIDE
 from detectors.types import Floats, Key
-from detectors.units import DAY, WEEK
+from detectors.units import DAY, HOUR, WEEK
 from exporter import __version__
 from exporter import incident_wording as wording
 from exporter.query_units import Unit
@@ -96,7 +96,7 @@ def series_page(answer: Series, asked: Asked, form: AnswerForm, related: Related
         "series.html", "", answer=answer, drawn=drawn, score=score, normal=normal, rows=rows[::-1], ranges=RANGES,
         compared=_COMPARED.get(asked.back, ""), overlays=_overlays(asked), seconds=asked.seconds, kind=kind,
         title=f"{kind} of {answer.job}: {labels_text(answer.labels)}",
-        ticks=ticks(answer.start, answer.end), form=form, related=related,
+        ticks=ticks(answer.start, answer.end), form=form, related=related, ahead=_ahead(answer),
     )  # fmt: skip
 
 
@@ -169,6 +169,26 @@ def _drawn(answer: Series, at: int) -> dict[str, Any]:
     )  # fmt: skip
     top, bottom = wording.number(high, curve.unit), wording.number(low, curve.unit)
     return {"channel": curve.channel, "svg": svg, "top": top, "bottom": bottom}
+
+
+def _ahead(answer: Series) -> dict[str, Any] | None:
+    """Return the graph of a forecast: hours of the past, and what may come until the limit."""
+    found = answer.forecast
+    if found is None:
+        return None
+    ends = [np.array(found.past_times), np.array(found.times)]
+    past, early, expected, late = (floats(each) for each in (found.past, found.early, found.expected, found.late))
+    times = np.concatenate(ends)
+    before, after = np.full(len(past), np.nan), np.full(len(expected), np.nan)
+    low, high = graphs.axis_limits(np.concatenate([past, expected, [found.limit]]), early, late)
+    frame = graphs.Frame(float(times[0]), float(times[-1]), low, high, _GRAPH_HEIGHT)
+    band = np.concatenate([before, np.fmin(early, late)]), np.concatenate([before, np.fmax(early, late)])
+    svg = graphs.graph(
+        frame, times, HOUR, np.concatenate([past, after]), answer.limit or "forecast", band=band, limit=found.limit,
+        expected=np.concatenate([before, expected]), marks=[found.times[0]],
+    )  # fmt: skip
+    top, bottom = wording.number(high, found.unit), wording.number(low, found.unit)
+    return {"svg": svg, "top": top, "bottom": bottom, "ticks": ticks(float(times[0]), float(times[-1]))}
 
 
 def normal(lower: float | None, upper: float | None, unit: Unit) -> str:

@@ -1,6 +1,7 @@
 """One series over a range of time, or one of its incidents."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,16 +12,18 @@ from detectors.units import DAY, HOUR
 from exporter import incident_wording as wording
 from exporter.json_values import finite, utc
 from exporter.pipeline.verdict import Verdict, entity_states
+from exporter.query_units import Unit
 from exporter.sinks.incident_log import Logged
 from exporter.sinks.latest import Matcher, Selection, UnknownJob
 from exporter.sinks.notify import notification
 from exporter.sinks.notify.message import worst_told
-from exporter.web.ui.answers import Ambiguous, Channel, Choice, Curve, DeployMark, OpenIncident, Series
+from exporter.web.ui.answers import Ambiguous, Channel, Choice, Curve, DeployMark, Forecast, OpenIncident, Series
 from exporter.web.ui.curves import WIDE, Wanted, curves_of, earlier
 from exporter.web.ui.facts import JobFacts, Running
 from exporter.web.ui.history import History
 from exporter.web.ui.identity import ids, link, series_id
 from exporter.web.ui.joint import joint_answer
+from exporter.web.ui.joint_answers import JointIncident
 from exporter.web.ui.limits import told as limit_told
 from exporter.web.ui.now import channels as channels_of
 from exporter.web.ui.now import incident
@@ -34,6 +37,8 @@ LONGEST: Final = 14 * DAY
 SHORTEST: Final = 60.0
 _MOST_CHOICES: Final = 20
 _MOST_EARLIER: Final = 5
+_PAST_HOURS: Final = 121
+"""Hours of the past beside a forecast: as many as it looks ahead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +158,8 @@ def _answer(
     meant = _meant(running, asked, key, there, job)
     near = at_the_same_time(running.incidents.every(), asked.since, own, job.config.step)
     units = job.units
+    joint = joint_answer(None if meant is None else running.joint.of(asked.job, key, meant.since), now)
+    gone = "" if verdict is None else verdict.vanished.get(key, "")
     return Series(
         id=own[1],
         job=asked.job,
@@ -162,7 +169,7 @@ def _answer(
         score=None if there is None else finite(there[0].score[there[1]]),
         incident=open_now,
         past=past,
-        joint=joint_answer(None if meant is None else running.joint.of(asked.job, key, meant.since), now),
+        joint=joint,
         others=[past_incident(each, now) for each in near],
         earlier=[past_incident(each, now) for each in _earlier(running, asked, key, meant)],
         worst_at=None if meant is None or meant.at is None else utc(meant.at),
@@ -191,7 +198,32 @@ def _answer(
         deploys=[DeployMark(each.at, each.name) for each in running.deploys(asked.job, key, start, end)],
         link=link(asked.job, key, asked.since),
         limit="" if there is None else limit_told(*there, job, now),
+        forecast=_forecast(running, verdict, key, units),
+        findings=_findings(meant, joint, gone),
         told=samples_told(curves, before, wanted.channels, units) if asked.told else [],
+    )
+
+
+def _forecast(running: Running, verdict: Verdict | None, key: Key, units: Mapping[str, Unit]) -> Forecast | None:
+    """Return how a series goes on from the newest sample, None where it has no limit, or too little is known of it."""
+    found = None if verdict is None else running.cone(verdict.job, key, verdict.time)
+    if verdict is None or found is None:
+        return None
+    past = slice(-_PAST_HOURS, None)
+    name = verdict.channels[found.channel]
+    return Forecast(
+        name, units.get(name, ""), found.limit, found.past_times[past].tolist(), _plain(found.past[past]),
+        found.times.tolist(), _plain(found.early), _plain(found.expected), _plain(found.late),
+    )  # fmt: skip
+
+
+def _findings(meant: notification.Incident | None, joint: JointIncident | None, gone: str) -> str:
+    """Write what is known of an incident beside its readings, the most useful first; `gone` is why its series ended."""
+    return wording.ordered(
+        vanished=wording.VANISHED.get(gone, ""),
+        deploy=f"began {meant.deployed}" if meant is not None and meant.deployed else "",
+        together=f"one of {joint.text}" if joint is not None else "",
+        limit="" if meant is None else meant.limit,
     )
 
 

@@ -16,7 +16,7 @@ _FOLDER = tempfile.TemporaryDirectory(prefix="fuzz-audit")
 atexit.register(_FOLDER.cleanup)
 _ROW = (
     b'2026-01-05T10:06:00.000Z,cpu,"{""instance"": ""a""}",,9.5,5.0,4.0,6.0,1.0,4.2,%d,auto,,abc,fast,4.2,60,'
-    b'"{""fast"": [4.2, ""above"", 60, """", 7, ""1 2 3"", ""rack a""]}",2 min after api\n'
+    b'"{""fast"": [4.2, ""above"", 60, """", 7, ""1 2 3"", ""rack a""]}",2 min after api,2026-01-06T10:06:00.000Z,inf,inf\n'
 )
 _NEXT = _ROW.replace(b"10:06", b"10:07")
 SEEDS = (
@@ -26,7 +26,7 @@ SEEDS = (
     HEADER + (_ROW % 1).replace(b"2026-01-05T10:06:00.000Z", b"0001-01-01T00:00:00+23:59") + _NEXT % 0,
     HEADER + (_ROW % 1).replace(b"{", b"[" * 3000) + _NEXT % 0,
 )  # fmt: skip
-assert len(COLUMNS) == 19
+assert len(COLUMNS) == 22
 
 
 def read(data: bytes) -> None:

@@ -33,10 +33,10 @@ def read(data: bytes) -> None:
         shown = verdict((key,), job="cpu", score=np.ones(1))
         published = Published(shown, ("score",), 'query="cpu",detector="robust"', RESERVED, None)
         for block in (block for scheme in SCHEMES[1:] for block in published.blocks(scheme).values()):
-            text = block.decode()
+            text = bytes(block).decode()
             for family in text_string_to_metric_families(text if text.endswith("\n") else text + "\n"):
                 for sample in family.samples:
                     assert all(re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", name) for name in sample.labels)
-        for sample in samples_of(published.blocks("allow-utf-8").values(), 60_000, {}):
+        for sample in samples_of(map(bytes, published.blocks("allow-utf-8").values()), 60_000, {}):
             assert dict(sample.labels)["query"] == "cpu"
         encode(str(dict(key)))

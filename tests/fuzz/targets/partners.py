@@ -54,11 +54,11 @@ def read(data: bytes) -> None:
     header, _, body = data[1:].partition(b"\n")
     answer = Answer(status, {"Retry-After": header.decode("latin-1")}, body)
 
-    outgoing = Outgoing(SelfMetrics())
-    assert CONFIG.remote_write is not None
-    outgoing.add(SAMPLES, CONFIG.remote_write)
+    outgoing = Outgoing(SelfMetrics(), "receiver")
+    (server,) = CONFIG.remote_write
+    outgoing.add(SAMPLES, server)
     remote_write_queue.exchange = lambda *_args, **_keys: answer  # type: ignore[assignment]
-    pause = outgoing.send_one(CONFIG.remote_write)
+    pause = outgoing.send_one(server)
     assert 0 <= pause <= LONGEST_ASKED
     assert len(outgoing) <= 2
 
