@@ -1,8 +1,11 @@
 """A reload exchanges everything or nothing, wherever it fails."""
 
+import gc
 import json
 import threading
+import weakref
 
+import numpy as np
 import pytest
 import structlog
 
@@ -243,3 +246,24 @@ def test_nothing_is_left_of_a_removed_job_whose_last_cycle_ends_after_the_reload
     assert of_it(), "the cycle has counted its failure"
     service.app.forget_removed()
     assert not of_it()
+
+
+def test_what_removed_and_replaced_jobs_have_learnt_is_freed_at_once(service):
+    """Row 31: they refer to each other, and Python's collector would come much later."""
+    gc.collect()
+    runners = service.app.active.runners
+    of_before = {name: weakref.ref(runner.job) for name, runner in runners.items()}
+    for runner in runners.values():
+        runner.start()
+    for runner in runners.values():
+        assert eventually(lambda runner=runner: runner.job.judged > -np.inf or runner.health.failures)
+    del runner, runners
+    gc.disable()
+    try:
+        service.write("new", models={"path": str(service.folder / "models-old")})
+        assert service.app.reload() is None
+        service.close()
+        assert eventually(lambda: service.app.forget_removed() or not service.app._leaving)
+    finally:
+        gc.enable()
+    assert [name for name, job in of_before.items() if job() is not None] == ["stays"]
