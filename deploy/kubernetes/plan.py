@@ -89,7 +89,7 @@ def settings_of(loaded: Loaded, profile: str | None = None, **choices: Any) -> S
     shared, models = folders.get("state.shared", ""), made.models_path
     if made.sharded and shared and not (models and shared.startswith(f"{models}/")):
         there = (
-            f"write {models}/.state, on the volume of the models, which" if models else "that of models.path is what"
+            f"write {models}/.state, on the volume of models.path, which" if models else "that of models.path is what"
         )
         raise DeployError(
             f"state.shared: {shared} would be on each pod's own volume, where no other replica finds it; "

@@ -64,7 +64,7 @@ JOBS = "jobs: {load: {expr: node_load1}}\n"
         (
             JOBS + "models: {path: models}\nstate: {path: state, shared: shared}\ntrain: {shards: 3}\n",
             "state.shared: /var/lib/anomaly-exporter/shared would be on each pod's own volume, where no other replica "
-            "finds it; write /var/lib/anomaly-exporter/models/.state, on the volume of the models, which all replicas",
+            "finds it; write /var/lib/anomaly-exporter/models/.state, on the volume of models.path, which all replicas",
         ),
         (
             JOBS + "state: {path: state, shared: shared}\ntrain: {shards: 3}\n",
