@@ -79,9 +79,8 @@ def refusal(  # noqa: PLR0911  # a table: one return per group of statuses
         location = clean(headers.get("location", ""))
         for secret in secrets:
             location = location.replace(secret, "***")
-        target = urlsplit(location).netloc.rpartition("@")[2] or "another path"
         return BadAnswer(
-            f"{url} redirects to {target}, which is not followed",
+            f"{url} redirects to {_host(location) or 'another path'}, which is not followed",
             "set prometheus.url to the final address",
             retryable=False,
             shorter_helps=False,
@@ -197,3 +196,11 @@ def words(error: BaseException) -> str:
     """Return what an error says, fit for one line of a log."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return clean(str(text))
+
+
+def _host(location: str) -> str:
+    """Return the host and port of an address that somebody else has written, "" where there is none."""
+    try:
+        return urlsplit(location).netloc.rpartition("@")[2]
+    except ValueError:  # such as https://[::1
+        return ""

@@ -154,6 +154,11 @@ def test_a_redirect_repeats_no_secret_of_ours() -> None:
     assert "redirects to user:***%00elsewhere" in str(error)
 
 
+def test_a_redirect_to_what_is_no_address_is_a_redirect_all_the_same() -> None:
+    error = refusal(301, {"location": "https://user:x]@[elsewhere/"}, b"", "http://prometheus:9090", [])
+    assert "redirects to another path" in str(error)
+
+
 def test_a_refusal_with_a_number_of_thousands_of_digits_is_one_like_any_other() -> None:
     """Row 16: found by fuzzing; Python converts no such number."""
     text = f"exceeded maximum resolution of {'9' * 5000} points per timeseries"
