@@ -14,6 +14,7 @@ SEEDS = (
     b"\x07\nexpanding series: rpc error: code = Aborted, limit 5 violated, -search.maxUniqueTimeseries=1",
     b"\x02\nexceeded maximum resolution of " + b"9" * 5000 + b" points",
     b"\x02\nexceeded maximum resolution of , points",
+    b"\x01https://user:x]@[elsewhere/\nmoved",
 )  # fmt: skip
 
 
