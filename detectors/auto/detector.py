@@ -217,13 +217,15 @@ def _observed(
         combined = beside.added(combined, entities.start + present)
         direction = beside.directed(direction, seen.evidence, entities.start * channels + alive)
     prior = combined.prior / agreeing
-    found = frequency.score(of_entity, combined.return_period / agreeing)
+    period = combined.return_period / agreeing
+    found = frequency.score(of_entity, period) if joint is None else score_of(period)
     # Several channels have no common side.
     side = (direction > 0 if joint is None else np.zeros(len(present))).astype(np.uint8)
     # A pattern does not end an incident: that may be another one, at this hour by chance.
     asked = np.flatnonzero((found > QUIET / 2) & ~of_entity["held"])
     recurring = np.zeros(len(found), np.bool_)
-    recurring[asked] = recurrence.is_recurring(of_entity, asked, score_of(prior[asked]), side[asked], at)
+    size = score_of(prior[asked])
+    recurring[asked] = recurrence.is_recurring(of_entity, asked, size, side[asked], at, beyond_chance=joint is None)
     if joint is not None:  # a pattern counts only if it was reported as an incident before
         recurring &= np.isfinite(of_entity["opened"])
     quiet = recurring | (at.time < of_entity["grace"])
@@ -292,14 +294,15 @@ def _learn(
     if block.joint is not None:
         multichannel.learn(entity, block.joint, at, transition.learn, block.ready)
         multichannel.TAILS.close(entity, np.flatnonzero(transition.ended))
-    frequency.learn(entity, block.unpenalised, block.warm & ~block.quiet, at)
+    else:
+        frequency.learn(entity, block.unpenalised, block.warm & ~block.quiet, at)
     incident_memory.remember(entity, transition, block.size, block.side, block.seen_later(), at)
     _put(every, block.alive, rows)
     _put(entities, block.present, entity)
 
 
 def _of_entity(channels: int) -> dict[str, Column]:
-    return incident_memory.columns() | frequency.columns() | (multichannel.columns(channels) if channels > 1 else {})
+    return incident_memory.columns() | (multichannel.columns(channels) if channels > 1 else frequency.columns())
 
 
 def _columns(channels: int) -> dict[str, Column]:

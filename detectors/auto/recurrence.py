@@ -12,8 +12,7 @@ from detectors.types import Flags, Floats
 from detectors.units import HOUR
 
 TIMES: Final = 2.5
-"""Decayed number of openings around an hour of the day that make a pattern: silent from the fourth night on. It is
-counted beyond what the openings of the other hours would bring here by chance."""
+"""Decayed number of openings around an hour of the day that make a pattern: silent from the fourth night on."""
 LARGER: Final = 1.5
 """Factor by which the usual size of a pattern may be exceeded."""
 _HOURS, _AROUND = 24, 3
@@ -36,16 +35,22 @@ def columns() -> dict[str, Column]:
     }
 
 
-def is_recurring(rows: Rows, which: NDArray[np.intp], size: Floats, side: Sides, at: SeasonalTime) -> Flags:
-    """Return which of the rows `which` (N,) have had deviations of this size and side at this hour of the day."""
+def is_recurring(
+    rows: Rows, which: NDArray[np.intp], size: Floats, side: Sides, at: SeasonalTime, beyond_chance: bool = True
+) -> Flags:
+    """Return which of the rows `which` (N,) have had deviations of this size and side at this hour of the day.
+
+    `beyond_chance`: more of them than the openings of the other hours would bring here.
+    """
     around = _around(which, side, at)
     faded = _faded(rows, around, at)
     here = (rows["habit_count"][around] * faded).sum(axis=1)
-    large = np.flatnonzero((here >= TIMES) & (size <= LARGER * (rows["habit_size"][around] * faded).max(axis=1)))
-    found = np.zeros(len(which), np.bool_)
-    whole = which[large, None], side[large, None].astype(np.intp), np.arange(_HOURS)[None]
-    elsewhere = (rows["habit_count"][whole] * _faded(rows, whole, at)).sum(axis=1) - here[large]
-    found[large] = here[large] >= TIMES + elsewhere * (_AROUND / (_HOURS - _AROUND))
+    found = np.asarray((here >= TIMES) & (size <= LARGER * (rows["habit_size"][around] * faded).max(axis=1)))
+    asked = np.flatnonzero(found) if beyond_chance else found[:0]
+    if len(asked):
+        day = which[asked, None], side[asked, None].astype(np.intp), np.arange(_HOURS)[None]
+        elsewhere = (rows["habit_count"][day] * _faded(rows, day, at)).sum(axis=1) - here[asked]
+        found[asked] = here[asked] >= TIMES + elsewhere * (_AROUND / (_HOURS - _AROUND))
     return found
 
 

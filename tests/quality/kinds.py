@@ -3,7 +3,9 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
@@ -40,8 +42,6 @@ PARTS: Final = (
     Part(5.0, 1.0, 4.5, 4),
     Part(HOUR, 1.0, 73, 6),
 )
-ZONED: Final = 300.0
-"""Step at which a job is told a time zone: another job, for one kind alone."""
 SIZES: Final = (*(f"{100 * (factor - 1):+.0f} % found" for factor in CHANGES), "burst found")
 HEADS: Final = (*(f"opened, {part.title}" for part in PARTS), *SIZES, "held")
 
@@ -63,8 +63,9 @@ Counts = dict[str, Count]
 def count(part: Part, seed: int, detector: str = "auto") -> Counts:
     """Judge the series of a part. The same series are judged at every line."""
     counts: Counts = {}
-    for zone in (None, *sorted(set(ZONES.values()))):
-        names = [name for name in SHAPES if ZONES.get(name) == zone]
+    of = {name: _zone(name, part) for name in SHAPES}
+    for zone in (None, *sorted({each for each in of.values() if each})):
+        names = [name for name in SHAPES if of[name] == zone]
         made = {
             f"{name} {number}": make(
                 name, np.random.default_rng([seed, round(part.step), at, number]), part.step, part.days, number
@@ -81,6 +82,15 @@ def count(part: Part, seed: int, detector: str = "auto") -> Counts:
         for (name, each), row in zip(made.items(), flag, strict=True):
             _add(counts[name.rsplit(" ", 1)[0]], each, row, part.step)
     return counts
+
+
+def _zone(name: str, part: Part) -> str | None:
+    """Return the zone that the job of a kind is told; None where its clocks do not change."""
+    zone = ZONES.get(name)
+    if zone is None:
+        return None
+    begin, end = (datetime.fromtimestamp(time, ZoneInfo(zone)).utcoffset() for time in (START, START + part.days * DAY))
+    return None if begin == end else zone
 
 
 def _add(total: Count, made: Made, flag: np.ndarray, step: float) -> None:

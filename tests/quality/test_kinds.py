@@ -6,7 +6,7 @@ import pytest
 from detectors.units import DAY, HOUR, WEEK
 from tests.fleet.mixed import MixedFleet
 from tests.quality import whole
-from tests.quality.kinds import PARTS, Count, Part, _add, cells, count, promises
+from tests.quality.kinds import PARTS, Count, Part, _add, _zone, cells, count, promises
 from tests.support.kinds_of_series import SHAPES, START, ZONE, Change, Clock, Made, make
 
 
@@ -68,6 +68,13 @@ def test_a_part_is_judged_through_the_live_cycle():
     assert all(each.weeks > 0 for each in found.values())
     hits = [hit for name in ("business", "gauge, slow noise") for sizes in found[name].found.values() for hit in sizes]
     assert any(hits)
+
+
+def test_a_time_zone_is_told_where_the_clocks_change():
+    zones = {part.title: _zone("clock change", part) for part in PARTS}
+    assert {title for title, zone in zones.items() if zone is None} == {"5 s, line 1"}
+    assert set(zones.values()) == {None, ZONE}
+    assert _zone("business", PARTS[0]) is None
 
 
 def test_promises_of_the_whole_are_counted():

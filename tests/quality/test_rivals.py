@@ -6,6 +6,7 @@ import subprocess
 import numpy as np
 import pytest
 import yaml
+from numpy.lib.stride_tricks import sliding_window_view
 
 from detectors.units import WEEK
 from exporter.backtest.resample import group
@@ -14,7 +15,7 @@ from tests.quality.contestants import NAMES, PACKAGES, judge
 from tests.quality.known_truth import BRIEF, SLOW
 from tests.quality.rivals.bands import BANDS
 from tests.quality.rivals.causal import of_channels, once_a_week, refits
-from tests.quality.rivals.tsb_ad import on_the_path, poly, poly_scores, sub_pca
+from tests.quality.rivals.tsb_ad import Components, on_the_path, poly, poly_scores, sub_pca
 from tests.quality.rivals.whole_package import streamed
 from tests.quality.test_together import MONDAY, series
 
@@ -68,6 +69,25 @@ def test_poly_is_that_of_the_package_for_the_last_window_it_is_given():
     for end in (200, 500, 777):
         theirs = POLY(power=4, window=20, normalize=False).fit(values[end - 200 : end].copy()).decision_scores_
         assert ours[end - 1] == pytest.approx(theirs[180])
+
+
+@needs_packages
+def test_sub_pca_is_that_of_the_package_for_what_comes_after_it_was_fitted():
+    from sklearn.base import BaseEstimator
+    from TSB_AD.models.PCA import PCA
+
+    class Theirs(PCA, BaseEstimator):
+        """Newer versions of scikit-learn do not take the package's for an estimator as it is."""
+
+        def _set_n_classes(self, y):
+            self._classes = 2
+
+    values = 100 + np.random.default_rng(6).normal(0, 3, 700).cumsum()
+    past, then = values[:500], values[500 - 24 :]
+    theirs = Theirs(slidingWindow=25, n_components=None, zero_pruning=False).fit(past[:, None])
+    scores = theirs.decision_function(then[:, None])[12:-12]  # without what the package pads
+    ours = Components.of(sliding_window_view(past, 25)).distances(sliding_window_view(then, 25))
+    np.testing.assert_allclose(ours, scores, rtol=1e-6)
 
 
 @pytest.mark.parametrize(("name", "rules"), [("mean_sigma", MEAN_SIGMA), ("median_mad", MEDIAN_MAD)])

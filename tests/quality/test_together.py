@@ -52,8 +52,16 @@ def test_the_rows_that_are_trained_on_end_together(files):
         np.testing.assert_array_equal(row[np.isfinite(row)], each.values[0])
 
 
-def test_other_steps_and_grids_stay_apart(files):
-    between = group([series("h", MONDAY + 600, 100, 5)], None)
-    assert len(together([*files, *between], trained=False)) == 2
+def test_another_grid_is_moved_by_half_a_step_at_most(files):
+    before, after = (group([series(name, MONDAY + by, 100, 5)], None)[0] for name, by in (("b", -600), ("a", 600)))
+    (job,) = together([*files, before, after], trained=False)
+    rows = {each.name: row for each, row in zip(job.series, job.values[:, 0], strict=True)}
+    assert np.flatnonzero(np.isfinite(rows["b"]))[0] == np.flatnonzero(np.isfinite(rows["a"]))[0] == 0
+    for each in (before, after):
+        values = rows[each.series[0].name]
+        np.testing.assert_array_equal(values[np.isfinite(values)], each.values[0, 0])
+
+
+def test_other_steps_stay_apart(files):
     other = Series("g", ["a", "b"], np.array([MONDAY, MONDAY + HOUR]), ("value",), np.ones((1, 2)), np.zeros(2))
     assert len(together([*files, *group([other], None)], trained=False)) == 2

@@ -18,16 +18,15 @@ def together(groups: Iterable[Group], trained: bool) -> list[Group]:
     ----------
     groups : iterable of Group
     trained : bool
-        False: each is moved by whole weeks, so that all begin within one week and a time of the week stays what it is;
-        only those are put together whose grids then are the same. True: each is moved so that the rows that are not
-        counted, which are what a detector is trained on, end together.
+        False: each is moved by whole weeks and by half a step at most, onto one grid, so that all begin within one week
+        and a time of the week stays what it is. True: each is moved so that the rows that are not counted, which are
+        what a detector is trained on, end together.
     """
-    alike: defaultdict[tuple[tuple[str, ...], float, float], list[Group]] = defaultdict(list)
+    alike: defaultdict[tuple[tuple[str, ...], float], list[Group]] = defaultdict(list)
     alone = []
     for each in groups:
         if each.clock is None:
-            phase = 0.0 if trained else each.origin % each.step
-            alike[each.series[0].channels, each.step, phase].append(each)
+            alike[each.series[0].channels, each.step].append(each)
         else:
             alone.append(each)
     return [_one(members, _ends(members) if trained else _weeks(members)) for members in alike.values()] + alone
@@ -36,7 +35,7 @@ def together(groups: Iterable[Group], trained: bool) -> list[Group]:
 def _weeks(members: Sequence[Group]) -> list[list[int]]:
     """Return the first column of each series: how far into the week it begins, the first one at the earliest."""
     first = members[0].origin
-    shifts = [round((each.origin - first) % WEEK / each.step) for each in members]
+    shifts = [round((each.origin - first) % WEEK / each.step) % round(WEEK / each.step) for each in members]
     return [[shift] * len(each.series) for shift, each in zip(shifts, members, strict=True)]
 
 
