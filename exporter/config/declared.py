@@ -22,6 +22,10 @@ CONFIG_MAP: Final = "ConfigMap"
 RULE: Final = "PrometheusRule"
 LARGEST: Final = 128 * 2**10
 """Bytes of what one object declares: a hundred times what a job needs."""
+MOST_OBJECTS: Final = 100
+"""Objects of one kind in a namespace that are kept."""
+MOST_OF_ONE: Final = 500
+"""Jobs that one object may name, good ones and wrong ones."""
 MOST_CHANNELS: Final = 20
 MOST_RULES: Final = 2000
 """Recording rules of one object that are looked at."""
@@ -53,7 +57,7 @@ class Declaration:
     rules : tuple of (str, str, str)
         Name (`anomaly_name`), recorded metric and expression of the recording rules that are to be judged.
     size : int
-        Bytes of all that; where they are too many, texts and rules are left out.
+        Bytes of all that; where they are too many, texts and rules are left out. -1: there are too many objects.
     uid : str
     """
 
@@ -150,6 +154,11 @@ def declaration(made: Mapping[str, Any], discover: DiscoverConfig) -> Declaratio
     )
 
 
+def without_content(each: Declaration) -> Declaration:
+    """Return the declaration of an object that is one too many in its namespace."""
+    return replace(each, texts=(), rules=(), size=-1)
+
+
 _ENDINGS: Final = (".yml", ".yaml", ".json")
 
 
@@ -203,14 +212,15 @@ def declared(declarations: Sequence[Declaration], config: Config, before: Declar
             written = {name: (before.nodes[each.path, name], ()) for name in sorted(held)}
         elif wrong:
             refused.append(Refused(each, "", _lines(wrong, stays=False)))
+        left_out: list[str] = []
+        most = config.discover.most_jobs(each.namespace)
         for name, (node, mistakes) in written.items():
             full = f"{each.namespace}{BETWEEN}{name}"
             if taken := _taken(full, each, owners, config):
                 refused.append(Refused(each, name, taken))
                 continue
-            if counts.get(each.namespace, 0) >= (most := config.discover.most_jobs(each.namespace)):
-                text = f"the namespace has {most} jobs already, as many as the operator of the exporter lets it have"
-                refused.append(Refused(each, name, text))
+            if counts.get(each.namespace, 0) >= most:
+                left_out.append(name)
                 continue
             job, used, found = _job(full, node, mistakes, each, config, before.nodes.get((each.path, name)))
             if found:
@@ -218,6 +228,10 @@ def declared(declarations: Sequence[Declaration], config: Config, before: Declar
             if job is not None and used is not None:
                 jobs[full], owners[full], nodes[each.path, name] = job, each, used
                 counts[each.namespace] = counts.get(each.namespace, 0) + 1
+        if left_out:
+            shown = ", ".join(left_out[:5]) + (f" and {len(left_out) - 5} more" if len(left_out) > 5 else "")
+            text = f"the namespace has {most} jobs already, as many as the operator of the exporter lets it have"
+            refused.append(Refused(each, "", f"{text}; left out: {shown}"))
     shares = {name: config.discover.budget_of(name) / count for name, count in counts.items()}
     jobs = {
         name: job.model_copy(update={"budget": shares[owners[name].namespace]}) for name, job in sorted(jobs.items())
@@ -235,6 +249,9 @@ def _written(each: Declaration, discover: DiscoverConfig) -> tuple[Written, list
     wrong: list[Mistake] = []
     if each.size > LARGEST:
         text = f"declares {each.size:,} bytes, more than {LARGEST:,}; split it into several objects"
+        return found, [Mistake(each.path, None, (), text)]
+    if each.size < 0:
+        text = f"the namespace has {MOST_OBJECTS} objects that declare jobs; this one and later ones are not read"
         return found, [Mistake(each.path, None, (), text)]
     for key, text in each.texts:
         file = f"{each.path}/{key}"
@@ -259,6 +276,8 @@ def _written(each: Declaration, discover: DiscoverConfig) -> tuple[Written, list
         # The recorded series may have lost the label that says whose they are; their expression has it.
         asked = expr if discover.enforce is not None else selector(metric, anomaly_name=name)
         found.setdefault(known, (node_of({"expr": asked, "rate": False}, origin), ()))
+    if len(found) > MOST_OF_ONE:
+        return {}, [Mistake(each.path, None, (), f"declares {len(found):,} jobs, more than {MOST_OF_ONE}; split it")]
     return found, wrong
 
 
