@@ -127,30 +127,30 @@ def declaration(made: Mapping[str, Any], discover: DiscoverConfig) -> Declaratio
         A ConfigMap or a PrometheusRule.
     discover : DiscoverConfig
     """
-    kind, metadata = str(made.get("kind")), _mapping(made.get("metadata"))
+    kind, metadata = _text(made.get("kind")), _mapping(made.get("metadata"))
     texts: list[tuple[str, str]] = []
     rules: list[tuple[str, str, str]] = []
     if kind == CONFIG_MAP:
         data = _mapping(made.get("data"))
-        texts = [(str(key), str(text)) for key, text in sorted(data.items()) if str(key).endswith(_ENDINGS)]
+        texts = sorted((key, _text(text)) for key, text in data.items() if _text(key).endswith(_ENDINGS))
     elif kind == RULE:
         annotations = _mapping(metadata.get("annotations"))
         if discover.rules and JOBS in annotations:
-            texts = [(JOBS, str(annotations[JOBS]))]
+            texts = [(JOBS, _text(annotations[JOBS]))]
         rules = list(_named_rules(made)) if discover.anomaly_names else []
         if not texts and not rules:
             return None
     size = sum(len(part.encode(errors="replace")) for each in (*texts, *rules) for part in each)
     too_much = size > LARGEST
     return Declaration(
-        str(metadata.get("creationTimestamp") or ""),
+        _text(metadata.get("creationTimestamp")),
         kind,
-        str(metadata.get("namespace") or ""),
-        str(metadata.get("name") or ""),
+        _text(metadata.get("namespace")),
+        _text(metadata.get("name")),
         () if too_much else tuple(texts),
         () if too_much else tuple(rules),
         size,
-        str(metadata.get("uid") or ""),
+        _text(metadata.get("uid")),
     )
 
 
@@ -172,15 +172,19 @@ def _named_rules(made: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     rules = [_mapping(rule) for group in groups for rule in _list(_mapping(group).get("rules"))]
     for rule in rules[:MOST_RULES]:
         labels = _mapping(rule.get("labels"))
-        name = str(labels.get("anomaly_name") or "")
-        if name and rule.get("record") and name not in found:
+        name, record = _text(labels.get("anomaly_name")), _text(rule.get("record"))
+        if name and record and name not in found:
             found[name] = None
-            yield name, str(rule["record"]), str(rule.get("expr") or "")
+            yield name, record, _text(rule.get("expr"))
 
 
 def _mapping(part: Any) -> Mapping[str, Any]:
     """Return a part of an object, nothing where it has another form: whether a schema holds is not in our hands."""
     return part if isinstance(part, Mapping) else {}
+
+
+def _text(part: Any) -> str:
+    return part if isinstance(part, str) else ""
 
 
 def _list(part: Any) -> Sequence[Any]:
