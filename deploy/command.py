@@ -139,6 +139,12 @@ def notes(loaded: Loaded, settings: Settings, environ: Mapping[str, str]) -> Ite
         yield f"prometheus.url: {config.prometheus.url} is the pod itself; set the address that pods use, in a profile"
     if config.state is None:
         yield "state: not set, so every restart of a pod starts with a warm-up and forgets open incidents"
+    if settings.sharded and config.state is not None and config.state.shared is None:
+        where = f"set it to {settings.models_path}/.state" if settings.models_path else "with models.path it can be"
+        yield (
+            "state.shared: not set, so what was learnt of series that move to another replica, when the number of "
+            f"replicas changes, is lost; {where}, on the volume of the models"
+        )
     if config.web.users and not settings.scrape_secret:
         yield "web.users: Prometheus needs a login too; name a Secret with username and password by --scrape-secret"
     if settings.client_certificates:

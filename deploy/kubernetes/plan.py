@@ -89,6 +89,15 @@ def settings_of(loaded: Loaded, profile: str | None = None, **choices: Any) -> S
         raise DeployError(
             f"leader: the pods choose a leader by a Lease, without --shards, and this configuration has {why}"
         )
+    shared, models = folders.get("state.shared", ""), made.models_path
+    if made.sharded and shared and not (models and shared.startswith(f"{models}/")):
+        there = (
+            f"write {models}/.state, on the volume of models.path, which" if models else "that of models.path is what"
+        )
+        raise DeployError(
+            f"state.shared: {shared} would be on each pod's own volume, where no other replica finds it; "
+            f"{there} all replicas mount"
+        )
     return replace(made, make_secret=False) if "secret" in choices else replace(made, secret=made.name)
 
 

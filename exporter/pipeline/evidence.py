@@ -1,7 +1,7 @@
 """Why an incident is open: the streams of evidence behind its score, and their form in texts and answers."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -121,8 +121,6 @@ def told(
     if of is None or (at_row := position(of.rows, row)) is None:
         return []
     sizes, every, channel = (array[at_row].tolist() for array in (of.size, of.period, of.channel))
-    known = [at for at in range(len(sizes)) if every[at] > 0 or not math.isnan(sizes[at])]
-    known.sort(key=lambda at: (every[at] > 0, every[at] if every[at] > 0 else abs(sizes[at])), reverse=True)
     several = len(channels) > 1
     peers = _peers(of, at_row, channels[max(channel[BESIDE.start], 0)], key, units or {})
     return [
@@ -133,8 +131,15 @@ def told(
             channels[channel[at]] if several and channel[at] >= 0 else "",
             peers if BESIDE.start <= at < BESIDE.stop else None,
         )
-        for at in known
+        for at in strongest(sizes, every)
     ]
+
+
+def strongest(sizes: Sequence[float], every: Sequence[float]) -> list[int]:
+    """Return the indices of the streams that are there, the strongest first, by their sizes and return periods."""
+    known = [at for at in range(len(sizes)) if every[at] > 0 or not math.isnan(sizes[at])]
+    known.sort(key=lambda at: (every[at] > 0, every[at] if every[at] > 0 else abs(sizes[at])), reverse=True)
+    return known
 
 
 def _peers(of: Streams, at: int, channel: str, key: Key, units: Mapping[str, Unit]) -> Peers | None:

@@ -31,6 +31,7 @@ from exporter.service.companion_watch import CompanionWatch
 from exporter.service.context_watch import ContextWatch
 from exporter.service.discovery import Discovery, with_jobs
 from exporter.service.election import Leadership, election_of
+from exporter.service.free_memory import give_back
 from exporter.service.heeding import Heeding
 from exporter.service.message_pages import our_pages
 from exporter.service.model_reload import ModelReloader
@@ -89,7 +90,7 @@ class App:
         self._stop, self._hangup = threading.Event(), threading.Event()
         self._reloading = threading.Lock()
         self._leaving: list[Runner] = []
-        """Of jobs that a reload has removed, with a cycle under way that still counts."""
+        """Of jobs that a reload has removed or replaced, until the cycle under way has ended, which still counts."""
         pages = our_pages(lambda: self.active.loaded.config.web, lambda: self.server, lambda: self._running)
         self.sinks = Sinks.of(Resources.of(self.metrics, pages))
         answers = FeedbackBook()
@@ -372,8 +373,8 @@ class App:
         for name, runner in before.runners.items():
             if active.runners.get(name) is not runner:
                 runner.retire()
-            if name not in active.runners:
                 self._leaving.append(runner)
+            if name not in active.runners:
                 self.metrics.forget(name)
         for name, runner in active.runners.items():
             if before.runners.get(name) is not runner:
@@ -393,14 +394,21 @@ class App:
             log.warning("restart_needed", what="web", why=why)
 
     def forget_removed(self) -> None:
-        """Drop what the last cycles of removed jobs have counted since the reload, once they have ended."""
-        if not self._leaving:  # the lock is held for as long as a reload takes
-            return
+        """Drop what jobs have learnt that a reload removed or replaced, and what they counted, once they have ended."""
+        if self._leaving and self._forget_ended():  # the lock is held for as long as a reload takes
+            # A job and what runs it refer to each other, so only the collector frees them. It comes by itself when
+            # there are many new objects, which a few large arrays are not: each reload left them behind.
+            gc.collect()
+            give_back()
+
+    def _forget_ended(self) -> int:
         with self._reloading:
-            for runner in [each for each in self._leaving if each.join(0)]:
+            ended = [each for each in self._leaving if each.join(0)]
+            for runner in ended:
                 self._leaving.remove(runner)
                 if runner.job.name not in self.active.runners:
                     self.metrics.forget(runner.job.name)
+            return len(ended)
 
     def _note_load(self, refused: str = "") -> None:
         self._facts.note_load(refused)

@@ -2,7 +2,9 @@
 
 import pytest
 
+from deploy.command import notes
 from deploy.kubernetes import DeployError
+from exporter.config.load import load
 from tests.support.cluster import CONFIG
 
 JOBS = "jobs: {load: {expr: node_load1}}\n"
@@ -58,6 +60,15 @@ JOBS = "jobs: {load: {expr: node_load1}}\n"
         (
             JOBS + "train: {incidents: /etc/anomaly-exporter/none.yml}\n",
             "none.yml, which goes into the ConfigMap, cannot",
+        ),
+        (
+            JOBS + "models: {path: models}\nstate: {path: state, shared: shared}\ntrain: {shards: 3}\n",
+            "state.shared: /var/lib/anomaly-exporter/shared would be on each pod's own volume, where no other replica "
+            "finds it; write /var/lib/anomaly-exporter/models/.state, on the volume of models.path, which all replicas",
+        ),
+        (
+            JOBS + "state: {path: state, shared: shared}\ntrain: {shards: 3}\n",
+            "finds it; that of models.path is what all replicas mount",
         ),
         (JOBS + "# " + "x" * 1_000_001, "bytes are more than a ConfigMap holds"),
     ],
@@ -137,3 +148,19 @@ def test_an_object_store_takes_no_volume_and_may_be_connected_to(planned):
 def test_the_pages_may_ask_alertmanager_also_where_nobody_may_answer(planned, web, asks):
     made = planned(JOBS + "train: {alertmanager: {url: http://alertmanager.monitoring:9093}}\n" + web)
     assert (9093 in [rule["ports"][0]["port"] for rule in made.egress]) is asks
+
+
+def test_what_replicas_hand_over_lies_on_the_volume_that_all_of_them_mount(planned, tmp_path):
+    def noted(text):
+        made = planned(text)
+        found = [note for note in notes(load(tmp_path / "anomaly.yml", None, {}), made, {}) if "state.shared" in note]
+        return made, found
+
+    models = JOBS + "models: {path: models}\n"
+    made, found = noted(models + "state: {path: state, shared: models/.state}\ntrain: {shards: 3}\n")
+    assert made.models_path == "/var/lib/anomaly-exporter/models"
+    assert not found
+    _, [told] = noted(models + "state: {path: state}\ntrain: {shards: 3}\n")
+    assert told.endswith("is lost; set it to /var/lib/anomaly-exporter/models/.state, on the volume of the models")
+    assert not noted(models + "state: {path: state}\n")[1]
+    assert not noted(models + "state: {path: state, shared: shared}\n")[1]  # one replica has all that there is

@@ -1,10 +1,13 @@
 """A reload exchanges everything or nothing, wherever it fails."""
 
+import gc
 import json
 import threading
+import weakref
 
 import bcrypt
 import httpx
+import numpy as np
 import pytest
 import structlog
 
@@ -281,3 +284,24 @@ def test_a_changed_web_yml_is_noticed_and_its_users_count_without_a_restart(serv
         assert "restart_needed" in capsys.readouterr().err
     finally:
         app.server.stop()
+
+
+def test_what_removed_and_replaced_jobs_have_learnt_is_freed_at_once(service):
+    """Row 31: they refer to each other, and Python's collector would come much later."""
+    gc.collect()
+    runners = service.app.active.runners
+    of_before = {name: weakref.ref(runner.job) for name, runner in runners.items()}
+    for runner in runners.values():
+        runner.start()
+    for runner in runners.values():
+        assert eventually(lambda runner=runner: runner.job.judged > -np.inf or runner.health.failures)
+    del runner, runners
+    gc.disable()
+    try:
+        service.write("new", models={"path": str(service.folder / "models-old")})
+        assert service.app.reload() is None
+        service.close()
+        assert eventually(lambda: service.app.forget_removed() or not service.app._leaving)
+    finally:
+        gc.enable()
+    assert [name for name, job in of_before.items() if job() is not None] == ["stays"]

@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from detectors.streams import STREAMS
 from detectors.types import Key
-from exporter.sinks.audit_rows import COLUMNS, HEADER, AuditRowFormatter
+from exporter.pipeline.evidence import told
+from exporter.sinks.audit_rows import COLUMNS, HEADER, AuditRowFormatter, _listed, streams_of_cell
 from tests.support.streams import streams
 from tests.support.verdicts import key, verdict
 
@@ -166,3 +168,27 @@ def test_labels_follow_entities_that_come_and_go() -> None:
     for keys in ((key(pod="a"), key(pod="b")), (key(pod="b"),), (key(pod="b"),), (key(pod="c"), key(pod="a"))):
         found = read(writer.of(verdict(keys)))
         assert [json.loads(row["labels"]) for row in found] == [dict(each) for each in keys]
+
+
+_NUMBERS = st.one_of(st.floats(width=32), st.sampled_from([np.nan, np.inf, -np.inf, 0.0, -0.0, 99.95, -1e-7]))
+
+
+@given(st.lists(st.tuples(_NUMBERS, _NUMBERS), min_size=len(STREAMS), max_size=len(STREAMS)))
+def test_evidence_without_peers_is_written_as_that_with_peers_is(
+    numbers: list[tuple[float, float]],
+) -> None:
+    """Two ways to the same cells: the short one is for storms of incidents."""
+    size, period = (dict(zip(STREAMS, each, strict=True)) for each in zip(*numbers, strict=True))
+    found = streams([0], size, period)
+    there = bool((found.period > 0).any() or not np.isnan(found.size).all())
+    judged = replace(verdict((key(a="b"),), flag=[True]), streams=found if there else None)
+    (row,) = read(AuditRowFormatter(all_samples=False).of(judged))
+    expected = told(judged.streams, 0, judged.channels)
+    cells = [] if not expected else [f'"{each.name}": {_listed(each, chr(34) * 2)}' for each in expected]
+    assert row["streams"] == ("{" + ", ".join(cells) + "}" if cells else "")
+    if expected:
+        assert row["stream"] == expected[0].name
+        assert [row["stream_size"], row["stream_period"]] == [
+            "" if each is None else repr(each) for each in (expected[0].size, expected[0].every)
+        ]
+        assert streams_of_cell(row["streams"]) == expected
