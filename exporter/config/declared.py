@@ -22,6 +22,10 @@ CONFIG_MAP: Final = "ConfigMap"
 RULE: Final = "PrometheusRule"
 LARGEST: Final = 128 * 2**10
 """Bytes of what one object declares: a hundred times what a job needs."""
+MOST_OBJECTS: Final = 100
+"""Objects of one kind in a namespace that are kept."""
+MOST_OF_ONE: Final = 500
+"""Jobs that one object may name, good ones and wrong ones."""
 MOST_CHANNELS: Final = 20
 MOST_RULES: Final = 2000
 """Recording rules of one object that are looked at."""
@@ -53,7 +57,7 @@ class Declaration:
     rules : tuple of (str, str, str)
         Name (`anomaly_name`), recorded metric and expression of the recording rules that are to be judged.
     size : int
-        Bytes of all that; where they are too many, texts and rules are left out.
+        Bytes of all that; where they are too many, texts and rules are left out. -1: there are too many objects.
     uid : str
     """
 
@@ -123,31 +127,36 @@ def declaration(made: Mapping[str, Any], discover: DiscoverConfig) -> Declaratio
         A ConfigMap or a PrometheusRule.
     discover : DiscoverConfig
     """
-    kind, metadata = str(made.get("kind")), _mapping(made.get("metadata"))
+    kind, metadata = _text(made.get("kind")), _mapping(made.get("metadata"))
     texts: list[tuple[str, str]] = []
     rules: list[tuple[str, str, str]] = []
     if kind == CONFIG_MAP:
         data = _mapping(made.get("data"))
-        texts = [(str(key), str(text)) for key, text in sorted(data.items()) if str(key).endswith(_ENDINGS)]
+        texts = sorted((key, _text(text)) for key, text in data.items() if _text(key).endswith(_ENDINGS))
     elif kind == RULE:
         annotations = _mapping(metadata.get("annotations"))
         if discover.rules and JOBS in annotations:
-            texts = [(JOBS, str(annotations[JOBS]))]
+            texts = [(JOBS, _text(annotations[JOBS]))]
         rules = list(_named_rules(made)) if discover.anomaly_names else []
         if not texts and not rules:
             return None
     size = sum(len(part.encode(errors="replace")) for each in (*texts, *rules) for part in each)
     too_much = size > LARGEST
     return Declaration(
-        str(metadata.get("creationTimestamp") or ""),
+        _text(metadata.get("creationTimestamp")),
         kind,
-        str(metadata.get("namespace") or ""),
-        str(metadata.get("name") or ""),
+        _text(metadata.get("namespace")),
+        _text(metadata.get("name")),
         () if too_much else tuple(texts),
         () if too_much else tuple(rules),
         size,
-        str(metadata.get("uid") or ""),
+        _text(metadata.get("uid")),
     )
+
+
+def without_content(each: Declaration) -> Declaration:
+    """Return the declaration of an object that is one too many in its namespace."""
+    return replace(each, texts=(), rules=(), size=-1)
 
 
 _ENDINGS: Final = (".yml", ".yaml", ".json")
@@ -163,15 +172,19 @@ def _named_rules(made: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     rules = [_mapping(rule) for group in groups for rule in _list(_mapping(group).get("rules"))]
     for rule in rules[:MOST_RULES]:
         labels = _mapping(rule.get("labels"))
-        name = str(labels.get("anomaly_name") or "")
-        if name and rule.get("record") and name not in found:
+        name, record = _text(labels.get("anomaly_name")), _text(rule.get("record"))
+        if name and record and name not in found:
             found[name] = None
-            yield name, str(rule["record"]), str(rule.get("expr") or "")
+            yield name, record, _text(rule.get("expr"))
 
 
 def _mapping(part: Any) -> Mapping[str, Any]:
     """Return a part of an object, nothing where it has another form: whether a schema holds is not in our hands."""
     return part if isinstance(part, Mapping) else {}
+
+
+def _text(part: Any) -> str:
+    return part if isinstance(part, str) else ""
 
 
 def _list(part: Any) -> Sequence[Any]:
@@ -203,14 +216,15 @@ def declared(declarations: Sequence[Declaration], config: Config, before: Declar
             written = {name: (before.nodes[each.path, name], ()) for name in sorted(held)}
         elif wrong:
             refused.append(Refused(each, "", _lines(wrong, stays=False)))
+        left_out: list[str] = []
+        most = config.discover.most_jobs(each.namespace)
         for name, (node, mistakes) in written.items():
             full = f"{each.namespace}{BETWEEN}{name}"
             if taken := _taken(full, each, owners, config):
                 refused.append(Refused(each, name, taken))
                 continue
-            if counts.get(each.namespace, 0) >= (most := config.discover.most_jobs(each.namespace)):
-                text = f"the namespace has {most} jobs already, as many as the operator of the exporter lets it have"
-                refused.append(Refused(each, name, text))
+            if counts.get(each.namespace, 0) >= most:
+                left_out.append(name)
                 continue
             job, used, found = _job(full, node, mistakes, each, config, before.nodes.get((each.path, name)))
             if found:
@@ -218,6 +232,10 @@ def declared(declarations: Sequence[Declaration], config: Config, before: Declar
             if job is not None and used is not None:
                 jobs[full], owners[full], nodes[each.path, name] = job, each, used
                 counts[each.namespace] = counts.get(each.namespace, 0) + 1
+        if left_out:
+            shown = ", ".join(left_out[:5]) + (f" and {len(left_out) - 5} more" if len(left_out) > 5 else "")
+            text = f"the namespace has {most} jobs already, as many as the operator of the exporter lets it have"
+            refused.append(Refused(each, "", f"{text}; left out: {shown}"))
     shares = {name: config.discover.budget_of(name) / count for name, count in counts.items()}
     jobs = {
         name: job.model_copy(update={"budget": shares[owners[name].namespace]}) for name, job in sorted(jobs.items())
@@ -235,6 +253,9 @@ def _written(each: Declaration, discover: DiscoverConfig) -> tuple[Written, list
     wrong: list[Mistake] = []
     if each.size > LARGEST:
         text = f"declares {each.size:,} bytes, more than {LARGEST:,}; split it into several objects"
+        return found, [Mistake(each.path, None, (), text)]
+    if each.size < 0:
+        text = f"the namespace has {MOST_OBJECTS} objects that declare jobs; this one and later ones are not read"
         return found, [Mistake(each.path, None, (), text)]
     for key, text in each.texts:
         file = f"{each.path}/{key}"
@@ -259,6 +280,8 @@ def _written(each: Declaration, discover: DiscoverConfig) -> tuple[Written, list
         # The recorded series may have lost the label that says whose they are; their expression has it.
         asked = expr if discover.enforce is not None else selector(metric, anomaly_name=name)
         found.setdefault(known, (node_of({"expr": asked, "rate": False}, origin), ()))
+    if len(found) > MOST_OF_ONE:
+        return {}, [Mistake(each.path, None, (), f"declares {len(found):,} jobs, more than {MOST_OF_ONE}; split it")]
     return found, wrong
 
 

@@ -347,6 +347,7 @@ class App:
     def _take_declared(self) -> None:
         """Put into service what teams declare now, with the files as they were loaded last."""
         with self._reloading:
+            began = time.monotonic()
             try:
                 whole, before = self._discovery.add_to(self._file), self.active.runners
                 if whole.digest == self.active.loaded.digest:
@@ -357,6 +358,7 @@ class App:
             except Exception as error:  # whatever it is: what runs goes on, and so does this thread
                 self._discovery.not_taken(error)
             finally:
+                self._discovery.took(time.monotonic() - began)
                 self.sinks.flush()
 
     def _exchange(self, prepared: Prepared) -> None:

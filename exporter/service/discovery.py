@@ -33,6 +33,8 @@ from exporter.web.ui.facts import Discovered
 
 log = structlog.get_logger()
 
+REST: Final = 9.0
+"""Rest after a change, in times that it took: changes take a tenth of the time at most."""
 TRY_AGAIN: Final = 60.0
 """Seconds after which declared jobs that did not come into service are tried again."""
 SYNC_WITHIN: Final = 10.0
@@ -76,7 +78,7 @@ class Discovery:
         self._declared = NOTHING
         self._said: frozenset[tuple[str, str, str]] = frozenset()
         self._trouble = ""
-        self._again_at = math.inf
+        self._again_at, self._not_before = math.inf, -math.inf
 
     def follow(self, config: Config) -> None:
         """Follow what a configuration asks for; what is known already counts until it has been listed again.
@@ -123,11 +125,16 @@ class Discovery:
 
     def changed(self) -> bool:
         """Return True once after anything that `add_to` looks at has changed, or when it is to be tried again."""
-        if not self._dirty.is_set() and time.monotonic() < self._again_at:
+        now = time.monotonic()
+        if now < self._not_before or (not self._dirty.is_set() and now < self._again_at):
             return False
         self._dirty.clear()
         self._again_at = math.inf
         return True
+
+    def took(self, seconds: float) -> None:
+        """Rest after a change that took so long, however often teams change what they declare."""
+        self._not_before = time.monotonic() + REST * seconds
 
     def look_again(self) -> None:
         """Have `changed` return True: the configuration for which it was looked last does not come into force."""

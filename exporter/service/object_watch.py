@@ -4,13 +4,14 @@ import json
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
 
-from exporter.config.declared import CONFIG_MAP, RULE, Declaration
+from exporter.config.declared import CONFIG_MAP, MOST_OBJECTS, RULE, Declaration, without_content
 from exporter.redact import masked
 from exporter.service.kubernetes_access import ANSWER_WITHIN, CONNECT_WITHIN, new_client, of_client
 
@@ -129,12 +130,13 @@ class ObjectWatch:
     def _list(self, client: Any) -> str:
         """Read all objects, page by page; return the version from which on they are followed."""
         found: dict[Name, Declaration] = {}
+        counts: Counter[str] = Counter()
         more: str | None = None
         while True:
             answer = self._ask(client, limit=_PAGE, _continue=more)
             page = json.loads(answer.data)
             for made in page.get("items") or ():
-                self._put(found, {"kind": self.wanted.kind, **made})  # items of a list have no kind
+                self._put(found, counts, {"kind": self.wanted.kind, **made})  # items of a list have no kind
             metadata = page["metadata"]
             more = metadata.get("continue") or None
             if more is None or self._stopping.is_set():
@@ -158,9 +160,12 @@ class ObjectWatch:
                 continue
             found = dict(self._known)
             if event["type"] == "DELETED":
-                found.pop((str(made["metadata"].get("namespace")), str(made["metadata"]["name"])), None)
+                namespace = str(made["metadata"].get("namespace"))
+                found.pop((namespace, str(made["metadata"]["name"])), None)
+                if any(each.size < 0 and each.namespace == namespace for each in found.values()):
+                    return ""  # listed again: there is room for what was one too many
             else:
-                self._put(found, {"kind": self.wanted.kind, **made})
+                self._put(found, Counter(space for space, _ in found), {"kind": self.wanted.kind, **made})
             self._exchange(found)
             if self._stopping.is_set():
                 break
@@ -183,7 +188,8 @@ class ObjectWatch:
             **options,
         )
 
-    def _put(self, found: dict[Name, Declaration], made: Mapping[str, Any]) -> None:
+    def _put(self, found: dict[Name, Declaration], counts: Counter[str], made: Mapping[str, Any]) -> None:
+        """Keep what an object declares; of a namespace with too many objects, that there are more."""
         metadata = made["metadata"]
         name = str(metadata.get("namespace")), str(metadata["name"])
         try:
@@ -193,8 +199,10 @@ class ObjectWatch:
             read = None
         if read is None:
             found.pop(name, None)
-        else:
-            found[name] = read
+        elif name in found or counts[read.namespace] <= MOST_OBJECTS:
+            too_many = name not in found and counts[read.namespace] == MOST_OBJECTS
+            counts[read.namespace] += name not in found
+            found[name] = without_content(read) if too_many else read
 
     def _exchange(self, found: Mapping[Name, Declaration]) -> None:
         if found != self._known:

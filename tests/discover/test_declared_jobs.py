@@ -187,8 +187,15 @@ def test_a_namespace_has_so_many_jobs_and_no_more():
     text = "jobs:\n" + "".join(f"  j{n}: {{expr: up}}\n" for n in range(5))
     made = found(config_map("shop", text), config_map("bank", text), jobs=3, teams={"bank": {"jobs": 4}})
     assert sorted(made.jobs) == [f"bank:j{n}" for n in range(4)] + [f"shop:j{n}" for n in range(3)]
-    assert len(made.refused) == 3
-    assert "the namespace has 4 jobs already" in refusals(made)[0]
+    assert [each.text.partition(" jobs already")[0] for each in made.refused] == [
+        "the namespace has 4", "the namespace has 3"
+    ]  # fmt: skip
+    assert made.refused[1].text.endswith("; left out: j3, j4")
+
+
+def test_an_object_with_thousands_of_jobs_is_refused_as_a_whole():
+    made = found(config_map("shop", "jobs:\n" + "".join(f"  j{n}: {{expr: 1}}\n" for n in range(2000))))
+    assert refusals(made) == ["shop/ConfigMap/jobs : shop/ConfigMap/jobs: declares 2,000 jobs, more than 500; split it"]
 
 
 def test_jobs_of_a_namespace_share_its_budget_and_have_its_receivers():

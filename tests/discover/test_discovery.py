@@ -9,7 +9,7 @@ import pytest
 
 from exporter.config.declared import Declaration, Declared, Refused
 from exporter.service import active as service
-from exporter.service import object_watch
+from exporter.service import discovery, object_watch
 from exporter.service.app import App
 from exporter.service.declared_events import Events, event
 from exporter.sinks.metrics_page import Page
@@ -26,6 +26,7 @@ QUERY = 'up{namespace="shop"}'
 @pytest.fixture
 def cluster(tmp_path, monkeypatch):
     monkeypatch.setattr(object_watch, "_SHORTEST", 0.05)
+    monkeypatch.setattr(discovery, "REST", 0.0)
     with emulated() as (cluster, url):
         file = tmp_path / "kubeconfig"
         file.write_text(kubeconfig(url))
@@ -136,7 +137,7 @@ def test_a_broken_one_is_said_everywhere_and_stops_nothing(cluster, start):
     assert found[0]["involvedObject"]["name"] == "jobs"
     cluster.put(config_map("shop", SHOP))
     there.jobs("own", "bank:a", "shop:a")
-    assert there.unseen() == []
+    eventually(lambda: (there.keep_house(), there.unseen() == [])[1])
     eventually(lambda: [each for each in written(cluster) if "shop:a" in each["message"]])
 
 
@@ -179,7 +180,7 @@ def test_while_the_api_server_is_away_the_known_jobs_go_on_and_it_is_said(cluste
         "Kubernetes answered 503 to a list of ConfigMap. The jobs declared until then go on; what teams declare or "
         "change is not seen."
     ]
-    assert there.metric("discovery_up", kind="ConfigMap", namespace="") == 0.0
+    eventually(lambda: (there.keep_house(), there.metric("discovery_up", kind="ConfigMap", namespace="") == 0.0)[1])
     assert there.app.active.runners["shop:a"] is runner
     there.write(reload_poll="20s")
     assert there.app.reload() is None, "a reload keeps them too"
@@ -188,7 +189,7 @@ def test_while_the_api_server_is_away_the_known_jobs_go_on_and_it_is_said(cluste
     cluster.away = False
     there.jobs("own", "shop:a", "bank:a")
     assert there.unseen() == []
-    assert there.metric("discovery_up", kind="ConfigMap", namespace="") == 1.0
+    eventually(lambda: (there.keep_house(), there.metric("discovery_up", kind="ConfigMap", namespace="") == 1.0)[1])
 
 
 def test_a_start_without_the_api_server_goes_by_what_was_declared_before(cluster, start, tmp_path):
@@ -306,3 +307,35 @@ def test_a_reload_is_compared_with_what_the_file_said(cluster, start):
     there = start()
     there.jobs("own", "shop:a")
     assert list(there.app._configuration()["jobs"]) == ["own"]
+
+
+def test_a_namespace_with_too_many_objects_takes_no_memory_and_stops_no_other(cluster, start, monkeypatch):
+    monkeypatch.setattr(object_watch, "MOST_OBJECTS", 2)
+    for at in range(5):
+        cluster.put(config_map("shop", SHOP.replace("a:", f"a{at}:"), name=f"jobs-{at}"))
+    there = start()
+    there.jobs("own", "shop:a0", "shop:a1")
+    cluster.put(config_map("bank", SHOP))
+    cluster.put(config_map("shop", SHOP.replace("a:", "a5:"), name="jobs-5"))
+    there.jobs("own", "shop:a0", "shop:a1", "bank:a")
+    (watch,) = there.app._discovery._watches
+    assert sorted(each.name for each in watch.declarations if each.namespace == "shop") == [
+        "jobs-0",
+        "jobs-1",
+        "jobs-2",
+    ]
+    (told,) = there.unseen()
+    assert "jobs-2" in told
+    assert "this one and later ones are not read" in told
+    cluster.take_away("ConfigMap", "jobs-0", "shop")
+    there.jobs("own", "shop:a1", "shop:a2", "bank:a")
+
+
+def test_teams_that_change_their_jobs_all_the_time_do_not_take_all_time(cluster, start, monkeypatch):
+    monkeypatch.setattr(discovery, "REST", 9.0)
+    there = start()
+    there.app._discovery.look_again()
+    there.app._discovery.took(60.0)
+    assert not there.app._discovery.changed()
+    there.app._discovery.took(0.0)
+    assert there.app._discovery.changed()

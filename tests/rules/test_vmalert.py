@@ -15,7 +15,12 @@ from tests.support.generated import tool, written
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "rules" / "golden.yml"
-FILES = [GOLDEN, ROOT / "examples" / "alerting.yml", *sorted((ROOT / "rules" / "presets").glob("*.yml"))]
+FILES = [
+    GOLDEN,
+    ROOT / "examples" / "alerting.yml",
+    ROOT / "examples" / "discover.yml",
+    *sorted((ROOT / "rules" / "presets").glob("*.yml")),
+]
 GO = "and call html index slice js len not or print printf println urlquery eq ge gt le lt ne"
 VMALERT = (
     "args crlfEscape externalURL first htmlEscape humanize humanize1024 humanizeDuration humanizePercentage "
