@@ -25,6 +25,8 @@ _BEGIN: Final = b'[{"metric":'
 _NEXT: Final = b'"]]},{"metric":'
 _END: Final = b'"]]}]'
 _TAIL: Final = b"}}"
+_AT_ONCE: Final = 2048
+"""Series put together at once."""
 _LONGEST_HEAD: Final = 4096
 """Bytes in which the series must begin: some servers write other members first."""
 
@@ -66,10 +68,7 @@ class RepeatDecoder:
         texts = re.compile(re.escape(middle) + b'([^"]*)"').findall(body, begin_of_series, end + 1)
         if len(texts) != len(labels):
             return None
-        pieces = [middle] * (4 * len(labels))
-        pieces[::4], pieces[2::4], pieces[3::4] = labels, texts, [_NEXT] * len(labels)
-        series = b"".join(pieces[:-1])
-        if begin_of_series + len(series) != end or not body.startswith(series, begin_of_series):
+        if not _stands_there(body, begin_of_series, end, labels, middle, texts):
             return None
         try:
             values: Floats = np.fromiter(map(float, texts), np.float64, len(texts))
@@ -80,6 +79,25 @@ class RepeatDecoder:
         frame = RangeResult(labels, counts, np.full(len(labels), time), values, body_bytes=len(body))
         head, tail = body[:begin], body[end + len(_END) :]
         return frame if (head, tail) == (_HEAD, _TAIL) else _with_members(frame, head, tail)
+
+
+def _stands_there(body: bytes, begin: int, end: int, labels: list[bytes], middle: bytes, texts: list[bytes]) -> bool:
+    """Tell whether label sets, `middle` and values are all that stands from `begin` to `end`, to the byte.
+
+    Some series at a time: a second answer would take 20 MB at 100,000 series, which the system clears each time.
+    """
+    at = begin
+    for first in range(0, len(labels), _AT_ONCE):
+        some = labels[first : first + _AT_ONCE]
+        pieces = [middle] * (4 * len(some))
+        pieces[::4], pieces[2::4], pieces[3::4] = some, texts[first : first + _AT_ONCE], [_NEXT] * len(some)
+        if first + len(some) == len(labels):
+            pieces.pop()
+        series = b"".join(pieces)
+        if not body.startswith(series, at):
+            return False
+        at += len(series)
+    return at == end
 
 
 def _with_members(frame: RangeResult, head: bytes, tail: bytes) -> RangeResult | None:
