@@ -10,10 +10,10 @@ import numpy as np
 from detectors.types import Flags, Floats
 from detectors.units import DAY, HOUR
 from exporter.backtest.replay import Columns, make_job, replay
+from exporter.config.sections.forecast import CALM, SOON
 from exporter.config.sections.job import JobConfig
 from exporter.pipeline.reaches import Reaches
 from exporter.source.samples import RangeResult
-from rules.alerts.limit_near import CALM, SOON
 from tests.context.fills import EVERY, LEARNT, PER_HOUR, SAMPLES, Fill
 from tests.support.cycles import MONDAY
 
