@@ -47,11 +47,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=None, help="default: a fresh one")
     seed = parser.parse_args().seed or random.randrange(1000, 10_000)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
-    for name, figures in (
-        ("companions", ranked(seed)),
-        ("usually", usually(seed)),
-        ("racks", racks([seed + number for number in range(10)])),
-    ):
+    tables = {
+        "companions": ranked(seed),
+        "usually": usually(seed),
+        "racks": racks([seed + number for number in range(10)]),
+    }
+    for name, figures in tables.items():
         write(PAGE, name, figures)
         print(figures)
 
