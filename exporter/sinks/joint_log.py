@@ -3,7 +3,7 @@
 import math
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -17,7 +17,7 @@ from detectors.units import WEEK
 from exporter.config.sections.root import Config
 from exporter.context.joint import Joint, Member
 from exporter.context.joint_history import JointHistory, SavedHistory
-from exporter.context.joint_incidents import MOST_OPEN, TOGETHER, Joiner
+from exporter.context.joint_incidents import CROWD, MOST_OPEN, TOGETHER, Joiner
 from exporter.context.label_shares import LabelShares
 from exporter.context.openings import REVIVES
 from exporter.context.small_moves import SmallMoves
@@ -231,17 +231,21 @@ class JointLog(EveryVerdict):
                 self._shares.count(now)
                 by_id = {joint.id: joint for joint in self._still_open()}
                 by_id |= {there[name].joint: joined[1] for name, joined in self._elsewhere.items()}
+                sizes = Counter(each.joint for each in there.values())
                 for each in new:
-                    self._take(each, by_id, now)
+                    self._take(each, by_id, now, in_crowd=sizes[each.joint] >= CROWD)
                 self._changed = True
             if self._unpublished:
                 self._publish()
 
-    def _take(self, heard: Heard, by_id: dict[str, Joint], now: float) -> None:
-        """Take in one incident of another replica."""
+    def _take(self, heard: Heard, by_id: dict[str, Joint], now: float, in_crowd: bool) -> None:
+        """Take in one incident of another replica; one of a crowd belongs to a crowd of ours of the same time."""
         member = Member(heard.job, dict(heard.key), heard.moved, heard.moved, elsewhere=True)
         near = max(TOGETHER, 2 * self._steps.get(heard.job, 60.0))
         opening, ours = self._joiner.hear(member, near)
+        if ours is None and in_crowd:
+            crowds = (each for each in by_id.values() if each.because == "time" and each.members)
+            ours = next((each for each in crowds if abs(each.first.moved - heard.moved) <= near), None)
         known = by_id.get(heard.joint)
         joint = known or ours or Joint(heard.joint, [])
         if known is not None and ours is not None and known is not ours:
