@@ -12,15 +12,16 @@ from exporter.pipeline.verdict import Verdict
 
 Part = Literal["numbers", "values", "range"]
 """What is kept besides the flags: scores and forecasts, all values, or between what the values lay."""
-_FLAGS: Final = ("flag", "alert", "present", "ready")
+_FLAGS: Final = ("flag", "alert", "present", "ready", "careful", "careful_from")
 _NUMBERS: Final = ("score", "severity", "expected", "lower", "upper", "deviation")
 
 
 class VerdictHistory:
     """Verdicts of entities (rows, in the order they were first seen) at points in time (columns).
 
-    Always kept, shape (E, N), 4 bytes per entity and column: `flag` and `alert`; `present`, whether there was a value;
-    `ready`, whether there was a score. An array of a part that is not kept has no rows.
+    Always kept, shape (E, N), 6 bytes per entity and column: `flag` and `alert`; `present`, whether there was a value;
+    `ready`, whether there was a score; `careful`, whether it was lowered after a deploy, and `careful_from`, whether
+    for the first time. An array of a part that is not kept has no rows.
 
     `numbers`: `score`, `severity`, `expected`, `lower`, `upper`, `deviation` and `channel`, shape (E, N), 50 bytes
     more. Of several channels, expected, lower and upper are those of the channel that contributes most; `channel` holds
@@ -46,6 +47,8 @@ class VerdictHistory:
     alert: Flags
     present: Flags
     ready: Flags
+    careful: Flags
+    careful_from: Flags
     score: Floats
     severity: Floats
     expected: Floats
@@ -102,6 +105,8 @@ class VerdictHistory:
         self.alert[rows, column] = verdict.alert
         self.present[rows, column] = there.any(axis=1)
         self.ready[rows, column] = np.isfinite(verdict.score)
+        if verdict.caution is not None:
+            self.careful[rows, column], self.careful_from[rows, column] = verdict.caution.rows, verdict.caution.begins
         if "numbers" in self._keep:
             self._add_numbers(verdict, rows, column)
         if "values" in self._keep:

@@ -10,6 +10,7 @@ from detectors.types import Flags, Floats
 from exporter.backtest.entity_result import Run
 from exporter.backtest.quality import Figures, beginnings, bridge, count, leading, overall
 from exporter.parallel.spread import HERE, Where
+from exporter.pipeline.after_deploy import Caution
 from exporter.pipeline.alert_budget import AlertBudget
 from exporter.pipeline.incidents import IncidentTracker
 from exporter.pipeline.policy import INVALID_SCORE, Policy
@@ -99,13 +100,22 @@ def _decided(run: Run, settings: Sequence[tuple[float, float]]) -> Iterator[tupl
     inside = np.tile(history.present & ~invalid, (len(settings), 1))
     flags, alerts = np.zeros(scores.shape, np.bool_), np.zeros(scores.shape, np.bool_)
     for column in range(run.first, columns):
-        now = float(history.times[column])
-        decision = incidents.decide(keys, scores[:, column], now, job.step, inside=inside[:, column])
+        now, score = float(history.times[column]), scores[:, column]
+        caution = None
+        if history.careful[:, column].any():
+            caution = Caution(history.careful[:, column], history.careful_from[:, column], job.deploys.rarity)
+            rows, begins = (np.tile(each, len(settings)) for each in (caution.rows, caution.begins))
+            every = Caution(rows, begins, caution.rarity)
+            incidents.open_since(keys)  # so that it knows the entities
+            incidents.weigh_again(every.begins)
+            score = every.weighed(score)
+        decision = incidents.decide(keys, score, now, job.step, inside=inside[:, column])
         flags[:, column] = decision.flag
         for budget, part in zip(budgets, parts, strict=True):
             alerts[part, column] = budget.decide(
-                history.keys, decision.flag[part], decision.severity[part], decision.closed_severity[part], job.step
-            )
+                history.keys, decision.flag[part], decision.severity[part], decision.closed_severity[part], job.step,
+                caution,
+            )  # fmt: skip
     for part in parts:
         yield flags[part], alerts[part]
 

@@ -9,8 +9,8 @@ import msgspec
 
 from detectors.types import Key
 
-MOST_PAIRS: Final = 20_000
-"""Pairs that are remembered: those that opened together last."""
+MOST_PAIRS: Final = 30_000
+"""Pairs that are remembered: those that opened together last; as many of those that did so once only."""
 MOST_SERIES: Final = 20_000
 OFTEN: Final = 2
 """Times that two have opened together before they are taken to belong together,"""
@@ -32,33 +32,54 @@ def number_of(job: str, key: Key) -> int:
 
 
 class JointHistory:
-    """Counts openings of series, and of pairs of them, each within a bound: what happened longest ago is forgotten."""
+    """Counts openings of series, and of pairs of them, each within a bound: what happened longest ago is forgotten.
 
-    def __init__(self, saved: SavedHistory | None = None) -> None:
+    Pairs that have opened together once only, by chance mostly, do not displace the others.
+
+    Parameters
+    ----------
+    saved : SavedHistory or None
+    often : int
+        Times that two have opened together before they are taken to belong together,
+    mostly : float
+        and the least share of the openings of the one that opens less often.
+    """
+
+    def __init__(self, saved: SavedHistory | None = None, often: int = OFTEN, mostly: float = MOSTLY) -> None:
+        self._often, self._mostly = often, mostly
         saved = saved or SavedHistory()
         self._opened = OrderedDict(saved.opened)
-        self._together = OrderedDict(((one, other), count) for one, other, count in saved.together)
+        every = [((one, other), count) for one, other, count in saved.together]
+        self._once = OrderedDict((pair, count) for pair, count in every if count == 1)
+        self._again = OrderedDict((pair, count) for pair, count in every if count > 1)
 
     def saved(self) -> SavedHistory:
         """Return what is to be saved."""
-        pairs = [(one, other, count) for (one, other), count in self._together.items()]
-        return SavedHistory(list(self._opened.items()), pairs)
+        every = [*self._again.items(), *self._once.items()]
+        return SavedHistory(list(self._opened.items()), [(one, other, count) for (one, other), count in every])
 
     def usual(self, one: int, other: int) -> bool:
         """Tell whether two series usually open together."""
-        count = self._together.get(_pair(one, other), 0)
+        count = self._again.get(_pair(one, other), 0)
         fewest = min(self._opened.get(one, 0), self._opened.get(other, 0))
-        return count >= OFTEN and count >= MOSTLY * fewest
+        return count >= self._often and count >= self._mostly * fewest
 
     def learn(self, opened: int, near: Iterable[int]) -> None:
         """Note that a series has opened, and which others did at the same time."""
         self._opened[opened] = self._opened.pop(opened, 0) + 1
         for other in near:
-            if other != opened:
-                pair = _pair(opened, other)
-                self._together[pair] = self._together.pop(pair, 0) + 1
+            if other == opened:
+                continue
+            pair = _pair(opened, other)
+            if pair in self._again:
+                self._again[pair] = self._again.pop(pair) + 1
+            elif self._once.pop(pair, 0):
+                self._again[pair] = 2
+            else:
+                self._once[pair] = 1
         _forget(self._opened, MOST_SERIES)
-        _forget(self._together, MOST_PAIRS)
+        _forget(self._once, MOST_PAIRS)
+        _forget(self._again, MOST_PAIRS)
 
 
 def _pair(one: int, other: int) -> tuple[int, int]:

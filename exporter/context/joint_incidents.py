@@ -10,6 +10,7 @@ from exporter.context.joint import Because, Joint, Member
 from exporter.context.joint_history import JointHistory, number_of
 from exporter.context.label_shares import LabelShares
 from exporter.context.openings import Opening, at_least, between, can_be_joined, how_many, nearest
+from exporter.context.small_moves import SmallMoves
 
 TOGETHER: Final = 120.0
 """Seconds, at least, between the first movements of incidents that count as begun at the same time; two steps else."""
@@ -37,16 +38,20 @@ class Joiner:
     A label tells that incidents are one where few series have it, compared with how long after each other they moved:
     fewer than CHANCE of the others with it would have opened in that time by chance. So 40 services of a rack may take
     minutes, and a region of thousands is one only if many of it move at once. Two that share nothing are one where
-    they have opened together before (see JointHistory). Each opening costs a search for each of its labels.
+    they have opened or moved together before (see JointHistory and SmallMoves). Each opening costs a search for each of
+    its labels.
 
     Parameters
     ----------
     shares : LabelShares
     history : JointHistory
+        What has opened together.
+    small : SmallMoves
+        What has moved together without opening.
     """
 
-    def __init__(self, shares: LabelShares, history: JointHistory) -> None:
-        self.shares, self.history = shares, history
+    def __init__(self, shares: LabelShares, history: JointHistory, small: SmallMoves) -> None:
+        self.shares, self.history, self.small = shares, history, small
         self.expected = 0.0
         """Openings a second that come by chance in all series."""
         self.replicas = 1
@@ -145,7 +150,8 @@ class Joiner:
     def _usual(self, opening: Opening, near: float) -> Joint | None:
         """Return what a series belongs to that this one usually opens with."""
         for other in self._around(opening, near):
-            if other.joint is not None and self.history.usual(opening.number, other.number):
+            usual = any(each.usual(opening.number, other.number) for each in (self.history, self.small.history))
+            if other.joint is not None and usual:
                 return other.joint
         return None
 
@@ -189,6 +195,7 @@ class Joiner:
         return [each for each in some if each.number != opening.number]
 
     def _learn(self, opening: Opening, near: float) -> None:
+        self.small.note(opening.number, opening.moved, near)
         crowded = how_many(self._recent, opening.moved, near) > _CROWDED
         self.history.learn(opening.number, set() if crowded else {each.number for each in self._around(opening, near)})
 

@@ -43,7 +43,13 @@ class Caution:
 
     @classmethod
     def of(
-        cls, config: DeploysConfig, deployed: Floats | None, now: float, step: float, since: Floats, invalid: Flags
+        cls,
+        config: DeploysConfig,
+        deployed: Floats | None,
+        now: float | Floats,
+        step: float,
+        since: Floats,
+        invalid: Flags,
     ) -> "Caution | None":
         """Return the caution at a sample, None where there is no reason for any.
 
@@ -52,8 +58,10 @@ class Caution:
         config : DeploysConfig
         deployed : Floats, shape (E,), or None
             Unix seconds of the newest deploy, NaN without one; None: nobody had one.
-        now, step : float
-            Unix seconds of the sample; seconds since the one before.
+        now : float, or Floats of shape (E,)
+            Unix seconds of the sample.
+        step : float
+            Seconds since the one before.
         since : Floats, shape (E,)
             Since when an incident is open; NaN where none is.
         invalid : Flags, shape (E,)

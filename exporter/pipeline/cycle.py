@@ -196,6 +196,7 @@ def judge(job: Job, window: Batch, measure: Measure, whole: bool = True) -> Verd
         deploys=named,
         vanished=vanished,
         reaches=reaches,
+        caution=caution,
         without_peers=learnt.peers.take(batch.keys),
     )
     return verdict if shown is None else shown.of(verdict)

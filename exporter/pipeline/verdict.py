@@ -10,6 +10,7 @@ from detectors.entity_state import decode_keys, decode_text, encode_keys, encode
 from detectors.types import Flags, Floats, Key, State, Streams
 from exporter.context.deploys import Deploy
 from exporter.context.endings import Reason
+from exporter.pipeline.after_deploy import Caution
 from exporter.pipeline.calendar import PLAIN, Meaning
 from exporter.pipeline.drift import Drift
 from exporter.pipeline.peer_groups import WithoutPeers
@@ -71,6 +72,8 @@ class Verdict:
         Why entities have ended that are missed, also such as are not among `keys` any more.
     reaches : Reaches or None
         When the entities reach their limit; None for a job without `forecast`.
+    caution : Caution or None
+        Whose scores were lowered after a deploy; None: nobody's.
     without_peers : WithoutPeers or None
         Entities that should be compared with their peers and have too few; None: there are none.
     """
@@ -106,6 +109,7 @@ class Verdict:
     deploys: Mapping[int, tuple[Deploy, ...]] = field(default_factory=dict)
     vanished: Mapping[Key, Reason] = field(default_factory=dict)
     reaches: Reaches | None = None
+    caution: Caution | None = None
     without_peers: WithoutPeers | None = None
 
 

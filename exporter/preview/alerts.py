@@ -10,6 +10,7 @@ from detectors.calibration import MEMORY
 from detectors.types import Flags, Floats
 from detectors.units import WEEK
 from exporter.config.sections.job import JobConfig
+from exporter.pipeline.after_deploy import LASTING
 from exporter.pipeline.chance import BINS, again_by, bin_of, chance_rate, least_severity, repeated, scale_at
 from exporter.preview.incidents import Opened
 
@@ -69,7 +70,7 @@ class Budgeting:
             self._known = opened, self._rates(columns, after[ended], closed[ended], job)
         rates = self._known[1]
         rate = rates[row, bin_of(scaled)]
-        alert, alerts, worst = self._latched(opened, scaled, rate, closed, job.budget)
+        alert, alerts, worst = self._latched(opened, scaled, rate, closed, job)
         needed = np.full(len(opened.first), np.nan)
         last = opened.at[1:] - 1 - _last_not(alert, opened.at)
         some = np.flatnonzero(last >= opened.at[:-1])
@@ -77,6 +78,11 @@ class Budgeting:
         column = opened.column[at]
         again = repeated(alerts[at], self._weeks[column], self._present[column])
         needed[some] = least_severity(rates[row[at]], again, worst[at], age[at], job.budget)
+        careful = opened.cautious[at]
+        if careful.any():
+            rarer = rates[row[at]] / job.deploys.rarity
+            after = np.maximum(least_severity(rarer, again, worst[at], age[at], job.budget), LASTING)
+            needed[some] = np.where(careful, after, needed[some])
         return Alerts(alert, needed)
 
     def _rates(self, columns: Whole, ended: Whole, closed: Floats, job: JobConfig) -> Floats:
@@ -107,10 +113,12 @@ class Budgeting:
         return rates
 
     def _latched(
-        self, opened: Opened, scaled: Floats, rate: Floats, closed: Floats, per_week: float
+        self, opened: Opened, scaled: Floats, rate: Floats, closed: Floats, job: JobConfig
     ) -> tuple[Flags, Floats, Floats]:
         """Return what is an alert, and how many alerts the entity has had and how severe they were, shape (M,)."""
-        alert = rate <= per_week
+        rate = np.where(opened.cautious, rate / job.deploys.rarity, rate)
+        lasts, per_week = ~opened.cautious | (opened.severity >= LASTING), job.budget
+        alert = (rate <= per_week) & lasts
         alerts, worst = np.zeros(len(rate)), np.zeros(len(rate))
         before: tuple[int, int] | None = None
         had, severest, since = 0.0, 0.0, 0
@@ -125,7 +133,7 @@ class Budgeting:
                 alerts[part], worst[part] = seen[column].T
                 at = opened.column[part]
                 again = again_by(scaled[part], worst[part], repeated(alerts[part], self._weeks[at], self._present[at]))
-                alert[part] = rate[part] + again <= per_week
+                alert[part] = (rate[part] + again <= per_week) & lasts[part]
             alert[part] = np.logical_or.accumulate(alert[part])
             if alert[end - 1] and closed[each] > 0:
                 if had:

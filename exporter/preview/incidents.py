@@ -1,17 +1,22 @@
 """The incidents of a tape, decided again by other settings: the same code as in a cycle, many series at a time."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detectors.types import Flags, Floats
 from exporter.config.sections.job import JobConfig
+from exporter.pipeline.after_deploy import Caution
 from exporter.pipeline.incidents import IncidentTracker
 from exporter.pipeline.policy import STAYS_OPEN, Policy
 from exporter.preview.stretches import Stretches
 from exporter.preview.tape import Tape
 from exporter.web.ui.graphs import runs_of
+
+_Decided = tuple[Flags, Flags, Floats, Floats, Flags]
+"""Flag, adopted, severity, closed severity, and whether caution was taken, shape (L, S)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,6 +35,8 @@ class Opened:
         Where its samples begin in the arrays of samples.
     column : int64 array, shape (M,)
     severity : Floats, shape (M,)
+    cautious : Flags, shape (M,)
+        Whether the score was lowered, after a deploy of the owner.
     """
 
     entity: NDArray[np.int64]
@@ -40,6 +47,7 @@ class Opened:
     at: NDArray[np.int64]
     column: NDArray[np.int64]
     severity: Floats
+    cautious: Flags
 
 
 class Deciding:
@@ -74,7 +82,9 @@ class Deciding:
         self._moving = stretches.of_tape(tape["moving"])
         self._inside = stretches.of_tape(finite & ~invalid)
         self._held = {name: stretches.of_tape(tape[name]) for name in ("frozen", "learnt", "unusual", "due", "adopted")}
-        self._last: tuple[Floats, tuple[Flags, Flags, Floats, Floats]] | None = None
+        self._deployed = stretches.of_tape(tape["deployed"], np.nan)
+        self._is_invalid = stretches.of_tape(invalid)
+        self._last: tuple[Floats, _Decided] | None = None
         self._due_itself = stretches.of_tape(_due_itself(tape, job))
 
     def decide(self, job: JobConfig) -> tuple[Opened, Floats]:
@@ -83,8 +93,8 @@ class Deciding:
         The latter, shape (E,), is in Unix seconds; infinite where exactly the same is learnt. What is learnt depends on
         incidents that hold it back, or whose level becomes normal; after that time verdicts are not exact any more.
         """
-        flag, adopted, severity, closed = self._run(job)
-        return _opened(self.stretches, flag, severity, closed), self._differs(flag, adopted)
+        flag, adopted, severity, closed, cautious = self._run(job)
+        return _opened(self.stretches, flag, severity, closed, cautious), self._differs(flag, adopted)
 
     def _scores(self, job: JobConfig) -> Floats:
         """Return the scores, shape (L, S)."""
@@ -96,8 +106,8 @@ class Deciding:
         scores.reshape(-1)[self._where] = policy.scores(warm["score"], counts, self._invalid)
         return scores
 
-    def _run(self, job: JobConfig) -> tuple[Flags, Flags, Floats, Floats]:
-        """Return flag, adopted, severity and closed severity, shape (L, S).
+    def _run(self, job: JobConfig) -> _Decided:
+        """Return flag, adopted, severity, closed severity and caution, shape (L, S).
 
         Only stretches with other scores than the last time are decided again: one setting moves a little at a time.
         """
@@ -105,7 +115,7 @@ class Deciding:
         if self._last is None:
             fresh = np.arange(scores.shape[1])
             zero, none = np.zeros(scores.shape), np.zeros(scores.shape, np.bool_)
-            found = none, none.copy(), zero, zero.copy()
+            found = none, none.copy(), zero, zero.copy(), none.copy()
         else:
             before, found = self._last
             with np.errstate(invalid="ignore"):
@@ -115,9 +125,7 @@ class Deciding:
         self._advance(job, scores, fresh, found)
         return found
 
-    def _advance(
-        self, job: JobConfig, scores: Floats, fresh: NDArray[np.intp], found: tuple[Flags, Flags, Floats, Floats]
-    ) -> None:
+    def _advance(self, job: JobConfig, scores: Floats, fresh: NDArray[np.intp], found: _Decided) -> None:
         """Decide the stretches `fresh`, into the arrays `found`."""
         length = self.stretches.length[fresh]
         if not len(fresh):
@@ -127,15 +135,22 @@ class Deciding:
         score, now = (array[:most, fresh] for array in (scores, self._now))
         moving, inside = (array[:most, fresh] for array in (self._moving, self._inside))
         parts = [np.zeros(score.shape, array.dtype) for array in found]
-        flag, adopted, severity, closed = parts
+        flag, adopted, severity, closed, cautious = parts
+        deployed, invalid = (array[:most, fresh] for array in (self._deployed, self._is_invalid))
+        heeds = np.isfinite(deployed).any(axis=1).tolist()
         tracker = IncidentTracker.of(job)
         rows = tracker.blank(len(fresh))
         nobody = np.zeros(len(fresh), np.bool_)
         for at, some in enumerate(running.tolist()):
             if some < len(rows["open"]):
                 rows = {name: column[:some] for name, column in rows.items()}
+            own = score[at, :some]
+            if heeds[at]:
+                own, cautious[at, :some] = _lowered(
+                    job, own, rows, deployed[at, :some], now[at, :some], invalid[at, :some]
+                )
             update = tracker.advance(
-                rows, score[at, :some], now[at, :some], job.step, None, nobody[:some], moving[at, :some],
+                rows, own, now[at, :some], job.step, None, nobody[:some], moving[at, :some],
                 inside[at, :some],
             )  # fmt: skip
             flag[at, :some], adopted[at, :some] = update.flag, update.adopted
@@ -156,6 +171,20 @@ class Deciding:
         return found
 
 
+def _lowered(
+    job: JobConfig, score: Floats, rows: dict[str, NDArray[Any]], deployed: Floats, now: Floats, invalid: Flags
+) -> tuple[Floats, Flags]:
+    """Return scores as incidents are opened and weighed by them after deploys, and where they were lowered.
+
+    The `rows` of open incidents of those for whom caution begins are changed: they gather their severity anew.
+    """
+    caution = Caution.of(job.deploys, deployed, now, job.step, rows["since"], invalid)
+    if caution is None:
+        return score, np.zeros(len(score), np.bool_)
+    rows["severity"] = np.where(caution.begins, 0.0, rows["severity"])
+    return caution.weighed(caution.lowered(score)), caution.rows
+
+
 def _due_itself(tape: Tape, job: JobConfig) -> Flags:
     """Return where a hold ended because it was as old as `max_hold`, shape (N, E), whatever incidents did."""
     found = np.zeros(tape["due"].shape, np.bool_)
@@ -168,7 +197,7 @@ def _due_itself(tape: Tape, job: JobConfig) -> Flags:
     return found
 
 
-def _opened(stretches: Stretches, flag: Flags, severity: Floats, closed: Floats) -> Opened:
+def _opened(stretches: Stretches, flag: Flags, severity: Floats, closed: Floats, cautious: Flags) -> Opened:
     length = stretches.longest
     # A row of False between two stretches, so that what is open at the end of one does not go on in the next.
     runs = np.array(list(runs_of(np.pad(flag.T, ((0, 0), (0, 1))).reshape(-1))), np.int64).reshape(-1, 2)
@@ -188,4 +217,5 @@ def _opened(stretches: Stretches, flag: Flags, severity: Floats, closed: Floats)
         at=at,
         column=offset + np.repeat(start, count),
         severity=severity[offset, np.repeat(stretch, count)],
+        cautious=cautious[offset, np.repeat(stretch, count)],
     )

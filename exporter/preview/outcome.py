@@ -131,7 +131,8 @@ class Outcome:
         """Add what the worst reading is made of, which takes too long to be done for all."""
         row, first = self.tape.keys[incident.key], np.searchsorted(self.tape.times, incident.start)
         each = int(np.flatnonzero((opened.entity == row) & (opened.first == first))[0])
-        column = worst_column(self.tape, job, row, opened.column[opened.at[each] : opened.at[each + 1]])
+        part = slice(int(opened.at[each]), int(opened.at[each + 1]))
+        column = worst_column(self.tape, job, row, opened.column[part], opened.cautious[part])
         if column is not None:
             incident.worst = float(self.tape.times[column])
             incident.streams = evidence(self.tape, job, incident.key, row, column)

@@ -11,6 +11,8 @@ import numpy as np
 from exporter.backtest.replay import make_job, replay
 from exporter.config.sections.job import JobConfig
 from exporter.config.sections.source import LimitsConfig, PrometheusConfig
+from exporter.context.deploy_book import DeployBook
+from exporter.context.own_deploys import OwnDeploys
 from exporter.preview.outcome import Outcome
 from exporter.preview.tape import Tape, record
 from exporter.promql import format_duration
@@ -141,6 +143,7 @@ def recorded(
         raise CannotReplay(f"The range holds fewer than {_SHORTEST} samples. Choose a longer range or a shorter step.")
     columns = last - first + 1 + math.ceil(learn / job.step)
     replaying = make_job(name, job, source, hold=True)
+    replaying.deploys = OwnDeploys(DeployBook(source), waits=True)
     tape = record(replaying, columns + 2)
     shown: list[int] = []
     for verdict in replay(

@@ -14,7 +14,7 @@ from exporter.pipeline.learning_hold import Hold, LearningHold
 from exporter.pipeline.verdict import Verdict
 
 _BY_CHANNEL: Final = ("value", "expected", "lower", "upper", "contribution", "direction")
-_NUMBERS: Final = ("score", "severity")
+_NUMBERS: Final = ("score", "severity", "deployed")
 _FLAGS: Final = ("there", "moving", "flag", "adopted", "frozen", "learnt", "unusual", "due", "alert")
 
 
@@ -22,9 +22,10 @@ class Tape:
     """The judgements of a replay and what followed from them: N columns (times), E entities, C channels.
 
     `value`, `expected`, `lower`, `upper`, `contribution`, `direction`, shape (N, E, C), and `score`, shape (N, E), are
-    as the detector gave them; the direction is NaN where it gave none. `there` says which entities the job had. `flag`,
-    `severity`, `adopted` and `alert` are what was decided with the settings of the replay, `frozen`, `learnt`,
-    `unusual` and `due` what was held back from learning (`frozen` and `adopted`, `unusual` and `due` of `Hold`).
+    as the detector gave them; the direction is NaN where it gave none. `there` says which entities the job had,
+    `deployed` when the newest deploy of their owners was (Unix seconds, NaN: none). `flag`, `severity`, `adopted` and
+    `alert` are what was decided with the settings of the replay, `frozen`, `learnt`, `unusual` and `due` what was held
+    back from learning (`frozen` and `adopted`, `unusual` and `due` of `Hold`).
 
     Parameters
     ----------
@@ -102,6 +103,10 @@ class Tape:
         at = np.flatnonzero(rows == row)
         return None if told is None or not len(at) else replace(take(told, at), rows=np.zeros(1, np.intp))
 
+    def after(self, keys: tuple[Key, ...], deployed: Floats) -> None:
+        """Add to the newest column when the newest deploy of each owner was (Unix seconds)."""
+        self._arrays["deployed"][self.count - 1, self._rows(keys)] = deployed
+
     def decided(self, keys: tuple[Key, ...], decision: IncidentUpdate, moving: Flags, hold: Hold) -> None:
         """Add to the newest column what was decided, and what is held back from learning."""
         rows, at = self._rows(keys), self.count - 1
@@ -167,6 +172,7 @@ class _Held(LearningHold):
 
     def came_with(self, keys: tuple[Key, ...], deployed: Floats, within: float, is_open: Flags) -> Flags:
         """Return the entities whose level began with a deploy."""
+        self._tape.after(keys, deployed)
         return self._inner.came_with(keys, deployed, within, is_open)
 
     def moving(self, batch: Batch, judgement: Judgement, elapsed: float, deployed: Flags | None = None) -> Flags:

@@ -3,8 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.types import Judgement, Key
+from detectors.types import Flags, Judgement, Key
 from exporter.config.sections.job import JobConfig
+from exporter.pipeline.after_deploy import Caution
 from exporter.pipeline.evidence import Stream, streams_of, told
 from exporter.pipeline.normal_band import normal_band
 from exporter.pipeline.policy import Policy
@@ -12,7 +13,7 @@ from exporter.pipeline.worst_readings import beyond
 from exporter.preview.tape import Tape
 
 
-def worst_column(tape: Tape, job: JobConfig, row: int, columns: NDArray[np.int64]) -> int | None:
+def worst_column(tape: Tape, job: JobConfig, row: int, columns: NDArray[np.int64], cautious: Flags) -> int | None:
     """Return the column of the worst reading, None where no score is above 1.
 
     Parameters
@@ -24,6 +25,8 @@ def worst_column(tape: Tape, job: JobConfig, row: int, columns: NDArray[np.int64
         The entity.
     columns : int64 array, shape (M,)
         Those in which its incident was open, ascending.
+    cautious : Flags, shape (M,)
+        In which of them its score was lowered, after a deploy.
     """
     policy = Policy.of(job)
     value, expected, lower, upper, share, direction = (
@@ -33,6 +36,7 @@ def worst_column(tape: Tape, job: JobConfig, row: int, columns: NDArray[np.int64
     deviation = policy.deviation(value, expected, direction if tape.directed else None, share)
     counts = (policy.counts(deviation) & ~np.isnan(value)).any(axis=1)
     score = policy.scores(raw, counts, policy.invalid(value))
+    score = Caution(cautious, cautious, job.deploys.rarity).lowered(score)
     low, high = normal_band(policy, Judgement(raw, expected, lower, upper, share))
     away = beyond(value, low, high)
     with np.errstate(invalid="ignore"):

@@ -3,7 +3,7 @@
 import math
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -17,9 +17,10 @@ from detectors.units import WEEK
 from exporter.config.sections.root import Config
 from exporter.context.joint import Joint, Member
 from exporter.context.joint_history import JointHistory, SavedHistory
-from exporter.context.joint_incidents import MOST_OPEN, TOGETHER, Joiner
+from exporter.context.joint_incidents import CROWD, MOST_OPEN, TOGETHER, Joiner
 from exporter.context.label_shares import LabelShares
 from exporter.context.openings import REVIVES
+from exporter.context.small_moves import SmallMoves
 from exporter.joint_wording import series_told
 from exporter.observe.metrics import SelfMetrics
 from exporter.pipeline.verdict import Verdict
@@ -38,6 +39,8 @@ MOST_PUBLISHED: Final = 200
 _LARGEST: Final = 64 * 2**20
 _MEMORY: Final = 4 * WEEK
 _LONGEST_STEP: Final = 600.0
+_KEPT_EVERY: Final = 3600.0
+"""Seconds after which the file is written though nothing opened: small moves were learnt."""
 Joined = tuple[Member, Joint]
 RENAMED_WITHIN: Final = 180.0
 """Seconds from the beginning of a joint incident up to which it takes the id that another replica gave it, though it is
@@ -59,6 +62,7 @@ class _Saved(msgspec.Struct):
     open: list[Joint] = []
     past: list[Joint] = []
     history: SavedHistory = msgspec.field(default_factory=SavedHistory)
+    small: SavedHistory = msgspec.field(default_factory=SavedHistory)
     causes: float = 0.0
     watched: float = 0.0
 
@@ -81,13 +85,13 @@ class JointLog(EveryVerdict):
         self._recent, self._metrics = recent or RecentVerdicts(), metrics or SelfMetrics()
         self._lock = threading.Lock()  # never held during input or output
         self._shares = LabelShares()
-        self._joiner = Joiner(self._shares, JointHistory())
+        self._joiner = Joiner(self._shares, JointHistory(), SmallMoves())
         self._of: dict[str, dict[Key, Joined]] = {}
         self._elsewhere: dict[tuple[str, Key], Joined] = {}
         self._over: deque[Joint] = deque(maxlen=MOST_OVER)
         self._steps: dict[str, float] = {}
         self._chance: dict[str, float] = {}
-        self._newest = -math.inf
+        self._newest = self._kept = -math.inf
         self._open: dict[str, int] = {}  # open incidents by the id of what they belong to
         self._file: Path | None = None
         self._changed, self._saving = False, SavingThread("joint incidents", self.save)
@@ -112,7 +116,7 @@ class JointLog(EveryVerdict):
                     self._end(joined, time.time())
 
     def _restore(self, saved: _Saved) -> None:
-        joiner = self._joiner = Joiner(self._shares, JointHistory(saved.history))
+        joiner = self._joiner = Joiner(self._shares, JointHistory(saved.history), SmallMoves(saved.small))
         joiner.causes, joiner.watched = saved.causes, saved.watched
         joiner.remember(saved.open)
         self._over.extend(saved.past)
@@ -129,6 +133,10 @@ class JointLog(EveryVerdict):
         """Take in which incidents have opened, become alerts, and ended."""
         with self._lock:
             self._watch(verdict)
+            near = max(TOGETHER, 2 * self._steps.get(verdict.job, 60.0))
+            self._joiner.small.take(verdict.job, verdict.keys, verdict.score, verdict.flag, verdict.time, near)
+            if verdict.time - self._kept >= _KEPT_EVERY:
+                self._kept, self._changed = verdict.time, True
             rows = np.flatnonzero(verdict.flag).tolist()
             mine = self._of.setdefault(verdict.job, {})
             if not (rows or mine):
@@ -223,17 +231,21 @@ class JointLog(EveryVerdict):
                 self._shares.count(now)
                 by_id = {joint.id: joint for joint in self._still_open()}
                 by_id |= {there[name].joint: joined[1] for name, joined in self._elsewhere.items()}
+                sizes = Counter(each.joint for each in there.values())
                 for each in new:
-                    self._take(each, by_id, now)
+                    self._take(each, by_id, now, in_crowd=sizes[each.joint] >= CROWD)
                 self._changed = True
             if self._unpublished:
                 self._publish()
 
-    def _take(self, heard: Heard, by_id: dict[str, Joint], now: float) -> None:
-        """Take in one incident of another replica."""
+    def _take(self, heard: Heard, by_id: dict[str, Joint], now: float, in_crowd: bool) -> None:
+        """Take in one incident of another replica; one of a crowd belongs to a crowd of ours of the same time."""
         member = Member(heard.job, dict(heard.key), heard.moved, heard.moved, elsewhere=True)
         near = max(TOGETHER, 2 * self._steps.get(heard.job, 60.0))
         opening, ours = self._joiner.hear(member, near)
+        if ours is None and in_crowd:
+            crowds = (each for each in by_id.values() if each.because == "time" and each.members)
+            ours = next((each for each in crowds if abs(each.first.moved - heard.moved) <= near), None)
         known = by_id.get(heard.joint)
         joint = known or ours or Joint(heard.joint, [])
         if known is not None and ours is not None and known is not ours:
@@ -345,7 +357,8 @@ class JointLog(EveryVerdict):
             self._changed = False
             joiner = self._joiner
             still_open, over = ([_copy(each) for each in some] for some in (self._still_open(), self._over))
-            content = _Saved(still_open, over, joiner.history.saved(), joiner.causes, joiner.watched)
+            histories = joiner.history.saved(), joiner.small.history.saved()
+            content = _Saved(still_open, over, *histories, joiner.causes, joiner.watched)
         hint = "make room or the folder writable; until then a restart forgets what moved together"
         self._trouble = checked_json.keep(file, content, self._trouble, "joint_incidents_not_saved", hint)
         self._changed = self._changed or bool(self._trouble)

@@ -5,7 +5,7 @@ from typing import Final
 
 from exporter import forecast_wording as wording
 from exporter import incident_wording
-from exporter.config.sections.forecast import ForecastConfig
+from exporter.config.sections.forecast import CALM, SOON, ForecastConfig
 from exporter.promql import format_duration, quote
 from rules.alerts import names
 from rules.alerts.alert import Alert, Case, milliseconds, series
@@ -15,10 +15,6 @@ from rules.alerts.templates import Text, entity, graph_link, literal, picked, se
 
 _LATE: Final = "anomaly_forecast_reaches_limit_late_timestamp_seconds"
 _READ: Final = '{__name__=~"anomaly_forecast_.+",%s}'
-CALM: Final = 3
-"""Times `for` that it must have been near, while there is time: a single step looks like a trend for an hour or two."""
-SOON: Final = 6
-"""Share of `within` below which there is none to wait."""
 _LASTS: Final = 600.0
 """Seconds that an alert stays after the last result that fires: forecasts are made again every hour."""
 

@@ -6,13 +6,19 @@ import numpy as np
 import pytest
 
 from exporter.backtest.entity_result import EntityResult, Run
+from exporter.backtest.history import VerdictHistory
 from exporter.backtest.quality import Figures, figures, overall
 from exporter.backtest.read_csv import Series
-from exporter.backtest.replay import replay_group
+from exporter.backtest.replay import make_job, replay, replay_group
 from exporter.backtest.resample import group
 from exporter.backtest.tune import Trial, advice, decided, trials
 from exporter.config.sections.job import JobConfig
+from exporter.context.deploy_book import DeployBook
+from exporter.context.own_deploys import OwnDeploys
+from exporter.pipeline.policy import Policy
+from tests.preview.test_decided_again import Services, deploys, fleet
 from tests.support.command import backtest
+from tests.support.memory_source import FIRST
 
 STEP, START, ROWS = 60.0, 1_000_020.0, 900
 
@@ -124,3 +130,22 @@ def test_the_command_prints_the_table_and_the_advice_and_has_both_as_json(put, n
     assert found["tune"][0]["false_alarms"] == 1.0
     assert found["tune"][0]["false"] == found["overall"]["false"]
     assert not found["advice"].startswith("advice")
+
+
+def test_the_caution_after_deploys_is_that_of_the_run():
+    values = fleet(3)
+    source = Services(value=values, deploys=deploys(values, 3))
+    job = {"expr": "value", "step": STEP, "window": 3600.0, "history": 20_000.0, "detector": "robust", "budget": 9.0}
+    config = JobConfig.model_validate(job | {"deploys": {"presets": [], "expr": "deploys"}})
+    live = make_job("new", config, source, hold=True)
+    live.deploys = OwnDeploys(DeployBook(source), waits=True)
+    first, last = FIRST + 600, FIRST + 1999
+    history = VerdictHistory(STEP * np.arange(first, last + 1), STEP, policy=Policy.of(config))
+    for verdict in replay(live, first, last, lambda _: None):
+        history.add(verdict)
+    assert history.careful.any()
+    ((flag, alert),) = decided(Run(config, history, [], 0), [(config.false_alarms, config.least_deviation)])
+    np.testing.assert_array_equal(flag[:, 60:], history.flag[:, 60:])  # one incident is from before the first column
+    history.careful[:] = False
+    ((_, other),) = decided(Run(config, history, [], 0), [(config.false_alarms, config.least_deviation)])
+    assert (alert != history.alert).sum() < (other != history.alert).sum()

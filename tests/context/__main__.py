@@ -50,7 +50,11 @@ def limits_table(found: dict[int, filling.Figures]) -> str:
     for seed, each in found.items():
         rows.append(
             f"\nSeed {seed}: the interval of 90 % held what came in {each.covered:.1%} of {each.stated:,} forecasts "
-            f"({each.too_early:.1%} came earlier, {each.too_late:.1%} later or never)."
+            f"({each.too_early:.1%} came earlier, {each.too_late:.1%} later or never). By kind: "
+            + ", ".join(
+                f"{kind.replace('_', ' ')} {held:.0%} of {count}" for kind, (count, held) in each.by_kind.items()
+            )
+            + "."
         )
     return "\n".join(rows) + "\n"
 

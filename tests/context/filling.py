@@ -10,10 +10,10 @@ import numpy as np
 from detectors.types import Flags, Floats
 from detectors.units import DAY, HOUR
 from exporter.backtest.replay import Columns, make_job, replay
+from exporter.config.sections.forecast import CALM, SOON
 from exporter.config.sections.job import JobConfig
 from exporter.pipeline.reaches import Reaches
 from exporter.source.samples import RangeResult
-from rules.alerts.limit_near import CALM, SOON
 from tests.context.fills import EVERY, LEARNT, PER_HOUR, SAMPLES, Fill
 from tests.support.cycles import MONDAY
 
@@ -142,6 +142,8 @@ class Figures:
     too_early: float
     too_late: float
     stated: int
+    by_kind: dict[str, tuple[int, float]]
+    """Forecasts that were stated, and how often the interval held what came, of each kind."""
 
 
 def figures(fills: list[Fill], for_: float = HOUR, keep: Callable[[int, Reaches], None] = lambda *_: None) -> Figures:
@@ -160,9 +162,12 @@ def figures(fills: list[Fill], for_: float = HOUR, keep: Callable[[int, Reaches]
         soon[:, at] = near & (found.early <= now + WITHIN / SOON)
         if at % PER_HOUR == 0:
             some = near & (full > now)
-            ends.append(np.stack([full[some] < found.early[some], full[some] > found.late[some]]))
-    early, late = np.concatenate(ends, axis=1)
+            ends.append(np.stack([full[some] < found.early[some], full[some] > found.late[some], np.flatnonzero(some)]))
+    early, late, rows = np.concatenate(ends, axis=1)
+    missed, kinds = (early + late) > 0, np.array([fill.kind for fill in fills])[rows.astype(int)]
+    of_kind = {kind: kinds == kind for kind in dict.fromkeys(fill.kind for fill in fills)}
+    by_kind = {kind: (int(at.sum()), float(1 - missed[at].mean())) for kind, at in of_kind.items() if at.any()}
     alerts = {"`forecast`": told(held(soon | held(firing, CALM * for_), for_), fills)}
     used = np.stack([fill.used for fill in fills])
     alerts |= {name: told(each, fills) for name, each in usual_rules(used).items()}
-    return Figures(alerts, float(1 - (early | late).mean()), float(early.mean()), float(late.mean()), len(early))
+    return Figures(alerts, float(1 - missed.mean()), float(early.mean()), float(late.mean()), len(early), by_kind)

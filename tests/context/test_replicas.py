@@ -81,6 +81,19 @@ def test_a_rack_that_two_replicas_share_has_one_id_and_one_first_mover(apart: in
     assert all(exporter.log.open() == [] for exporter in replicas.exporters)
 
 
+def test_a_crowd_without_a_common_label_over_two_replicas_is_one() -> None:
+    replicas = Replicas()
+    some = [services[3] for services in racks().values()]
+    assert min(sum(each in mine for each in some) for mine in replicas.mine) >= 6
+    replicas.cycle(0, [])
+    replicas.cycle(60, some)
+    assert [len(exporter.log.open()) for exporter in replicas.exporters] == [1, 1]
+    replicas.tell(70)
+    replicas.tell(85)
+    assert replicas.ids[0] == replicas.ids[1]
+    assert [len(exporter.log.open()[0].members) for exporter in replicas.exporters] == [len(some), len(some)]
+
+
 def test_an_alert_that_was_sent_keeps_its_id() -> None:
     replicas = Replicas()
     replicas.cycle(0, [])

@@ -8,6 +8,8 @@ import pytest
 from exporter.backtest.past_incidents import PastIncidents
 from exporter.backtest.replay import make_job, replay
 from exporter.config.sections.job import JobConfig
+from exporter.context.deploy_book import DeployBook
+from exporter.context.own_deploys import OwnDeploys
 from exporter.preview.outcome import Outcome
 from exporter.preview.tape import record
 from exporter.web.ui.bench import Choice
@@ -36,6 +38,7 @@ def fleet(seed: int, entities: int = 8, samples: int = 2000, spikes: int = 8) ->
 def replay_of(job: JobConfig, source: Memory, first: int, last: int) -> tuple[PastIncidents, list]:
     """Return what `backtest` finds, and its verdicts."""
     live = make_job("new", job, source, hold=True)
+    live.deploys = OwnDeploys(DeployBook(source), waits=True)
     past, verdicts = PastIncidents("new", job), []
     for verdict in replay(live, first, last, lambda _: None):
         past.add(verdict, live.learnt.budget)
@@ -45,6 +48,7 @@ def replay_of(job: JobConfig, source: Memory, first: int, last: int) -> tuple[Pa
 
 def outcome_of(job: JobConfig, source: Memory, first: int, last: int) -> Outcome:
     live = make_job("new", job, source, hold=True)
+    live.deploys = OwnDeploys(DeployBook(source), waits=True)
     tape = record(live, 100)
     shown = []
     for verdict in replay(live, first, last, lambda _: None):
@@ -117,6 +121,46 @@ def test_every_choice_gives_what_another_replay_gives(peers):
         inexact.append(not decided.exact)
     assert source.asked == asked  # no query for a move
     assert peers is not None or not inexact[0]
+
+
+class Services(Memory):
+    """A source of services, whose deploys are known."""
+
+    label = "service"
+
+
+def deploys(values: np.ndarray, seed: int) -> np.ndarray:
+    """Return where deploys are seen, and let some series rise after theirs, for a while or for good."""
+    rng = np.random.default_rng(seed)
+    told = np.full(values.shape, np.nan)
+    for row in range(len(values)):
+        for at in rng.integers(620, values.shape[1] - 90, 6).tolist():
+            told[row, at] = 1.0
+            values[row, at : at + int(rng.integers(1, 60))] += rng.choice([-1, 1]) * rng.uniform(3, 60)
+    return told
+
+
+@pytest.mark.parametrize("seed", [3, 4])
+def test_deploys_are_heeded_as_the_running_exporter_heeds_them(seed):
+    base = {
+        "expr": "value", "step": STEP, "window": 3600.0, "history": 20_000.0, "budget": 4.0, "max_hold": 20_000.0,
+        "deploys": {"presets": [], "expr": "deploys"},
+    }  # fmt: skip
+    values = fleet(seed)
+    told = deploys(values, seed)
+    first, last = FIRST + 600, FIRST + 1999
+    outcome = outcome_of(JobConfig.model_validate(base), Services(value=values, deploys=told), first, last)
+    for changed in CHOICES[::2]:
+        job = JobConfig.model_validate(base | changed)
+        decided = outcome.decide(Choice(job.direction, job.least_deviation, job.budget))
+        until = np.inf if decided.exact else outcome.verdicts(job)[2].min()
+        past, verdicts = replay_of(job, Services(value=values, deploys=told), first, last)
+        same(outcome, job, past, verdicts, until=until)
+        if not changed:
+            assert decided.exact
+            without = base | {"deploys": base["deploys"] | {"rarity": 1, "caution": "0s"}}
+            _, others = replay_of(JobConfig.model_validate(without), Services(value=values, deploys=told), first, last)
+            assert sum(each.flag.sum() for each in verdicts) != sum(each.flag.sum() for each in others)
 
 
 def test_series_at_which_nothing_ever_was_unusual_are_quiet_by_every_choice():

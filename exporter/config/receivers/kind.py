@@ -41,6 +41,10 @@ class Pending(Protocol):
     def passed(self) -> Mapping[str, int]:
         """How many incidents opened and ended before they could be notified, by job."""
 
+    @property
+    def limits(self) -> Sequence[object]:
+        """Series near their limit, and such as are far from it again."""
+
 
 @dataclass(frozen=True, slots=True)
 class OwnSender:

@@ -74,6 +74,8 @@ def message(pending: Pending, text: str) -> Any:
         "over": _listed(pending.over),
         "over_count": sum(map(len, pending.over.values())),
         "passed": pending.passed,
+        "limits": list(pending.limits)[:LISTED],
+        "limits_count": len(pending.limits),
     }
 
 

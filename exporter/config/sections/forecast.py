@@ -1,9 +1,16 @@
 """When a series reaches a limit: `forecast`."""
 
+from typing import Final
+
 from pydantic import Field
 
 from exporter.config.section_base import LabelName, PositiveDuration, Section
 from exporter.config.values import Duration
+
+CALM: Final = 3
+"""Times `for` that a limit must have been near, while there is time: a step looks like a trend for an hour or two."""
+SOON: Final = 6
+"""Share of `within` below which there is none to wait."""
 
 
 class ForecastConfig(Section):

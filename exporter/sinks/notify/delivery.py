@@ -14,10 +14,12 @@ import structlog
 from detectors.types import Key
 from detectors.units import DAY, HOUR
 from exporter.atomic_files import TooLarge, read_once, write_atomically
+from exporter.config.sections.forecast import ForecastConfig
 from exporter.pipeline.incidents import NO_DATA_CLOSES
 from exporter.pipeline.verdict import Verdict
 from exporter.query_units import Unit
 from exporter.sinks import checked_json
+from exporter.sinks.notify.limits import NearLimit, NearLimits
 from exporter.sinks.notify.notification import Ending, Incident, PendingNotifications, ending_of, incident_of
 from exporter.sinks.notify.posts import Post
 
@@ -37,6 +39,7 @@ class _Saved(msgspec.Struct):
     sent: list[float] = []
     posts: list[Post] = []
     told: dict[str, float] = {}
+    limits: list[NearLimit] = []
 
 
 @dataclass(slots=True)
@@ -63,16 +66,23 @@ class DeliveryState:
         """When the newest messages were sent (Unix seconds), as many as the rate limit needs."""
         self.told: dict[str, float] = {}
         """By the id of each joint incident the newest sample when the first message on it was sent (Unix seconds)."""
+        self.limits, self.resolved = NearLimits(), True
+        """What the receiver was told of limits, and whether it wants to be told an end."""
         self.posts: list[Post] = []
         """Messages that are edited until all their incidents are over."""
 
     def take(
-        self, verdict: Verdict, metric: Literal["alert", "flag"], units: Mapping[str, Unit] = MappingProxyType({})
+        self,
+        verdict: Verdict,
+        metric: Literal["alert", "flag"],
+        units: Mapping[str, Unit] = MappingProxyType({}),
+        forecast: ForecastConfig | None = None,
     ) -> int:
         """Take a verdict; return how many incidents will never have a notification of their own.
 
-        `units` are those of the job's channels.
+        `units` are those of the job's channels, and `forecast` says when a limit is near.
         """
+        self.limits.take(verdict, forecast, units)
         mine = self._jobs.setdefault(verdict.job, _OfJob())
         mine.entities, mine.judged = len(verdict.keys), verdict.time
         room, beyond = MOST - self.size, 0
@@ -138,6 +148,7 @@ class DeliveryState:
 
     def keep(self, jobs: Collection[str], now: float) -> int:
         """End the incidents of all other jobs (`now` in Unix seconds); return how many ended without a notification."""
+        self.limits.keep(jobs)
         gone = [mine for job, mine in self._jobs.items() if job not in jobs]
         every = [(mine, key, incident) for mine in gone for key, incident in mine.incidents.items()]
         return sum(self._end(*each, now, "removed") for each in every)
@@ -167,14 +178,15 @@ class DeliveryState:
                 over[job] = ended
             open_now[job] = sum(each.over is None for each in every)
         entities = {job: mine.entities for job, mine in self._jobs.items()}
-        return PendingNotifications(opened, over, dict(self._passed), open_now, entities)
+        limits = self.limits.pending(self.resolved)
+        return PendingNotifications(opened, over, dict(self._passed), open_now, entities, limits)
 
     def pending_count(self) -> int:
-        """Return how many incidents have a notification pending."""
+        """Return how many incidents and limits have a notification pending."""
         going_on = self._going_on()
         opened = sum(not each.notified for each in self.incidents())
         over = sum(len(self._ended(mine, going_on)) for mine in self._jobs.values())
-        return opened + over + sum(self._passed.values())
+        return opened + over + sum(self._passed.values()) + len(self.limits.pending(self.resolved))
 
     def judged(self, jobs: Iterable[str]) -> float:
         """Return the time of the newest verdict on any of some jobs (Unix seconds), 0 where there was none."""
@@ -204,12 +216,15 @@ class DeliveryState:
             mine, key = self._jobs[incident.job], incident.key
             del mine.incidents[key]
             mine.known.pop(key, None)
+        self.limits.mark_sent(sent.limits)
         for job in sent.passed:
             del self._passed[job]
 
     def encode(self) -> bytes:
         """Encode everything except what the next verdict brings anyway."""
-        return checked_json.encode(_Saved(self.incidents(), self._passed, self.sent, self.posts, self.told))
+        return checked_json.encode(
+            _Saved(self.incidents(), self._passed, self.sent, self.posts, self.told, self.limits.known())
+        )
 
     @classmethod
     def decode(cls, data: bytes) -> "DeliveryState":
@@ -217,6 +232,7 @@ class DeliveryState:
         saved = checked_json.decode(data, _Saved)
         state = cls()
         state._passed, state.sent, state.told = saved.passed, saved.sent, saved.told
+        state.limits = NearLimits(saved.limits)
         for incident in saved.incidents:
             state._jobs.setdefault(incident.job, _OfJob()).incidents[incident.key] = incident
         for post in saved.posts:

@@ -109,7 +109,7 @@ class EditedMessages(Receiver):
         posts = [post for batch in batches if (post := self._posted(batch)) is not None]
         for post in posts:
             self._pictures.upload(post)
-        rest = PendingNotifications({}, pending.over, pending.passed, {}, {})
+        rest = PendingNotifications({}, pending.over, pending.passed, {}, {}, pending.limits)
         if rest.size and self._limited() <= 0:
             text = self._text(rest)
             self._deliver(lambda: self._channel.post(text.translate(ESCAPES), [section(text)]))

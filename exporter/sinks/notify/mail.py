@@ -114,7 +114,7 @@ def compose_mail(
 def subject(text: str) -> str:
     """Return the first line of a text, the beginning of a long one."""
     first, *others = text.splitlines()
-    more = sum(line.startswith(("ANOMALY in ", "OVER in ")) for line in others)
+    more = sum(line.startswith(("ANOMALY in ", "LIMIT near in ", "OVER in ")) for line in others)
     end = f" (and {more} more)" if more else ""
     most = _LONGEST_SUBJECT - len(end)
     return (first if len(first) <= most else first[: most - 1] + "…") + end

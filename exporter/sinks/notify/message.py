@@ -1,12 +1,13 @@
 """The text of a notification: what happened, where, since when, and what is normal, readable at three at night."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from exporter import incident_wording as wording
 from exporter.joint_wording import series_told
 from exporter.redact import printable
 from exporter.sinks.notify.joined import by_joint, head_of, one_of_told
+from exporter.sinks.notify.limits import NearLimit
 from exporter.sinks.notify.notification import LISTED, Channel, Incident, PendingNotifications
 
 _WORST: Final = 3
@@ -20,6 +21,7 @@ _ENDINGS: Final = {
     "no data": "no data for an hour: it is unknown whether it is over",
     "removed": "no longer evaluated: its job has left the configuration",
 }
+_FAR: Final = "its limit is not near any more"
 _Part = tuple[list[str], int]
 """Lines, and how many incidents they are about."""
 
@@ -51,6 +53,7 @@ def compose(pending: PendingNotifications, link: str, now: float, page: Callable
         parts += _over_together(members)
     for job, incidents in alone.items():
         parts += _over(job, incidents, now, page)
+    parts += _limits(pending.limits)
     for job, count in pending.passed.items():
         line = f"{job}: {_count(count)} opened and ended before a message could be sent (see the log)"
         parts.append(([line], count))
@@ -98,6 +101,20 @@ def _opened(
     head = f"ANOMALY in {job}: {count} of {entities} entities{among}, {since}. The worst:"
     worst = [f"- {labels_told(incident)}: {_told(incident, now)}" for incident in incidents[:_WORST]]
     yield [head, *worst, f"and {new - _WORST} more"], new
+
+
+def _limits(limits: Sequence[NearLimit]) -> Iterator[_Part]:
+    """Tell which series are near their limit, and which are far from it again: some of each job by name."""
+    by_kind: dict[tuple[str, bool], list[NearLimit]] = {}
+    for each in limits:
+        by_kind.setdefault((each.job, each.over), []).append(each)
+    for (job, over), some in by_kind.items():
+        head = "OVER in" if over else "LIMIT near in"
+        lines = [
+            f"{head} {job}: {_named(each.labels)}: {_FAR if over else _clipped(each.text)}" for each in some[:LISTED]
+        ]
+        more = [f"and {len(some) - LISTED} more in {job}"] if len(some) > LISTED else []
+        yield [*lines, *more], len(some)
 
 
 def _over(job: str, incidents: list[Incident], now: float, page: Callable[[Incident], str]) -> Iterator[_Part]:
@@ -174,7 +191,11 @@ def _channel(channel: Channel, several: bool) -> str:
 
 def labels_told(incident: Incident) -> str:
     """Write the labels of an incident's series, the beginning of very long ones."""
-    return _clipped(", ".join(f"{name}={value}" for name, value in incident.labels.items()) or "its only series")
+    return _named(incident.labels)
+
+
+def _named(labels: Mapping[str, str]) -> str:
+    return _clipped(", ".join(f"{name}={value}" for name, value in labels.items()) or "its only series")
 
 
 def _clipped(text: str) -> str:

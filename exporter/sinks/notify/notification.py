@@ -18,6 +18,7 @@ from exporter.pipeline.reaches import Reaches
 from exporter.pipeline.verdict import Verdict
 from exporter.pipeline.worst_readings import Readings
 from exporter.query_units import Unit
+from exporter.sinks.notify.limits import NearLimit
 
 Ending = worst_readings.Ending | Literal["removed"]
 LISTED: Final = 5
@@ -134,12 +135,14 @@ class PendingNotifications:
     """Open incidents by job, notified or not."""
     entities: dict[str, int]
     """Entities by job."""
+    limits: Sequence[NearLimit] = ()
+    """Series near their limit, and such as are far from it again."""
 
     @property
     def size(self) -> int:
-        """How many incidents it is about."""
+        """How many incidents and limits it is about."""
         told = (len(each) for by_job in (self.opened, self.over) for each in by_job.values())
-        return sum(told) + sum(self.passed.values())
+        return sum(told) + sum(self.passed.values()) + len(self.limits)
 
     def named(self) -> list[Incident]:
         """Return the incidents that a message tells one by one, those that opened come first."""

@@ -146,4 +146,5 @@ def _post(address: Secret | SecretStr, own: OwnSender, proxies: bool, pending: P
 
 
 def _log(pending: PendingNotifications, text: str) -> None:
-    (log.warning if pending.opened else log.info)("notification", text=text)
+    bad = pending.opened or any(not each.over for each in pending.limits)
+    (log.warning if bad else log.info)("notification", text=text)

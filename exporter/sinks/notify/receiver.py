@@ -185,8 +185,9 @@ class Receiver:
             inbox, self._inbox = self._inbox, {}
             jobs, self._jobs = self._jobs, None
         state, before, lost = self._state, self._waiting(), 0
+        state.resolved = self.settings.resolved
         for verdict, config in inbox.values():
-            lost += state.take(verdict, config.alert.metric, config.units)
+            lost += state.take(verdict, config.alert.metric, config.units, config.forecast)
         if jobs is not None:
             lost += state.keep(jobs, time.time())
         note_joint(state.incidents(), self._joined)
