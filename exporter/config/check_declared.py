@@ -8,7 +8,8 @@ from typing import Any, Final, TextIO
 
 import yaml
 
-from exporter.config.declared import CONFIG_MAP, RULE, Declaration, Declared, declaration, declared
+from exporter.config.declared import Declared, declared
+from exporter.config.declared_objects import CONFIG_MAP, RULE, Declaration, declaration
 from exporter.config.errors import ConfigError, Mistake
 from exporter.config.load import load
 from exporter.config.sections.discover import JOBS, DiscoverConfig

@@ -1,79 +1,23 @@
-"""Jobs that teams declare in objects of Kubernetes: what an object says, and which of it becomes a job."""
+"""Jobs that teams declare in objects of Kubernetes: which of it becomes a job, and what is refused alone."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
 
-from detectors import DETECTORS
-from exporter.config.defaults import with_defaults
+from exporter.config.declared_job import checked
+from exporter.config.declared_objects import LARGEST, MOST_OBJECTS, Declaration
 from exporter.config.errors import ConfigError, Mistake
 from exporter.config.nodes import Node, Origin, node_of
 from exporter.config.read_file import parse
-from exporter.config.sections.alerting import AlertConfig
-from exporter.config.sections.discover import BETWEEN, JOBS, DiscoverConfig
+from exporter.config.sections.discover import BETWEEN, DiscoverConfig
 from exporter.config.sections.job import JobConfig
 from exporter.config.sections.root import Config
-from exporter.config.validation import validate
-from exporter.promql import format_duration, selector
-from exporter.promql_tenant import of_tenant, require_small
+from exporter.promql import selector
 
-CONFIG_MAP: Final = "ConfigMap"
-RULE: Final = "PrometheusRule"
-LARGEST: Final = 128 * 2**10
-"""Bytes of what one object declares: a hundred times what a job needs."""
-MOST_OBJECTS: Final = 100
-"""Objects of one kind in a namespace that are kept."""
 MOST_OF_ONE: Final = 500
 """Jobs that one object may name, good ones and wrong ones."""
-MOST_CHANNELS: Final = 20
-MOST_RULES: Final = 2000
-"""Recording rules of one object that are looked at."""
-KEYS: Final = frozenset(
-    {"expr", "channels", "entity", "group", "peers", "identity", "step", "window", "detector", "history", "lag", "fill"}
-    | {"direction", "least_deviation", "unit", "valid_range", "open_after", "clear_after", "flap_limit", "flap_window"}
-    | {"max_hold", "false_alarms", "calendars", "max_age", "max_series", "rate", "forecast", "alert"}
-)
-"""What a team may say of a job. No key of these names an address, a file or a secret."""
-ALERT_KEYS: Final = frozenset({"severity"})
-"""What it may say of the job's alert: one rule holds for all declared jobs."""
 _NOT_A_NAME: Final = re.compile(r"[^a-zA-Z0-9_.-]+")
-_SHARED: Final = {"defaults", "calendars", "deploys", "drift_detection"}
-"""Sections of the configuration that a declared job has to agree with."""
-_OURS: Final = Origin("the configuration of the exporter")
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Declaration:
-    """What one object declares; in the order of these fields the first of two with the same job has it.
-
-    Parameters
-    ----------
-    created : str
-        When the object was made, as Kubernetes writes it; "" where that is not known.
-    kind, namespace, name : str
-    texts : tuple of (str, str)
-        YAML documents with `jobs`, each with the key under which it stands.
-    rules : tuple of (str, str, str)
-        Name (`anomaly_name`), recorded metric and expression of the recording rules that are to be judged.
-    size : int
-        Bytes of all that; where they are too many, texts and rules are left out. -1: there are too many objects.
-    uid : str
-    """
-
-    created: str
-    kind: str
-    namespace: str
-    name: str
-    texts: tuple[tuple[str, str], ...] = ()
-    rules: tuple[tuple[str, str, str], ...] = ()
-    size: int = 0
-    uid: str = ""
-
-    @property
-    def path(self) -> str:
-        """What messages call it."""
-        return f"{self.namespace}/{self.kind}/{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,79 +60,6 @@ class Declared:
 
 
 NOTHING: Final = Declared({}, {}, (), {})
-
-
-def declaration(made: Mapping[str, Any], discover: DiscoverConfig) -> Declaration | None:
-    """Return what an object of Kubernetes declares, None where it declares nothing.
-
-    Parameters
-    ----------
-    made : mapping
-        A ConfigMap or a PrometheusRule.
-    discover : DiscoverConfig
-    """
-    kind, metadata = _text(made.get("kind")), _mapping(made.get("metadata"))
-    texts: list[tuple[str, str]] = []
-    rules: list[tuple[str, str, str]] = []
-    if kind == CONFIG_MAP:
-        data = _mapping(made.get("data"))
-        texts = sorted((key, _text(text)) for key, text in data.items() if _text(key).endswith(_ENDINGS))
-    elif kind == RULE:
-        annotations = _mapping(metadata.get("annotations"))
-        if discover.rules and JOBS in annotations:
-            texts = [(JOBS, _text(annotations[JOBS]))]
-        rules = list(_named_rules(made)) if discover.anomaly_names else []
-        if not texts and not rules:
-            return None
-    size = sum(len(part.encode(errors="replace")) for each in (*texts, *rules) for part in each)
-    too_much = size > LARGEST
-    return Declaration(
-        _text(metadata.get("creationTimestamp")),
-        kind,
-        _text(metadata.get("namespace")),
-        _text(metadata.get("name")),
-        () if too_much else tuple(texts),
-        () if too_much else tuple(rules),
-        size,
-        _text(metadata.get("uid")),
-    )
-
-
-def without_content(each: Declaration) -> Declaration:
-    """Return the declaration of an object that is one too many in its namespace."""
-    return replace(each, texts=(), rules=(), size=-1)
-
-
-_ENDINGS: Final = (".yml", ".yaml", ".json")
-
-
-def _named_rules(made: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Yield name, metric and expression of the recording rules with a name, each name once.
-
-    The same name for several strategies is one question: which strategy looks for anomalies is our affair.
-    """
-    found: dict[str, None] = {}
-    groups = _list(_mapping(made.get("spec")).get("groups"))
-    rules = [_mapping(rule) for group in groups for rule in _list(_mapping(group).get("rules"))]
-    for rule in rules[:MOST_RULES]:
-        labels = _mapping(rule.get("labels"))
-        name, record = _text(labels.get("anomaly_name")), _text(rule.get("record"))
-        if name and record and name not in found:
-            found[name] = None
-            yield name, record, _text(rule.get("expr"))
-
-
-def _mapping(part: Any) -> Mapping[str, Any]:
-    """Return a part of an object, nothing where it has another form: whether a schema holds is not in our hands."""
-    return part if isinstance(part, Mapping) else {}
-
-
-def _text(part: Any) -> str:
-    return part if isinstance(part, str) else ""
-
-
-def _list(part: Any) -> Sequence[Any]:
-    return part if isinstance(part, list) else ()
 
 
 def declared(declarations: Sequence[Declaration], config: Config, before: Declared = NOTHING) -> Declared:
@@ -327,7 +198,7 @@ def _job(
     try:
         if mistakes:
             raise ConfigError(*mistakes)
-        return _checked(full, node, each, config), node, []
+        return checked(full, node, each, config), node, []
     except ConfigError as error:
         found = list(error.mistakes)
     except Exception as error:  # a defect, or more than a library can take: of this job alone
@@ -335,113 +206,10 @@ def _job(
         found = [Mistake(node.origin.source, node.origin.line, ("jobs", full.partition(BETWEEN)[2]), text)]
     if last is not None:
         try:
-            return _checked(full, last, each, config), last, found
+            return checked(full, last, each, config), last, found
         except Exception:  # the configuration of the exporter does not let it any more
             return None, None, found
     return None, None, found
-
-
-def _checked(full: str, node: Node, each: Declaration, config: Config) -> JobConfig:
-    """Return a job as the configuration lets it be. Raises ConfigError."""
-    name = full.partition(BETWEEN)[2]
-    discover = config.discover
-    assert discover is not None
-    # Before anything is made of it: a detector or a parser would already take what it must not.
-    if closed := [*_outside(node, name), *_too_much(node, name, discover)]:
-        raise ConfigError(*closed)
-    dumped = node_of(config.model_dump(mode="json", by_alias=True, exclude_unset=True, include=_SHARED), _OURS)
-    assert isinstance(dumped.value, dict)
-    tree = Node({**dumped.value, "jobs": Node({full: node}, node.origin)}, _OURS)
-    try:
-        job = validate(with_defaults(tree), Config).jobs[full]
-    except ConfigError as error:
-        raise ConfigError(*(_of_team(mistake, full, name) for mistake in error.mistakes)) from None
-    return _limited(job, node, name, each, config)
-
-
-def _outside(node: Node, name: str) -> Iterator[Mistake]:
-    """Yield the keys of a job that are the operator's."""
-    if not isinstance(node.value, dict):
-        return
-    operators = {info.alias or key for key, info in JobConfig.model_fields.items()} - KEYS
-    for key, child in node.value.items():
-        if key in operators:
-            yield _not_yours(child, ("jobs", name, key))
-    alert = node.value.get("alert")
-    if alert is not None and isinstance(alert.value, dict):
-        operators = {info.alias or key for key, info in AlertConfig.model_fields.items()} - ALERT_KEYS
-        for key, child in alert.value.items():
-            if key in operators:
-                yield _not_yours(child, ("jobs", name, "alert", key))
-
-
-def _too_much(node: Node, name: str, discover: DiscoverConfig) -> Iterator[Mistake]:
-    """Yield what would take too much to be looked at closer; whatever has the wrong form is left to the validation."""
-    if not isinstance(node.value, dict):
-        return
-
-    def mistake(child: Node, text: str, *place: str) -> Mistake:
-        return Mistake(child.origin.source, child.origin.line, ("jobs", name, *place), text)
-
-    if (detector := node.value.get("detector")) is not None:
-        chosen = next(iter(detector.value), "") if isinstance(detector.value, dict) else detector.value
-        if isinstance(chosen, str) and chosen in DETECTORS and chosen not in discover.detectors:
-            allowed = ", ".join(discover.detectors)
-            yield mistake(detector, f"{chosen} is not one that declared jobs may use: {allowed}", "detector")
-    channels = node.value.get("channels")
-    several = channels.value if channels is not None and isinstance(channels.value, dict) else {}
-    if channels is not None and len(several) > MOST_CHANNELS:
-        yield mistake(channels, f"has {len(several)} channels; a declared job may have {MOST_CHANNELS}", "channels")
-    queries: dict[tuple[str, ...], Node] = {("channels", channel): expr for channel, expr in several.items()}
-    if "expr" in node.value:
-        queries["expr",] = node.value["expr"]
-    for place, expr in queries.items():
-        try:
-            require_small(str(expr.value))
-        except ValueError as error:
-            yield mistake(expr, str(error), *place)
-
-
-def _not_yours(node: Node, place: tuple[str, ...]) -> Mistake:
-    message = "is set by the operator of the exporter and not by a team; leave it out"
-    return Mistake(node.origin.source, node.origin.line, place, message)
-
-
-def _of_team(mistake: Mistake, full: str, name: str) -> Mistake:
-    """Return a mistake with the name of the job as its team wrote it."""
-    place = mistake.place
-    return replace(mistake, place=("jobs", name, *place[2:])) if place[:2] == ("jobs", full) else mistake
-
-
-def _limited(job: JobConfig, node: Node, name: str, each: Declaration, config: Config) -> JobConfig:
-    """Return the job within the limits of its namespace. Raises ConfigError."""
-    discover = config.discover
-    assert discover is not None
-    wrong: list[Mistake] = []
-
-    def refuse(key: str, text: str) -> None:
-        child = node.value.get(key, node) if isinstance(node.value, dict) else node
-        wrong.append(Mistake(child.origin.source, child.origin.line, ("jobs", name, key), text))
-
-    if job.step < discover.least_step:
-        refuse("step", f"must be at least {format_duration(discover.least_step)}, says the operator of the exporter")
-    if job.samples > discover.samples:
-        refuse("window", f"holds {job.samples:,} samples; the operator of the exporter allows {discover.samples:,}")
-    if isinstance(job.history, float) and job.history > discover.longest_history:
-        refuse("history", f"must be at most {format_duration(discover.longest_history)}, says the operator")
-    key, queries = ("channels", dict(job.channels)) if job.channels else ("expr", dict(job.queries))
-    if discover.enforce is not None:
-        for channel, expr in queries.items():
-            try:
-                queries[channel] = of_tenant(expr, discover.enforce, each.namespace)
-            except ValueError as error:
-                refuse(key, f"{channel}: {error}" if job.channels else str(error))
-    if wrong:
-        raise ConfigError(*wrong)
-    most = min(each for each in (job.max_series, discover.series, config.limits.series) if each is not None)
-    asked = {"channels": queries} if job.channels else {"expr": queries["value"]}
-    alert = AlertConfig(severity=job.alert.severity, receivers=discover.receivers_of(each.namespace))
-    return job.model_copy(update={**asked, "max_series": most, "alert": alert})
 
 
 def _lines(mistakes: Sequence[Mistake], stays: bool) -> str:

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 import structlog
 
-from exporter.config.declared import RULE, Declaration, Declared
+from exporter.config.declared import Declared
+from exporter.config.declared_objects import RULE, Declaration
 from exporter.config.sections.discover import BETWEEN
 from exporter.redact import masked
 from exporter.service.kubernetes_access import ANSWER_WITHIN, CONNECT_WITHIN, NoAccess, new_client, of_client

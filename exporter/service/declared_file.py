@@ -9,7 +9,7 @@ from typing import Any, Final
 import structlog
 
 from exporter.atomic_files import read_once, write_atomically
-from exporter.config.declared import Declaration
+from exporter.config.declared_objects import Declaration
 
 log = structlog.get_logger()
 

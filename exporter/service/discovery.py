@@ -11,15 +11,8 @@ from typing import Any, Final
 
 import structlog
 
-from exporter.config.declared import (
-    CONFIG_MAP,
-    NOTHING,
-    RULE,
-    Declaration,
-    Refused,
-    declaration,
-    declared,
-)
+from exporter.config.declared import NOTHING, Refused, declared
+from exporter.config.declared_objects import CONFIG_MAP, RULE, Declaration, declaration
 from exporter.config.digest import config_digest
 from exporter.config.load import Loaded
 from exporter.config.sections.discover import DiscoverConfig

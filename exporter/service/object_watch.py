@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import structlog
 
-from exporter.config.declared import CONFIG_MAP, MOST_OBJECTS, RULE, Declaration, without_content
+from exporter.config.declared_objects import CONFIG_MAP, MOST_OBJECTS, RULE, Declaration, without_content
 from exporter.redact import masked
 from exporter.service.kubernetes_access import ANSWER_WITHIN, CONNECT_WITHIN, new_client, of_client
 

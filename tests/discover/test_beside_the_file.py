@@ -4,7 +4,8 @@ import pytest
 from typer.testing import CliRunner
 
 from exporter.cli.main import cli
-from exporter.config.declared import declaration, declared
+from exporter.config.declared import declared
+from exporter.config.declared_objects import declaration
 from exporter.config.sections.root import Config
 from exporter.preview.job_text import checked
 from exporter.preview.workbench import _without_receivers

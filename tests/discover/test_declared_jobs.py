@@ -2,8 +2,10 @@
 
 import pytest
 
-from exporter.config import declared as checked
-from exporter.config.declared import KEYS, LARGEST, Declared, declaration, declared
+from exporter.config import declared_job as checked
+from exporter.config.declared import Declared, declared
+from exporter.config.declared_job import KEYS
+from exporter.config.declared_objects import LARGEST, declaration
 from exporter.config.secrets import Secret
 from exporter.config.sections.job import JobConfig
 from exporter.config.sections.root import Config

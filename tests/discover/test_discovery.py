@@ -7,7 +7,8 @@ import kmock
 import kubernetes_validate
 import pytest
 
-from exporter.config.declared import Declaration, Declared, Refused
+from exporter.config.declared import Declared, Refused
+from exporter.config.declared_objects import Declaration
 from exporter.service import active as service
 from exporter.service import discovery, object_watch
 from exporter.service.app import App

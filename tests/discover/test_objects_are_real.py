@@ -6,7 +6,8 @@ from pathlib import Path
 import kubernetes_validate
 import yaml
 
-from exporter.config.declared import declaration, declared
+from exporter.config.declared import declared
+from exporter.config.declared_objects import declaration
 from exporter.config.load import load
 from exporter.config.sections.root import Config
 from tests.rules.test_operator_objects import keeps_to_its_schema

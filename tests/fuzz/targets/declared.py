@@ -2,7 +2,8 @@
 
 import json
 
-from exporter.config.declared import LARGEST, declaration, declared
+from exporter.config.declared import declared
+from exporter.config.declared_objects import LARGEST, declaration
 from exporter.config.sections.root import Config
 from exporter.json_values import from_json
 from tests.support.declared import config_map, grafana_rule, prometheus_rule
