@@ -31,6 +31,12 @@ _OTHERWISE: Final = frozenset(["absent", "absent_over_time", "info", "scalar", "
 """Functions that are not applied to each series by itself with its labels kept."""
 _RAW: Final = re.compile(r"""#[^\n]*|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|`(?P<raw>[^`]*)`""", re.DOTALL)
 """Comments and strings; the parser reads escapes in those between backquotes too, where there are none."""
+_DEEPEST: Final = 200
+"""Brackets within brackets. The parser recurses without a limit: some thousands of them end the process."""
+_MOST_OPERATORS: Final = 500
+"""Operators outside of matchers, for the same reason: `a+a+a` nests too."""
+_MATCHERS: Final = re.compile(r"\{[^{}]*\}")
+_OPERATOR: Final = re.compile(r"[-+*/%^<>=!]=?|\b(?:and|or|unless|atan2)\b", re.IGNORECASE)
 _NAME: Final = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 
 
@@ -160,11 +166,24 @@ def _in_parts(escaped: Sequence[str], count: int) -> list[list[str]]:
 
 @lru_cache(maxsize=1024)
 def parsed(expr: str) -> Any:
-    """Return the syntax tree, None for what the parser does not know, such as a function of MetricsQL."""
+    """Return the syntax tree, None for what the parser cannot bear or does not know, such as functions of MetricsQL."""
+    deepest, operators = nesting(expr)
+    if deepest > _DEEPEST or operators > _MOST_OPERATORS:
+        return None
     try:
         return promql.parse(_RAW.sub(_quoted, expr))
     except ValueError:
         return None
+
+
+def nesting(expr: str) -> tuple[int, int]:
+    """Return how many brackets stand within brackets, and how many operators there are; parses nothing itself."""
+    bare = _MATCHERS.sub("", _RAW.sub("", expr))
+    depth = deepest = 0
+    for char in bare:
+        depth += (char in "([{") - (char in ")]}")
+        deepest = max(deepest, depth)
+    return deepest, len(_OPERATOR.findall(bare))
 
 
 def _quoted(found: re.Match[str]) -> str:

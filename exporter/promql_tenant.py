@@ -1,22 +1,18 @@
 """PromQL of somebody who is not trusted: small enough to be parsed, and limited to the series of one tenant."""
 
-import re
 from typing import Any, Final
 
 import promql_parser as promql
 
 from exporter.promql import label_name, quote
-from exporter.promql_split import nodes, parsed, with_matcher
+from exporter.promql_split import nesting, nodes, parsed, with_matcher
 
 LONGEST: Final = 8_000
 """Characters of an expression, before and after the matchers."""
 DEEPEST: Final = 30
-"""Brackets within brackets. The parser recurses without a limit: some thousands of them end the process."""
+"""Brackets within brackets."""
 MOST_OPERATORS: Final = 60
-"""Operators outside of matchers, for the same reason: `a+a+a` nests too. Work grows with their square."""
-_TEXT: Final = re.compile(r"""#[^\n]*|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|`[^`]*`""", re.DOTALL)
-_MATCHERS: Final = re.compile(r"\{[^{}]*\}")
-_OPERATOR: Final = re.compile(r"[-+*/%^<>=!]=?|\b(?:and|or|unless|atan2)\b", re.IGNORECASE)
+"""Operators outside of matchers. Work grows with their square."""
 _WRITE_A_LABEL: Final = frozenset({"label_replace", "label_join"})
 
 
@@ -24,14 +20,10 @@ def require_small(expr: str) -> None:
     """Raise ValueError where a parser might need too much memory, time or stack for `expr`. Parses nothing itself."""
     if len(expr) > LONGEST:
         raise ValueError(f"has {len(expr):,} characters; a declared job may have {LONGEST:,}")
-    bare = _MATCHERS.sub("", _TEXT.sub("", expr))
-    depth = deepest = 0
-    for char in bare:
-        depth += (char in "([{") - (char in ")]}")
-        deepest = max(deepest, depth)
+    deepest, operators = nesting(expr)
     if deepest > DEEPEST:
         raise ValueError(f"has {deepest} brackets within brackets; a declared job may have {DEEPEST}")
-    if (operators := len(_OPERATOR.findall(bare))) > MOST_OPERATORS:
+    if operators > MOST_OPERATORS:
         raise ValueError(f"has {operators} operators; a declared job may have {MOST_OPERATORS}")
 
 

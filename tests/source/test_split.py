@@ -303,3 +303,12 @@ def _ask(stub: Stub) -> tuple[RangeResult, SplitSource]:
     with closing(_source(stub)) as connected:
         split = SplitSource(connected, "job", "pod", Shard(0, 2).owns_value)
         return split.range("a", 60.0, 60.0, 60.0), split
+
+
+@pytest.mark.parametrize(
+    "expr", ["(" * 20_000 + "a" + ")" * 20_000, "+".join(["a"] * 20_000), "-" * 20_000 + "a", "(" * 20_000]
+)
+def test_what_would_end_the_process_is_not_given_to_the_parser(expr: str) -> None:
+    """It recurses in native code, without a limit: the exporter would be gone, with all other jobs."""
+    assert not splits_by(expr, "pod")
+    assert labels_named(expr) == ()
