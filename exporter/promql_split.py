@@ -32,9 +32,8 @@ _OTHERWISE: Final = frozenset(["absent", "absent_over_time", "info", "scalar", "
 _RAW: Final = re.compile(r"""#[^\n]*|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|`(?P<raw>[^`]*)`""", re.DOTALL)
 """Comments and strings; the parser reads escapes in those between backquotes too, where there are none."""
 _DEEPEST: Final = 200
-"""Brackets within brackets. The parser recurses without a limit: some thousands of them end the process."""
-_MOST_OPERATORS: Final = 500
-"""Operators outside of matchers, for the same reason: `a+a+a` nests too."""
+"""Brackets within brackets and operators, together. The parser recurses without a limit, and `a+a+a` nests too: some
+thousands of them end the process."""
 _MATCHERS: Final = re.compile(r"\{[^{}]*\}")
 _OPERATOR: Final = re.compile(r"[-+*/%^<>=!]=?|\b(?:and|or|unless|atan2)\b", re.IGNORECASE)
 _NAME: Final = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
@@ -167,8 +166,7 @@ def _in_parts(escaped: Sequence[str], count: int) -> list[list[str]]:
 @lru_cache(maxsize=1024)
 def parsed(expr: str) -> Any:
     """Return the syntax tree, None for what the parser cannot bear or does not know, such as functions of MetricsQL."""
-    deepest, operators = nesting(expr)
-    if deepest > _DEEPEST or operators > _MOST_OPERATORS:
+    if sum(nesting(expr)) > _DEEPEST:
         return None
     try:
         return promql.parse(_RAW.sub(_quoted, expr))

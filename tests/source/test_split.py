@@ -305,6 +305,12 @@ def _ask(stub: Stub) -> tuple[RangeResult, SplitSource]:
         return split.range("a", 60.0, 60.0, 60.0), split
 
 
+def test_what_nests_as_deep_as_is_allowed_is_walked() -> None:
+    deep = "+".join(["a"] * 101) + "+" + "(" * 99 + "a" + ")" * 99
+    assert splits_by(deep, "pod")
+    assert not splits_by(f"{deep} + a", "pod")
+
+
 @pytest.mark.parametrize(
     "expr", ["(" * 20_000 + "a" + ")" * 20_000, "+".join(["a"] * 20_000), "-" * 20_000 + "a", "(" * 20_000]
 )
