@@ -1,20 +1,15 @@
 """Finds out what else moved when alerts began, for their texts, in a thread of its own: no cycle waits for it."""
 
-import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-import structlog
-
 from exporter.context.joint import Member
 from exporter.observe.metrics import SelfMetrics
 from exporter.redact import printable
+from exporter.service.looking import Looking
 from exporter.sinks.joint_log import JointLog
 from exporter.web.ui.related_told import Companions
-
-log = structlog.get_logger()
 
 MOST: Final = 50
 """Joint incidents whose companions are published: the newest that are alerts."""
@@ -35,7 +30,7 @@ class _Asked:
     again: float | None
 
 
-class CompanionWatch:
+class CompanionWatch(Looking):
     """Publishes what else moved as `anomaly_exporter_joint_incident_companions`, from which alerts have it.
 
     Parameters
@@ -47,26 +42,9 @@ class CompanionWatch:
     """
 
     def __init__(self, joint: JointLog, companions: Callable[[Member], Companions], metrics: SelfMetrics) -> None:
+        super().__init__("companions", LOOK_EVERY, "alerts do not say what else moved")
         self._joint, self._companions, self._metrics = joint, companions, metrics
         self._asked: dict[str, _Asked] = {}
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._loop, name="companions", daemon=True)
-
-    def start(self) -> None:
-        """Begin to look."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Look no more; an answer under way is not waited for."""
-        self._stopping.set()
-
-    def _loop(self) -> None:
-        while not self._stopping.wait(LOOK_EVERY):
-            try:
-                self.look(time.time())
-            except Exception as error:  # whatever it is: alerts go without this sentence, and the next may have it
-                hint = "alerts do not say what else moved; please report this with its traceback"
-                log.error("companions_failed", exc_info=error, hint=hint)
 
     def look(self, now: float) -> None:
         """Ask what else moved of those that are new at `now` (Unix seconds), and forget those that are over."""

@@ -1,7 +1,5 @@
 """Asks the source which incidents other replicas publish, in a thread of its own: one rack is one over all replicas."""
 
-import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -12,6 +10,7 @@ from detectors.types import Key
 from exporter.json_values import from_json
 from exporter.observe.metrics import SelfMetrics
 from exporter.redact import masked
+from exporter.service.looking import Looking
 from exporter.sinks.joint_log import Heard, JointLog
 from exporter.source.errors import SourceError
 from exporter.source.samples import RangeResult
@@ -45,7 +44,7 @@ class Mine:
     labels: frozenset[str]
 
 
-class ReplicaWatch:
+class ReplicaWatch(Looking):
     """Tells the log of joint incidents what the other replicas of `--shard` see.
 
     Parameters
@@ -68,27 +67,14 @@ class ReplicaWatch:
         mine: Callable[[str], Mine | None],
         metrics: SelfMetrics,
     ) -> None:
+        super().__init__("replicas", EVERY, "incidents of other replicas are not grouped with ours")
         self._joint, self._replicas, self._read, self._mine, self._metrics = joint, replicas, read, mine, metrics
         self._trouble = ""
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._loop, name="replicas", daemon=True)
 
     def start(self) -> None:
         """Begin to ask, if there are others."""
         if self._replicas > 1:
-            self._thread.start()
-
-    def stop(self) -> None:
-        """Ask no more; an answer under way is not waited for."""
-        self._stopping.set()
-
-    def _loop(self) -> None:
-        while not self._stopping.wait(EVERY):
-            try:
-                self.look(time.time())
-            except Exception as error:  # whatever it is: incidents are grouped without it, and the next time may work
-                hint = "incidents of other replicas are not grouped with ours; please report this with its traceback"
-                log.error("replicas_failed", exc_info=error, hint=hint)
+            super().start()
 
     def look(self, now: float) -> None:
         """Ask once, at `now` (Unix seconds)."""
