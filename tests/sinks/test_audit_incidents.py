@@ -13,7 +13,7 @@ from exporter.config.sections.service import AuditConfig, StateConfig
 from exporter.observe.metrics import SelfMetrics
 from exporter.sinks.audit import AuditSink
 from exporter.sinks.audit_incidents import incidents_of_audit
-from exporter.sinks.audit_rows import HEADER
+from exporter.sinks.audit_rows import EARLIER, HEADER
 from exporter.sinks.incident_log import IncidentLog
 from tests.support.streams import streams
 from tests.support.verdicts import key, verdict
@@ -120,18 +120,22 @@ def test_the_evidence_comes_back_with_the_worst_reading_and_rows_of_the_version_
     )
 
 
-def _as_before(line: bytes) -> bytes:
-    """Return a line as the version before wrote it."""
+FEWEST = min(EARLIER.values())
+
+
+def _as_before(line: bytes, count: int = FEWEST) -> bytes:
+    """Return a line as an earlier version wrote it, with so many columns."""
     (cells,) = csv.reader([line.decode()])
     out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerow(cells[:-5])
+    csv.writer(out, lineterminator="\n").writerow(cells[:count])
     return out.getvalue().encode()
 
 
-def test_a_file_of_the_version_before_is_rotated_and_stays_readable(tmp_path):
+@pytest.mark.parametrize("count", EARLIER.values())
+def test_a_file_of_a_version_before_is_rotated_and_stays_readable(count, tmp_path):
     config = written(tmp_path, 20, lambda minute: [10 <= minute < 15, False])
     path = tmp_path / "audit.csv"
-    path.write_bytes(b"".join(_as_before(line) for line in path.read_bytes().splitlines(keepends=True)))
+    path.write_bytes(b"".join(_as_before(line, count) for line in path.read_bytes().splitlines(keepends=True)))
     written(tmp_path, 20, lambda minute: [10 <= minute < 15, False], start=NOW - 40_000)
     assert path.read_bytes().startswith(HEADER)
     assert not list(tmp_path.glob("*.other-*"))
