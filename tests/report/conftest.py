@@ -125,7 +125,7 @@ def audit(week: Week, tmp_path: Path) -> Path:
 
     def row(moment: float, labels: str, flag: int) -> str:
         stamp = datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        return f"{stamp},node-cpu,{labels},value,0.9,0.4,0.3,0.5,,6.5,{flag},auto,,abc,,,,,\n"
+        return f"{stamp},node-cpu,{labels},value,0.9,0.4,0.3,0.5,,6.5,{flag},auto,,abc,,,,,,,,\n"
 
     b = '"{""instance"": ""b:9100"", ""mode"": ""idle\\""}""}"'
     rows = []

@@ -139,7 +139,7 @@ def test_an_open_incident_that_only_the_audit_file_knows_is_told_as_open_with_it
     begin = week.at(-2)
     path = tmp_path / "audit.csv"
     path.write_bytes(HEADER + b"".join(
-        f'{timestamp(begin + 600 * at)},api,"{{""service"": ""c""}}",p99,1,1,0,2,,3,1,auto,,abc,,,,,\n'.encode()
+        f'{timestamp(begin + 600 * at)},api,"{{""service"": ""c""}}",p99,1,1,0,2,,3,1,auto,,abc,,,,,,,,\n'.encode()
         for at in range(9 * 144)
     ))  # fmt: skip
     out = tmp_path / "report.html"
