@@ -150,7 +150,7 @@ def steady_rows(found: list[Steady], plan: Plan) -> list[Row]:
             "; ".join(text for each in large for text in each.wrong),
         )
     ]
-    goals = (("1k", "none set"), ("10k", "50 ms"), ("100k", "500 ms"))
+    goals = (("1k", "none set"), ("10k", "50 ms"), ("100k", "200 ms `robust`, 350 ms `auto`"))
     for size, (name, goal) in zip(plan.sizes, goals, strict=True):
         both = [each for each in found if each.series == size]
         rows.append(
@@ -185,7 +185,7 @@ def _learning_rows(found: Steady) -> list[Row]:
             "MiB",
             f"highest during steady cycles, {found.series:,} series: {found.detector}; between cycles {found.rss:.0f}; "
             f"highest with the first fill {found.cold_peak:.0f}",
-            "goal: 1,200 MiB",
+            "goal: 700 MiB",
             found.quality,
             wrong,
         ),

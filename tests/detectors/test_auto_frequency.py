@@ -92,6 +92,7 @@ def test_a_state_of_the_version_before_is_read_and_nothing_is_counted_yet():
     assert restored.state()["daily_count"].tolist() == [0, 0]
 
 
+@pytest.mark.slow
 def test_series_of_many_kinds_open_seven_incidents_a_week_where_that_is_the_line():
     counts = count(Part(300.0, 7.0, 17, 2), seed=20267)
     opened = sum(each.opened for each in counts.values()) / sum(each.weeks for each in counts.values())
