@@ -43,7 +43,7 @@ BETWEEN: Final = "; "
 ORDER: Final = (
     "vanished", "deploy", "together", "beside", "limit", "worst", "lasting", "companions", "evidence", "flapping",
 )  # fmt: skip
-"""The sentences of an incident: what changes most what somebody does comes first (docs/decisions/0041)."""
+"""The sentences of an incident: what changes most what somebody does comes first (docs/decisions/0039)."""
 VANISHED: Final = {
     "down": "gone: its target is down",
     "stopped": "gone: it has stopped, while its target is up",
