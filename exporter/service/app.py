@@ -4,7 +4,7 @@ import gc
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,8 +14,8 @@ from pydantic import SecretStr
 from detectors.types import Key
 from exporter.backtest.quality_metrics import BacktestMetrics
 from exporter.config.compare import encode_jobs, keys_of
-from exporter.config.load import ConfigError, Loaded, load
-from exporter.config.sections.job import drift_settings
+from exporter.config.load import load
+from exporter.config.secrets import Secret
 from exporter.config.sections.service import WebConfig
 from exporter.context.deploy_book import DeployBook
 from exporter.observe import logs
@@ -26,25 +26,23 @@ from exporter.pipeline.job_settings import ALL
 from exporter.pipeline.shard import Shard
 from exporter.redact import mask
 from exporter.report.schedule import Reporter
-from exporter.service.active import Active, Preparation, Prepared
+from exporter.service.active import Active, Preparation
 from exporter.service.companion_watch import CompanionWatch
 from exporter.service.context_watch import ContextWatch
-from exporter.service.discovery import Discovery, with_jobs
+from exporter.service.discovery import Discovery
 from exporter.service.election import Leadership, election_of
-from exporter.service.free_memory import give_back
+from exporter.service.exchange import Exchange, Hooks
 from exporter.service.heeding import Heeding
 from exporter.service.message_pages import our_pages
 from exporter.service.model_reload import ModelReloader
 from exporter.service.page_facts import PageFacts
 from exporter.service.replica_watch import MOST, Mine, ReplicaWatch
-from exporter.service.runner import Runner
 from exporter.service.standby import Standby
-from exporter.sinks.base import SinkError
 from exporter.sinks.feedback_book import FeedbackBook
 from exporter.sinks.latest import LatestVerdicts, UnknownJob
 from exporter.sinks.metrics_page import Page
 from exporter.sinks.registry import Resources, Sinks
-from exporter.web.server import Callbacks, Server, ServerError
+from exporter.web.server import Callbacks, Server
 from exporter.web.ui.related_told import companions_of
 
 log = structlog.get_logger()
@@ -88,9 +86,6 @@ class App:
         self._backtests = BacktestMetrics(self.metrics)
         self._reports = Reporter(path, profile, self.metrics)
         self._stop, self._hangup = threading.Event(), threading.Event()
-        self._reloading = threading.Lock()
-        self._leaving: list[Runner] = []
-        """Of jobs that a reload has removed or replaced, until the cycle under way has ended, which still counts."""
         pages = our_pages(lambda: self.active.loaded.config.web, lambda: self.server, lambda: self._running)
         self.sinks = Sinks.of(Resources.of(self.metrics, pages))
         answers = FeedbackBook()
@@ -103,17 +98,15 @@ class App:
             self._standby = Standby(leadership, self.metrics, self._take_over, self._step_down)
             self._preparation.leads = self._standby.leads
             self.sinks.leads = lambda: self._preparation.leads and leadership.leads
-        self._file = loaded
-        """The configuration of the files that is in force; `active` has what teams declare besides."""
         self._discovery = Discovery(
             self.metrics, lambda: self._preparation.leads, lambda: shard.index == 0 and self._preparation.leads
         )
         self._discovery.follow(config)
         self._discovery.wait()
-        prepared = self._prepare(loaded, None)
-        prepared.commit()
-        self.active: Active = prepared.active
-        """What is active; a reload exchanges it as a whole."""
+        hooks = Hooks(self._let_in, self._note_load, self._exchanged)
+        self.exchange: Exchange = Exchange(
+            path, profile, loaded, self._preparation, self._discovery, self.sinks, answers, self.metrics, hooks
+        )
         deploys.source = self.active.source
         self._context = ContextWatch(
             deploys,
@@ -194,7 +187,7 @@ class App:
         self._discovery.stop(CLOSE_WITHIN)
         self._companions.stop()
         self._replicas.stop()
-        with self._reloading:
+        with self.exchange.lock:
             runners = list(self.active.runners.values())
         for runner in runners:
             runner.stop()
@@ -216,7 +209,7 @@ class App:
         log.info("stopped")
 
     def _configuration(self) -> dict[str, Any]:
-        loaded = self._file  # what a reload would compare with: declared jobs are in no file
+        loaded = self.exchange.file  # what a reload would compare with: declared jobs are in no file
         return {"digest": loaded.digest, "jobs": encode_jobs(keys_of(loaded.config))}
 
     def _jobs(self) -> list[Job]:
@@ -246,46 +239,17 @@ class App:
                 self._hangup.clear()
                 self.reload()
             if self._discovery.changed():
-                self._take_declared()
+                self.exchange.take_declared()
             active = self.active
             if self._standby is not None and self._answers.follow():
                 self._heeding.all()
             if self._shard.index == 0 and self._preparation.leads:  # one report for all replicas
                 self._reports.tick(active.loaded.config.report)
             self._backtests.show(active.loaded.config)
-            self.forget_removed()
+            self.exchange.forget_removed()
             withdrawn = [runner.withdraw_old() for runner in active.runners.values()]
             if any(withdrawn):
                 self.sinks.flush()
-
-    def _take_over(self) -> None:
-        """Publish and notify from now on: what the leader before has written is read first."""
-        with self._reloading:
-            self._preparation.leads = True
-            try:
-                prepared = self._preparation.prepare(self.active.loaded, self.active)
-            except BaseException:
-                self._preparation.leads = False
-                raise
-            self._answers.follow()
-            prepared.commit()
-            self.active = prepared.active
-            self._heeding.all()
-            for runner in self.active.runners.values():
-                runner.saving = self.active.saving
-                runner.show_newest()
-            self.sinks.flush()
-
-    def _step_down(self) -> None:
-        """Show, write and send nothing from now on."""
-        with self._reloading:
-            self._preparation.leads = False
-            prepared = self._preparation.prepare(self.active.loaded, self.active)
-            prepared.commit()
-            self.active = prepared.active
-            for runner in self.active.runners.values():
-                runner.stand_by()
-            self.sinks.flush()
 
     def _is_warm(self) -> bool:
         """Whether this is a standby that could take over: a job of it has judged."""
@@ -300,115 +264,27 @@ class App:
             return "this exporter leads: it publishes and notifies"
         return f"this exporter stands by: {self._standby.holder or 'nobody'} leads"
 
+    @property
+    def active(self) -> Active:
+        """What is in force."""
+        return self.exchange.active
+
     def reload(self) -> str | None:
         """Load the configuration again: all of it is exchanged, or nothing. Return what is wrong, None if it worked."""
-        with self._reloading:
-            try:
-                loaded = load(self._path, self._profile)
-                let_in = self.server.prepared(loaded.config.web.users)
-                prepared = self._prepare(loaded, self.active)
-            except Exception as error:  # whatever it is: the jobs go on, and so does the thread that looks for changes
-                expected = isinstance(error, ConfigError | ServerError | SinkError)
-                why = str(error) if expected else f"{type(error).__name__}, which the log explains"
-                self._note_load(why)
-                self._discovery.look_again()
-                hint = "the old configuration stays active"
-                log.error("reload_failed", error=str(error), hint=hint, exc_info=None if expected else error)
-                return why
-            else:
-                let_in()
-                self._file = loaded
-                self._exchange(prepared)
-                self._discovery.follow(loaded.config)
-                self._note_load()
-                log.info("reloaded", jobs=len(self.active.runners))
-                return None
-            finally:
-                self.sinks.flush()
+        return self.exchange.reload()
 
-    def _prepare(self, loaded: Loaded, before: Active | None) -> Prepared:
-        """Prepare the configuration of the files with what teams declare; what they declare never stops it."""
-        whole = self._discovery.add_to(loaded)
-        try:
-            return self._preparation.prepare(whole, before)
-        except Exception as error:
-            if whole is loaded:
-                raise
-            prepared = self._preparation.prepare(self._with_running(loaded, before), before)  # or the files are wrong
-            self._discovery.not_taken(error)
-            return prepared
+    def _take_over(self) -> None:
+        self.exchange.take_over()
 
-    def _with_running(self, loaded: Loaded, before: Active | None) -> Loaded:
-        """Return the configuration of the files with those declared jobs that run already."""
-        running = {} if before is None else before.loaded.config.jobs
-        kept = {name: job for name, job in running.items() if name not in self._file.config.jobs}
-        return with_jobs(loaded, kept)
+    def _step_down(self) -> None:
+        self.exchange.step_down()
 
-    def _take_declared(self) -> None:
-        """Put into service what teams declare now, with the files as they were loaded last."""
-        with self._reloading:
-            began = time.monotonic()
-            try:
-                whole, before = self._discovery.add_to(self._file), self.active.runners
-                if whole.digest == self.active.loaded.digest:
-                    return
-                self._exchange(self._preparation.prepare(whole, self.active))
-                added, removed = self.active.runners.keys() - before.keys(), before.keys() - self.active.runners.keys()
-                log.info("declared_jobs_taken", added=sorted(added), removed=sorted(removed))
-            except Exception as error:  # whatever it is: what runs goes on, and so does this thread
-                self._discovery.not_taken(error)
-            finally:
-                self._discovery.took(time.monotonic() - began)
-                self.sinks.flush()
+    def _let_in(self, users: Mapping[str, Secret]) -> Callable[[], None]:
+        return self.server.prepared(users)
 
-    def _exchange(self, prepared: Prepared) -> None:
-        """Put into service what was prepared, and end what it replaces."""
-        before, active = self.active, prepared.active
-        old, new = before.loaded.config, active.loaded.config
-        logs.configure(new.log)
-        prepared.commit()
-        self.active = active
-        self._context.book.source = active.source
+    def _exchanged(self) -> None:
+        self._context.book.source = self.active.source
         self._heeding.all()
-        for name, runner in before.runners.items():
-            if active.runners.get(name) is not runner:
-                runner.retire()
-                self._leaving.append(runner)
-            if name not in active.runners:
-                self.metrics.forget(name)
-        for name, runner in active.runners.items():
-            if before.runners.get(name) is not runner:
-                runner.start()
-                continue
-            runner.job.source, runner.job.model.store = active.source, active.store
-            runner.job.watch_drift(drift_settings(new.jobs[name].drift_detection, new.drift_detection))
-            runner.reconfigure(new.jobs[name], active.digests[name], active.saving)
-        if active.source is not before.source:
-            # Cycles under way still use the old one; they end within its deadline.
-            closing = threading.Timer(2 * old.prometheus.deadline, before.source.close)
-            closing.daemon = True
-            closing.start()
-        exchanged = ["external_url", *(["users"] if old.web.users and new.web.users else [])]
-        if new.web.model_copy(update={name: getattr(old.web, name) for name in exchanged}) != old.web:
-            why = "the port, its TLS and whether people log in are set up at start"
-            log.warning("restart_needed", what="web", why=why)
-
-    def forget_removed(self) -> None:
-        """Drop what jobs have learnt that a reload removed or replaced, and what they counted, once they have ended."""
-        if self._leaving and self._forget_ended():  # the lock is held for as long as a reload takes
-            # A job and what runs it refer to each other, so only the collector frees them. It comes by itself when
-            # there are many new objects, which a few large arrays are not: each reload left them behind.
-            gc.collect()
-            give_back()
-
-    def _forget_ended(self) -> int:
-        with self._reloading:
-            ended = [each for each in self._leaving if each.join(0)]
-            for runner in ended:
-                self._leaving.remove(runner)
-                if runner.job.name not in self.active.runners:
-                    self.metrics.forget(runner.job.name)
-            return len(ended)
 
     def _note_load(self, refused: str = "") -> None:
         self._facts.note_load(refused)

@@ -53,7 +53,7 @@ class Service:
 
     def keep_house(self):
         if self.app._discovery.changed():
-            self.app._take_declared()
+            self.app.exchange.take_declared()
 
     def jobs(self, *expected):
         def there():

@@ -237,7 +237,7 @@ def test_nothing_is_left_of_a_removed_job_whose_last_cycle_ends_after_the_reload
     assert asked.wait(60)
     service.write("new")
     assert service.app.reload() is None
-    service.app.forget_removed()  # too early: the cycle is under way
+    service.app.exchange.forget_removed()  # too early: the cycle is under way
     answer.set()
     assert runner.join(60)
 
@@ -246,7 +246,7 @@ def test_nothing_is_left_of_a_removed_job_whose_last_cycle_ends_after_the_reload
         return [sample for family in families for sample in family.samples if sample.labels.get("query") == "goes"]
 
     assert of_it(), "the cycle has counted its failure"
-    service.app.forget_removed()
+    service.app.exchange.forget_removed()
     assert not of_it()
 
 
@@ -301,7 +301,7 @@ def test_what_removed_and_replaced_jobs_have_learnt_is_freed_at_once(service):
         service.write("new", models={"path": str(service.folder / "models-old")})
         assert service.app.reload() is None
         service.close()
-        assert eventually(lambda: service.app.forget_removed() or not service.app._leaving)
+        assert eventually(lambda: service.app.exchange.forget_removed() or not service.app.exchange._leaving)
     finally:
         gc.enable()
     assert [name for name, job in of_before.items() if job() is not None] == ["stays"]
