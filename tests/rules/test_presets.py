@@ -190,6 +190,7 @@ RARE = {
         "Flapping by job",
         "annotation Incidents",
         "annotation Deploys",
+        "Until the limit",
     ),
     *("Query errors", "Series and samples dropped", "Notifications", "Notifications pending"),
     *(

@@ -193,4 +193,5 @@ def test_metrics_about_ourselves_are_those_of_prometheus_client_with_units():
             assert (ours.name, ours.type, ours.documentation) == (other.name, other.type, other.documentation)
             assert ours.unit == next((unit for unit in ("seconds", "bytes", "ratio") if ours.name.endswith(unit)), "")
     infos = {family.name for family in own if family.type == "info"}
-    assert infos == {"anomaly_exporter_build", "anomaly_exporter_model", "anomaly_exporter_shard", "python"}
+    ours_too = {f"anomaly_exporter_{name}" for name in ("build", "discovered_job", "model", "shard")}
+    assert infos == {*ours_too, "python"}
