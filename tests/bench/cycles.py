@@ -175,7 +175,7 @@ def _learning_rows(found: Steady) -> list[Row]:
             found.cpu,
             "s",
             f"own CPU of a steady cycle with page, {found.series:,} series, {found.detector}",
-            "goal: 1.5 s",
+            "goal: 350 ms",
             found.quality,
             wrong,
         ),
