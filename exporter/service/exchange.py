@@ -2,6 +2,7 @@
 
 import gc
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,6 +110,7 @@ class Exchange:
     def take_declared(self) -> None:
         """Put into service what teams declare now, with the files as they were loaded last."""
         with self.lock:
+            began = time.monotonic()
             try:
                 whole, before = self._discovery.add_to(self.file), self.active.runners
                 if whole.digest == self.active.loaded.digest:
@@ -119,6 +121,7 @@ class Exchange:
             except Exception as error:  # whatever it is: what runs goes on, and so does this thread
                 self._discovery.not_taken(error)
             finally:
+                self._discovery.took(time.monotonic() - began)
                 self._sinks.flush()
 
     def take_over(self) -> None:

@@ -340,3 +340,7 @@ def test_teams_that_change_their_jobs_all_the_time_do_not_take_all_time(cluster,
     assert not there.app._discovery.changed()
     there.app._discovery.took(0.0)
     assert there.app._discovery.changed()
+    monkeypatch.setattr(discovery, "REST", 1e9)
+    there.app.exchange.take_declared()
+    there.app._discovery.look_again()
+    assert not there.app._discovery.changed(), "the time that a change takes is followed by rest"
