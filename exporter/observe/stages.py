@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
-import structlog
-
 from exporter.observe.metrics import SelfMetrics
+from exporter.observe.otel_switch import asked_for
 
 if TYPE_CHECKING:
     from exporter.observe.tracing import Tracing
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
 Stage = Literal["fetch", "prepare", "score", "decide", "publish"]
 Measure = Callable[[Stage], AbstractContextManager[object]]
 """Returns a context in which a stage is measured."""
-
-log = structlog.get_logger()
 
 
 def unmeasured(_stage: Stage) -> AbstractContextManager[object]:
@@ -43,6 +40,7 @@ class _NoSpan:
 
 
 _NO_SPAN: Final = _NoSpan()
+_ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 
 
 class Telemetry:
@@ -66,7 +64,7 @@ class Telemetry:
         self._metrics = metrics
         self.newest: dict[str, dict[str, float]] = {}
         """Seconds that each stage took last, by job."""
-        self._tracing = _tracing() if _wanted(environ) else None
+        self._tracing = _tracing() if asked_for(environ, "trace", "OTEL_TRACES_EXPORTER", _ENDPOINTS) else None
 
     @contextmanager
     def cycle(self, job: str) -> Iterator[Span]:
@@ -103,18 +101,6 @@ class Telemetry:
 
     def _span(self, name: str, job: str) -> AbstractContextManager[Span]:
         return nullcontext(_NO_SPAN) if self._tracing is None else self._tracing.span(name, job)
-
-
-def _wanted(environ: Mapping[str, str]) -> bool:
-    if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
-        return False
-    exporters = {name.strip().lower() for name in environ.get("OTEL_TRACES_EXPORTER", "").split(",")} - {""}
-    if unknown := exporters - {"otlp", "none"}:
-        log.warning("trace_exporter_unknown", exporters=sorted(unknown), hint="OTEL_TRACES_EXPORTER takes otlp or none")
-    if exporters:
-        return "otlp" in exporters
-    endpoints = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
-    return any(environ.get(name, "").strip() for name in endpoints)
 
 
 def _tracing() -> "Tracing":

@@ -74,7 +74,7 @@ class App:
     """
 
     def __init__(self, path: Path, profile: str | None = None, listen: str | None = None, shard: Shard = ALL) -> None:
-        self._path, self._profile, self._shard = path, profile, shard
+        self._path, self._shard = path, shard
         loaded = load(path, profile)
         config = loaded.config
         logs.configure(config.log)

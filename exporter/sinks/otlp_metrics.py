@@ -3,14 +3,13 @@
 import os
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
-
-import structlog
+from typing import TYPE_CHECKING, Final
 
 from detectors.types import Key
 from exporter.config.sections.job import JobConfig
 from exporter.config.sections.root import Config
 from exporter.observe.metrics import SelfMetrics
+from exporter.observe.otel_switch import asked_for
 from exporter.pipeline.verdict import Verdict
 from exporter.sinks.base import Change, NewestVerdict, SinkError
 from exporter.sinks.joint_log import Joined, no_joint_incidents
@@ -18,7 +17,9 @@ from exporter.sinks.joint_log import Joined, no_joint_incidents
 if TYPE_CHECKING:
     from exporter.sinks.otlp_sender import Sender
 
-log = structlog.get_logger()
+_ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",)
+_BESIDE: Final = ("prometheus",)
+"""The page is there in any case."""
 
 
 class OtlpMetrics(NewestVerdict):
@@ -48,7 +49,7 @@ class OtlpMetrics(NewestVerdict):
     def prepare(self, config: Config) -> Change:
         """Prepare to send. Raises SinkError where a package is missing."""
         del config
-        if self._sender is None and _wanted(self._environ):
+        if self._sender is None and asked_for(self._environ, "metrics", "OTEL_METRICS_EXPORTER", _ENDPOINTS, _BESIDE):
             try:
                 from exporter.sinks.otlp_sender import Sender  # an extra that takes a second to import
             except ImportError as error:
@@ -83,14 +84,3 @@ class OtlpMetrics(NewestVerdict):
             until = time.monotonic() + timeout
             self._sender.finish(until)
             self._sender.wait(until)
-
-
-def _wanted(environ: Mapping[str, str]) -> bool:
-    if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
-        return False
-    exporters = {name.strip().lower() for name in environ.get("OTEL_METRICS_EXPORTER", "").split(",")} - {""}
-    if unknown := exporters - {"otlp", "none", "prometheus"}:  # the page is there in any case
-        log.warning(
-            "metrics_exporter_unknown", exporters=sorted(unknown), hint="OTEL_METRICS_EXPORTER takes otlp or none"
-        )
-    return "otlp" in exporters if exporters else bool(environ.get("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "").strip())
