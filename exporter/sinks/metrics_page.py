@@ -206,7 +206,7 @@ class Page(NewestVerdict):
         if form.openmetrics:
             parts = [with_exemplars(openmetrics_head(head), self._metrics.cycle_seconds.collect())]
         for family in FAMILIES:
-            every = [job.classic if job.is_classic else job.blocks(form.scheme) for job in self._jobs.values()]
+            every = [job.blocks(form.scheme) for job in self._jobs.values()]
             found = [block for each in every if (block := each.get(family.metric))]
             if found:
                 parts += [exposition.family_header(family.metric, family.help, form.openmetrics), *found, b"\n"]

@@ -99,10 +99,11 @@ class Published:
         self._verdict, self._fields, self._own, self._reserved = verdict, fields, own, reserved
         self._labels: dict[Scheme, Labels] = dict(before._labels) if before is not None else {}
         self._blocks: dict[Scheme, Mapping[str, Lines]] = {}
+        self.is_classic = False
+        """Whether the lines are the same in every form."""
         self.classic = self.blocks(UNDERSCORES)
         """Lines by metric, for servers that know no others."""
         self.is_classic = self._labels[UNDERSCORES].is_classic and all_classic(verdict.vanished)
-        """Whether they are the same in every form."""
 
     @classmethod
     def of(
@@ -120,6 +121,8 @@ class Published:
 
     def blocks(self, scheme: Scheme) -> Mapping[str, Lines]:
         """Return the lines by metric, in the form of `scheme`."""
+        if self.is_classic:
+            return self.classic
         if scheme not in self._blocks:
             labels, verdict = self._labels.get(scheme), self._verdict
             if labels is None or labels.keys is not verdict.keys or not labels.fits(self._own, self._reserved):
