@@ -11,7 +11,8 @@ from exporter.json_values import from_json
 from exporter.observe.metrics import SelfMetrics
 from exporter.redact import masked
 from exporter.service.looking import Looking
-from exporter.sinks.joint_log import Heard, JointLog
+from exporter.sinks.joint_elsewhere import Heard
+from exporter.sinks.joint_log import JointLog
 from exporter.source.errors import SourceError
 from exporter.source.samples import RangeResult
 

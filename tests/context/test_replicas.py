@@ -10,7 +10,8 @@ from detectors.types import Key
 from exporter.observe.metrics import SelfMetrics
 from exporter.pipeline.shard import Shard
 from exporter.service.replica_watch import ASKED, Mine, ReplicaWatch
-from exporter.sinks.joint_log import RENAMED_WITHIN, Heard, JointLog
+from exporter.sinks.joint_elsewhere import RENAMED_WITHIN, Heard
+from exporter.sinks.joint_log import JointLog
 from exporter.source.errors import Unreachable
 from exporter.source.samples import RangeResult
 from tests.context.test_joint_incidents import NOW, Exporter, racks
