@@ -26,7 +26,8 @@ AT_ONCE: Final = 500
 """Series that a cycle works out at least, if there are so many; 0.1 s."""
 _FIRST: Final = 8
 """Times as many in a cycle while most have no forecast yet."""
-_CHUNK: Final = 512
+_CHUNK: Final = 64
+"""Series worked out at once: their rules and errors take 12 MiB, and a third less CPU than those of 512."""
 _SIDE: Final = {"above": 1, "below": -1, "both": 0}
 _FRESH: Final = 600.0
 """Seconds, and five steps, that a forecast outlives the newest sample."""

@@ -1,4 +1,4 @@
-"""What context costs in memory at 100,000 series, each case in a process of its own: `python -m tests.context.cost_memory`.
+"""What context costs in memory at 100,000 series, a process for each case: `python -m tests.context.cost_memory`.
 
 Sizes of arrays tell little: pages that nothing was written to take no memory, and what a cycle works out in between
 takes some. So the resident memory of a process that only judges is compared with that of one that has context too.
