@@ -19,6 +19,7 @@ from exporter.context.deploy_book import DeployBook
 from exporter.context.deploys import Deploy
 from exporter.context.own_deploys import IncidentDeploys, OwnDeploys
 from exporter.context.passage import CELLS
+from exporter.pipeline import hourly_past
 from exporter.pipeline.after_deploy import Caution
 from exporter.pipeline.limit_forecast import LimitForecast
 from exporter.pipeline.peer_groups import PeerCount
@@ -121,9 +122,8 @@ def _forecast(keys: tuple[Key, ...], parts: tuple[str, ...], now: float) -> Limi
     found, rng = LimitForecast(config), np.random.default_rng(1)
     found.take(of, np.full(len(of), 0.5), now, live=False)
     for first in range(0, len(of), 1000):
-        some = slice(first, first + 1000)
-        shape = found._entities["cells"][some].shape[0], CELLS
-        found._entities["cells"][some] = 0.5 + 0.01 * rng.standard_normal(shape, np.float32)
+        known = -0.5 + 0.01 * rng.standard_normal((len(of[first : first + 1000]), CELLS))
+        hourly_past.put(found._entities, slice(first, first + 1000), np.arange(CELLS), known)
     return found
 
 
