@@ -112,5 +112,6 @@ class ReplicaWatch(Looking):
             some = {_EXPORTED.get(name, name): value for name, value in every.items() if name not in _OURS | added}
             key = tuple(sorted(some.items()))
             if not mine.owns(key):
-                found.append(Heard(job, key, float(answer.values[last - 1]), joint))
+                replica = every.get("instance", "") if "instance" in added else ""
+                found.append(Heard(job, key, float(answer.values[last - 1]), joint, replica))
         return found

@@ -171,7 +171,7 @@ def test_our_own_incidents_and_those_of_unknown_jobs_are_left_out_and_labels_of_
     )
     of.watch.look(NOW)
     assert of.heard == [
-        Heard("latency", key(service="theirs"), NOW - 60, "1f"),
+        Heard("latency", key(service="theirs"), NOW - 60, "1f", replica="exporter-1:9877"),
         Heard("latency", key(query="select", service="theirs"), NOW - 30, "1f"),
     ]
 
