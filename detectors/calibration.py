@@ -83,7 +83,7 @@ class Evidence:
     return_period: Floats
     unpenalised: Floats
     prior: Floats
-    parts: Floats = field(default_factory=lambda: np.empty((0, 0)))
+    parts: Floats | NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ class Comparison:
         Of both components together; 0 where there is none or nothing to judge by. Its parts have shape (S, 2).
     sizes : NDArray[np.float32], shape (S, 2)
         Residual and mean in standard deviations; negative below.
-    side : Floats
+    side : NDArray[np.float32]
         1: all evidence lies above what the others make of the series; -1: below.
     judged : Flags
         There are a sample, enough others, and enough history.
@@ -50,7 +50,7 @@ class Comparison:
 
     evidence: Evidence
     sizes: NDArray[np.float32]
-    side: Floats
+    side: NDArray[np.float32]
     judged: Flags
     expected: Floats
     others: NDArray[np.float32]
@@ -116,7 +116,7 @@ def observe(rows: Rows, groups: Groups, values: Floats, time: float, step: float
     sizes = np.clip(np.stack([away, size], axis=1), -MOST, MOST).astype(np.float32)
     period = evidence.return_period
     some = np.flatnonzero(period > 0)
-    side = np.zeros_like(period)
+    side = np.zeros(len(period), np.float32)
     side[some] = (np.sign(sizes[some]) * evidence.parts[some]).sum(axis=1) / period[some]
     return Comparison(
         evidence=evidence,
@@ -176,7 +176,7 @@ def _mean(rows: Rows, away: Floats, recent: Floats, torn: Flags, span: float, fr
 def _evidence(rows: Rows, normalised: Floats, penalty: Floats) -> Evidence:
     """Return the evidence of the component scores (S, 2); it is worked out for those that are not small."""
     total, unpenalised, prior = np.zeros((3, len(penalty)))
-    found = Evidence(total, unpenalised, prior, np.zeros_like(normalised))
+    found = Evidence(total, unpenalised, prior, np.zeros(normalised.shape, np.float32))
     some = np.flatnonzero((normalised > _LEAST).any(axis=1))
     if len(some):
         of_some = {name: rows[name][some] for name in TAILS.columns()}
