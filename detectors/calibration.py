@@ -83,7 +83,7 @@ class Evidence:
     return_period: Floats
     unpenalised: Floats
     prior: Floats
-    parts: Floats = field(default_factory=lambda: np.empty((0, 0)))
+    parts: Floats | NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +171,9 @@ class TailRates:
         found: Floats = np.where(rare[:, -1], EDGES[rare.argmax(axis=1)], beyond)
         return found
 
-    def learn(self, rows: Rows, normalised: Floats, learn: Flags, active: Flags, step: float) -> NDArray[np.intp]:
+    def learn(
+        self, rows: Rows, normalised: Floats | NDArray[np.float32], learn: Flags, active: Flags, step: float
+    ) -> NDArray[np.intp]:
         """Learn the values of one sample; return the indices of rows whose block is complete.
 
         Parameters

@@ -1,6 +1,6 @@
 """What peers add to the evidence of `auto`: one more stream beside those of an entity's own past."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -32,13 +32,6 @@ class BesidePeers:
     found: Comparison
     channels: int
     agreeing: float
-    _parts: Evidence = field(init=False)  # by entity, shape (E,)
-
-    def __post_init__(self) -> None:
-        of = self.found.evidence
-        self._parts = Evidence(
-            *(of_entities(each, self.channels) * self._share for each in (of.return_period, of.unpenalised, of.prior))
-        )
 
     @property
     def _share(self) -> float:
@@ -46,11 +39,15 @@ class BesidePeers:
 
     def added(self, own: Evidence, entities: NDArray[np.intp]) -> Evidence:
         """Return the evidence of some entities, `own` of shape (R,), with that of their peers."""
-        of = self._parts
+        of = self.found.evidence
+
+        def beside(of_series: Floats) -> Floats:
+            return of_entities(of_series.reshape(-1, self.channels)[entities], self.channels) * self._share
+
         return Evidence(
-            own.return_period + of.return_period[entities],
-            own.unpenalised + of.unpenalised[entities],
-            own.prior + of.prior[entities],
+            own.return_period + beside(of.return_period),
+            own.unpenalised + beside(of.unpenalised),
+            own.prior + beside(of.prior),
             own.parts,
         )
 

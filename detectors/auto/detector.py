@@ -1,5 +1,6 @@
 """The detector `auto`: combines its component scores for all entities of a job."""
 
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import tzinfo
@@ -166,16 +167,17 @@ class Auto(StatefulDetector):
         """
         if not len(fresh.times):
             return
-        blocks = self._last.take(fresh)
+        blocks = deque(self._last.take(fresh))
         self._entities.align(fresh)
-        arrays = self._entities.view(fresh)
+        if not blocks:
+            return
+        arrays, at = self._entities.view(fresh), blocks[0].at
         ended, every = Endings.of(len(fresh.keys)), _of_series(arrays)
-        for block in blocks:
-            _learn(arrays, every, fresh, frozen, rebaselined, ended, block)
-        if blocks and self._beside is not None:
-            self._beside.learn(fresh, blocks[0].at.step, ended)
-        if blocks:
-            cold_start.inherit(every, len(fresh.channels), blocks[0].at)
+        while blocks:  # each is let go when it is learnt
+            _learn(arrays, every, fresh, frozen, rebaselined, ended, blocks.popleft())
+        if self._beside is not None:
+            self._beside.learn(fresh, at.step, ended)
+        cold_start.inherit(every, len(fresh.channels), at)
 
     def state(self) -> State:
         """Return everything learnt; empty before the first batch."""

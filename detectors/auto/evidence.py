@@ -224,7 +224,7 @@ def _of_predictor(best: NDArray[np.intp]) -> NDArray[np.intp]:
     return np.asarray(_OWN + MEANS * best[:, None] + np.arange(MEANS))
 
 
-def _direction(x: Floats, previous: Floats, seen: Residuals, parts: Floats) -> Floats:
+def _direction(x: Floats, previous: Floats, seen: Residuals, parts: Floats | NDArray[np.float32]) -> Floats:
     """Return on which side of the usual the evidence lies, -1 to 1, shape (R,): the mean side of its `parts`, (R, N).
 
     Each component score has a side of its own. That of a pair is the side of both values: the first value after a drop

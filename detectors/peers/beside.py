@@ -110,7 +110,8 @@ class Beside:
             return np.flatnonzero(np.repeat(flags, channels))
 
         with np.errstate(over="ignore", under="ignore"):
-            learning.learn(rows, found, float(fresh.times[-1]), step, np.repeat(endings.learns, channels))
+            newest, time = fresh.values[:, :, -1], float(fresh.times[-1])
+            learning.learn(rows, found, newest, time, step, np.repeat(endings.learns, channels))
         if endings.moved.any():
             learning.rebaseline(rows, series(endings.moved))
         for ended, count in ((endings.counted, True), (endings.uncounted, False)):

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from detectors.calibration import LARGEST, Evidence, Rows
 from detectors.peers import usual
 from detectors.peers.groups import Groups
-from detectors.peers.usual import FLOOR, READY, TAILS, Expectation
+from detectors.peers.usual import FLOOR, READY, TAILS, Lies
 from detectors.types import Flags, Floats
 from detectors.units import DAY, MINUTE
 
@@ -22,6 +22,8 @@ _ONCE: Final = 2.5
 """How much less a single sample counts than two in a row: some member is the first of every common move."""
 _YOUTH: Final = 4.0
 """Short-history penalty, in days: after so many days of comparing, the rate counts twice."""
+MOST: Final = 1e30
+"""Largest number kept in single precision."""
 _LEAST: Final = 0.3
 """Component score below which nothing is worked out: its return period is a tenth of a week at most."""
 
@@ -34,24 +36,24 @@ class Comparison:
     ----------
     evidence : Evidence
         Of both components together; 0 where there is none or nothing to judge by. Its parts have shape (S, 2).
-    sizes : Floats, shape (S, 2)
+    sizes : NDArray[np.float32], shape (S, 2)
         Residual and mean in standard deviations; negative below.
-    side : Floats
+    side : NDArray[np.float32]
         1: all evidence lies above what the others make of the series; -1: below.
     judged : Flags
         There are a sample, enough others, and enough history.
     expected : Floats
         What the others make of the series; NaN where not judged.
-    others : Floats
+    others : NDArray[np.float32]
         How many there are.
     """
 
     evidence: Evidence
-    sizes: Floats
-    side: Floats
+    sizes: NDArray[np.float32]
+    side: NDArray[np.float32]
     judged: Flags
     expected: Floats
-    others: Floats
+    others: NDArray[np.float32]
     seen: "Seen"
 
     def allowed(self, rows: Rows, which: NDArray[np.intp]) -> Floats:
@@ -64,17 +66,22 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Seen:
-    """What was worked out for the learning of the same sample; shape (S,) unless noted."""
+    """What was worked out for the learning of the same sample; shape (S,) unless noted.
 
-    expectation: Expectation
+    All of it is kept for every series while all others are judged: what is quickly worked out again is left out, and
+    what is learnt in single precision is kept in it.
+    """
+
+    lies: Lies
+    middle: Floats  # (S, 2)
+    spread: Floats
+    selected: NDArray[np.uint8]
+    there: Flags
     step: float
-    jump: Floats  # (S, 2)
-    noise: Floats  # of the others now, relative to usual
+    jump: NDArray[np.float32]  # (S, 2)
     scale: Floats
-    away: Floats  # distance in standard deviations
-    recent: Floats  # (S, 2)
-    mean: Floats
-    normalised: Floats  # (S, 2)
+    mean: NDArray[np.float32]
+    normalised: NDArray[np.float32]  # (S, 2)
     active: Flags  # (S, 2)
 
 
@@ -93,7 +100,7 @@ def observe(rows: Rows, groups: Groups, values: Floats, time: float, step: float
         An incident is open.
     """
     expectation = usual.expect(rows, groups, values, step, frozen)
-    there, torn = expectation.there, time - rows["peer_time"] > 2.5 * step
+    there, torn = expectation.there, is_torn(rows, time, step)
     jump, noise = usual.jumped(rows, expectation.middle, torn), usual.noise_now(rows)
     scale = usual.scale(rows, expectation, jump, noise)
     away = np.where(there, expectation.distance / scale, 0.0)
@@ -105,10 +112,11 @@ def observe(rows: Rows, groups: Groups, values: Floats, time: float, step: float
     normalised = np.stack([np.maximum(twice, np.abs(away) / _ONCE), np.abs(size)], axis=1) / DEVIATIONS * active
 
     judged = there & (samples >= READY)
-    evidence, sizes = _evidence(rows, normalised, _penalty(samples, step)), np.stack([away, size], axis=1)
+    evidence = _evidence(rows, normalised, _penalty(samples, step))
+    sizes = np.clip(np.stack([away, size], axis=1), -MOST, MOST).astype(np.float32)
     period = evidence.return_period
     some = np.flatnonzero(period > 0)
-    side = np.zeros_like(period)
+    side = np.zeros(len(period), np.float32)
     side[some] = (np.sign(sizes[some]) * evidence.parts[some]).sum(axis=1) / period[some]
     return Comparison(
         evidence=evidence,
@@ -116,9 +124,26 @@ def observe(rows: Rows, groups: Groups, values: Floats, time: float, step: float
         side=side,
         judged=judged,
         expected=np.where(judged, expectation.expected, np.nan),
-        others=expectation.count,
-        seen=Seen(expectation, step, jump, noise, scale, away, recent, mean, normalised, active),
+        others=expectation.count.astype(np.float32),
+        seen=Seen(
+            lies=expectation.lies,
+            middle=expectation.middle,
+            spread=expectation.spread,
+            selected=expectation.selected.astype(np.uint8),
+            there=there,
+            step=step,
+            jump=np.nan_to_num(np.minimum(jump, MOST)).astype(np.float32),
+            scale=scale,
+            mean=mean.astype(np.float32),
+            normalised=np.minimum(normalised, MOST).astype(np.float32),
+            active=active,
+        ),
     )
+
+
+def is_torn(rows: Rows, time: float, step: float) -> Flags:
+    """Return which series have had no sample for a while at `time` (Unix seconds), shape (S,)."""
+    return np.asarray(time - rows["peer_time"] > 2.5 * step)
 
 
 def _penalty(samples: Floats, step: float) -> Floats:
@@ -151,7 +176,7 @@ def _mean(rows: Rows, away: Floats, recent: Floats, torn: Flags, span: float, fr
 def _evidence(rows: Rows, normalised: Floats, penalty: Floats) -> Evidence:
     """Return the evidence of the component scores (S, 2); it is worked out for those that are not small."""
     total, unpenalised, prior = np.zeros((3, len(penalty)))
-    found = Evidence(total, unpenalised, prior, np.zeros_like(normalised))
+    found = Evidence(total, unpenalised, prior, np.zeros(normalised.shape, np.float32))
     some = np.flatnonzero((normalised > _LEAST).any(axis=1))
     if len(some):
         of_some = {name: rows[name][some] for name in TAILS.columns()}

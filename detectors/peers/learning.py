@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.calibration import Rows
-from detectors.peers.comparison import Comparison
+from detectors.peers import usual
+from detectors.peers.comparison import Comparison, is_torn
 from detectors.peers.usual import FLOOR, LARGEST, OFFSET, RATIO, READY, TAILS, smallest
 from detectors.types import Flags, Floats
 from detectors.units import DAY, HOUR, MINUTE, WEEK
@@ -21,56 +22,58 @@ _DISSENT: Final = 4.0
 """Times their usual spread from which the others do not agree: nothing is learnt from them."""
 _CLIP: Final = 5.0
 """Times the usual size by which a residual counts at most in what is learnt."""
-_MOST: Final = 1e30
-"""Largest number kept in single precision."""
 _GOLDEN: Final = 0.618
 """Multiples of it lie evenly between whole numbers."""
 
 
-def learn(rows: Rows, found: Comparison, time: float, step: float, learns: Flags) -> None:
-    """Learn the samples of one moment where `learns`, shape (S,): no incident is open, and none has just ended."""
-    seen, expectation = found.seen, found.seen.expectation
-    there, n = expectation.there, rows["peer_samples"]
+def learn(rows: Rows, found: Comparison, values: Floats, time: float, step: float, learns: Flags) -> None:
+    """Learn the samples of one moment where `learns`, shape (S,): no incident is open, and none has just ended.
+
+    `values`, shape (E, C), `time` and the state are those of `comparison.observe`.
+    """
+    seen, x = found.seen, usual.clipped(values)
+    there, n = seen.there, rows["peer_samples"]
+    errors = usual.residuals(x, seen.lies.expected(seen.middle))
+    distance = np.where(there, errors[np.arange(len(x)), seen.selected], 0.0)
+    torn, noise = is_torn(rows, time, step), usual.noise_now(rows)
     new = there & (n == 0)
     for name in ("own", "theirs", "offset"):
-        np.copyto(rows[f"peer_{name}"], getattr(expectation, name), where=new)
+        np.copyto(rows[f"peer_{name}"], getattr(seen.lies, name), where=new)
     settled, learns = n >= READY, there & learns
     n += learns
     first = 1.0 / np.maximum(n, 1.0)
-    residual = np.where(np.isfinite(expectation.residual), expectation.residual, 0.0)
+    residual = np.where(np.isfinite(errors), errors, 0.0)
     limit = np.where(settled, _CLIP * seen.scale, np.inf)
-    x = np.where(there, expectation.x, 0.0) - expectation.distance + np.clip(expectation.distance, -limit, limit)
-    middle = np.where(np.isfinite(expectation.middle), expectation.middle, 0.0)
-    usual = rows["peer_spread"]
-    agree = learns & (~settled | (usual == 0) | (expectation.spread <= _DISSENT * usual))
-    _lie(
-        rows, x, middle, np.isfinite(expectation.middle[:, RATIO]), np.where(agree, np.maximum(first, step / DAY), 0.0)
-    )
+    x = np.where(there, x, 0.0) - distance + np.clip(distance, -limit, limit)
+    middle = np.where(np.isfinite(seen.middle), seen.middle, 0.0)
+    spread = rows["peer_spread"]
+    agree = learns & (~settled | (spread == 0) | (seen.spread <= _DISSENT * spread))
+    _lie(rows, x, middle, np.isfinite(seen.middle[:, RATIO]), np.where(agree, np.maximum(first, step / DAY), 0.0))
     gain = np.where(learns, np.maximum(first, step / WEEK), 0.0)
-    _stray(rows, found, x, residual, settled, gain)
+    _stray(rows, found, x, np.abs(errors) / noise[:, None], settled, gain)
 
-    within = np.where(settled & (usual > 0), np.minimum(expectation.spread, _DISSENT * usual), expectation.spread)
-    usual += gain * (within - usual)
-    for name, values, span in (
+    within = np.where(settled & (spread > 0), np.minimum(seen.spread, _DISSENT * spread), seen.spread)
+    spread += gain * (within - spread)
+    for name, sample, span in (
         ("spread_now", within, _NOISE),
         ("slow", middle, _RHYTHM),
         ("late", residual, _LATELY),
     ):
         now = np.where(there, np.maximum(first if name != "late" else 0.0, min(step / span, 1.0)), 0.0)
-        rows[f"peer_{name}"] += (now if values.ndim == 1 else now[:, None]) * (values - rows[f"peer_{name}"])
+        rows[f"peer_{name}"] += (now if sample.ndim == 1 else now[:, None]) * (sample - rows[f"peer_{name}"])
     for name, newest in (
-        ("before", expectation.middle),
-        ("jump", np.nan_to_num(np.minimum(seen.jump, _MOST))),
+        ("before", seen.middle),
+        ("jump", seen.jump),
         ("mean", seen.mean),
-        ("recent", np.stack([seen.recent[:, 1], np.clip(seen.away, -_MOST, _MOST)], axis=1)),
-        ("selected", expectation.selected),
+        ("recent", np.stack([np.where(torn, np.float32(0), rows["peer_recent"][:, 1]), found.sizes[:, 0]], axis=1)),
+        ("selected", seen.selected),
         ("time", np.full(len(n), time)),
     ):
         known = there if newest.ndim == 1 else there[:, None] & ~np.isnan(newest)
         np.copyto(rows[f"peer_{name}"], newest, where=known, casting="unsafe")
     second = np.flatnonzero(learns & (n == 2))
     if len(second):  # hours that end at different times spread the work that is done once an hour
-        rows["peer_filled"][second] = -HOUR * np.modf(np.abs(seen.away[second]) * _GOLDEN)[0]
+        rows["peer_filled"][second] = -HOUR * np.modf(np.abs(found.sizes[second, 0]) * _GOLDEN)[0]
     TAILS.learn(rows, seen.normalised, learns, seen.active, step)
 
 
@@ -82,12 +85,11 @@ def _lie(rows: Rows, x: Floats, middle: Floats, has_ratio: Flags, gain: Floats) 
     rows["peer_offset"] += gain * (x - middle[:, OFFSET] - rows["peer_offset"])
 
 
-def _stray(rows: Rows, found: Comparison, x: Floats, residual: Floats, settled: Flags, gain: Floats) -> None:
-    """Learn how far the series stray: of both models, in units of the present noise. A model without a value loses."""
+def _stray(rows: Rows, found: Comparison, x: Floats, size: Floats, settled: Flags, gain: Floats) -> None:
+    """Learn how far the series stray: `size` of both models, in units of the present noise. One without it loses."""
     seen, calm = found.seen, settled[:, None]
     rows["peer_variance"] += gain * (np.minimum((x - rows["peer_own"]) ** 2, LARGEST) - rows["peer_variance"])
-    size = np.abs(residual) / seen.noise[:, None]
-    size = np.where(np.isfinite(seen.expectation.residual), size, np.abs(x)[:, None])
+    size = np.where(np.isfinite(size), size, np.abs(x)[:, None])
     least, error, square = smallest(x)[:, None], rows["peer_error"], rows["peer_square"]
     limited = np.where(calm, np.minimum(size**2, _CLIP**2 * np.maximum(square, least**2)), size**2)
     square += gain[:, None] * (limited - square)

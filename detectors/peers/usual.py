@@ -69,6 +69,26 @@ def columns(channels: int) -> dict[str, Column]:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Lies:
+    """How S series usually lie to their peers, shape (S,) each: mean values of theirs and of the others, and apart."""
+
+    own: Floats
+    theirs: Floats
+    offset: Floats
+
+    @property
+    def ratio(self) -> Floats:
+        """Of the series to their peers; NaN where they are not on one side of zero."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found: Floats = np.where((self.own == 0) & (self.theirs == 0), 1.0, self.own / self.theirs)
+        return np.where(np.isfinite(found) & (found >= 0), found, np.nan)
+
+    def expected(self, middle: Floats) -> Floats:
+        """Return what is expected by both models where the others are at `middle`, shape (S, 2) each."""
+        return np.stack([self.ratio * middle[:, RATIO], self.offset + middle[:, OFFSET]], axis=1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Expectation:
     """What the others make of S series at one moment; shape (S,) unless noted.
 
@@ -76,11 +96,10 @@ class Expectation:
     ----------
     x : Floats
         The samples.
-    own, theirs, offset : Floats
+    lies : Lies
         How a series usually lies to its peers, with what is found in the first sample of a new one.
     middle : Floats, shape (S, 2)
         Median of the others by model, in units of the group.
-    residual : Floats, shape (S, 2)
     expected, count, spread, distance : Floats
         By the selected model: what is expected, how many others there are, how much they differ now in the unit of the
         series, and the residual, 0 where there is none.
@@ -90,11 +109,8 @@ class Expectation:
     """
 
     x: Floats
-    own: Floats
-    theirs: Floats
-    offset: Floats
+    lies: Lies
     middle: Floats
-    residual: Floats
     expected: Floats
     count: Floats
     spread: Floats
@@ -106,29 +122,26 @@ class Expectation:
 
 def expect(rows: Rows, groups: Groups, values: Floats, step: float, frozen: Flags) -> Expectation:
     """Ask the others of each entity what they make of it; `values` have shape (E, C), `frozen` (S,)."""
-    shape, x = values.shape, np.clip(values.reshape(-1), -LARGEST, LARGEST)
-    own, theirs, offset = _lies(rows, groups, shape, x)
-    ratio = _ratio(own, theirs)
+    shape, x = values.shape, clipped(values)
+    lies = _lies(rows, groups, shape, x)
+    ratio = lies.ratio
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        relative = (np.where(ratio > _TINY, x / ratio, np.nan), x - offset)
+        relative = (np.where(ratio > _TINY, x / ratio, np.nan), x - lies.offset)
         others = [groups.others(each.reshape(shape)) for each in relative]
         middle, spread, count = (
             np.stack([getattr(each, name).reshape(-1) for each in others], axis=1)
             for name in ("middle", "spread", "count")
         )
-        expected = np.stack([ratio * middle[:, RATIO], offset + middle[:, OFFSET]], axis=1)
-        residual = np.clip(x[:, None] - expected, -LARGEST, LARGEST)
+        expected = lies.expected(middle)
+        residual = residuals(x, expected)
     each, selected = np.arange(len(x)), _select(rows, residual, step, frozen)
     by = np.where(selected == RATIO, ratio, 1.0)
     around, distance = by * spread[each, selected], residual[each, selected]
     there = np.isfinite(distance) & np.isfinite(around)
     return Expectation(
         x=x,
-        own=own,
-        theirs=theirs,
-        offset=offset,
+        lies=lies,
         middle=middle,
-        residual=residual,
         expected=expected[each, selected],
         count=count[each, selected],
         spread=np.where(there, around, 0.0),
@@ -139,29 +152,33 @@ def expect(rows: Rows, groups: Groups, values: Floats, step: float, frozen: Flag
     )
 
 
-def _lies(rows: Rows, groups: Groups, shape: tuple[int, ...], x: Floats) -> tuple[Floats, Floats, Floats]:
+def clipped(values: Floats) -> Floats:
+    """Return values as they are compared, shape (S,)."""
+    return np.clip(values.reshape(-1), -LARGEST, LARGEST)
+
+
+def residuals(x: Floats, expected: Floats) -> Floats:
+    """Return how far values are from what is expected by both models, shape (S, 2)."""
+    return np.clip(x[:, None] - expected, -LARGEST, LARGEST)
+
+
+def _lies(rows: Rows, groups: Groups, shape: tuple[int, ...], x: Floats) -> Lies:
     """Return how series usually lie to their peers; new ones begin where the others of their group are now."""
-    own, theirs, offset = rows["peer_own"], rows["peer_theirs"], rows["peer_offset"]
+    usual = Lies(rows["peer_own"], rows["peer_theirs"], rows["peer_offset"])
     known = rows["peer_samples"] > 0
     new = ~known & np.isfinite(x)
     if not new.any():
-        return own, theirs, offset
-    ratio, raw = _ratio(own, theirs), groups.median(x.reshape(shape)).reshape(-1)
+        return usual
+    ratio, raw = usual.ratio, groups.median(x.reshape(shape)).reshape(-1)
 
     def of_group(values: Floats) -> Floats:
         found = groups.median(np.where(known, values, np.nan).reshape(shape)).reshape(-1)
         return np.where(np.isnan(found), raw, found)
 
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        now, apart = of_group(np.where(ratio > _TINY, x / ratio, np.nan)), of_group(x - offset)
-    return np.where(new, x, own), np.where(new, now, theirs), np.where(new, x - apart, offset)
-
-
-def _ratio(own: Floats, theirs: Floats) -> Floats:
-    """Return the usual ratio of series to their peers; NaN where they are not on one side of zero."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        found: Floats = np.where((own == 0) & (theirs == 0), 1.0, own / theirs)
-    return np.where(np.isfinite(found) & (found >= 0), found, np.nan)
+        now, apart = of_group(np.where(ratio > _TINY, x / ratio, np.nan)), of_group(x - usual.offset)
+    first, learnt = (x, now, x - apart), (usual.own, usual.theirs, usual.offset)
+    return Lies(*(np.where(new, each, before) for each, before in zip(first, learnt, strict=True)))
 
 
 def _select(rows: Rows, residual: Floats, step: float, frozen: Flags) -> NDArray[np.intp]:

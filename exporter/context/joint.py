@@ -23,6 +23,8 @@ class Member(msgspec.Struct, eq=False):
     """Whether it is or was an alert."""
     elsewhere: bool = False
     """Whether another replica judges it (`--shard`)."""
+    replica: str = ""
+    """Which one, as Prometheus knows it; "" where that is not known."""
 
     @property
     def key(self) -> Key:

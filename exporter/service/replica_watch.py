@@ -11,7 +11,8 @@ from exporter.json_values import from_json
 from exporter.observe.metrics import SelfMetrics
 from exporter.redact import masked
 from exporter.service.looking import Looking
-from exporter.sinks.joint_log import Heard, JointLog
+from exporter.sinks.joint_elsewhere import Heard
+from exporter.sinks.joint_log import JointLog
 from exporter.source.errors import SourceError
 from exporter.source.samples import RangeResult
 
@@ -111,5 +112,6 @@ class ReplicaWatch(Looking):
             some = {_EXPORTED.get(name, name): value for name, value in every.items() if name not in _OURS | added}
             key = tuple(sorted(some.items()))
             if not mine.owns(key):
-                found.append(Heard(job, key, float(answer.values[last - 1]), joint))
+                replica = every.get("instance", "") if "instance" in added else ""
+                found.append(Heard(job, key, float(answer.values[last - 1]), joint, replica))
         return found

@@ -18,7 +18,7 @@ from exporter.observe.metrics import SelfMetrics
 from exporter.openmetrics import CLASSIC, END, Form, openmetrics_head, with_exemplars
 from exporter.pipeline.verdict import Verdict
 from exporter.sinks.base import NewestVerdict
-from exporter.sinks.joint_log import Joined, no_joint_incidents
+from exporter.sinks.joint_book import Joined, no_joint_incidents
 from exporter.sinks.page_lines import Published
 
 log = structlog.get_logger()

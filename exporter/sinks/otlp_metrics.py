@@ -12,7 +12,7 @@ from exporter.observe.metrics import SelfMetrics
 from exporter.observe.otel_switch import asked_for
 from exporter.pipeline.verdict import Verdict
 from exporter.sinks.base import Change, NewestVerdict, SinkError
-from exporter.sinks.joint_log import Joined, no_joint_incidents
+from exporter.sinks.joint_book import Joined, no_joint_incidents
 
 if TYPE_CHECKING:
     from exporter.sinks.otlp_sender import Sender

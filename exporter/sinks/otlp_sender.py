@@ -31,7 +31,7 @@ from exporter import __version__
 from exporter.label_names import ALLOW_UTF8
 from exporter.observe.metrics import SelfMetrics
 from exporter.observe.tracing import SERVICE, FirstWords, note_protocol, ours
-from exporter.sinks.joint_log import Joined
+from exporter.sinks.joint_book import Joined
 from exporter.sinks.pushed_samples import JobSamples
 from exporter.sinks.pusher import Pusher
 from exporter.sinks.remote_write_message import Sample

@@ -8,7 +8,7 @@ from exporter.config.sections.job import JobConfig
 from exporter.families import FAMILIES
 from exporter.label_names import Scheme
 from exporter.pipeline.verdict import Verdict
-from exporter.sinks.joint_log import Joined
+from exporter.sinks.joint_book import Joined
 from exporter.sinks.page_lines import Published
 from exporter.sinks.remote_write_message import UNKNOWN, Labels, Metadata, Sample, samples_of
 

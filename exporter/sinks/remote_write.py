@@ -15,7 +15,7 @@ from exporter.label_names import ALLOW_UTF8, Scheme
 from exporter.observe.metrics import SelfMetrics
 from exporter.pipeline.verdict import Verdict
 from exporter.sinks.base import Change, NewestVerdict
-from exporter.sinks.joint_log import Joined, no_joint_incidents
+from exporter.sinks.joint_book import Joined, no_joint_incidents
 from exporter.sinks.pushed_samples import JobSamples
 from exporter.sinks.pusher import News, Pusher
 from exporter.sinks.remote_write_message import STALE, Labels, Metadata, Sample

@@ -10,8 +10,9 @@ from exporter.joint_wording import ONE_OF
 from exporter.promql import format_duration
 from rules.alerts import names
 from rules.alerts.alert import Alert, Case, series
-from rules.alerts.incident_text import OLD, description, joint_incident
+from rules.alerts.incident_text import OLD, description
 from rules.alerts.job_context import AlertedJob
+from rules.alerts.joint_text import joint_incident
 from rules.alerts.templates import INCIDENT, Text, dashboard_choice, entity, graph_link, literal, page_link
 
 DETAILED: Final = 100

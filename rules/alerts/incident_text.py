@@ -1,34 +1,29 @@
 """The text of an alert on an incident: the phrases of `exporter.incident_wording` as a template."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 
 from detectors.auto.streams import names
 from detectors.streams import BESIDE, STREAMS, WITHOUT_SIDE
 from exporter import forecast_wording as forecasts
 from exporter import incident_wording as wording
-from exporter.joint_wording import LARGEST, ONE_OF
+from exporter.joint_wording import ONE_OF
 from exporter.label_names import RESERVED, published_names
 from exporter.promql import quote
 from exporter.query_units import Unit
 from rules.alerts.job_context import AlertedJob
-from rules.alerts.templates import label_value, picked, plain, selector_of
+from rules.alerts.joint_text import joined, largest_joint
+from rules.alerts.number_templates import definitions, template_name
+from rules.alerts.reading_text import lasting, worst
+from rules.alerts.templates import LOOKED_BACK, label_value, picked, selector_of, then
 
 READINGS: Final = '{__name__=~"anomaly_(flapping|incident_.+)",%s}'
 """All that the text tells, of one series; `%s` stands for its matchers."""
-NO_READING: Final = "its worst reading is not known: see the graph"
 OLD: Final = "; no new result: this is the last one"
 FLAPPING: Final = "comes and goes"
 CROWD: Final = "One of more than {most} series of this job with an incident; see the graph or the dashboard."
-LOOKED_BACK: Final = "1d"
-"""How old a reading may be while there are no new results."""
-
-_MOVED: Final = "anomaly_incident_moved_timestamp_seconds{%s}"
-_SERIES: Final = "anomaly_exporter_joint_incident_series"
-_COMPANIONS: Final = "anomaly_exporter_joint_incident_companions"
 EARLY: Final = "anomaly_forecast_reaches_limit_early_timestamp_seconds"
 EXPECTED: Final = "anomaly_forecast_reaches_limit_timestamp_seconds"
-_LIMITS: Final = ("lower", "upper")
 _TIMES: Final = {
     "start": "anomaly_incident_start_timestamp_seconds",
     "end": "anomaly_incident_end_timestamp_seconds",
@@ -46,7 +41,6 @@ _PEERS: Final = {
     "times": "anomaly_incident_peers_ratio",
     "usually": "anomaly_incident_peers_usual_ratio",
 }
-_FIGURES: Final = ("value", "expected", *_LIMITS, "contribution")
 
 
 def description(job: AlertedJob, most: int) -> str:
@@ -59,8 +53,8 @@ def description(job: AlertedJob, most: int) -> str:
     units = job.config.units
     crowd = CROWD.format(most=most)
     streams = names(job.config.step) if job.config.peers is not None else names(job.config.step)[: BESIDE.start]
-    return _definitions(units.values(), streams) + (
-        "{{ if query " + quote(many) + " }}" + crowd + _largest() + "{{ else }}" + _told(job, units) + "{{ end }}"
+    return definitions(units.values(), streams) + (
+        "{{ if query " + quote(many) + " }}" + crowd + largest_joint() + "{{ else }}" + _told(job, units) + "{{ end }}"
     )
 
 
@@ -70,16 +64,16 @@ def _told(job: AlertedJob, units: Mapping[str, Unit]) -> str:
         "vanished": _vanished(),
         "deploy": _after_deploy(),
         "together": "{{ if $first }}"
-        + _next()
+        + then()
         + ONE_OF.format(count="{{ $count }}", first="{{ $first }}")
         + "{{ end }}",
         "beside": _if_read(_beside(job, units)),
         "limit": _near_limit(job),
-        "worst": _worst(units),
-        "lasting": "{{ if gt $start 0.0 }}" + _next() + _lasting() + "{{ end }}",
-        "companions": "{{ if $moved }}" + _next() + wording.ALSO.format(companions="{{ $moved }}") + "{{ end }}",
+        "worst": worst(units),
+        "lasting": "{{ if gt $start 0.0 }}" + then() + lasting() + "{{ end }}",
+        "companions": "{{ if $moved }}" + then() + wording.ALSO.format(companions="{{ $moved }}") + "{{ end }}",
         "evidence": _if_read(_evidence()),
-        "flapping": "{{ if gt $flaps 0.0 }}" + _next() + FLAPPING + "{{ end }}" if "flaps" in times else "",
+        "flapping": "{{ if gt $flaps 0.0 }}" + then() + FLAPPING + "{{ end }}" if "flaps" in times else "",
     }
     return "".join(
         (
@@ -89,7 +83,7 @@ def _told(job: AlertedJob, units: Mapping[str, Unit]) -> str:
             picked(times),
             picked(_EVIDENCE if job.config.peers is None else _EVIDENCE | _PEERS, there=True),
             _length(),
-            _joined(),
+            joined(),
             '{{ $next := "" }}',
             *(told[name] for name in wording.ORDER),
             "{{ if $old }}" + OLD + "{{ end }}.",
@@ -97,30 +91,15 @@ def _told(job: AlertedJob, units: Mapping[str, Unit]) -> str:
     )
 
 
-def _next() -> str:
-    """Return what comes before a sentence: nothing before the first one."""
-    return "{{ $next }}{{ $next = " + quote(wording.BETWEEN) + " }}"
-
-
 def _if_read(text: str) -> str:
     """Return a sentence on the worst reading, where there is one."""
     return "{{ if gt $at 0.0 }}" + text + "{{ end }}" if text else ""
 
 
-def _worst(units: Mapping[str, Unit]) -> str:
-    several = len(units) > 1
-    worst = wording.WORST.format(
-        at=_moment("at"),
-        readings=_readings(units) if several else _reading(*next(iter(units.items())), several=False),
-        score='{{ template "number" $score }}',
-    )
-    return _next() + "{{ if gt $at 0.0 }}" + worst + "{{ else }}" + NO_READING + "{{ end }}"
-
-
 def _vanished() -> str:
     """Return why the series has ended since."""
     reasons = "{{ else if ".join(
-        f'eq .Labels.reason "{reason}" }}}}{_next()}{text}' for reason, text in wording.VANISHED.items()
+        f'eq .Labels.reason "{reason}" }}}}{then()}{text}' for reason, text in wording.VANISHED.items()
     )
     return "{{ range query (printf `anomaly_series_vanished{%s}` $s) }}{{ if " + reasons + "{{ end }}{{ end }}"
 
@@ -139,76 +118,11 @@ def _near_limit(job: AlertedJob) -> str:
         for name, metric in (("early", EARLY), ("expected", EXPECTED))
     }  # fmt: skip
     soon, since = (
-        _next() + each.format(limit=wording.number(forecast.limit, unit), **blanks)
+        then() + each.format(limit=wording.number(forecast.limit, unit), **blanks)
         for each in (forecasts.SOON, forecasts.SINCE)
     )
     asked = "{{ if query (printf " + quote(there) + " $s) }}" + since
     return asked + "{{ else if query (printf " + quote(near) + " $s $s) }}" + soon + "{{ end }}"
-
-
-def _joined() -> str:
-    """Set `$count`, `$first` and `$moved`: how many series moved together, which was the first, and what else moved.
-
-    An old result may be of another incident.
-    """
-    asked = quote(f'{{__name__=~"{_SERIES}|{_COMPANIONS}",anomaly_incident=%q}}')
-    several = f'{{{{ if and (eq .Labels.__name__ "{_SERIES}") (gt .Value 1.0) (gt .Value $count) }}}}'
-    return (
-        '{{ $count := 0.0 }}{{ $first := "" }}{{ $moved := "" }}{{ if not $old }}'
-        '{{ range $r }}{{ if eq .Labels.__name__ "anomaly_incident_moved_timestamp_seconds" }}'
-        "{{ range query (printf " + asked + " .Labels.anomaly_incident) }}"
-        + several + "{{ $count = .Value }}{{ $first = .Labels.first_mover }}{{ end }}"
-        + f'{{{{ if eq .Labels.__name__ "{_COMPANIONS}" }}}}{{{{ $moved = .Labels.companions }}}}{{{{ end }}}}'
-        "{{ end }}{{ end }}{{ end }}{{ end }}"
-    )  # fmt: skip
-
-
-def _definitions(units: Iterable[Unit], streams: Sequence[str]) -> str:
-    """Return a template for each unit, which writes a number as `wording.number` does, and others for what is written.
-
-    They are for lengths of time, and for name, size and frequency of a stream of evidence.
-    """
-    made: dict[str, str] = {}
-    named = "{{ else if ".join(f"eq . {at}.0 }}}}{name}" for at, name in enumerate(streams))
-    made |= {"stream": "{{ if " + named + "{{ end }}", "deviations": _DEVIATIONS, "often": _often()}
-    return number_definitions(units) + _defined(made)
-
-
-def number_definitions(units: Iterable[Unit]) -> str:
-    """Return the templates that write numbers of these units and of none, and lengths of time."""
-    made = {template_name(unit): _NUMBERS[unit] for unit in sorted({"", *units})}
-    return _defined({**made, "length": _humanized((wording.WHOLE_MINUTES, *wording.LENGTH))})
-
-
-def _defined(made: Mapping[str, str]) -> str:
-    return "".join('{{ define "' + name + '" }}' + text + "{{ end }}" for name, text in made.items())
-
-
-def _humanized(replacements: Iterable[tuple[str, str]]) -> str:
-    pipe = "".join(f" | reReplaceAll {quote(old)} {quote(new)}" for old, new in replacements)
-    return "{{ humanizeDuration ." + pipe + " }}"
-
-
-_UNSIGNED: Final = ' | reReplaceAll "^-" "" }}'
-_DEVIATIONS: Final = (
-    f"{{{{ if and (gt . -{wording.WITH_DIGIT}) (lt . {wording.WITH_DIGIT}) }}}}"
-    "{{ printf `%.1f` ." + _UNSIGNED + f"{{{{ else if and (gt . -{wording.LARGE}) (lt . {wording.LARGE}) }}}}"
-    "{{ printf `%.0f` ." + _UNSIGNED + "{{ else }}{{ humanize ." + _UNSIGNED + "{{ end }}"
-)
-"""As `wording.deviations` writes a size."""
-
-
-def _often() -> str:
-    """Return a template that writes what `wording.often` does; templates cannot divide, queries can."""
-    parts = ["{{ if lt . " + f"{wording.OFTEN_BELOW}" + " }}" + wording.OFTEN]
-    for longest, seconds, unit in wording.SPANS:
-        many = wording.MANY.format(count="{{ printf `%.0f` .Value }}", unit=unit)
-        counted = f"{{{{ range query (printf `floor(vector(%f / {seconds:.0f}) + 0.5)` .) }}}}"
-        once = "{{ if lt .Value 1.5 }}" + wording.ONCE.format(one=wording.ONE[unit])
-        parts.append(
-            "{{ else if lt . " + f"{longest}" + " }}" + counted + once + "{{ else }}" + many + "{{ end }}{{ end }}"
-        )
-    return "".join(parts) + "{{ else }}" + wording.NEVER + "{{ end }}"
 
 
 def _beside(job: AlertedJob, units: Mapping[str, Unit]) -> str:
@@ -230,7 +144,7 @@ def _beside(job: AlertedJob, units: Mapping[str, Unit]) -> str:
         theirs='{{ template "' + template_name(unit) + '" $theirs }}',
         usual=number % "usually",
     )
-    return f"{{{{ if and $times_there (ge $evidence {BESIDE.start}.0) }}}}{_next()}{text}{{{{ end }}}}"
+    return f"{{{{ if and $times_there (ge $evidence {BESIDE.start}.0) }}}}{then()}{text}{{{{ end }}}}"
 
 
 def _evidence() -> str:
@@ -244,28 +158,7 @@ def _evidence() -> str:
         + "{{ else }}" + wording.ABOVE.format(**blanks) + "{{ end }}"
     )  # fmt: skip
     chance = wording.CHANCE.format(stream="", often='{{ template "often" $interval }}')
-    return "{{ if $evidence_there }}" + _next() + stream + "{{ if $interval_there }}" + chance + "{{ end }}{{ end }}"
-
-
-_BYTES: Final = (
-    "{{ if or (ge . 1024.0) (le . -1024.0) }}"
-    '{{ humanize1024 . | reReplaceAll "k" "K" | reReplaceAll "([A-Z])" " ${1}" }}B'
-    "{{ else }}{{ printf `%.4g` . }} B{{ end }}"
-)
-_NUMBERS: Final[Mapping[Unit, str]] = {
-    "": "{{ if or "
-    + f"(ge . {wording.LARGE}) (le . -{wording.LARGE})"
-    + " }}{{ humanize . }}{{ else }}{{ printf `%.4g` . }}{{ end }}",
-    "bytes": _BYTES,
-    "bytes per second": _BYTES + "/s",
-    "seconds": _humanized(wording.LENGTH),
-    "ratio": "{{ humanizePercentage . }}",
-}
-
-
-def template_name(unit: Unit) -> str:
-    """Return the name of the template that writes numbers of a unit."""
-    return unit.replace(" ", "-") or "number"
+    return "{{ if $evidence_there }}" + then() + stream + "{{ if $interval_there }}" + chance + "{{ end }}{{ end }}"
 
 
 def _fallback() -> str:
@@ -291,84 +184,5 @@ def _after_deploy() -> str:
     length = '{{ template "length" .Value }}'
     after = wording.AFTER.format(length=length, deploy="{{ .Labels.deployed }}")
     together = wording.WITH.format(deploy="{{ .Labels.deployed }}")
-    text = _next() + "{{ if ge .Value " + f"{wording.SOON}" + " }}" + after + "{{ else }}" + together + "{{ end }}"
+    text = then() + "{{ if ge .Value " + f"{wording.SOON}" + " }}" + after + "{{ else }}" + together + "{{ end }}"
     return "{{ if not $old }}" + found + text + "{{ end }}{{ end }}{{ end }}"
-
-
-def _largest() -> str:
-    """Return which joint incident is the largest, where no readings are asked for."""
-    asked = quote("topk(1, anomaly_exporter_joint_incident_series)")
-    text = LARGEST.format(count="{{ .Value }}", first="{{ .Labels.first_mover }}")
-    return "{{ range query " + asked + " }}" + text + "{{ end }}"
-
-
-def joint_incident(job: AlertedJob) -> str:
-    """Return a template for the id of the joint incident of an alert: the newest of its series, as long as a day ago.
-
-    It must not change while the alert fires, also while the exporter cannot be scraped, or it would fire again.
-    """
-    last = quote(f"topk(1, last_over_time({_MOVED}[{LOOKED_BACK}]))")
-    return (
-        selector_of(job.ours)
-        + "{{ $r := query (printf " + quote(f"topk(1, {_MOVED})") + " $s) }}"
-        + "{{ if not $r }}{{ $r = query (printf " + last + " $s) }}{{ end }}"
-        + "{{ range $r }}{{ .Labels.anomaly_incident }}{{ end }}"
-    )  # fmt: skip
-
-
-def _moment(name: str) -> str:
-    return "{{ (toTime $" + name + ").UTC.Format $layout }}"
-
-
-def _lasting() -> str:
-    blanks = {"start": _moment("start"), "end": _moment("end"), "length": '{{ template "length" $length }}'}
-    ended, is_open = wording.FROM.format(**blanks), wording.SINCE.format(**blanks)
-    return "{{ if gt $end $start }}" + ended + "{{ else }}" + is_open + "{{ end }}"
-
-
-def _readings(units: Mapping[str, Unit]) -> str:
-    """Return what those channels showed that have a reading."""
-    separated = '{{ $between := "" }}'
-    for name, unit in units.items():
-        text = plain(f"{name}: ") + _reading(name, unit, several=True)
-        separated += (
-            _values(name, several=True)
-            + "{{ if or $value_there $expected_there }}{{ $between }}{{ $between = "
-            + quote(wording.BETWEEN)
-            + " }}"
-            + text
-            + "{{ end }}"
-        )
-    return separated
-
-
-def _values(channel: str, several: bool) -> str:
-    """Set `$value`, `$value_there` and so on for one channel."""
-    figures = {name: f"anomaly_incident_{name}" for name in _FIGURES}
-    return picked(figures, channel if several else None, there=True)
-
-
-def _reading(channel: str, unit: Unit, several: bool) -> str:
-    """Return what a channel showed; see `wording.reading`."""
-    blanks = {
-        name: '{{ template "' + template_name(unit) + '" $' + name + " }}" for name in ("value", "expected", *_LIMITS)
-    }
-    inside = "and $value_there (or $lower_there $upper_there)"
-    below, above = "(and $lower_there (lt $value $lower))", "(and $upper_there (gt $value $upper))"
-    return "".join(
-        (
-            "" if several else _values(channel, several=False),
-            "{{ if $value_there }}" + wording.OBSERVED.format(**blanks) + "{{ else }}" + wording.MISSING + "{{ end }}",
-            "{{ if $expected_there }}" + wording.EXPECTED.format(**blanks) + "{{ end }}",
-            "{{ if " + inside + f" (not (or {below} {above}))" + " }}" + wording.TOGETHER,
-            "{{ else if and $lower_there $upper_there }}" + wording.BAND.format(**blanks),
-            "{{ else if $lower_there }}" + wording.AT_LEAST.format(**blanks),
-            "{{ else if $upper_there }}" + wording.AT_MOST.format(**blanks) + "{{ end }}",
-            _share() if several else "",
-        )
-    )
-
-
-def _share() -> str:
-    shown = wording.SHARE.format(contribution="{{ humanizePercentage $contribution }}")
-    return "{{ if $contribution_there }}" + shown + "{{ end }}"

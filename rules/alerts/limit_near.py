@@ -9,8 +9,9 @@ from exporter.config.sections.forecast import CALM, SOON, ForecastConfig
 from exporter.promql import format_duration, quote
 from rules.alerts import names
 from rules.alerts.alert import Alert, Case, milliseconds, series
-from rules.alerts.incident_text import EARLY, EXPECTED, number_definitions, template_name
+from rules.alerts.incident_text import EARLY, EXPECTED
 from rules.alerts.job_context import AlertedJob
+from rules.alerts.number_templates import number_definitions, template_name
 from rules.alerts.templates import Text, entity, graph_link, literal, picked, selector_of
 
 _LATE: Final = "anomaly_forecast_reaches_limit_late_timestamp_seconds"

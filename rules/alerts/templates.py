@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote_plus
 
+from exporter.incident_wording import BETWEEN
 from exporter.label_names import is_classic
 from exporter.promql import label_name, quote
 
@@ -12,10 +13,17 @@ INCIDENT: Final = "anomaly_incident"
 """Label of an alert that says which joint incident it belongs to."""
 ADDED: Final = frozenset({"alertgroup", "alertname", "alertstate", INCIDENT})
 """Labels that Prometheus, vmalert or a rule adds to an alert; vmalert has them in `$labels` and `ALERTS` too."""
+LOOKED_BACK: Final = "1d"
+"""How old a reading may be while there are no new results."""
 
 
 _QUOTED: Final = r'{{ $n := $k }}{{ if match "\\W|^\\d" $k }}{{ $n = printf "%q" $k }}{{ end }}'
 """Sets `$n` to the label `$k` as a matcher names it: in quotes where only Prometheus 3 knows such a name."""
+
+
+def then() -> str:
+    """Return what comes before a sentence: nothing before the first one."""
+    return "{{ $next }}{{ $next = " + quote(BETWEEN) + " }}"
 
 
 def selector_of(ours: Collection[str]) -> str:

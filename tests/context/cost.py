@@ -12,6 +12,7 @@ from exporter.context.deploys import Deploy
 from exporter.context.endings import Targets
 from exporter.context.own_deploys import IncidentDeploys, OwnDeploys
 from exporter.context.passage import CELLS
+from exporter.pipeline import hourly_past
 from exporter.pipeline.after_deploy import Caution
 from exporter.pipeline.limit_forecast import LimitForecast
 from exporter.pipeline.presence import Presence
@@ -78,7 +79,9 @@ def forecast_cost(keys) -> dict[str, float]:
     config = JobConfig.model_validate({"expr": "x", "direction": "above", "forecast": {"limit": 1.0}})
     forecast, rng, now = LimitForecast(config), np.random.default_rng(1), 1_700_000_040.0
     forecast.take(keys, np.full(len(keys), 0.5), now, live=False)
-    forecast._entities["cells"][:] = (0.5 + 0.01 * rng.standard_normal((len(keys), CELLS))).astype(np.float32)
+    for first in range(0, len(keys), 1000):
+        known = -0.5 + 0.01 * rng.standard_normal((len(keys[first : first + 1000]), CELLS))
+        hourly_past.put(forecast._entities, slice(first, first + 1000), np.arange(CELLS), known)
     spent = []
     for minute in range(1, 6 * 60 + 30):
         values = 0.5 + 0.005 * rng.standard_normal(len(keys))

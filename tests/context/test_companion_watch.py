@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from exporter.config.sections.root import Config
 from exporter.context.joint import Member
 from exporter.observe.metrics import SelfMetrics
 from exporter.service.companion_watch import AGAIN, AT_ONCE, CompanionWatch
@@ -40,6 +41,19 @@ class Alerting:
     def published(self) -> list[tuple[dict[str, str], float]]:
         samples = next(each for each in self.metrics.registry.collect() if each.name == METRIC).samples
         return [(each.labels, each.value) for each in samples]
+
+
+def test_where_every_incident_is_an_alert_each_has_companions() -> None:
+    of = Alerting()
+    jobs = {"cpu": {"expr": "up", "alert": {"metric": "flag"}}}
+    of.joint.prepare(Config.model_validate({"jobs": jobs})).commit()
+    of.cycle(0, alerts=0, flags=1)
+    of.watch.look(NOW)
+    assert of.asked == ["h0"]
+    of.joint.prepare(Config.model_validate({"jobs": {"cpu": {"expr": "up"}}})).commit()
+    of.cycle(60, alerts=0, flags=2)
+    of.watch.look(NOW + 60)
+    assert of.asked == ["h0"]
 
 
 def test_an_alert_is_asked_twice_and_published_until_it_is_over() -> None:

@@ -10,7 +10,8 @@ from detectors.types import Key
 from exporter.observe.metrics import SelfMetrics
 from exporter.pipeline.shard import Shard
 from exporter.service.replica_watch import ASKED, Mine, ReplicaWatch
-from exporter.sinks.joint_log import RENAMED_WITHIN, Heard, JointLog
+from exporter.sinks.joint_elsewhere import RENAMED_WITHIN, Heard
+from exporter.sinks.joint_log import JointLog
 from exporter.source.errors import Unreachable
 from exporter.source.samples import RangeResult
 from tests.context.test_joint_incidents import NOW, Exporter, racks
@@ -170,7 +171,7 @@ def test_our_own_incidents_and_those_of_unknown_jobs_are_left_out_and_labels_of_
     )
     of.watch.look(NOW)
     assert of.heard == [
-        Heard("latency", key(service="theirs"), NOW - 60, "1f"),
+        Heard("latency", key(service="theirs"), NOW - 60, "1f", replica="exporter-1:9877"),
         Heard("latency", key(query="select", service="theirs"), NOW - 30, "1f"),
     ]
 

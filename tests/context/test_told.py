@@ -20,11 +20,11 @@ from exporter.sinks.notify.notification import PendingNotifications, incident_of
 from exporter.source.errors import SourceError
 from exporter.web.mcp import texts
 from exporter.web.ui.answer_form import AnswerForm
-from exporter.web.ui.answers import Series
 from exporter.web.ui.history import History
 from exporter.web.ui.now import incident, now_answer
 from exporter.web.ui.pages import series_page
 from exporter.web.ui.series import Asked, series_answer
+from exporter.web.ui.series_answers import Series
 from tests.sinks.test_incident_lines import with_readings
 from tests.support.fake import FakeSource
 from tests.support.pages import Watched

@@ -15,7 +15,8 @@ from exporter.forecast_wording import soon
 from exporter.joint_wording import ONE_OF
 from exporter.query_units import quantity_of
 from rules.alerts.alert import series
-from rules.alerts.incident_text import FLAPPING, NO_READING, OLD
+from rules.alerts.incident_text import FLAPPING, OLD
+from rules.alerts.reading_text import NO_READING
 from rules.generate import generate
 from tests.support.generated import tool
 

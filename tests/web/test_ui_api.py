@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from exporter.observe.health import Health
+from exporter.sinks.joint_elsewhere import Heard
 from exporter.source.errors import Unreachable
 from exporter.web.ui.answers import Now
 from exporter.web.ui.openapi import document
@@ -105,6 +106,24 @@ def test_incidents_that_share_a_rack_are_one_group_in_which_the_first_to_move_co
     )
     series = follow(ask, joint["movers"][1]["link"])
     assert series["joint"]["id"] == joint["id"]
+
+
+@pytest.mark.parametrize("replica", ["exporter-1:9877", ""])
+def test_a_series_of_another_replica_has_no_link_and_it_is_told_who_judges_it(ask, serve, watched, replica):
+    hosts = [key(instance=f"host-{n}", rack=f"r{n % 5}") for n in range(20)]
+    watched.minutes(tuple(hosts), 60, lambda ago: [n == 0 and ago < 9 for n in range(20)])
+    (alone,) = [joint.id for joint in watched.joint.open()]
+    elsewhere = Heard("cpu", key(instance="host-25", rack="r0"), watched.now - 8 * STEP, alone, replica)
+    watched.joint.hear([elsewhere], 2, watched.now)
+    (group,) = ask("now")["groups"]
+    ours, theirs = group["joint"]["movers"]
+    assert (ours["judged_by"], theirs["judged_by"]) == ("", replica or "another replica")
+    assert theirs["link"] == ""
+    assert theirs["labels"]["instance"] == "host-25"
+    url = serve(running=watched.running).url
+    page = httpx.get(f"{url}/{ours['link']}", trust_env=False, timeout=30).text
+    assert f"judged by {replica or 'another replica'}, which has its page" in page
+    assert 'href=""' not in page
 
 
 def test_a_permanent_link_shows_the_incident_while_it_is_open_and_when_it_is_over(ask, watched, tmp_path):

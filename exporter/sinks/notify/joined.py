@@ -6,7 +6,7 @@ from detectors.types import Key
 from exporter import incident_wording as wording
 from exporter.context.joint import Joint
 from exporter.joint_wording import one_of, series_told, together
-from exporter.sinks.joint_log import Joined
+from exporter.sinks.joint_book import Joined
 from exporter.sinks.notify.notification import Incident, Together
 
 JoinedOf = Callable[[str], Mapping[Key, Joined]]

@@ -14,7 +14,7 @@ from exporter.config.sections.root import Config
 from exporter.observe.metrics import SelfMetrics
 from exporter.pipeline.verdict import Verdict
 from exporter.sinks.base import Change, NewestVerdict
-from exporter.sinks.joint_log import no_joint_incidents
+from exporter.sinks.joint_book import no_joint_incidents
 from exporter.sinks.notify.edited import EditedMessages
 from exporter.sinks.notify.http_post import post
 from exporter.sinks.notify.joined import JoinedOf

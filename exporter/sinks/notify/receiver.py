@@ -15,7 +15,7 @@ from detectors.units import HOUR
 from exporter.config.sections.job import JobConfig
 from exporter.observe.metrics import SelfMetrics
 from exporter.pipeline.verdict import Verdict
-from exporter.sinks.joint_log import no_joint_incidents
+from exporter.sinks.joint_book import no_joint_incidents
 from exporter.sinks.notify import delivery
 from exporter.sinks.notify.delivery import DeliveryState
 from exporter.sinks.notify.http_post import PostFailed

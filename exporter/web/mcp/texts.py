@@ -136,7 +136,10 @@ def moved(answer: _Json, related: _Json) -> str:
         lines.append(f"{joint['text']}. Who moved first comes first:")
         for each in joint["movers"][:_MOST_MOVERS]:
             end = "open" if each["until"] is None else f"until {each['until']}"
-            lines.append(f"{reference(each)}: {each['job']} {labels(each['labels'])}, moved {each['moved']}, {end}")
+            if each["judged_by"]:
+                end = f"judged by {clipped(each['judged_by'], 100)}: ask there"
+            name = "elsewhere" if each["judged_by"] else reference(each)
+            lines.append(f"{name}: {each['job']} {labels(each['labels'])}, moved {each['moved']}, {end}")
     elif found := answer["others"]:
         lines.append(f"{len(found)} other incidents began at the same time, the nearest first:")
         for each in found[:_MOST_MOVERS]:

@@ -9,11 +9,11 @@ from starlette.requests import Request
 
 from exporter.web.same_origin import login_of, token_of
 from exporter.web.ui.answering import LONGEST_REASON
-from exporter.web.ui.answers import Series
 from exporter.web.ui.facts import Running
 from exporter.web.ui.feedback_answers import Answer
 from exporter.web.ui.feedback_wording import answer_of, day_of
 from exporter.web.ui.rights import Rights
+from exporter.web.ui.series_answers import Series
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ from exporter.query_units import Unit
 from exporter.sinks.feedback import Kind
 from exporter.sinks.incident_log import End
 from exporter.web.ui.joint_answers import Because, JointIncident
-from exporter.web.ui.sent_answers import Message, RoutedAlert
 
 Labels = Annotated[dict[str, str], Meta(description="labels of the series at the source")]
 JobName = Annotated[str, Meta(description="name of the job")]
@@ -173,74 +172,6 @@ class Now(Struct):
     limits: Annotated[list[LimitNear], Meta(description="the first of them, the soonest first")] = []
 
 
-class Query(Struct):
-    """A channel of a job."""
-
-    channel: str
-    expr: str
-    unit: Unit
-
-
-class Trouble(Struct):
-    """Why the last cycles of a job failed."""
-
-    reason: str
-    text: str
-    since: str | None
-
-
-class Job(Struct):
-    """How a job stands."""
-
-    job: JobName
-    detector: str
-    state: Literal["judging", "failing", "warming", "waiting", "late", "empty"]
-    text: Annotated[str, Meta(description="the state in a sentence")]
-    judged: Annotated[str | None, Meta(description="time of the newest judged sample; null: no verdict is shown")]
-    series: Annotated[dict[str, int], Meta(description="number of series by state")]
-    vanished: Annotated[dict[str, int], Meta(description="number of series that have ended, by reason")]
-    missed: Annotated[list[str], Meta(description="series that are down or have stopped, the first few")]
-    open: int
-    alerting: int
-    alerts: Annotated[int, Meta(description="incidents that became alerts in the last seven days")]
-    counted_since: str | None
-    budget: Annotated[float, Meta(description="alerts a week that it allows")]
-    step: Annotated[float, Meta(description="seconds between two samples")]
-    progress: Annotated[float, Meta(description="share of its history that was replayed, 0 to 1")]
-    remaining: Annotated[float | None, Meta(description="seconds that a warm-up will still take; null: not known")]
-    cycles: int
-    failures: int
-    last_success: str | None
-    cycle_seconds: float | None
-    stages: Annotated[dict[str, float], Meta(description="seconds that each stage of a cycle took last")]
-    trouble: Trouble | None
-    queries: list[Query]
-    model_version: str
-    calendar: Annotated[list[str], Meta(description="what its calendars say about now")] = []
-    muted: Annotated[bool, Meta(description="an incident that begins now is no alert, by a calendar")] = False
-    without_peers: Annotated[str, Meta(description="which series have too few peers; empty: none")] = ""
-
-
-class Jobs(Struct):
-    """All jobs, in the order of the configuration."""
-
-    at: str | None
-    jobs: list[Job]
-
-
-class Curve(Struct):
-    """One channel over time; all lists have the same length."""
-
-    channel: str
-    unit: Unit
-    value: list[float | None]
-    expected: list[float | None]
-    lower: list[float | None]
-    upper: list[float | None]
-    before: Annotated[list[float | None], Meta(description="values a day or a week earlier, if compare asks for them")]
-    week_before: Annotated[list[float | None], Meta(description="values a week earlier, if compare asks for both")]
-
-
 class PastIncidents(Struct):
     """Incidents that are over, those that ended last come first."""
 
@@ -252,112 +183,6 @@ class PastIncidents(Struct):
     since: Annotated[str | None, Meta(description="end of the oldest that is remembered")]
     note: Annotated[str, Meta(description="what is not remembered")]
     incidents: list[PastIncident]
-
-
-class Choice(Struct):
-    """One of several series that match."""
-
-    labels: Labels
-    link: Link
-
-
-class DeployMark(Struct):
-    """A deploy of the owner of a series."""
-
-    at: Annotated[float, Meta(description="Unix seconds")]
-    name: str
-
-
-class Forecast(Struct):
-    """How a series goes on towards its limit, by the hour, with an interval of 90 %."""
-
-    channel: str
-    unit: Unit
-    limit: float
-    past_times: Annotated[list[float], Meta(description="ends of hours, Unix seconds")]
-    past: Annotated[list[float | None], Meta(description="value nearest to the limit in each of these hours")]
-    times: Annotated[list[float], Meta(description="Unix seconds, from the newest sample on")]
-    early: Annotated[list[float | None], Meta(description="nearest to the limit until then, with a chance of 5 %")]
-    expected: Annotated[list[float | None], Meta(description="the same, as likely as not")]
-    late: Annotated[list[float | None], Meta(description="the same, with a chance of 95 %")]
-
-
-class Series(Struct):
-    """One series over a range of time."""
-
-    id: str
-    job: JobName
-    labels: Labels
-    state: Annotated[
-        Literal["ready", "warming", "stale", "gone", "unknown"],
-        Meta(description="gone: the job does not have the series now; unknown: the job has no verdict"),
-    ]
-    judged: str | None
-    score: float | None
-    incident: Annotated[OpenIncident | None, Meta(description="the one that is open")]
-    past: Annotated[PastIncident | None, Meta(description="the one of since, unless it is open")]
-    joint: Annotated[JointIncident | None, Meta(description="what its incident is one of, where it is not alone")]
-    others: Annotated[list[PastIncident], Meta(description="incidents of other series that began at the same time")]
-    earlier: Annotated[list[PastIncident], Meta(description="the last incidents of this series, but for that of since")]
-    worst_at: Annotated[str | None, Meta(description="time of the worst reading of the incident that is shown")]
-    worst: Annotated[list[Channel], Meta(description="that reading, of the channels that were not normal")]
-    sent: Annotated[list[Message], Meta(description="what the exporter itself sent on that incident, oldest first")]
-    routed: Annotated[
-        list[str], Meta(description="receivers of Alertmanager that get the alerts of the job, by the configuration")
-    ]
-    alerts: Annotated[
-        list[RoutedAlert] | None,
-        Meta(description="what Alertmanager has of the open incident; null where there is none or it does not tell"),
-    ]
-    channels: list[Channel]
-    start: float
-    end: float
-    times: Annotated[list[float], Meta(description="Unix seconds")]
-    curves: list[Curve]
-    scores: list[float | None]
-    flag: Annotated[list[float | None], Meta(description="1 while an incident was open, else 0")]
-    alert: Annotated[list[float | None], Meta(description="1 while it was an alert, else 0")]
-    notes: Annotated[list[str], Meta(description="what is missing, and why")]
-    deploys: Annotated[list[DeployMark], Meta(description="deploys of its owner in the range, oldest first")]
-    link: Link
-    told: Annotated[list[str], Meta(description="every sample in a sentence, if told asks for them")] = []
-    limit: Annotated[str, Meta(description="when it reaches its limit, in a sentence; empty where it has none")] = ""
-    forecast: Annotated[Forecast | None, Meta(description="how it goes on; null without a limit")] = None
-    findings: Annotated[
-        str, Meta(description="what is known of the incident beside its readings, the most useful first; may be empty")
-    ] = ""
-
-
-class Ambiguous(Struct):
-    """More than one series matches."""
-
-    error: str
-    choices: list[Choice]
-
-
-class DeployQuestions(Struct):
-    """How the questions about deploys stand."""
-
-    found: Annotated[list[str] | None, Meta(description="presets whose metrics the source has; null: not asked yet")]
-    trouble: Annotated[list[str], Meta(description="why questions were not answered the last time")]
-    queries: Annotated[int, Meta(description="queries since the start")]
-    failures: int
-    seconds: Annotated[float, Meta(description="spent on these queries since the start")]
-    cut: Annotated[int, Meta(description="series left out of the newest answers")]
-
-
-class Status(Struct):
-    """The exporter itself."""
-
-    at: str | None
-    started: str | None
-    loaded: Annotated[str | None, Meta(description="when the configuration in force was loaded")]
-    refused: Annotated[str, Meta(description="why the configuration on disk is not in force; empty where it is")]
-    digest: str
-    versions: Annotated[dict[str, str], Meta(description="version by package")]
-    jobs: list[Job]
-    deploys: DeployQuestions
-    config: Annotated[str, Meta(description="the configuration in force as YAML, secrets masked")]
 
 
 class Refusal(Struct):

@@ -9,7 +9,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from exporter.config.values import duration
-from exporter.web.ui.answers import Ambiguous
 from exporter.web.ui.facts import Running
 from exporter.web.ui.job_page import job_answer
 from exporter.web.ui.json_response import JsonEndpoints, as_json
@@ -18,6 +17,7 @@ from exporter.web.ui.openapi import document
 from exporter.web.ui.parameters import asked_for, filter_of, job_asked_for, once_each
 from exporter.web.ui.past import past_answer
 from exporter.web.ui.series import series_answer
+from exporter.web.ui.series_answers import Ambiguous
 from exporter.web.ui.status import status_answer
 from exporter.web.ui.turns import Turn
 

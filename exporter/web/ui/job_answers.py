@@ -4,7 +4,8 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from exporter.web.ui.answers import Job, Labels, Link
+from exporter.web.ui.answers import Labels, Link
+from exporter.web.ui.status_answers import Job
 
 Span = Annotated[list[float], Meta(description="begin and end, Unix seconds")]
 

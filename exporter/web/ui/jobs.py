@@ -9,8 +9,9 @@ from exporter import incident_wording as wording
 from exporter.context.endings import ALERTED
 from exporter.json_values import utc
 from exporter.pipeline.verdict import Verdict
-from exporter.web.ui.answers import Job, Query, Trouble, Unseen
+from exporter.web.ui.answers import Unseen
 from exporter.web.ui.facts import Discovered, Facts, JobFacts
+from exporter.web.ui.status_answers import Job, Query, Trouble
 
 State = Literal["judging", "failing", "warming", "waiting", "late", "empty"]
 _LATE: Final = 3.0

@@ -36,5 +36,7 @@ def _mover(each: Member) -> Mover:
         id=series_id(each.job, each.key), job=each.job, labels=each.labels, moved=utc(each.moved),
         since=utc(each.since),
         until=None if each.over is None else utc(each.over), alerted=each.alert,
-        link=link(each.job, each.key, each.since),
+        # Its page is with the exporter that judges it; where people reach that, nobody here knows.
+        link="" if each.elsewhere else link(each.job, each.key, each.since),
+        judged_by=(each.replica or "another replica") if each.elsewhere else "",
     )  # fmt: skip

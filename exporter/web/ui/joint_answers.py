@@ -20,7 +20,10 @@ class Mover(Struct):
     since: Annotated[str | None, Meta(description="when its incident began")]
     until: str | None
     alerted: bool
-    link: Annotated[str, Meta(description="address of its page, relative to /")]
+    link: Annotated[str, Meta(description="address of its page, relative to /; empty where another replica has it")]
+    judged_by: Annotated[
+        str, Meta(description="another replica that judges it, as Prometheus knows it; empty: this exporter")
+    ] = ""
 
 
 class JointIncident(Struct):

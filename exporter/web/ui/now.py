@@ -15,13 +15,14 @@ from exporter.pipeline.verdict import Verdict
 from exporter.query_units import Unit
 from exporter.sinks.notify.message import normal_instead, worst_told
 from exporter.sinks.notify.notification import incident_of
-from exporter.web.ui.answers import Channel, Group, Job, Jobs, Now, OpenIncident, PastIncident, Quiet, Unseen
+from exporter.web.ui.answers import Channel, Group, Now, OpenIncident, PastIncident, Quiet, Unseen
 from exporter.web.ui.facts import Facts, JobFacts, Running
 from exporter.web.ui.identity import link, series_id
 from exporter.web.ui.jobs import job_answer, unseen
 from exporter.web.ui.joint import joint_answer
 from exporter.web.ui.limits import limits_near, not_known
 from exporter.web.ui.past import past_incident, streams
+from exporter.web.ui.status_answers import Job, Jobs
 
 MOST: Final = 200
 """Incidents in an answer: the worst."""

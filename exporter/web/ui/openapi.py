@@ -8,12 +8,14 @@ import msgspec
 from exporter import __version__
 from exporter.sinks.feedback import KINDS
 from exporter.web.ui import feedback_openapi, openapi_preview
-from exporter.web.ui.answers import Ambiguous, Jobs, Now, PastIncidents, Refusal, Series, Status
+from exporter.web.ui.answers import Now, PastIncidents, Refusal
 from exporter.web.ui.answers_machines import Anomalies, Configuration
 from exporter.web.ui.job_answers import JobPage
 from exporter.web.ui.parameters import COMPARED
 from exporter.web.ui.past import UNANSWERED
 from exporter.web.ui.related_answers import Related
+from exporter.web.ui.series_answers import Ambiguous, Series
+from exporter.web.ui.status_answers import Jobs, Status
 
 _REF: Final = "#/components/schemas/{name}"
 _TIME: Final = {"type": "number", "minimum": 0, "maximum": 9_999_999_999}

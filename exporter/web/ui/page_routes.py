@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from exporter.web.ui import export, pages
 from exporter.web.ui.answer_form import form_of
-from exporter.web.ui.answers import Ambiguous, PastIncidents, Series
+from exporter.web.ui.answers import PastIncidents
 from exporter.web.ui.not_answered import NotAnswered
 from exporter.web.ui.now import now_answer
 from exporter.web.ui.page_response import HEADERS, PageEndpoints, neighbours
@@ -21,6 +21,7 @@ from exporter.web.ui.related import related_answer
 from exporter.web.ui.related_answers import Related
 from exporter.web.ui.related_routes import moved_of
 from exporter.web.ui.series import Asked, series_answer
+from exporter.web.ui.series_answers import Ambiguous, Series
 from exporter.web.ui.status import status_answer
 
 _STATIC: Final = {

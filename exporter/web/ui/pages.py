@@ -19,7 +19,7 @@ from exporter.sinks.recent import Curves
 from exporter.templating import environment
 from exporter.web.ui import graphs
 from exporter.web.ui.answer_form import AnswerForm
-from exporter.web.ui.answers import Ambiguous, Now, OpenIncident, PastIncidents, Series, Status, Stream
+from exporter.web.ui.answers import Now, OpenIncident, PastIncidents, Stream
 from exporter.web.ui.facts import Running
 from exporter.web.ui.feedback_answers import Answers
 from exporter.web.ui.feedback_wording import KINDS
@@ -27,6 +27,8 @@ from exporter.web.ui.jobs import named
 from exporter.web.ui.parameters import COMPARED
 from exporter.web.ui.related_answers import Related
 from exporter.web.ui.series import Asked
+from exporter.web.ui.series_answers import Ambiguous, Series
+from exporter.web.ui.status_answers import Status
 
 DRAWN: Final = 50
 """Incidents of the first page with a sparkline: the worst."""

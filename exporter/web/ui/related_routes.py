@@ -11,7 +11,6 @@ from starlette.routing import Route
 from detectors.types import Key
 from exporter.sinks.latest import UnknownJob
 from exporter.web.api import BadParameter
-from exporter.web.ui.answers import Ambiguous
 from exporter.web.ui.facts import Running
 from exporter.web.ui.json_response import JsonEndpoints, as_json
 from exporter.web.ui.not_answered import NotAnswered
@@ -19,6 +18,7 @@ from exporter.web.ui.parameters import asked_for
 from exporter.web.ui.related import MOST, related_answer
 from exporter.web.ui.related_answers import Related
 from exporter.web.ui.series import Asked, ambiguous, matching
+from exporter.web.ui.series_answers import Ambiguous
 
 LONGEST_EXPR = 2000
 """Characters of an expression."""

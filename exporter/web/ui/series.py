@@ -17,7 +17,7 @@ from exporter.sinks.incident_log import Logged
 from exporter.sinks.latest import Matcher, Selection, UnknownJob
 from exporter.sinks.notify import notification
 from exporter.sinks.notify.message import worst_told
-from exporter.web.ui.answers import Ambiguous, Channel, Choice, Curve, DeployMark, Forecast, OpenIncident, Series
+from exporter.web.ui.answers import Channel, OpenIncident
 from exporter.web.ui.curves import WIDE, Wanted, curves_of, earlier
 from exporter.web.ui.facts import JobFacts, Running
 from exporter.web.ui.history import History
@@ -30,6 +30,7 @@ from exporter.web.ui.now import incident
 from exporter.web.ui.past import at_the_same_time, past_incident
 from exporter.web.ui.routed import routed_alerts
 from exporter.web.ui.sent_answers import Message
+from exporter.web.ui.series_answers import Ambiguous, Choice, Curve, DeployMark, Forecast, Series
 from exporter.web.ui.told import samples_told
 
 LONGEST: Final = 14 * DAY

@@ -11,9 +11,9 @@ from exporter.config.secrets import SENSITIVE
 from exporter.context.deploy_book import Standing
 from exporter.json_values import utc
 from exporter.redact import MASK, masked
-from exporter.web.ui.answers import DeployQuestions, Status
 from exporter.web.ui.facts import Running
 from exporter.web.ui.now import jobs_answer
+from exporter.web.ui.status_answers import DeployQuestions, Status
 
 _PACKAGES: Final = ("numpy", "scipy", "scikit-learn", "starlette", "uvicorn", "prometheus-client")
 
