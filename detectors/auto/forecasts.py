@@ -145,8 +145,8 @@ def deviations(rows: Rows, least: Floats, step: float) -> tuple[Floats, Flags]:
     square *= squares[:, :, :1]
     np.maximum(squares, square, out=square)
     np.sqrt(square, out=square)
-    np.greater_equal(count, np.where(_SECONDS > 0, _FILLED * span, READY), out=used)
-    used &= (span >= 2) | (_SECONDS == 0)
+    enough = np.where(_SECONDS == 0, READY, np.where(span >= 2, _FILLED * span, np.inf))
+    np.greater_equal(count, enough, out=used)
     return np.maximum(square, least[:, None, None], out=square), used
 
 
@@ -156,8 +156,11 @@ def _select(rows: Rows, usable: Flags, at: SeasonalTime, frozen: Flags) -> NDArr
     known = usable & (rows["compared"] * at.step >= DAY)
     known[:, 0] = True
     error = np.where(known, rows["error"], np.inf)
-    best = error.argmin(axis=1)
-    change = ~frozen & (error[each, best] < BETTER * rows["error"][each, present])
+    best, least = np.zeros(len(frozen), np.intp), error[:, 0]
+    for predictor in range(1, PREDICTORS):  # argmin() of three numbers takes several times as long
+        best = np.where(error[:, predictor] < least, predictor, best)
+        least = np.minimum(least, error[:, predictor])
+    change = ~frozen & (least < BETTER * rows["error"][each, present])
     selected = np.where(change, best, present)
     return np.where(usable[each, selected], selected, 0)
 
