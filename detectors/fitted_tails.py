@@ -14,6 +14,7 @@ from detectors.calibration import (
     LARGEST,
     PER_OCTAVE,
     PRIOR_WEEKS,
+    Counts,
     Evidence,
     Rows,
     TailRates,
@@ -132,9 +133,9 @@ class FittedTailRates(TailRates):
         at = np.arange(len(logs))[:, None] * row + which * component
         most, least = every[at + lower * step], every[at + np.minimum(lower + 1, BINS - 1) * step]
         steep, into = np.exp(-exponent * _WIDTH), place - lower
-        inside = np.flatnonzero(into)  # most values of quiet series lie below the first edge: steep ** 0 is 1
-        power = np.ones(place.shape)
-        power.reshape(-1)[inside] = steep.reshape(-1)[inside] ** into.reshape(-1)[inside]
+        inside = np.nonzero(into)  # most values of quiet series lie below the first edge: steep ** 0 is 1
+        power = np.ones_like(place)
+        power[inside] = steep[inside] ** into[inside]
         share = (power - steep) / (1 - steep)
         found: Floats = least + (most - least) * share
         return found
@@ -152,21 +153,21 @@ class FittedTailRates(TailRates):
     def close(self, rows: Rows, which: NDArray[np.intp], count: bool = True) -> None:
         """Count the largest values of the incidents that end, as one event each unless `count` is False."""
         TailRates.close(self, rows, which, count)  # super() knows the class without slots only
-        self._refresh(rows, which)
+        self._refresh(rows, which, rows[f"{self.prefix}counts"][which])
 
     def _line(self, rows: Rows, which: NDArray[np.intp]) -> Floats:
         line: Floats = rows[f"{self.prefix}reach"][which]
         return line
 
-    def _count(self, rows: Rows, which: NDArray[np.intp], normalised: Floats, decay: float) -> None:
-        self._added(rows, which, normalised, decay)
+    def _count(self, rows: Rows, which: NDArray[np.intp], normalised: Floats, decay: float) -> Counts:
+        return self._added(rows, which, normalised, decay)
 
-    def _complete(self, rows: Rows, which: NDArray[np.intp], blocks_per_week: float) -> None:
+    def _complete(self, rows: Rows, which: NDArray[np.intp], counted: Counts, blocks_per_week: float) -> None:
         """Fit the tails of the rows `which` to their maxima."""
-        counts, weeks = rows[f"{self.prefix}counts"][which], rows[f"{self.prefix}weeks"][which]
+        weeks = rows[f"{self.prefix}weeks"][which]
         # An incident among few maxima would be half of the tail.
         failures = rows[f"{self.prefix}beyond"][which] / (1 + weeks)
-        counts = np.maximum(counts - failures[:, :, None], 0.0)
+        counts = np.maximum(counted - failures[:, :, None], 0.0)
         enough = counts >= _FIT_FROM * blocks_per_week * weeks[:, :, None]
         first = np.maximum(enough.sum(axis=2) - 1, 0)[:, :, None]  # counts never increase from bin to bin
         padded = np.concatenate([counts, np.zeros((*first.shape[:2], _FIT_BINS), counts.dtype)], axis=2)
@@ -180,14 +181,14 @@ class FittedTailRates(TailRates):
         known = (weeks > 0) & enough[:, :, 0]  # a component that is mostly silent has no body to fit a tail to
         rows[f"{self.prefix}exponent"][which] = np.where(known, exponent, EXPONENT)
         rows[f"{self.prefix}unit"][which] = np.where(known, edge * rate ** (1 / exponent), 1.0)
-        self._refresh(rows, which)
+        self._refresh(rows, which, counted)
 
-    def _refresh(self, rows: Rows, which: NDArray[np.intp]) -> None:
+    def _refresh(self, rows: Rows, which: NDArray[np.intp], counts: Counts) -> None:
         """Find the values with rate LINE of the rows `which`."""
         exponent, unit, weeks, beyond = (
             rows[f"{self.prefix}{name}"][which] for name in ("exponent", "unit", "weeks", "beyond")
         )
-        counts, weeks = rows[f"{self.prefix}counts"][which], PRIOR_WEEKS + weeks
+        weeks = PRIOR_WEEKS + weeks
 
         def rate(at: NDArray[np.intp]) -> Floats:
             counted = np.maximum(np.take_along_axis(counts, at[:, :, None], axis=2)[:, :, 0] - beyond, 0.0)

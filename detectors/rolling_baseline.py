@@ -67,21 +67,23 @@ def _whole(ordered: Floats) -> tuple[Floats, Floats, Floats]:
     The h samples nearest to the median are neighbours in the sorted row, so the h-th smallest deviation is the
     minimum, over all runs of h neighbours, of the larger deviation of the two ends. This avoids a second sort.
     """
-    size = ordered.shape[1]
+    # Each place in the order side by side for all rows: arithmetic then runs over 512 neighbours instead of 60.
+    place = np.ascontiguousarray(ordered.T)
+    size = len(place)
     low, high = (size - 1) // 2, size // 2
-    middle = 0.5 * ordered[:, low] + 0.5 * ordered[:, high]  # halved before the sum, which could overflow at 1e308
-    above = ordered - middle[:, None]
-    below = -above
+    middle = 0.5 * place[low] + 0.5 * place[high]  # halved before the sum, which could overflow at 1e308
+    # Ends of such runs lie on both sides of the median, or one of them on it.
+    above, below = place[low:] - middle, middle - place[: high + 1]
 
     def smallest(h: int) -> Floats:
-        nearest: Floats = np.maximum(below[:, : size - h + 1], above[:, h - 1 :]).min(axis=1)
+        nearest: Floats = np.maximum(below[: size - h + 1], above[h - 1 - low :]).min(axis=0)
         return nearest
 
     mad = smallest(low + 1) if low == high else 0.5 * smallest(high) + 0.5 * smallest(high + 1)
     scale = MAD_TO_SIGMA * mad
     alike = np.flatnonzero(mad == 0)
     if len(alike):
-        scale[alike] = MEAN_DEVIATION_TO_SIGMA * np.abs(above[alike]).mean(axis=1)
+        scale[alike] = MEAN_DEVIATION_TO_SIGMA * np.abs(ordered[alike] - middle[alike, None]).mean(axis=1)
     return middle, scale, np.full(len(ordered), float(size))
 
 
@@ -99,10 +101,11 @@ def _with_gaps(ordered: Floats) -> tuple[Floats, Floats, Floats]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Level:
-    """Normal level of every entity: centre and scale, shape (E, C); NaN where it is not known yet."""
+    """Normal level of every entity, shape (E, C): centre and scale, NaN where not known yet, and number of samples."""
 
     center: Floats
     scale: Floats
+    count: Floats
 
     def deviation(self, newest: Floats) -> Floats:
         """Return how far the newest samples (E, C) lie above the level, in standard deviations."""
@@ -147,7 +150,7 @@ class Baseline:
             center, scale, count = median_and_scale(values[:, :, :-1])
             center[rows], scale[rows], count[rows] = median_and_scale(masked[:, :, :-1])
         fresh = (count >= self.min_samples) & np.isfinite(scale) & ~known["frozen"][:, None]
-        level = Level(np.where(fresh, center, known["center"]), np.where(fresh, scale, known["scale"]))
+        level = Level(np.where(fresh, center, known["center"]), np.where(fresh, scale, known["scale"]), count)
         self._last.keep(batch, (batch, level))
         return level
 

@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 NAMES = {
+    "verdict_wall_vs_curl",
     "cycle_wall_vs_curl",
     "own_cpu_per_series_vs_naive",
     "decode_vs_json",

@@ -126,10 +126,11 @@ def observe(rows: Rows, raw: Floats, at: SeasonalTime, frozen: Flags) -> Observa
     active[:, _OWN:] = (known[:, :, None] & used).reshape(len(x), PREDICTORS * MEANS)
     normalised *= active
 
-    which = np.concatenate([np.broadcast_to(np.arange(_OWN), (len(x), _OWN)), _of_predictor(best)], 1)
+    which = _compared(best)
     penalty = _short_history_penalty(rows, best, at.step)
     penalty[:, _OWN:] += np.where(seen.guessed, _GUESS, np.where(seen.once, _ONCE, 0.0))[:, None]
-    evidence = TAILS.evidence(rows, normalised[each[:, None], which], penalty, which)
+    compared = normalised.T.reshape(-1)[which.T * len(x) + each].T
+    evidence = TAILS.evidence(rows, compared, penalty, which)
     allowed = TAILS.reach(rows, penalty[:, _OWN], _OWN + MEANS * best) * DEVIATIONS * scale
     return Observation(
         x=x,
@@ -219,6 +220,14 @@ def of_best(normalised: Floats, best: NDArray[np.intp]) -> Floats:
     return np.take_along_axis(normalised, _of_predictor(best), axis=1)
 
 
+def _compared(best: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return the indices of the components that count, shape (R, _OWN + MEANS); in memory the rows lie side by side."""
+    which = np.empty((_OWN + MEANS, len(best)), np.intp)
+    which[:_OWN] = np.arange(_OWN)[:, None]
+    which[_OWN:] = _of_predictor(best).T
+    return which.T
+
+
 def _of_predictor(best: NDArray[np.intp]) -> NDArray[np.intp]:
     """Return the indices of the components of a predictor, shape (R, MEANS)."""
     return np.asarray(_OWN + MEANS * best[:, None] + np.arange(MEANS))
@@ -245,7 +254,7 @@ def _short_history_penalty(rows: Rows, best: NDArray[np.intp], step: float) -> F
     """Return the share by which a short history raises the rate of each component, shape (R, _OWN + MEANS)."""
     days, inherited = step / DAY, rows["inherited"] / DAY
     compared = rows["compared"][np.arange(len(best)), best]
-    penalty = np.empty((len(best), _OWN + MEANS))
+    penalty = np.empty((len(best), _OWN + MEANS), order="F")
     penalty[:, 0] = 5.0 / np.maximum(rows["seen"] * days, 0.5)  # new records come at a rate of 1/age
     penalty[:, 1] = 4.0 / np.maximum(rows["samples"] * days + inherited, 0.05)
     penalty[:, _OWN:] = (_YOUTH / np.maximum(compared * days + inherited, 0.05))[:, None]

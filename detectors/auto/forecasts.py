@@ -1,10 +1,10 @@
 """Forecasts of a series: its level, a profile of the day and a profile of the week; the best of them is used."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from detectors.auto import noise
 from detectors.calibration import Rows
@@ -107,8 +107,9 @@ def observe(rows: Rows, x: Floats, at: SeasonalTime, frozen: Flags, gap: Floats)
     if torn.any():
         faded = np.exp(-gap[:, None] / np.maximum(_SECONDS, 1.0))
         means = means * np.where(torn[:, None], faded, 1.0)[:, None, :]
-    gain = np.maximum(1.0 / (rows["compared"] + 1)[:, :, None], 1.0 / spans(at.step))
-    gain = np.where(usable[:, :, None], gain, 0.0)
+    gain = _beside(len(x))
+    np.maximum(1.0 / (rows["compared"] + 1)[:, :, None], 1.0 / spans(at.step), out=gain)
+    gain *= usable[:, :, None]
     gain *= residual[:, :, None] - means
     means = np.add(means, gain, out=gain)
     means[:, :, 0] = residual
@@ -120,6 +121,14 @@ def observe(rows: Rows, x: Floats, at: SeasonalTime, frozen: Flags, gap: Floats)
     )
 
 
+def _beside(count: int, dtype: DTypeLike = np.float64) -> NDArray[Any]:
+    """Return an array of shape (count, 3, MEANS) with the rows side by side in memory, as in the state.
+
+    What numpy makes of shapes that are broadcast together lies otherwise, and takes two to three times as long.
+    """
+    return np.empty((PREDICTORS, MEANS, count), dtype).transpose(2, 0, 1)
+
+
 def deviations(rows: Rows, least: Floats, step: float) -> tuple[Floats, Flags]:
     """Return the standard deviation of each mean, and whether the mean is used; shape (R, 3, MEANS).
 
@@ -128,15 +137,16 @@ def deviations(rows: Rows, least: Floats, step: float) -> tuple[Floats, Flags]:
     is the residual again and not used.
     """
     span, count, squares = spans(step), rows["compared"][:, :, None], rows["squares"]
-    square = _FILLED * span + count  # in place from here on: one array in the cache instead of six
+    square, used = _beside(len(least)), _beside(len(least), np.bool_)
+    np.add(_FILLED * span, count, out=square)  # in place from here on: one array in the cache instead of six
     np.divide(_FILLED * span, square, out=square)
     square[:, :, 0] = 1.0
     np.square(square, out=square)
     square *= squares[:, :, :1]
     np.maximum(squares, square, out=square)
     np.sqrt(square, out=square)
-    used = count >= np.where(_SECONDS > 0, _FILLED * span, READY)
-    used &= (span >= 2) | (_SECONDS == 0)
+    enough = np.where(_SECONDS == 0, READY, np.where(span >= 2, _FILLED * span, np.inf))
+    np.greater_equal(count, enough, out=used)
     return np.maximum(square, least[:, None, None], out=square), used
 
 
@@ -146,8 +156,11 @@ def _select(rows: Rows, usable: Flags, at: SeasonalTime, frozen: Flags) -> NDArr
     known = usable & (rows["compared"] * at.step >= DAY)
     known[:, 0] = True
     error = np.where(known, rows["error"], np.inf)
-    best = error.argmin(axis=1)
-    change = ~frozen & (error[each, best] < BETTER * rows["error"][each, present])
+    best, least = np.zeros(len(frozen), np.intp), error[:, 0]
+    for predictor in range(1, PREDICTORS):  # argmin() of three numbers takes several times as long
+        best = np.where(error[:, predictor] < least, predictor, best)
+        least = np.minimum(least, error[:, predictor])
+    change = ~frozen & (least < BETTER * rows["error"][each, present])
     selected = np.where(change, best, present)
     return np.where(usable[each, selected], selected, 0)
 
@@ -186,7 +199,7 @@ def learn(
         size = np.where(settled, np.minimum(size, 5.0 * np.maximum(error, least)), size)
         limit = np.maximum(squares, least[:, :, None] ** 2)
         limit *= 25.0
-        limit[~settled] = np.inf
+        np.copyto(limit, np.inf, where=~settled[:, :, None])
         np.minimum(square, limit, out=square)
     error += gain * (size - error)
     square -= squares

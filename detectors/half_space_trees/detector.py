@@ -154,7 +154,7 @@ class HalfSpaceTreesDetector(StatefulDetector):
         for first in range(0, len(which), _ROWS):
             rows = which[first : first + _ROWS]
             past = normal[rows, :, :-1][:, :, -self.mass_window :]
-            of_rows = Level(level.center[rows], level.scale[rows])
+            of_rows = Level(level.center[rows], level.scale[rows], level.count[rows])
             mass = np.zeros((len(rows), self.trees, 2**self.height), np.min_scalar_type(self.mass_window))
             seen = np.zeros(len(rows), np.uint16)
             for sample in range(past.shape[2]):
@@ -209,7 +209,7 @@ def _newest(window: Floats, least: int, span: float) -> Floats:
     with np.errstate(over="ignore", invalid="ignore"):
         center, scale, present = median_and_scale(window[:, :, :-1])
     known = (present >= least) & np.isfinite(scale)
-    return _scaled(window[:, :, -1], Level(np.where(known, center, np.nan), scale), span)
+    return _scaled(window[:, :, -1], Level(np.where(known, center, np.nan), scale, present), span)
 
 
 def _contribution(points: Floats, score: Floats) -> Floats:

@@ -11,6 +11,10 @@ _ROWS: Final = 512
 """Rows per block: their intermediate results stay in the processor's cache."""
 
 
+_SMALLEST: Final = float(np.finfo(np.float64).tiny)
+"""Divisor where a gap has no width: it counts nothing."""
+
+
 def average_path(count: Floats) -> Floats:
     """Return c(n) of Liu, Ting & Zhou (2008): the mean path length of an unsuccessful search among `count` values.
 
@@ -51,16 +55,21 @@ def isolation_path(samples: Floats) -> Floats:
 
 def _path(ordered: Floats, x: Floats) -> Floats:
     """Return the path length (E,) of `x`, shape (E, 1), in rows (E, T) sorted with NaN last."""
-    low, high = ordered[:, :-1], ordered[:, 1:]
+    place, x = np.ascontiguousarray(ordered.T), x[:, 0].copy()  # see rolling_baseline._whole
+    low, high = place[:-1], place[1:]
     with np.errstate(over="ignore", invalid="ignore"):  # at 1e308 the whole range may overflow
-        far = np.maximum(high - x, x - low)  # distance of the farther end of each gap
-        cut = high - low
-        cut /= np.where(far > 0, far, 1.0)
-    whole = not np.isnan(ordered[:, -1]).any()
-    total: Floats = cut.sum(axis=1) if whole else np.nansum(cut, axis=1)
-    equal = (ordered == x).sum(axis=1)
-    repeated = np.flatnonzero(equal > 1)
-    total[repeated] += average_path(equal[repeated].astype(np.float64))
+        far = high - x
+        cut = x - low
+        np.maximum(far, cut, out=far)  # distance of the farther end of each gap
+        np.subtract(high, low, out=cut)
+        twice = far == 0  # both ends are x
+        cut /= np.maximum(far, _SMALLEST, out=far)
+    whole = not np.isnan(place[-1]).any()
+    total: Floats = cut.sum(axis=0) if whole else np.nansum(cut, axis=0)
+    if twice.any():
+        equal = twice.sum(axis=0) + 1
+        repeated = np.flatnonzero(equal > 1)
+        total[repeated] += average_path(equal[repeated].astype(np.float64))
     if not whole:
-        total[np.isfinite(ordered).sum(axis=1) < 3] = np.nan
-    return np.where(np.isfinite(x[:, 0]), total, np.nan)
+        total[np.isfinite(place).sum(axis=0) < 3] = np.nan
+    return np.where(np.isfinite(x), total, np.nan)

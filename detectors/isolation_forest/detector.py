@@ -129,11 +129,11 @@ class IsolationForestDetector(StatefulDetector):
         """Return the path length, shape (E,), of each entity's newest sample among its own normal ones."""
         values, rows, normal = self._baseline.without_incidents(batch)
         samples, of_rows = values[:, 0], normal[:, 0]  # each ends with the newest
-        path, count = isolation_path(samples), np.isfinite(samples).sum(axis=1)
-        path[rows], count[rows] = isolation_path(of_rows), np.isfinite(of_rows).sum(axis=1)
+        path = isolation_path(samples)
+        path[rows] = isolation_path(of_rows)
         known = np.isfinite(level.center[:, 0]) & np.isfinite(batch.values[:, 0, -1])
         # Where an incident fills the window, the sample is compared with as many samples of the level before it.
-        few = np.flatnonzero(known & ~(count > self._baseline.min_samples))
+        few = np.flatnonzero(known & (level.count[:, 0] < self._baseline.min_samples))
         if len(few):
             usual = level.center[few] + level.scale[few] * _normal_quantiles(self.window - 1)
             path[few] = isolation_path(np.concatenate([usual, batch.values[few, 0, -1:]], axis=1))

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 import numpy as np
 
-from detectors import Batch
+from detectors import Batch, Detector
 from detectors.blocks import long_blocks
 from exporter.json_values import utc
 from exporter.observe.stages import Measure, unmeasured
@@ -16,6 +17,7 @@ from exporter.pipeline.forecast_history import read_past
 from exporter.pipeline.gap_filling import fill_gaps
 from exporter.pipeline.initial_fit import fit_on_history
 from exporter.pipeline.job import Job
+from exporter.pipeline.learning_hold import Hold
 from exporter.pipeline.normal_band import normal_band
 from exporter.pipeline.policy import STAYS_OPEN
 from exporter.pipeline.verdict import Verdict, count_states
@@ -45,9 +47,10 @@ def evaluate(
     """Judge every sample of `job` not judged yet, the oldest first; of a warm-up only the last verdict is yielded.
 
     Samples missed while the source was unreachable are backfilled in order, so the verdicts equal those of an
-    uninterrupted run. `should_continue` is called between two samples; if it returns False the cycle ends there, and
-    the next one resumes. Raises SourceError when samples cannot be had, and ClockSetBack; what was judged until then
-    stays judged.
+    uninterrupted run. A verdict is yielded before its sample is learnt, so that it can be shown at once; the sample is
+    learnt when the next one is asked for, or when nobody asks for more. `should_continue` is called between two
+    samples; if it returns False the cycle ends there, and the next one resumes. Raises SourceError when samples cannot
+    be had, and ClockSetBack; what was judged until then stays judged, also where learning it failed.
 
     Parameters
     ----------
@@ -77,10 +80,13 @@ def evaluate(
         read_past(job, float(window.times[-1]))
         newest = window.times[-1] + job.config.step > until
         with long_blocks(not newest):
-            verdict = judge(job, window, measure if newest else unmeasured, whole)
-        if not job.warming:
-            job.learnt.last = verdict
-            yield verdict
+            verdict, learn = judge_before_learning(job, window, measure if newest else unmeasured, whole)
+        try:
+            if not job.warming:
+                job.learnt.last = verdict
+                yield verdict
+        finally:
+            learn()
     if job.warming and verdict is not None:
         job.learnt.warming = False
         # At a start every incident that is open is news, whenever in the history it began.
@@ -113,6 +119,13 @@ def judge(job: Job, window: Batch, measure: Measure, whole: bool = True) -> Verd
 
     `whole`: the source did not say that its answer was partial.
     """
+    verdict, learn = judge_before_learning(job, window, measure, whole)
+    learn()
+    return verdict
+
+
+def judge_before_learning(job: Job, window: Batch, measure: Measure, whole: bool) -> tuple[Verdict, Callable[[], None]]:
+    """Return what `judge` does, and what is to be called, once, to learn the sample before the next one is judged."""
     step, detector, learnt = job.config.step, job.model.detector, job.learnt
     with measure("prepare"):
         batch = learnt.calendar.with_weekdays(fill_gaps(window.last(job.window.samples), job.config.fill))
@@ -146,8 +159,6 @@ def judge(job: Job, window: Batch, measure: Measure, whole: bool = True) -> Verd
         unusual = learnt.policy.unusual(judgement, batch)
         harmless = None if with_it is None else with_it & (counting <= STAYS_OPEN)
         hold = learnt.hold.decide(batch, unusual, decision, step, accepted, moving, inside, harmless)
-        if means.learn:
-            detector.update(batch.last(1), frozen=hold.frozen, rebaselined=hold.adopted)
         watch = learnt.drift if means.learn else None  # a reload may exchange it
         drift = None if watch is None else watch.see(score, now)
         contribution = np.where(np.isnan(decision.contribution), judgement.contribution, decision.contribution)
@@ -199,4 +210,14 @@ def judge(job: Job, window: Batch, measure: Measure, whole: bool = True) -> Verd
         caution=caution,
         without_peers=learnt.peers.take(batch.keys),
     )
-    return verdict if shown is None else shown.of(verdict)
+    learn = partial(_learn, detector, batch.last(1), hold, measure) if means.learn else _learn_nothing
+    return verdict if shown is None else shown.of(verdict), learn
+
+
+def _learn(detector: Detector, fresh: Batch, hold: Hold, measure: Measure) -> None:
+    with measure("learn"):
+        detector.update(fresh, frozen=hold.frozen, rebaselined=hold.adopted)
+
+
+def _learn_nothing() -> None:
+    """Do nothing: the calendars leave this time out."""

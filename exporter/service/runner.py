@@ -172,14 +172,20 @@ class Runner:
         began = time.monotonic()
         try:
             with telemetry.cycle(name) as span:
-                verdict = None
+                verdict = shown = None
                 for verdict in evaluate(
                     self.job, now, partial(telemetry.stage, name), partial(self._should_continue, now)
                 ):
                     self._sinks.record(verdict)
+                    # Whoever waits for it waits for the judging, not for the learning. After a failure nothing is shown
+                    # that cannot be learnt: withdrawn scores would come back for a moment in every cycle.
+                    if not self.health.reason and verdict.time + self.config.step > now - self.config.lag:
+                        shown = verdict
+                        self._publish(verdict)
+                        self._sinks.flush()
                 if verdict is not None:
                     span.set_attribute("entities", len(verdict.keys))
-                    with telemetry.stage(name, "publish"):
+                    if verdict is not shown:
                         self._publish(verdict)
                     log_cycle(verdict, time.monotonic() - began)
                     self._warn_if_empty(verdict)
@@ -294,7 +300,7 @@ class Runner:
         self._said_alone = verdict.without_peers is not None
 
     def _publish(self, verdict: Verdict) -> None:
-        with self._publishing:
+        with self._telemetry.stage(self.job.name, "publish"), self._publishing:
             if not self._retired:  # by a reload, while this cycle was running
                 self._sinks.show(verdict, self.config)
                 self._published = True

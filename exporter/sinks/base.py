@@ -92,5 +92,5 @@ class NewestVerdict(Sink, Protocol):
         """Show nothing of a job any more: its verdict is too old, or the job is gone."""
 
     def flush(self) -> None:
-        """Note that a cycle has ended, whatever came of it: what is shown is complete again."""
+        """Note that a verdict was shown, or that a cycle has ended, whatever came of it: what is shown is complete."""
         return

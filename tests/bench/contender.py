@@ -41,13 +41,19 @@ PUBLISHED = frozenset({"lower", "upper"})
 
 
 class _Page(Page):
-    """Keeps the verdict that was published."""
+    """Keeps the verdict that was published, and when the page first had it."""
 
     verdict: Verdict | None = None
+    shown: float | None = None
 
     def publish(self, verdict: Verdict, fields: Any) -> None:
         self.verdict = verdict
         super().publish(verdict, fields)
+
+    def render(self) -> None:
+        super().render()
+        if self.verdict is not None and self.shown is None:
+            self.shown = time.perf_counter()
 
 
 class _Telemetry(Telemetry):
@@ -100,20 +106,21 @@ class Exporter:
             Path("/proc/self/clear_refs").write_text("5")
         if self._newest_alone and self.job.judged == -np.inf:
             self.job.learnt.judged = now - STEP
-        self.page.verdict, self.telemetry.cpu = None, {}
+        self.page.verdict, self.page.shown, self.telemetry.cpu = None, None, {}
         wall, cpu = time.perf_counter(), time.process_time()
         self.runner.cycle(now)
-        wall = time.perf_counter() - wall
+        began, wall = wall, time.perf_counter() - wall
         for _ in self.page.current.pieces():  # the page is written as it is read: for the first scrape after a cycle
             pass
+        verdict, shown = self.page.verdict, self.page.shown
+        if verdict is None or shown is None or verdict.time != now:
+            raise SystemExit(f"no verdict at {now}: see the log above")
         answer: dict[str, Any] = {
+            "shown": shown - began,
             "wall": wall,
             "cpu": time.process_time() - cpu,
             **memory("self"),
         }
-        verdict = self.page.verdict
-        if verdict is None or verdict.time != now:
-            raise SystemExit(f"no verdict at {now}: see the log above")
         answer |= {
             "entities": len(verdict.keys),
             "page_bytes": self.page.current.size,

@@ -25,6 +25,8 @@ class Steady:
     series: int
     detector: str
     cpu: float = math.nan
+    shown: float = math.nan
+    """Seconds from the question to the verdict on the page; `wall` is that of the whole cycle, with learning."""
     wall: float = math.nan
     curl: float = math.nan
     cold_peak: float = math.nan
@@ -88,11 +90,14 @@ def steady(server: PrometheusServer, plan: Plan, size: int) -> Iterator[Steady]:
                 if not turn % 2:
                     curls.append(curl(server, expr, now))
         _judge_values(found, server, plan, cycles[-1], now)
-        found.cpu, found.wall = (median(cycle[name] for cycle in cycles) for name in ("cpu", "wall"))
+        found.cpu, found.shown, found.wall = (
+            median(cycle[name] for cycle in cycles) for name in ("cpu", "shown", "wall")
+        )
         found.curl, found.cold_peak = median(curls), cold["peak"]
         found.peak, found.rss = max(cycle["peak"] for cycle in cycles), median(cycle["rss"] for cycle in cycles)
         say(
-            f"  a cycle: CPU {seconds(found.cpu)}, wall {seconds(found.wall)} (curl {seconds(found.curl)}),"
+            f"  a cycle: CPU {seconds(found.cpu)}, shown after {seconds(found.shown)}, ended after"
+            f" {seconds(found.wall)} (curl {seconds(found.curl)}),"
             f" {found.rss:.0f} MiB, page {cycles[-1]['page_bytes'] / 1e6:.1f} MB, {cycles[-1]['flagged']} flagged"
         )
         stages = {name: median(cycle["stages"][name] for cycle in cycles) for name in cycles[0]["stages"]}
@@ -135,20 +140,12 @@ def _judge_values(found: Steady, server: PrometheusServer, plan: Plan, last: dic
 def steady_rows(found: list[Steady], plan: Plan) -> list[Row]:
     """Make the rows on wall time, own CPU and memory."""
     learning = next(each for each in found if each.series == plan.large and each.detector == LEARNING)
+    every = [each for each in found if each.series == plan.large]
     found = [each for each in found if each.detector != LEARNING]
     large = [each for each in found if each.series == plan.large]
-    quality = "; ".join(each.quality for each in large)
-    slowest = max(large, key=lambda each: each.wall / each.curl)
     rows = [
-        Row(
-            "cycle_wall_vs_curl",
-            slowest.wall / slowest.curl,
-            "cycle/curl",
-            f"{seconds(slowest.wall)}: whole cycle with page, {plan.large:,} series, {slowest.detector}, the slower",
-            f"{seconds(slowest.curl)}: curl of the same query",
-            "judged samples equal to those of the answer; " + quality,
-            "; ".join(text for each in large for text in each.wrong),
-        )
+        _wall_row("verdict_wall_vs_curl", "shown", "from the question to the verdict on the page", every),
+        _wall_row("cycle_wall_vs_curl", "wall", "whole cycle, with learning", every),
     ]
     goals = (("1k", "none set"), ("10k", "50 ms"), ("100k", "200 ms `robust`, 350 ms `auto`"))
     for size, (name, goal) in zip(plan.sizes, goals, strict=True):
@@ -165,6 +162,26 @@ def steady_rows(found: list[Steady], plan: Plan) -> list[Row]:
             )
         )
     return [*rows, _memory_row(large, plan), *_learning_rows(learning)]
+
+
+def _wall_row(name: str, which: str, what: str, every: list[Steady]) -> Row:
+    """Make the row on one of the two times that Prometheus' answer is part of, for the slowest detector."""
+
+    def ratio(each: Steady) -> float:
+        return float(getattr(each, which)) / each.curl
+
+    slowest = max(every, key=ratio)
+    others = ", ".join(f"{each.detector} {ratio(each):.2f}" for each in every if each is not slowest)
+    return Row(
+        name,
+        ratio(slowest),
+        "x curl",
+        f"{seconds(getattr(slowest, which))}: {what}, {slowest.series:,} series, {slowest.detector}, the slowest"
+        f" ({others})",
+        f"{seconds(slowest.curl)}: curl of the same query",
+        "judged samples equal to those of the answer; " + "; ".join(each.quality for each in every),
+        "; ".join(text for each in every for text in each.wrong),
+    )
 
 
 def _learning_rows(found: Steady) -> list[Row]:
