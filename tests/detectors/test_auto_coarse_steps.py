@@ -1,4 +1,4 @@
-"""At steps of half an hour and more the band follows what a series' own count makes of its scores."""
+"""At steps of an hour and more the band follows what a series' own count makes of its scores."""
 
 import numpy as np
 import pytest
