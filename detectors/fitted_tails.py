@@ -77,10 +77,10 @@ _REACH: Final = float(_crossing(lambda at: _law(np.log(EDGES[at]), np.full(at.sh
 class FittedTailRates(TailRates):
     """As `TailRates`, with a law that is fitted to the row's own maxima every hour.
 
-    The rate of values of at least q is (W0 T(q) (1 + penalty) + C(>=q)) / (W0 + W). The exponent of T is the maximum
-    likelihood estimate of a geometric tail over the logarithmic bins (Hill 1975, doi:10.1214/aos/1176343247) with
-    EXPONENT as prior; a share of a heavy tail is mixed in. Light noise gets a line near its largest values, and what
-    lies a little beyond them is rare; a series with failures keeps a wide one.
+    The rate of values of at least q is (W0 T(q) (1 + penalty) + C(>=q)) / (W0 + W), divided by the row's correction.
+    The exponent of T is the maximum likelihood estimate of a geometric tail over the logarithmic bins (Hill 1975,
+    doi:10.1214/aos/1176343247) with EXPONENT as prior; a share of a heavy tail is mixed in. Light noise gets a line
+    near its largest values, and what lies a little beyond them is rare; a series with failures keeps a wide one.
 
     Examples
     --------
@@ -93,7 +93,7 @@ class FittedTailRates(TailRates):
     [19.9]
     """
 
-    _tail_columns: ClassVar[tuple[str, ...]] = ("exponent", "unit", "reach")
+    _tail_columns: ClassVar[tuple[str, ...]] = ("exponent", "unit", "reach", "correction")
 
     def columns(self, rows: tuple[int, ...] = ()) -> dict[str, Column]:
         """Return the state columns of an entity with rows of shape `rows`."""
@@ -104,6 +104,7 @@ class FittedTailRates(TailRates):
             f"{self.prefix}exponent": Column(EXPONENT, shape, small),
             f"{self.prefix}unit": Column(1.0, shape, small),  # value that the tail reaches once a week
             f"{self.prefix}reach": Column(_REACH, shape, small),  # value with rate LINE, without penalty
+            f"{self.prefix}correction": Column(1.0, rows, small, added=True),  # factor of all return periods
         }
 
     def evidence(
@@ -118,8 +119,9 @@ class FittedTailRates(TailRates):
         law = PRIOR_WEEKS * _law(logs - np.log(unit), exponent)
         seen = self._counted(rows[f"{self.prefix}counts"], which, logs, exponent)
         weeks = PRIOR_WEEKS + weeks
-        parts = _RARER * weeks / (law * (1 + penalty) + seen)
-        unpenalised, prior = _RARER * weeks / (law + seen), np.exp(KAPPA * logs)
+        weeks *= _RARER * rows[f"{self.prefix}correction"][:, None]
+        parts = weeks / (law * (1 + penalty) + seen)
+        unpenalised, prior = weeks / (law + seen), np.exp(KAPPA * logs)
         return Evidence(parts.sum(axis=1), unpenalised.sum(axis=1), prior.sum(axis=1), parts)
 
     def _counted(self, counts: NDArray[np.float32], which: NDArray[np.intp], logs: Floats, exponent: Floats) -> Floats:
@@ -149,6 +151,14 @@ class FittedTailRates(TailRates):
         reach, exponent = (rows[f"{self.prefix}{name}"][each, which] for name in ("reach", "exponent"))
         found: Floats = reach * (1 + penalty) ** (1 / exponent.astype(np.float64))
         return found
+
+    def correct(self, rows: Rows, which: NDArray[np.intp], correction: Floats) -> None:
+        """Multiply the return periods of the rows `which` by a `correction`, shape (N,), from now on; reach follows."""
+        known = rows[f"{self.prefix}correction"]
+        changed = which[known[which] != correction.astype(np.float32)]
+        if len(changed):
+            known[which] = correction
+            self._refresh(rows, changed, rows[f"{self.prefix}counts"][changed])
 
     def close(self, rows: Rows, which: NDArray[np.intp], count: bool = True) -> None:
         """Count the largest values of the incidents that end, as one event each unless `count` is False."""
@@ -188,7 +198,7 @@ class FittedTailRates(TailRates):
         exponent, unit, weeks, beyond = (
             rows[f"{self.prefix}{name}"][which] for name in ("exponent", "unit", "weeks", "beyond")
         )
-        weeks = PRIOR_WEEKS + weeks
+        weeks = (PRIOR_WEEKS + weeks) * rows[f"{self.prefix}correction"][which, None]
 
         def rate(at: NDArray[np.intp]) -> Floats:
             counted = np.maximum(np.take_along_axis(counts, at[:, :, None], axis=2)[:, :, 0] - beyond, 0.0)

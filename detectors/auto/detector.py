@@ -220,7 +220,7 @@ def _observed(
         direction = beside.directed(direction, seen.evidence, entities.start * channels + alive)
     prior = combined.prior / agreeing
     period = combined.return_period / agreeing
-    found = frequency.score(of_entity, period) if joint is None else score_of(period)
+    found = frequency.score(of_entity, period, seen.correction) if joint is None else score_of(period)
     # Several channels have no common side.
     side = (direction > 0 if joint is None else np.zeros(len(present))).astype(np.uint8)
     # A pattern does not end an incident: that may be another one, at this hour by chance.
@@ -286,7 +286,7 @@ def _learn(
     ended.learns[block.present], ended.counted[block.present] = transition.learn, transition.ended
     ended.moved[block.present] = transition.rebaselined
 
-    evidence.learn(
+    due = evidence.learn(
         rows, values.reshape(-1)[block.alive], block.series, at, transition.learn[owner], block.recurring[owner]
     )
     if transition.rebaselined.any():
@@ -297,7 +297,8 @@ def _learn(
         multichannel.learn(entity, block.joint, at, transition.learn, block.ready)
         multichannel.TAILS.close(entity, np.flatnonzero(transition.ended))
     else:
-        frequency.learn(entity, block.unpenalised, block.warm & ~block.quiet, at)
+        frequency.learn(entity, block.unpenalised, block.series.correction, block.warm & ~block.quiet, at)
+        evidence.TAILS.correct(rows, due, frequency.correction(entity, due, at.step))
     incident_memory.remember(entity, transition, block.size, block.side, block.seen_later(), at)
     _put(every, block.alive, rows)
     _put(entities, block.present, entity)

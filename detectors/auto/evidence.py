@@ -81,6 +81,7 @@ class Observation:
     active: Flags  # (R, components)
     warm: Flags  # at least a day was seen
     evidence: Evidence
+    correction: Floats  # what its return periods have been multiplied by
     span: Floats  # of the values so far
     scale: Floats  # of a single sample at this hour
     direction: Floats  # 1: all evidence lies above what is usual; -1: below
@@ -145,6 +146,7 @@ def observe(rows: Rows, raw: Floats, at: SeasonalTime, frozen: Flags) -> Observa
         active=active,
         warm=old,
         evidence=evidence,
+        correction=rows["stream_correction"].astype(np.float64),
         span=span,
         scale=scale,
         direction=_direction(x, previous, seen, evidence.parts),

@@ -2,18 +2,20 @@
 
 The components are calibrated one by one. How many of them speak at once differs from one kind of series to the next,
 and shows at what comes every day. At what comes once a week or less failures are too large a share of what was seen,
-and nothing is corrected. Nor are the joint components of several channels, which open 1.2 times a line of seven.
+and nothing follows it, except where series are so coarse that nearly all of them reach their line too seldom. Nor do
+the joint components of several channels, which open 1.2 times a line of seven.
 """
 
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from detectors.calibration import KAPPA, MEMORY, Rows, score_of
 from detectors.entity_state import Column
 from detectors.seasonality import SeasonalTime
 from detectors.types import Flags, Floats
-from detectors.units import MINUTE, WEEK
+from detectors.units import HOUR, MINUTE, WEEK
 
 DAILY: Final = 7.0
 """Times a week at which the frequency is measured."""
@@ -29,6 +31,11 @@ _STAYS: Final = 0.6**KAPPA
 """Share of the return period above which an event goes on."""
 _APART: Final = 5 * MINUTE
 """Seconds between two events."""
+_COARSE: Final = HOUR
+"""Seconds between samples from which return periods are corrected: of three samples the largest seldom tells of a tail,
+and the law of a new series makes what lies far out look commoner than it is."""
+_RAREST: Final = 3.0
+"""Return periods are multiplied by this at most."""
 
 
 def columns() -> dict[str, Column]:
@@ -41,27 +48,39 @@ def columns() -> dict[str, Column]:
     }
 
 
-def score(rows: Rows, return_period: Floats) -> Floats:
-    """Return the scores, shape (R,), of return periods in weeks.
+def score(rows: Rows, return_period: Floats, correction: Floats) -> Floats:
+    """Return the scores, shape (R,), of return periods in weeks, which have been multiplied by `correction`.
 
     Between an event a week and seven the frequency is a power of the return period: that at which once a week comes
     once, and DAILY as often as it was seen to. While an incident is open its scores are not corrected: they say
     whether it goes on, not how often one begins.
     """
     plain = score_of(return_period)
-    exponent = np.log(_frequency(rows)) / np.log(DAILY)
+    frequency = np.clip(_seen(rows) * correction, _LEAST, _MOST)
+    exponent = np.log(frequency) / np.log(DAILY)
     corrected = (plain < 1) & ~rows["held"]
     return np.asarray(np.power(plain, exponent, out=plain, where=corrected))
 
 
-def _frequency(rows: Rows) -> Floats:
-    """Return how many events a week there are, shape (R,)."""
+def correction(rows: Rows, which: NDArray[np.intp], step: float) -> Floats:
+    """Return what the return periods of the rows `which` (N,) are to be multiplied by, at `step` seconds a sample.
+
+    Where what should come seven times a week comes less often, by as much. A series that fails often keeps its line:
+    failures are few among what comes every day.
+    """
+    if step < _COARSE:
+        return np.ones(len(which))
+    return np.asarray(np.clip(DAILY / _seen(rows)[which], 1.0, _RAREST))
+
+
+def _seen(rows: Rows) -> Floats:
+    """Return how many events a week there are before a correction, shape (R,)."""
     count, weeks = (rows[f"daily_{name}"].astype(np.float64) for name in ("count", "weeks"))
-    seen = _PENALISED * (count + _PRIOR * _USUAL) / (weeks + _PRIOR)
-    return np.asarray(np.clip(seen, _LEAST, _MOST))
+    seen: Floats = _PENALISED * (count + _PRIOR * _USUAL) / (weeks + _PRIOR)
+    return seen
 
 
-def learn(rows: Rows, return_period: Floats, opens: Flags, at: SeasonalTime) -> None:
+def learn(rows: Rows, return_period: Floats, correction: Floats, opens: Flags, at: SeasonalTime) -> None:
     """Count the events of a sample.
 
     Parameters
@@ -70,10 +89,13 @@ def learn(rows: Rows, return_period: Floats, opens: Flags, at: SeasonalTime) -> 
         State arrays of R entities, with the incidents before the sample.
     return_period : Floats, shape (R,)
         In weeks, without penalties for a short history.
+    correction : Floats, shape (R,)
+        What it has been multiplied by. Events are counted without, so that the count does not follow itself.
     opens : Flags, shape (R,)
         Where an incident could open: no cool-down, no recurring pattern, and history enough.
     at : SeasonalTime
     """
+    return_period = return_period / correction
     last, count, weeks = rows["daily_last"], rows["daily_count"], rows["daily_weeks"]
     counts = opens & ~rows["held"]
     kept = np.float32(np.exp(-at.step / MEMORY))

@@ -9,7 +9,7 @@ from detectors import Floats
 from detectors.auto import Auto, frequency
 from detectors.calibration import KAPPA, Rows, score_of
 from detectors.seasonality import SeasonalTime
-from detectors.units import WEEK
+from detectors.units import HOUR, WEEK
 from tests.detectors.test_auto_day import batch
 from tests.quality.kinds import Part, count
 from tests.support.replay import replay
@@ -23,12 +23,12 @@ def rows(held: bool = False) -> Rows:
     return state | {"held": np.array([held])}
 
 
-def learnt(return_periods: Floats, opens: bool = True, state: Rows | None = None) -> Rows:
-    """Return the state after these return periods of one entity."""
+def learnt(return_periods: Floats, opens: bool = True, state: Rows | None = None, correction: float = 1.0) -> Rows:
+    """Return the state after these return periods of one entity, which `correction` is a factor of."""
     state = rows() if state is None else state
     for number, period in enumerate(return_periods):
         at = SeasonalTime.at(STEP * number, STEP, UTC)
-        frequency.learn(state, np.array([period]), np.array([opens]), at)
+        frequency.learn(state, np.array([period]), np.array([correction]), np.array([opens]), at)
     return state
 
 
@@ -40,8 +40,12 @@ def weeks_of(times: int, weeks: int = 4) -> Floats:
     return found
 
 
-def score(state: Rows, period: float) -> float:
-    return float(frequency.score(state, np.array([period]))[0])
+def score(state: Rows, period: float, correction: float = 1.0) -> float:
+    return float(frequency.score(state, np.array([period]), np.array([correction]))[0])
+
+
+def correction(state: Rows, step: float = HOUR) -> float:
+    return float(frequency.correction(state, np.arange(1), step)[0])
 
 
 def test_once_a_week_is_what_it_was_however_often_a_day_something_comes():
@@ -90,6 +94,26 @@ def test_a_state_of_the_version_before_is_read_and_nothing_is_counted_yet():
     before = {name: array for name, array in auto.state().items() if not name.startswith("daily_")}
     restored = Auto().restore(before)
     assert restored.state()["daily_count"].tolist() == [0, 0]
+
+
+def test_what_comes_less_often_than_said_is_made_commoner_at_coarse_steps_alone_and_by_three_at_most():
+    seldom, often, never = (learnt(weeks_of(times, weeks=9)) for times in (3, 9, 0))
+    assert 1 < correction(seldom) < correction(never) == 3
+    assert correction(often) == correction(rows()) == 1
+    assert correction(never, step=300.0) == 1
+
+
+def test_the_count_does_not_follow_its_own_correction():
+    periods = weeks_of(3)
+    plain, corrected = learnt(periods), learnt(periods * 3, correction=3.0)
+    assert corrected["daily_count"] == plain["daily_count"]
+
+
+def test_what_was_corrected_is_not_corrected_again():
+    state = learnt(weeks_of(3))
+    factor = correction(state)
+    for period in (0.1, 0.5):
+        assert score(state, period, factor) == pytest.approx(score_of(np.array([period]))[0])
 
 
 @pytest.mark.slow

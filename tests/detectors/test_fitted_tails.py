@@ -64,6 +64,15 @@ def test_a_penalty_moves_the_line_out():
     assert rate(rows, 1.0, penalty=3.0) > rate(rows, 1.0)
 
 
+def test_a_correction_moves_the_line_in_to_where_the_rate_is_what_it_was():
+    rows = taught(hours("normal", 4, 0))
+    before = float(TAILS.reach(rows, np.zeros(1), FIRST)[0])
+    TAILS.correct(rows, FIRST, np.array([3.0]))
+    line = float(TAILS.reach(rows, np.zeros(1), FIRST)[0])
+    assert line < before
+    assert rate(rows, line * 1.2) < LINE < rate(rows, line / 1.2)
+
+
 def test_one_failure_far_out_does_not_make_the_tail():
     maxima = hours("normal", 4, 0)
     before = TAILS.reach(taught(maxima), np.zeros(1), FIRST)[0]
