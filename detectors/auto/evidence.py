@@ -323,7 +323,7 @@ def close(rows: Rows, which: NDArray[np.intp], count: bool = True) -> None:
 def rebaseline(rows: Rows, which: NDArray[np.intp], seen: Observation, at: SeasonalTime) -> None:
     """Make level and volatility of the last hour the normal ones of the rows `which`."""
     level = rows["hour_mean"][which]
-    forecasts.rebaseline(rows, which, level, at)
+    forecasts.rebaseline(rows, which, level, seen.residuals.spread[which], at)
     rows["inherited"][which] = 0.0
     rows["mean"][which] = level
     rows["change"][which] = seen.change[which]

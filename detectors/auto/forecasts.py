@@ -26,6 +26,8 @@ _LIVED: Final = 0.9
 """Visits after which an hour of a type of day is known; before, it is guessed from the other type."""
 _TWICE: Final = 1.8
 """Visits from which a forecast rests on two days."""
+_COMPARED: Final = DAY / 4
+"""Seconds of comparing before a predictor may be selected: a rhythm shows within a quarter of a day."""
 _SHIFT: Final = 30 * MINUTE
 """Time constant with which guesses follow the level: a first weekend is lower, and how much shows within an hour."""
 _SECONDS: Final = np.array([0.0, 3 * MINUTE, 10 * MINUTE, 30 * MINUTE])
@@ -100,7 +102,7 @@ def observe(rows: Rows, x: Floats, at: SeasonalTime, frozen: Flags, gap: Floats)
         seen = np.minimum(visits_before, visits_after)
         usable[:, p] = (seen > 0) & (seen >= least) & (age >= oldest + HOUR)
     heaviness = noise.heaviness(rows)
-    spread = noise.spread(rows, at, heaviness)
+    spread = noise.spread(rows, at, heaviness, noise.of_counts(rows, value[:, 1], usable[:, 1], heaviness))
     residual = np.where(usable, x[:, None] - np.clip(x[:, None], low, high), 0.0) / spread[:, None]
     means = rows["means"]
     torn = gap > 2.5 * at.step
@@ -153,7 +155,7 @@ def deviations(rows: Rows, least: Floats, step: float) -> tuple[Floats, Flags]:
 def _select(rows: Rows, usable: Flags, at: SeasonalTime, frozen: Flags) -> NDArray[np.intp]:
     """Return the predictor to use, shape (R,). It does not change during an incident; the level is the fallback."""
     each, present = np.arange(len(frozen)), rows["selected"].astype(np.intp)
-    known = usable & (rows["compared"] * at.step >= DAY)
+    known = usable & (rows["compared"] * at.step >= _COMPARED)
     known[:, 0] = True
     error = np.where(known, rows["error"], np.inf)
     best, least = np.zeros(len(frozen), np.intp), error[:, 0]
@@ -175,7 +177,12 @@ def learn(
     """
     rows["means"][...] = seen.means
     each, best = np.arange(len(x)), rows["selected"]
+    before = best.copy()
     best[...] = np.where(seen.usable[each, best] | (seen.selected != 0), seen.selected, best)
+    first = np.flatnonzero((before == 0) & (best != 0))
+    if len(first):  # what a level misses of a rhythm says where the rhythm is strong, not how noisy an hour is
+        to = best[first].astype(np.intp)
+        noise.restart(rows, first, rows["error"][first, to], rows["squares"][first, to, 0])
     n = rows["samples"] + 1
     rows["level"][...] += np.where(learn, np.maximum(1.0 / n, at.step / DAY), 0.0) * (x - rows["level"])
     follow = max(at.step / _SHIFT, 1.0 / 6)
@@ -232,10 +239,11 @@ def _learn_profile(
     error = x - sum(weight * profile[:, slot] for slot, weight in weights)
     for slot, weight in weights:
         count = visits[:, slot]
-        which = learn | (count < per_hour)
+        visit = count < per_hour  # the first one: the mean of its samples, which a slope does not bend
+        which = learn | visit
         count = np.minimum(count + weight, memory * per_hour)
         gain = np.maximum(np.minimum(1.0 / np.maximum(count, 1e-9), 1.0), 1.0 / (memory * per_hour))
-        profile[:, slot] += np.where(which, gain * weight, 0.0) * error
+        profile[:, slot] += np.where(which, gain * weight, 0.0) * np.where(visit, x - profile[:, slot], error)
         visits[:, slot] = np.where(which, count, visits[:, slot])
 
 
@@ -244,12 +252,13 @@ def close(rows: Rows, which: NDArray[np.intp]) -> None:
     rows["means"][which] = 0.0
 
 
-def rebaseline(rows: Rows, which: NDArray[np.intp], level: Floats, at: SeasonalTime) -> None:
-    """Move the predictors of the series `which` to the last half hour; `level` is the mean of the last hour.
+def rebaseline(rows: Rows, which: NDArray[np.intp], level: Floats, spread: Floats, at: SeasonalTime) -> None:
+    """Move the predictors of the series `which` (N,) to the last half hour; `level` (N,) is the mean of the last hour.
 
-    The new level may have another rhythm, so the errors start over and every slot counts as in its first visit.
+    `spread`, shape (N,), is the noise that the residuals are in units of. The new level may have another rhythm, so the
+    errors start over and every slot counts as in its first visit.
     """
-    shift = rows["means"][which, :, -1] * noise.spread(rows, at, noise.heaviness(rows))[which, None]
+    shift = rows["means"][which, :, -1] * spread[:, None]
     guessed = rows["shift"][which] != 0  # the other type of day keeps what it has learnt
     rows["shift"][which] += np.where(guessed, shift[:, 1], 0.0)
     rows["day"][which] += np.where(guessed, 0.0, shift[:, 1])[:, None]

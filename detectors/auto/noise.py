@@ -6,6 +6,7 @@ Counts spread with the root of what is expected, and the noise of busy hours is 
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from detectors.calibration import Rows
 from detectors.entity_state import Column
@@ -15,7 +16,7 @@ from detectors.units import WEEK
 
 _LEAST, _MOST = 0.25, 4.0
 _PRIOR: Final = 12.0
-"""Samples, or one visit if that is more, that the noise of the whole day is worth against that of an hour."""
+"""Samples, or one visit if that is more, that what is usual is worth against the noise of an hour."""
 _OF_NORMAL: Final = np.pi / 2
 """Mean square over squared mean size of normal noise."""
 _VISITS: Final = 4.0
@@ -24,6 +25,8 @@ _LARGEST: Final = 5.0
 """Times the usual size by which a residual counts at most."""
 _READY: Final = 30
 _HEAVIEST: Final = 12.0
+_OFTEN, _RARE = 2.0, 4.0
+"""Heaviness of Student's t with three degrees of freedom, and of a counter that is 0 in 96 of 100 samples."""
 _SMALLEST: Final = 1e-150  # its square is no zero
 
 
@@ -37,16 +40,32 @@ def columns(rows: tuple[int, ...]) -> dict[str, Column]:
     }
 
 
-def spread(rows: Rows, at: SeasonalTime, heavier: Floats) -> Floats:
+def of_counts(rows: Rows, expected: Floats, known: Flags, heavier: Floats) -> Floats:
+    """Return the noise at this time relative to that of the whole day, as counts have it, shape (R,): a half to two.
+
+    It grows with the root of what is `expected`, shape (R,), where that is `known`. For noise in proportion to the
+    value this is half-way. It is 1 for values that have been negative, and by and by where the noise is `heavier`,
+    shape (R,): a visit does not show what to expect of what is rare.
+    """
+    zero = -rows["reference"]
+    known = known & (rows["lowest"] >= zero) & (rows["mean"] > zero)
+    with np.errstate(over="ignore"):
+        share = (expected - zero) / np.where(known, rows["mean"] - zero, 1.0)
+    root = np.sqrt(np.clip(share, _LEAST, _MOST), out=np.ones(len(share)), where=known)
+    return np.asarray(1.0 + (root - 1.0) * np.clip((_RARE - heavier) / (_RARE - _OFTEN), 0.0, 1.0))
+
+
+def spread(rows: Rows, at: SeasonalTime, heavier: Floats, usual: Floats) -> Floats:
     """Return the noise at this time relative to that of the whole day, shape (R,), from a quarter to four.
 
-    `heavier`, shape (R,), is the `heaviness` of the rows.
+    `heavier`, shape (R,), is the `heaviness` of the rows, `usual`, shape (R,), what it is before the hour is known.
     """
     mean, prior = np.maximum(rows["noise_mean"], _SMALLEST), max(_PRIOR, at.per_hour) * heavier
+    known = prior * usual
 
     def of(slot: int) -> Floats:
         visits = rows["noise_visits"][:, slot].astype(np.float64)
-        relative: Floats = (visits * np.minimum(rows["noise"][:, slot] / mean, _MOST) + prior) / (visits + prior)
+        relative: Floats = (visits * np.minimum(rows["noise"][:, slot] / mean, _MOST) + known) / (visits + prior)
         return relative
 
     share = at.day.share
@@ -79,3 +98,12 @@ def learn(rows: Rows, residual: Floats, width: Floats, at: SeasonalTime, learn: 
         new = np.minimum(visits + weight, most)
         noise += np.where(learn, weight / np.maximum(new, 1.0), 0.0) * (size - noise)
         visits[...] = np.where(learn, new, visits)
+
+
+def restart(rows: Rows, which: NDArray[np.intp], mean: Floats, square: Floats) -> None:
+    """Begin the noise of the rows `which` (N,) anew, for another forecast with residuals of this mean size and square.
+
+    Of no hour it is known then.
+    """
+    rows["noise_visits"][which] = 0.0
+    rows["noise_mean"][which], rows["noise_square"][which] = mean, square

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from detectors import Batch, Floats
-from detectors.auto import Auto
+from detectors.auto import Auto, noise
 from detectors.seasonality import SeasonalTime
 from tests.support.batches import keys
 from tests.support.replay import openings, replay
@@ -57,3 +57,34 @@ def test_half_of_the_traffic_is_missed_within_ten_minutes_by_night_too(seed):
     _, flag = replay(Auto(), batch(values))
     assert flag[:, first : first + 2].any(axis=1).mean() > 0.9
     assert flag[:, first + 2 : first + 24].mean() > 0.95
+
+
+@pytest.mark.parametrize("seed", [5, 6])
+def test_the_noise_of_quiet_hours_is_known_in_the_fourth_night(seed):
+    # In its first days a series is compared with its level, which misses most where the rhythm is, not the noise.
+    history = batch(business(24, 4, seed)[:, : 3 * PER_DAY + 217])  # the lowest point
+    detector = Auto()
+    replay(detector, history)
+    judged = detector.score(history.last(2))
+    half = (judged.upper - judged.lower)[:, 0] / 2
+    assert np.median(half / np.sqrt(judged.expected[:, 0])) < 12
+
+
+def test_the_forecast_of_the_third_day_follows_a_slope():
+    t = np.arange(2 * PER_DAY + 30)
+    slope = 100.0 + 50.0 * np.abs((t / PER_DAY + 0.1) % 1.0 - 0.5)
+    noise = np.random.default_rng(7).normal(0.0, 0.05, (24, len(t)))
+    detector, history = Auto(), batch(slope + noise)
+    replay(detector, history)
+    assert np.abs(detector.score(history.last(2)).expected[:, 0] - slope[-1]).max() < 0.027
+
+
+def test_noise_in_proportion_to_counts_is_expected_before_an_hour_is_known():
+    rows = {
+        "reference": np.array([50.0, 50.0, -50.0, 50.0]),
+        "lowest": np.array([-50.0, -50.0, 0.0, -50.0]),
+        "mean": np.array([50.0, 50.0, 150.0, 50.0]),
+    }
+    heavier, known = np.array([1.0, 1.0, 1.0, 6.0]), np.array([True, False, True, True])
+    found = noise.of_counts(rows, np.array([350.0, 350.0, 350.0, 350.0]), known, heavier)
+    np.testing.assert_allclose(found, [2.0, 1.0, 1.0, 1.0])  # not known; has been negative; of what is rare
