@@ -90,7 +90,8 @@ def learn(rows: Rows, residual: Floats, width: Floats, at: SeasonalTime, learn: 
     gain = np.where(learn, np.maximum(1.0 / np.maximum(count, 1.0), at.step / WEEK), 0.0)
     square = rows["noise_square"]
     square += gain * (size**2 - square)
-    size = np.where(count > _READY, np.minimum(size, _LARGEST * mean * width), size)
+    limited = (count > _READY) & (mean > 0)  # a series may stand still at first
+    size = np.where(limited, np.minimum(size, _LARGEST * mean * width), size)
     mean += gain * (size - mean)
     most = max(_VISITS * at.per_hour, 20.0)
     for slot, weight in ((at.day.before, 1 - at.day.share), (at.day.after, at.day.share)):
