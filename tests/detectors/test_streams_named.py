@@ -30,7 +30,7 @@ def one_channel(rng: np.random.Generator) -> dict[str, Floats]:
     made["halved"][fault] *= 0.5
     made["times four"][fault] *= 4
     made["zero"][fault] = 0
-    made["drift"][fault] -= np.linspace(0, 60, MINUTES)
+    made["drift"][fault] -= np.linspace(0, 90, MINUTES)
     made["swinging"][fault] += 14 * (-1.0) ** np.arange(MINUTES)
     made["stuck"][fault] = 100.0
     wandering = np.abs((np.cumsum(rng.standard_normal(count)) + 37) % 200 - 100)
