@@ -18,7 +18,7 @@ SERIES = 12
 
 @pytest.fixture(scope="module")
 def quiet() -> tuple[Auto, Batch]:
-    """Return what six weeks of a rhythm with light noise at one-hour steps have made, and the next sample with its history."""
+    """Return what six weeks of a rhythm at one-hour steps have made, and the next sample with its history."""
     rhythm = 30 * np.sin(2 * np.pi * np.arange(42 * 24) / 24)
     values = np.random.default_rng(3).normal(100.0 + rhythm, 5.0, (SERIES, 42 * 24))
     keys, times = tuple((("row", str(row)),) for row in range(SERIES)), MONDAY + HOUR * np.arange(42 * 24)
