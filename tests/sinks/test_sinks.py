@@ -115,14 +115,16 @@ def test_a_sink_that_raises_stops_neither_the_others_nor_the_job_and_is_counted_
     assert every.times == [50 * STEP, 51 * STEP, 52 * STEP]
     assert [call[:2] for call in newest.calls] == [("show", minute * STEP) for minute in (50, 51, 52)]
     assert bench.sample("cycles_total", outcome="success") == 3
-    assert errors(bench, "broken") == 9
+    assert errors(bench, "broken") == 12, (
+        "in each cycle once to record, once to show, and flushed before and after learning"
+    )
     assert errors(bench, "every") is None
     failed = [(line["sink"], line["action"], line["job"]) for line in logs if line["event"] == "sink_failed"]
     assert failed == [("broken", "record", "job"), ("broken", "show", "job"), ("broken", "flush", "")]
     assert broken.calls == [("withdraw", "job")] * 3, "rather nothing than an old verdict"
     broken.broken = False
     runner.cycle(53 * STEP)
-    assert (broken.times, errors(bench, "broken")) == ([53 * STEP], 9)
+    assert (broken.times, errors(bench, "broken")) == ([53 * STEP], 12)
 
 
 def test_a_new_sink_is_one_entry_of_the_map(monkeypatch: pytest.MonkeyPatch) -> None:
