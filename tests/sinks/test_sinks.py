@@ -116,8 +116,6 @@ def test_a_sink_that_raises_stops_neither_the_others_nor_the_job_and_is_counted_
     assert [call[:2] for call in newest.calls] == [("show", minute * STEP) for minute in (50, 51, 52)]
     assert bench.sample("cycles_total", outcome="success") == 3
     assert errors(bench, "broken") == 12, "in each cycle to record, to show, and to flush before and after learning"
-        "in each cycle once to record, once to show, and flushed before and after learning"
-    )
     assert errors(bench, "every") is None
     failed = [(line["sink"], line["action"], line["job"]) for line in logs if line["event"] == "sink_failed"]
     assert failed == [("broken", "record", "job"), ("broken", "show", "job"), ("broken", "flush", "")]
