@@ -26,16 +26,6 @@ TRAINED: Final = frozenset({"isolation_forest", "autoencoder", "vae", "lstm"})
 """Detectors that are trained before they judge: on the rows that the figures leave out."""
 SPECS: Final = {"ensemble": "{ensemble: {detectors: [robust, seasonal, isolation_forest], combine: vote}}"}
 """What stands for a detector that its name alone says too little of."""
-_RIVALS: Final = (
-    "random",
-    "PromQL mean ± 2 sigma",
-    "PromQL median ± 3 MAD",
-    "TSB-AD Sub-PCA",
-    "TSB-AD POLY",
-    "tsanomaly",
-)
-NAMES: Final = (*DETECTORS, *_RIVALS)
-"""In the order of the table."""
 PACKAGES: Final = frozenset({"TSB-AD Sub-PCA", "TSB-AD POLY", "tsanomaly"})
 """Rivals whose own code, or the same arithmetic, runs here: of PromQL it is Prometheus that costs."""
 
@@ -134,8 +124,8 @@ _RIVAL: Final[dict[str, Callable[[str, Floats, float], Answers]]] = {
     "TSB-AD POLY": _scored(poly),
     "tsanomaly": _streamed,
 }
-NAMES: Final = (*DETECTORS, *_RIVAL)
-"""In the order of the table."""
+NAMES: Final = (*(name for name in DETECTORS if name != "peers"), *_RIVAL)
+"""In the order of the table. `peers` compares series with others of their group, which these sets do not have."""
 
 
 def alone_and_quiet() -> None:
