@@ -1,6 +1,5 @@
-"""What context costs a cycle of 100,000 series: `python -m tests.context.cost`."""
+"""What context costs a cycle of 100,000 series in CPU: `python -m tests.context.cost`; for memory see `cost_memory`."""
 
-import resource
 import time
 
 import numpy as np
@@ -20,18 +19,14 @@ from exporter.source.samples import NOTHING
 from tests.context import cost_together
 
 SERIES, MINUTES = 100_000, 30
+START = 1_700_000_040.0
 WARM = 45
 """Samples before the cycles of a detector are timed."""
 
 
 def main() -> None:
-    """Print milliseconds of a cycle in three cases, and megabytes."""
-    keys = tuple(
-        tuple(sorted({"namespace": f"n{n % 50}", "service": f"s{n % 1000}", "instance": f"i{n}", "path": "/"}.items()))
-        for n in range(SERIES)
-    )
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    config, now = JobConfig(expr="x"), 1_700_000_040.0
+    """Print milliseconds of a cycle, by what happens in it."""
+    keys, config, now = every_key(), JobConfig(expr="x"), START
     presence, deploys, named = Presence(config), OwnDeploys(DeployBook()), IncidentDeploys()
     since, invalid, flags = np.full(SERIES, np.nan), np.zeros(SERIES, np.bool_), np.zeros(SERIES, np.bool_)
 
@@ -66,27 +61,39 @@ def main() -> None:
         "the others, with 99 deploys": np.mean(joined), "1,000 series end": fewer,
         "why they ended (next to the cycles)": looked,
     }  # fmt: skip
-    memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     told |= forecast_cost(keys)
     told |= of_peers(keys)
     for what, seconds in told.items():
         print(f"{what}: {1000 * float(seconds):.1f} ms")
-    print(f"memory, without forecasts: {memory:.0f} MiB")
 
 
-def forecast_cost(keys) -> dict[str, float]:
-    """Return seconds of a cycle with a forecast for every series; three weeks of them are known."""
+def every_key() -> tuple[Key, ...]:
+    """Return the label sets of all series: a thousand services of a hundred instances each."""
+    return tuple(
+        tuple(sorted({"namespace": f"n{n % 50}", "service": f"s{n % 1000}", "instance": f"i{n}", "path": "/"}.items()))
+        for n in range(SERIES)
+    )
+
+
+def forecasts(keys: tuple[Key, ...]) -> LimitForecast:
+    """Return the forecasts of series, of which three weeks are known at `START`."""
     config = JobConfig.model_validate({"expr": "x", "direction": "above", "forecast": {"limit": 1.0}})
-    forecast, rng, now = LimitForecast(config), np.random.default_rng(1), 1_700_000_040.0
-    forecast.take(keys, np.full(len(keys), 0.5), now, live=False)
+    found, rng = LimitForecast(config), np.random.default_rng(1)
+    found.take(keys, np.full(len(keys), 0.5), START, live=False)
     for first in range(0, len(keys), 1000):
         known = -0.5 + 0.01 * rng.standard_normal((len(keys[first : first + 1000]), CELLS))
-        hourly_past.put(forecast._entities, slice(first, first + 1000), np.arange(CELLS), known)
+        hourly_past.put(found._entities, slice(first, first + 1000), np.arange(CELLS), known)
+    return found
+
+
+def forecast_cost(keys: tuple[Key, ...]) -> dict[str, float]:
+    """Return seconds of a cycle with a forecast for every series; three weeks of them are known."""
+    forecast, rng = forecasts(keys), np.random.default_rng(2)
     spent = []
     for minute in range(1, 6 * 60 + 30):
         values = 0.5 + 0.005 * rng.standard_normal(len(keys))
         began = time.process_time()
-        forecast.take(keys, values, now + 60 * minute, live=True)
+        forecast.take(keys, values, START + 60 * minute, live=True)
         spent.append(time.process_time() - began)
     every = np.array(spent)
     size = sum(forecast._entities[name].nbytes for name in forecast._entities.names) / len(keys)

@@ -18,19 +18,16 @@ from exporter.config.sections.job import JobConfig
 from exporter.context.deploy_book import DeployBook
 from exporter.context.deploys import Deploy
 from exporter.context.own_deploys import IncidentDeploys, OwnDeploys
-from exporter.context.passage import CELLS
-from exporter.pipeline import hourly_past
 from exporter.pipeline.after_deploy import Caution
-from exporter.pipeline.limit_forecast import LimitForecast
 from exporter.pipeline.peer_groups import PeerCount
 from exporter.pipeline.presence import Presence
 from exporter.pipeline.verdict import Verdict
 from exporter.service.free_memory import give_back, share_one_heap
 from exporter.sinks.joint_log import JointLog
 from tests.bench.usage import memory
+from tests.context.cost import SERIES, START, every_key, forecasts
 from tests.support.verdicts import verdict
 
-SERIES: Final = 100_000
 CYCLES: Final = 130
 """Minutes: each series has had one whole hour, of which the largest values are counted."""
 CASES: Final = {
@@ -63,18 +60,17 @@ def main() -> None:
 def _used(parts: tuple[str, ...], cycles: int) -> dict[str, float]:
     """Return what a process takes that judges with these parts of context."""
     share_one_heap()
-    keys: tuple[Key, ...] = tuple(
-        tuple(sorted({"namespace": f"n{n % 50}", "service": f"s{n % 1000}", "instance": f"i{n}", "path": "/"}.items()))
-        for n in range(SERIES)
-    )
-    rng, nobody, start = np.random.default_rng(1), np.zeros(SERIES, np.bool_), 1_700_000_040.0
+    keys = every_key()
+    rng, nobody = np.random.default_rng(1), np.zeros(SERIES, np.bool_)
     peers = ("service",) if "peers" in parts else None
     detector, count = make("auto", 60, peers), PeerCount(JobConfig(expr="x", peers=peers))
-    others, forecast = _Others(keys) if "others" in parts else None, _forecast(keys, parts, start)
+    others = _Others(keys) if "others" in parts else None
+    of = keys if "all" in parts else keys[::10] if "tenth" in parts else ()
+    forecast = forecasts(of) if of else None
     level, calm = rng.lognormal(0, 0.5, SERIES), verdict(keys)
     before = level * rng.lognormal(0, 0.1, SERIES)
     for cycle in range(cycles):
-        now, values = start + 60 * cycle, level * rng.lognormal(0, 0.1, SERIES)
+        now, values = START + 60 * cycle, level * rng.lognormal(0, 0.1, SERIES)
         part = Batch(keys, ("value",), np.array([now - 60, now]), np.stack([before, values], axis=1)[:, None])
         before = values
         judged = detector.score(part)
@@ -82,7 +78,6 @@ def _used(parts: tuple[str, ...], cycles: int) -> dict[str, float]:
         if others is not None:
             others.cycle(now, calm)
         if forecast is not None:
-            of = forecast._entities.keys
             reaches = forecast.take(of, 0.5 + 0.005 * rng.standard_normal(len(of)), now, live=True)
             del reaches
         detector.update(part.last(1), nobody, nobody)
@@ -111,20 +106,6 @@ class _Others:
         self._named.take(deploys, config, keys, now, self._nobody, self._since)
         self._presence.take(keys, self._there, now, whole=True, live=True)
         self._joint.record(dataclasses.replace(calm, time=now))
-
-
-def _forecast(keys: tuple[Key, ...], parts: tuple[str, ...], now: float) -> LimitForecast | None:
-    """Return forecasts of some series, of which three weeks are known."""
-    of = keys if "all" in parts else keys[::10] if "tenth" in parts else ()
-    if not of:
-        return None
-    config = JobConfig.model_validate({"expr": "x", "direction": "above", "forecast": {"limit": 1.0}})
-    found, rng = LimitForecast(config), np.random.default_rng(1)
-    found.take(of, np.full(len(of), 0.5), now, live=False)
-    for first in range(0, len(of), 1000):
-        known = -0.5 + 0.01 * rng.standard_normal((len(of[first : first + 1000]), CELLS))
-        hourly_past.put(found._entities, slice(first, first + 1000), np.arange(CELLS), known)
-    return found
 
 
 if __name__ == "__main__":
