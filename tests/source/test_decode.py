@@ -60,6 +60,22 @@ def test_a_frame_holds_what_was_sent(sent):
     assert got.times.flags.c_contiguous
 
 
+written = st.floats(allow_nan=False, allow_infinity=False).map(repr) | st.from_regex(
+    r"-?(0|[1-9][0-9]{0,30})(\.[0-9]{1,30})?(e[+-]?[0-9]{1,2})?", fullmatch=True
+)
+
+
+@given(st.lists(st.lists(written, min_size=1, max_size=4), min_size=1, max_size=4))
+@example([["-0", "9007199254740993", "18446744073709551616", "-9223372036854775809"]])
+def test_plain_numbers_are_the_same_to_the_bit_however_they_are_decoded(texts):
+    """A series with a NaN takes the other way, and Python reads a third time."""
+    plain = [({"n": str(at)}, [(n, text) for n, text in enumerate(one)]) for at, one in enumerate(texts)]
+    quick = frame(matrix(*plain)).values
+    slow = frame(matrix(*plain, ({"n": "other"}, [(0, "NaN")]))).values[:-1]
+    assert quick.tobytes() == slow.tobytes()
+    assert np.array_equal(quick, np.array([float(text) for one in texts for text in one]))
+
+
 def test_an_empty_answer_is_an_empty_frame():
     got = frame(matrix())
     assert (got.labels, got.counts.tolist(), got.times.size, got.series_dropped) == ([], [], 0, {})
