@@ -46,7 +46,7 @@ _WIDTH: Final = float(np.log(2.0)) / PER_OCTAVE
 _LOG_FIRST: Final = float(np.log(EDGES[0]))
 
 
-def _law(logarithm: Floats, exponent: Floats) -> Floats:
+def _law(logarithm: Floats, exponent: Floats | NDArray[np.float32]) -> Floats:
     """Return the rate per week; `logarithm` is that of a value over the one that is reached once a week."""
     law: Floats = (1 - _HEAVY) * np.exp(-exponent * logarithm) + _HEAVY * np.exp(-KAPPA * logarithm)
     return law
@@ -71,6 +71,16 @@ def _crossing(rate: Callable[[NDArray[np.intp]], Floats], shape: tuple[int, ...]
 
 
 _REACH: Final = float(_crossing(lambda at: _law(np.log(EDGES[at]), np.full(at.shape, EXPONENT)), ()))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Law:
+    """Tails of N components of R rows, shape (R, N)."""
+
+    exponent: NDArray[np.float32]
+    log_unit: NDArray[np.float32]
+    weeks: NDArray[np.float32]  # behind the rate, times its correction
+    steep: NDArray[np.float32]  # share of a bin's maxima that lie in the next one or above
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,24 +117,40 @@ class FittedTailRates(TailRates):
             f"{self.prefix}correction": Column(1.0, rows, small, added=True),  # factor of all return periods
         }
 
-    def evidence(
-        self, rows: Rows, normalised: Floats, penalty: Floats, which: NDArray[np.intp] | None = None
-    ) -> Evidence:
-        """Return the return periods of several component scores together; parameters as for `TailRates`."""
-        if which is None:
-            which = np.broadcast_to(np.arange(self.components), normalised.shape)
-        at = np.arange(len(normalised))[:, None] * self.components + which
-        logs = np.log(np.clip(normalised, _SMALLEST, LARGEST))
+    def law(self, rows: Rows, which: NDArray[np.intp]) -> Law:
+        """Return what is known of the components `which`, shape (R, N), before their values come."""
+        at = np.arange(len(which))[:, None] * self.components + which
         exponent, unit, weeks = (rows[f"{self.prefix}{name}"].reshape(-1)[at] for name in ("exponent", "unit", "weeks"))
-        law = PRIOR_WEEKS * _law(logs - np.log(unit), exponent)
-        seen = self._counted(rows[f"{self.prefix}counts"], which, logs, exponent)
         weeks = PRIOR_WEEKS + weeks
         weeks *= _RARER * rows[f"{self.prefix}correction"][:, None]
-        parts = weeks / (law * (1 + penalty) + seen)
-        unpenalised, prior = weeks / (law + seen), np.exp(KAPPA * logs)
+        return Law(exponent, np.log(unit), weeks, np.exp(-exponent * _WIDTH))
+
+    def evidence(
+        self,
+        rows: Rows,
+        normalised: Floats,
+        penalty: Floats,
+        which: NDArray[np.intp] | None = None,
+        law: Law | None = None,
+    ) -> Evidence:
+        """Return the return periods of several component scores together; parameters as for `TailRates`.
+
+        `law` is what `law(rows, which)` returned, if that was asked for before.
+        """
+        if which is None:
+            which = np.broadcast_to(np.arange(self.components), normalised.shape)
+        if law is None:
+            law = self.law(rows, which)
+        logs = np.log(np.clip(normalised, _SMALLEST, LARGEST))
+        rate = PRIOR_WEEKS * _law(logs - law.log_unit, law.exponent)
+        seen = self._counted(rows[f"{self.prefix}counts"], which, logs, law.steep)
+        parts = law.weeks / (rate * (1 + penalty) + seen)
+        unpenalised, prior = law.weeks / (rate + seen), np.exp(KAPPA * logs)
         return Evidence(parts.sum(axis=1), unpenalised.sum(axis=1), prior.sum(axis=1), parts)
 
-    def _counted(self, counts: NDArray[np.float32], which: NDArray[np.intp], logs: Floats, exponent: Floats) -> Floats:
+    def _counted(
+        self, counts: NDArray[np.float32], which: NDArray[np.intp], logs: Floats, steep: NDArray[np.float32]
+    ) -> Floats:
         """Return how many maxima lie above the values: inside a bin they are spread as the tail is.
 
         Whole bins would make light noise several times as frequent as it is.
@@ -134,7 +160,7 @@ class FittedTailRates(TailRates):
         every, (row, component, step) = flat(counts)
         at = np.arange(len(logs))[:, None] * row + which * component
         most, least = every[at + lower * step], every[at + np.minimum(lower + 1, BINS - 1) * step]
-        steep, into = np.exp(-exponent * _WIDTH), place - lower
+        into = place - lower
         inside = np.nonzero(into)  # most values of quiet series lie below the first edge: steep ** 0 is 1
         power = np.ones_like(place)
         power[inside] = steep[inside] ** into[inside]
