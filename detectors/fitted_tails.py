@@ -80,7 +80,7 @@ class Law:
     exponent: NDArray[np.float32]
     log_unit: NDArray[np.float32]
     weeks: NDArray[np.float32]  # behind the rate, times its correction
-    steep: NDArray[np.float32]  # share of a bin's maxima that lie in the next one or above
+    most: NDArray[np.float32]  # maxima above the first edge
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +119,13 @@ class FittedTailRates(TailRates):
 
     def law(self, rows: Rows, which: NDArray[np.intp]) -> Law:
         """Return what is known of the components `which`, shape (R, N), before their values come."""
-        at = np.arange(len(which))[:, None] * self.components + which
+        each = np.arange(len(which))[:, None]
+        at = each * self.components + which
         exponent, unit, weeks = (rows[f"{self.prefix}{name}"].reshape(-1)[at] for name in ("exponent", "unit", "weeks"))
         weeks = PRIOR_WEEKS + weeks
         weeks *= _RARER * rows[f"{self.prefix}correction"][:, None]
-        return Law(exponent, np.log(unit), weeks, np.exp(-exponent * _WIDTH))
+        counts, (row, component, _) = flat(rows[f"{self.prefix}counts"])
+        return Law(exponent, np.log(unit), weeks, counts[each * row + which * component])
 
     def evidence(
         self,
@@ -143,30 +145,30 @@ class FittedTailRates(TailRates):
             law = self.law(rows, which)
         logs = np.log(np.clip(normalised, _SMALLEST, LARGEST))
         rate = PRIOR_WEEKS * _law(logs - law.log_unit, law.exponent)
-        seen = self._counted(rows[f"{self.prefix}counts"], which, logs, law.steep)
+        seen = self._counted(rows[f"{self.prefix}counts"], which, logs, law)
         parts = law.weeks / (rate * (1 + penalty) + seen)
         unpenalised, prior = law.weeks / (rate + seen), np.exp(KAPPA * logs)
         return Evidence(parts.sum(axis=1), unpenalised.sum(axis=1), prior.sum(axis=1), parts)
 
-    def _counted(
-        self, counts: NDArray[np.float32], which: NDArray[np.intp], logs: Floats, steep: NDArray[np.float32]
-    ) -> Floats:
+    def _counted(self, counts: NDArray[np.float32], which: NDArray[np.intp], logs: Floats, law: Law) -> Floats:
         """Return how many maxima lie above the values: inside a bin they are spread as the tail is.
 
-        Whole bins would make light noise several times as frequent as it is.
+        Whole bins would make light noise several times as frequent as it is. Below the first edge, where most values of
+        quiet series lie, it is all of them.
         """
-        place = np.clip((logs - _LOG_FIRST) / _WIDTH, 0.0, BINS - 1)
+        found = np.empty(logs.shape[::-1])  # the rows side by side, as in `logs`
+        found[...] = law.most.T
+        values, inside = (np.ascontiguousarray(each.T).reshape(-1) for each in (logs, which))
+        above = np.flatnonzero(values > _LOG_FIRST)
+        place = np.minimum((values[above] - _LOG_FIRST) / _WIDTH, BINS - 1)
         lower = place.astype(np.intp)
         every, (row, component, step) = flat(counts)
-        at = np.arange(len(logs))[:, None] * row + which * component
+        at = above % len(logs) * row + inside[above] * component
         most, least = every[at + lower * step], every[at + np.minimum(lower + 1, BINS - 1) * step]
-        into = place - lower
-        inside = np.nonzero(into)  # most values of quiet series lie below the first edge: steep ** 0 is 1
-        power = np.ones_like(place)
-        power[inside] = steep[inside] ** into[inside]
-        share = (power - steep) / (1 - steep)
-        found: Floats = least + (most - least) * share
-        return found
+        steep = np.exp(-np.ascontiguousarray(law.exponent.T).reshape(-1)[above] * _WIDTH)
+        share = (steep ** (place - lower) - steep) / (1 - steep)
+        found.reshape(-1)[above] = least + (most - least) * share
+        return found.T
 
     def reach(self, rows: Rows, penalty: Floats, which: NDArray[np.intp]) -> Floats:
         """Return the value with rate LINE, shape (R,), of one component `which` of each row.

@@ -214,8 +214,10 @@ class Auto(StatefulDetector):
             return
         arrays, at = self._entities.view(fresh), blocks[0].at
         ended, every = Endings.of(len(fresh.keys)), _of_series(arrays)
+        hours = []
         while blocks:  # each is let go when it is learnt
-            _learn(arrays, every, fresh, frozen, rebaselined, ended, blocks.popleft())
+            hours.append(_learn(arrays, every, fresh, frozen, rebaselined, ended, blocks.popleft()))
+        _complete_hours(arrays, every, hours, len(fresh.channels), at.step)
         if self._beside is not None:
             self._beside.learn(fresh, at.step, ended)
         cold_start.inherit(every, len(fresh.channels), at)
@@ -315,8 +317,11 @@ def _learn(
     rebaselined: Flags,
     ended: Endings,
     block: _Block,
-) -> None:
-    """Learn the newest sample of a block; note in `ended` what became of its incidents."""
+) -> tuple[NDArray[np.intp], Flags]:
+    """Learn the newest sample of a block; note in `ended` what became of its incidents.
+
+    Return the series whose hour is complete, shape (N,), and which components of them have enough history.
+    """
     values, ended = fresh.values[block.entities, :, -1], ended.part(block.entities)
     frozen, rebaselined = frozen[block.entities], rebaselined[block.entities]
     channels, at = values.shape[1], block.at
@@ -351,10 +356,25 @@ def _learn(
         multichannel.TAILS.close(entity, np.flatnonzero(transition.ended))
     else:
         frequency.learn(entity, block.unpenalised, block.series.correction, block.warm & ~block.quiet, at)
-        evidence.TAILS.correct(rows, due, frequency.correction(entity, due, at.step))
     incident_memory.remember(entity, transition, block.size, block.side, block.seen_later(), at)
     _put(every, block.alive, rows)
     _put(entities, block.present, entity)
+    return block.entities.start * channels + block.alive[due], block.series.active[due]
+
+
+def _complete_hours(
+    arrays: dict[str, NDArray[Any]],
+    every: Rows,
+    hours: list[tuple[NDArray[np.intp], Flags]],
+    channels: int,
+    step: float,
+) -> None:
+    """Fit the tails of the series whose hour is complete: few of each block, so that all together take less time."""
+    due, active = (np.concatenate(parts) for parts in zip(*hours, strict=True))
+    evidence.TAILS.complete(every, due, active, step)
+    if channels == 1:
+        entity = _of_entities(arrays, slice(0, len(every["seen"])), channels)
+        evidence.TAILS.correct(every, due, frequency.correction(entity, due, step))
 
 
 def _of_entity(channels: int) -> dict[str, Column]:

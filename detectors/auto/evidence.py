@@ -313,7 +313,7 @@ def _short_history_penalty(rows: Rows, best: NDArray[np.intp], step: float) -> F
 def learn(
     rows: Rows, raw: Floats, seen: Observation, at: SeasonalTime, learn: Flags, recurring: Flags
 ) -> NDArray[np.intp]:
-    """Learn the samples: seen values everywhere, the rest where `learn`. Return the rows whose hour is complete.
+    """Learn the samples: seen values everywhere, the rest where `learn`. Return the rows whose hour is to be completed.
 
     A deviation that is `recurring` becomes part of the profile and is no noise: counted, a batch of every night would
     hide what is as large at any other hour. Nor is a guess that fails: a first weekend would hide it for weeks.
@@ -346,7 +346,7 @@ def learn(
     rows["highest"][...] = np.maximum(rows["highest"], seen.x)
     expected = recurring | seen.residuals.guessed
     normalised = np.where(expected[:, None], 0.0, seen.normalised) if expected.any() else seen.normalised
-    return TAILS.learn(rows, normalised, learn & ~expected, seen.active, at.step)
+    return TAILS.gather(rows, normalised, learn & ~expected, at.step)
 
 
 def _phase(x: Floats, previous: Floats) -> Floats:

@@ -261,7 +261,8 @@ def _learn_profile(
     weights = ((slots.before, 1 - slots.share), (slots.after, slots.share))
     new = [visits[:, slot] == 0 for slot, _ in weights]
     for (slot, _), first in zip(weights, new, strict=True):
-        profile[:, slot] = np.where(first, x, profile[:, slot])
+        if first.any():
+            profile[:, slot] = np.where(first, x, profile[:, slot])
     error = x - sum(weight * profile[:, slot] for slot, weight in weights)
     for slot, weight in weights:
         count = visits[:, slot]
@@ -269,7 +270,8 @@ def _learn_profile(
         which = learn | visit
         count = np.minimum(count + weight, memory * per_hour)
         gain = np.maximum(np.minimum(1.0 / np.maximum(count, 1e-9), 1.0), 1.0 / (memory * per_hour))
-        profile[:, slot] += np.where(which, gain * weight, 0.0) * np.where(visit, x - profile[:, slot], error)
+        miss = np.where(visit, x - profile[:, slot], error) if visit.any() else error
+        profile[:, slot] += np.where(which, gain * weight, 0.0) * miss
         visits[:, slot] = np.where(which, count, visits[:, slot])
 
 
