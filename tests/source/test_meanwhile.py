@@ -65,3 +65,17 @@ def test_a_source_that_fails_after_the_work_was_done_fails_as_ever(connect):
     with serve(Reply(status=500)) as stub, meanwhile(lambda: worked.append(1)), pytest.raises(ServerFailed):
         connect(stub.url, retries=0).once()
     assert worked == [1]
+
+
+def test_what_is_asked_about_series_does_not_use_it_up(connect):
+    worked = []
+
+    def answer(request):
+        return Reply(b'{"status":"success","data":["a"]}' if "/label/" in request.path else ONE)
+
+    with serve(answer) as stub, meanwhile(lambda: worked.append(len(stub.requests))):
+        source = connect(stub.url)
+        assert source.label_values("pod", ["up"], 0.0, 60.0) == ["a"]
+        assert not worked
+        source.once()
+    assert len(worked) == 1
