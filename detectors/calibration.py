@@ -42,6 +42,11 @@ def flat(array: NDArray[Any]) -> tuple[NDArray[Any], tuple[int, ...]]:
     return as_strided(array, (size,), (array.itemsize,), writeable=False), steps
 
 
+def _length(step: float) -> float:
+    """Return the seconds of a block, whose largest value is counted."""
+    return max(HOUR, 3 * step)
+
+
 def bin_of(normalised: Floats) -> NDArray[np.int32]:
     """Return the bin of each value, -1 below the first bin."""
     with np.errstate(divide="ignore"):
@@ -191,6 +196,14 @@ class TailRates:
         step : float
             Seconds between samples.
         """
+        due = self.gather(rows, normalised, learn, step)
+        self.complete(rows, due, active[due], step)
+        return due
+
+    def gather(
+        self, rows: Rows, normalised: Floats | NDArray[np.float32], learn: Flags, step: float
+    ) -> NDArray[np.intp]:
+        """Do what `learn` does but for completed blocks: the rows that it returns are to be given to `complete`."""
         block, incident, filled = (rows[f"{self.prefix}{name}"] for name in ("block", "incident", "filled"))
         values, held = normalised.astype(np.float32), np.flatnonzero(~learn)
         before = block[held]
@@ -199,18 +212,20 @@ class TailRates:
             block[held] = before
             incident[held] = np.maximum(incident[held], values[held])
         filled += step * learn
-        length = max(HOUR, 3 * step)
-        due = np.flatnonzero(filled > length - 0.5 * step)
-        if len(due):
-            decay, there = np.exp(-length / MEMORY), active[due]
-            weeks = rows[f"{self.prefix}weeks"]
-            weeks[due] = weeks[due] * decay + length / WEEK * there
-            rows[f"{self.prefix}beyond"][due] *= np.float32(decay)
-            counts = self._count(rows, due, np.where(there, block[due], 0.0), decay)
-            self._complete(rows, due, counts, WEEK / length)
-            block[due] = 0.0
-            filled[due] = 0.0
-        return due
+        return np.flatnonzero(filled > _length(step) - 0.5 * step)
+
+    def complete(self, rows: Rows, due: NDArray[np.intp], active: Flags, step: float) -> None:
+        """Count the complete blocks of the rows `due`, shape (N,), with the components `active`, (N, components)."""
+        if not len(due):
+            return
+        block, weeks, length = rows[f"{self.prefix}block"], rows[f"{self.prefix}weeks"], _length(step)
+        decay = np.exp(-length / MEMORY)
+        weeks[due] = weeks[due] * decay + length / WEEK * active
+        rows[f"{self.prefix}beyond"][due] *= np.float32(decay)
+        counts = self._count(rows, due, np.where(active, block[due], 0.0), decay)
+        self._complete(rows, due, counts, WEEK / length)
+        block[due] = 0.0
+        rows[f"{self.prefix}filled"][due] = 0.0
 
     def close(self, rows: Rows, which: NDArray[np.intp], count: bool = True) -> None:
         """Count the largest values of the incidents that end, as one event each unless `count` is False."""

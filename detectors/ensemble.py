@@ -67,6 +67,11 @@ class Ensemble(StatefulDetector):
             raise ValueError("; ".join(failed))
         return self
 
+    def prepare(self, coming: Batch) -> None:
+        """Prepare every member."""
+        for member in self._members.values():
+            member.prepare(coming)
+
     def score(self, batch: Batch) -> Judgement:
         """Score the newest sample of each entity. Forecast and band come from the first member that has them."""
         judgements = [member.score(batch) for member in self._members.values()]

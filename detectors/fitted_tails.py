@@ -46,7 +46,7 @@ _WIDTH: Final = float(np.log(2.0)) / PER_OCTAVE
 _LOG_FIRST: Final = float(np.log(EDGES[0]))
 
 
-def _law(logarithm: Floats, exponent: Floats) -> Floats:
+def _law(logarithm: Floats, exponent: Floats | NDArray[np.float32]) -> Floats:
     """Return the rate per week; `logarithm` is that of a value over the one that is reached once a week."""
     law: Floats = (1 - _HEAVY) * np.exp(-exponent * logarithm) + _HEAVY * np.exp(-KAPPA * logarithm)
     return law
@@ -71,6 +71,16 @@ def _crossing(rate: Callable[[NDArray[np.intp]], Floats], shape: tuple[int, ...]
 
 
 _REACH: Final = float(_crossing(lambda at: _law(np.log(EDGES[at]), np.full(at.shape, EXPONENT)), ()))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Law:
+    """Tails of N components of R rows, shape (R, N)."""
+
+    exponent: NDArray[np.float32]
+    log_unit: NDArray[np.float32]
+    weeks: NDArray[np.float32]  # behind the rate, times its correction
+    most: NDArray[np.float32]  # maxima above the first edge
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,40 +117,58 @@ class FittedTailRates(TailRates):
             f"{self.prefix}correction": Column(1.0, rows, small, added=True),  # factor of all return periods
         }
 
-    def evidence(
-        self, rows: Rows, normalised: Floats, penalty: Floats, which: NDArray[np.intp] | None = None
-    ) -> Evidence:
-        """Return the return periods of several component scores together; parameters as for `TailRates`."""
-        if which is None:
-            which = np.broadcast_to(np.arange(self.components), normalised.shape)
-        at = np.arange(len(normalised))[:, None] * self.components + which
-        logs = np.log(np.clip(normalised, _SMALLEST, LARGEST))
+    def law(self, rows: Rows, which: NDArray[np.intp]) -> Law:
+        """Return what is known of the components `which`, shape (R, N), before their values come."""
+        each = np.arange(len(which))[:, None]
+        at = each * self.components + which
         exponent, unit, weeks = (rows[f"{self.prefix}{name}"].reshape(-1)[at] for name in ("exponent", "unit", "weeks"))
-        law = PRIOR_WEEKS * _law(logs - np.log(unit), exponent)
-        seen = self._counted(rows[f"{self.prefix}counts"], which, logs, exponent)
         weeks = PRIOR_WEEKS + weeks
         weeks *= _RARER * rows[f"{self.prefix}correction"][:, None]
-        parts = weeks / (law * (1 + penalty) + seen)
-        unpenalised, prior = weeks / (law + seen), np.exp(KAPPA * logs)
+        counts, (row, component, _) = flat(rows[f"{self.prefix}counts"])
+        return Law(exponent, np.log(unit), weeks, counts[each * row + which * component])
+
+    def evidence(
+        self,
+        rows: Rows,
+        normalised: Floats,
+        penalty: Floats,
+        which: NDArray[np.intp] | None = None,
+        law: Law | None = None,
+    ) -> Evidence:
+        """Return the return periods of several component scores together; parameters as for `TailRates`.
+
+        `law` is what `law(rows, which)` returned, if that was asked for before.
+        """
+        if which is None:
+            which = np.broadcast_to(np.arange(self.components), normalised.shape)
+        if law is None:
+            law = self.law(rows, which)
+        logs = np.log(np.clip(normalised, _SMALLEST, LARGEST))
+        rate = PRIOR_WEEKS * _law(logs - law.log_unit, law.exponent)
+        seen = self._counted(rows[f"{self.prefix}counts"], which, logs, law)
+        parts = law.weeks / (rate * (1 + penalty) + seen)
+        unpenalised, prior = law.weeks / (rate + seen), np.exp(KAPPA * logs)
         return Evidence(parts.sum(axis=1), unpenalised.sum(axis=1), prior.sum(axis=1), parts)
 
-    def _counted(self, counts: NDArray[np.float32], which: NDArray[np.intp], logs: Floats, exponent: Floats) -> Floats:
+    def _counted(self, counts: NDArray[np.float32], which: NDArray[np.intp], logs: Floats, law: Law) -> Floats:
         """Return how many maxima lie above the values: inside a bin they are spread as the tail is.
 
-        Whole bins would make light noise several times as frequent as it is.
+        Whole bins would make light noise several times as frequent as it is. Below the first edge, where most values of
+        quiet series lie, it is all of them.
         """
-        place = np.clip((logs - _LOG_FIRST) / _WIDTH, 0.0, BINS - 1)
+        found = np.empty(logs.shape[::-1])  # the rows side by side, as in `logs`
+        found[...] = law.most.T
+        values, inside = (np.ascontiguousarray(each.T).reshape(-1) for each in (logs, which))
+        above = np.flatnonzero(values > _LOG_FIRST)
+        place = np.minimum((values[above] - _LOG_FIRST) / _WIDTH, BINS - 1)
         lower = place.astype(np.intp)
         every, (row, component, step) = flat(counts)
-        at = np.arange(len(logs))[:, None] * row + which * component
+        at = above % len(logs) * row + inside[above] * component
         most, least = every[at + lower * step], every[at + np.minimum(lower + 1, BINS - 1) * step]
-        steep, into = np.exp(-exponent * _WIDTH), place - lower
-        inside = np.nonzero(into)  # most values of quiet series lie below the first edge: steep ** 0 is 1
-        power = np.ones_like(place)
-        power[inside] = steep[inside] ** into[inside]
-        share = (power - steep) / (1 - steep)
-        found: Floats = least + (most - least) * share
-        return found
+        steep = np.exp(-np.ascontiguousarray(law.exponent.T).reshape(-1)[above] * _WIDTH)
+        share = (steep ** (place - lower) - steep) / (1 - steep)
+        found.reshape(-1)[above] = least + (most - least) * share
+        return found.T
 
     def reach(self, rows: Rows, penalty: Floats, which: NDArray[np.intp]) -> Floats:
         """Return the value with rate LINE, shape (R,), of one component `which` of each row.

@@ -93,6 +93,10 @@ class PerEntity(StatefulDetector):
         self._pool: Floats = np.full(2, np.nan)  # mean and threshold of all raw scores; outlives the entities
         self._last: LastScore[_Scored] = LastScore()
 
+    def prepare(self, coming: Batch) -> None:
+        """Compute the level that the newest samples will be compared with."""
+        self._baseline.prepare(coming)
+
     def score(self, batch: Batch) -> Judgement:
         """Score the newest sample of each entity; NaN where a channel has none."""
         level = self._baseline.level(batch)

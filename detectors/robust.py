@@ -31,6 +31,10 @@ class Robust(StatefulDetector):
     def __post_init__(self) -> None:
         self._baseline = Baseline(self.window, self.min_samples)
 
+    def prepare(self, coming: Batch) -> None:
+        """Compute the level that the newest samples will be compared with."""
+        self._baseline.prepare(coming)
+
     def score(self, batch: Batch) -> Judgement:
         """Score the newest sample of each entity."""
         level = self._baseline.level(batch)

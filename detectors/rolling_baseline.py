@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.entity_state import Column, EntityState, LazyEntityState
-from detectors.stateful import LastScore
+from detectors.stateful import Ahead, LastScore
 from detectors.types import Batch, Flags, Floats, State
 
 MAD_TO_SIGMA: Final = 1.4826
@@ -114,6 +114,20 @@ class Level:
         return found
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Before:
+    """Median, scale and number of the samples before the newest one, shape (E, C).
+
+    `unsure`, shape (N,), are the entities without a sample right before it: whether it ends a gap that is filled shows
+    when it is there.
+    """
+
+    center: Floats
+    scale: Floats
+    count: Floats
+    unsure: NDArray[np.intp]
+
+
 class Baseline:
     """The normal level of every entity: its window without the newest sample and without incidents.
 
@@ -133,6 +147,7 @@ class Baseline:
         self._entities = LazyEntityState(self._columns, per_channel="center")
         self._until = np.nan
         self._last: LastScore[tuple[Batch, Level]] = LastScore()
+        self._ahead: Ahead[_Before] = Ahead()
 
     def _columns(self, channels: int) -> dict[str, Column]:
         return {
@@ -142,17 +157,33 @@ class Baseline:
             "masked": Column(False, (self._window,), np.bool_),
         }
 
+    def prepare(self, coming: Batch) -> None:
+        """Compute the level at the newest sample of `coming`, which is not there yet and no part of it."""
+        if len(coming.times) > 1:
+            self._ahead.keep(coming, self._window_before(coming))
+
     def level(self, batch: Batch) -> Level:
         """Return the normal level at the newest sample of `batch`. Learns nothing."""
-        known = self._entities.view(batch)
-        values, rows, masked = self.without_incidents(batch)
-        with np.errstate(over="ignore", invalid="ignore"):  # 1e308 may overflow to inf, and then there is no level
-            center, scale, count = median_and_scale(values[:, :, :-1])
-            center[rows], scale[rows], count[rows] = median_and_scale(masked[:, :, :-1])
-        fresh = (count >= self.min_samples) & np.isfinite(scale) & ~known["frozen"][:, None]
-        level = Level(np.where(fresh, center, known["center"]), np.where(fresh, scale, known["scale"]), count)
+        known, found = self._entities.view(batch), self._window_before(batch, self._ahead.take(batch))
+        fresh = (found.count >= self.min_samples) & np.isfinite(found.scale) & ~known["frozen"][:, None]
+        center, scale = np.where(fresh, found.center, known["center"]), np.where(fresh, found.scale, known["scale"])
+        level = Level(center, scale, found.count)
         self._last.keep(batch, (batch, level))
         return level
+
+    def _window_before(self, batch: Batch, ahead: _Before | None = None) -> _Before:
+        """Describe the window before the newest sample; of what was computed ahead only what is not sure again."""
+        if ahead is not None and not len(ahead.unsure):
+            return ahead
+        values, rows, masked = self.without_incidents(batch)
+        with np.errstate(over="ignore", invalid="ignore"):  # 1e308 may overflow to inf, and then there is no level
+            if ahead is None:
+                center, scale, count = median_and_scale(values[:, :, :-1])
+            else:
+                (center, scale, count), which = (ahead.center, ahead.scale, ahead.count), ahead.unsure
+                center[which], scale[which], count[which] = median_and_scale(values[which, :, :-1])
+            center[rows], scale[rows], count[rows] = median_and_scale(masked[:, :, :-1])
+        return _Before(center, scale, count, np.flatnonzero(np.isnan(values[:, :, -2:-1]).any(axis=(1, 2))))
 
     def without_incidents(self, batch: Batch) -> tuple[Floats, NDArray[np.intp], Floats]:
         """Return the window, which rows of it hold samples of incidents, and these rows without them.
@@ -202,6 +233,7 @@ class Baseline:
         if not len(fresh.times):
             return
         batch, level = self._last.take(fresh)
+        self._ahead.drop()
         entities = self._entities.align(fresh)
         for name, learnt in (("center", level.center), ("scale", level.scale)):
             keep = frozen[:, None] & np.isfinite(entities[name])
@@ -226,6 +258,7 @@ class Baseline:
             return
         if "until" not in state:
             raise ValueError("the saved state holds no baseline")
+        self._ahead.drop()
         self._entities.restore(state)
         self._until = float(state["until"].astype(np.float64)[0])
 

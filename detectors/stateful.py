@@ -1,7 +1,9 @@
 """Shared by all detectors: their base class, and the rule that `update` follows `score`."""
 
+from dataclasses import replace
 from typing import ClassVar, Generic, Self, TypeVar
 
+import numpy as np
 from pydantic import ConfigDict
 
 from detectors.types import Batch, Detector, Key
@@ -21,6 +23,32 @@ class StatefulDetector(Detector):
     def fit(self, history: Batch) -> Self:  # noqa: ARG002 - for detectors that learn offline
         """Do nothing. A detector that learns online gets the history sample by sample, through score and update."""
         return self
+
+    def prepare(self, coming: Batch) -> None:
+        """Do nothing. A detector whose work for a sample depends on it alone has nothing to prepare."""
+
+
+class Ahead(Generic[Found]):
+    """What `prepare` has computed for the `score` of one batch, as long as nothing is learnt in between."""
+
+    def __init__(self) -> None:
+        self._kept: tuple[Batch, Found] | None = None
+
+    def keep(self, coming: Batch, found: Found) -> None:
+        """Keep what was computed for a batch whose newest samples have not come yet."""
+        self._kept = (replace(coming, values=coming.values[:0]), found)  # not the window itself
+
+    def take(self, batch: Batch) -> Found | None:
+        """Return, once, what was computed for the batch; None where another one was expected."""
+        (coming, found), self._kept = self._kept or (None, None), None
+        if coming is None or coming.keys is not batch.keys or coming.channels != batch.channels:
+            return None
+        same = np.array_equal(coming.times, batch.times) and coming.weekday(-1) == batch.weekday(-1)
+        return found if same else None
+
+    def drop(self) -> None:
+        """Forget what was computed: something was learnt."""
+        self._kept = None
 
 
 class LastScore(Generic[Found]):

@@ -122,7 +122,8 @@ class Judgement:
 class Detector(Protocol):
     """Interface between the cycle and a detector. The hyper-parameters are the detector's dataclass fields.
 
-    Per sample the cycle calls `score`, decides on incidents, and calls `update`.
+    Per sample the cycle calls `score`, decides on incidents, and calls `update`. Where it has to wait for the sample,
+    it calls `prepare` meanwhile.
     """
 
     @property
@@ -132,6 +133,14 @@ class Detector(Protocol):
 
     def fit(self, history: Batch) -> Self:
         """Learn offline from `history`, which may be slow. Raises ValueError when there is too little data."""
+        ...
+
+    def prepare(self, coming: Batch) -> None:
+        """Compute what the next `score` needs and what does not depend on the newest samples. May do nothing.
+
+        `coming` is the batch that will be scored, its newest samples still NaN. The scores are the same to the bit
+        without it, and where another batch comes: entities or time may be others then, and what is computed is dropped.
+        """
         ...
 
     def score(self, batch: Batch) -> Judgement:

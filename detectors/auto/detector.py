@@ -24,7 +24,7 @@ from detectors.calibration import Rows, score_of
 from detectors.entity_state import Column, LazyEntityState
 from detectors.peers.beside import Beside, Endings
 from detectors.seasonality import SeasonalTime
-from detectors.stateful import LastScore, StatefulDetector
+from detectors.stateful import Ahead, LastScore, StatefulDetector
 from detectors.streams import SHOWN_FROM
 from detectors.types import Batch, Flags, Floats, Judgement, State, Streams
 
@@ -74,6 +74,20 @@ class _Block:
         return found
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Ahead:
+    """What is known of all series of some entities before their samples come."""
+
+    series: evidence.Prepared
+    exponent: Floats | None  # of `frequency.score`; None for several channels
+
+    def of(self, alive: NDArray[np.intp], size: int) -> "_Ahead":
+        """Return that of the series `alive`, of so many."""
+        if len(alive) == size:
+            return self
+        return _Ahead(self.series.taken(alive), None if self.exponent is None else self.exponent[alive])
+
+
 @dataclass(kw_only=True)
 class Auto(StatefulDetector):
     """Compares every series with its own learnt level, profiles of day and week, volatility, and seen pairs of values.
@@ -96,15 +110,28 @@ class Auto(StatefulDetector):
     _zone: tzinfo = field(init=False, repr=False)
     _entities: LazyEntityState = field(init=False, repr=False)
     _last: LastScore[list[_Block]] = field(init=False, repr=False)
+    _ahead: Ahead[deque[_Ahead]] = field(init=False, repr=False)
     _beside: Beside | None = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._entities, self._last = LazyEntityState(_columns, per_channel="level"), LastScore()
+        self._ahead = Ahead()
         self._beside = None if self.peers is None else Beside(self.peers)
         try:
             self._zone = ZoneInfo(self.time_zone)
         except (ZoneInfoNotFoundError, ValueError) as error:
             raise ValueError(f"unknown time zone {self.time_zone!r}, use a name such as Europe/Berlin") from error
+
+    def prepare(self, coming: Batch) -> None:
+        """Compute forecasts, noise and thresholds of the newest samples."""
+        self._ahead.drop()
+        at = self._time(coming)
+        if at is None:
+            return
+        arrays, channels = self._entities.view(coming), len(coming.channels)
+        every = _of_series(arrays)
+        found = (_prepared(arrays, every, at, part, channels) for part in self._parts(coming))
+        self._ahead.keep(coming, deque(found))
 
     def score(self, batch: Batch) -> Judgement:
         """Score the newest sample of each entity."""
@@ -152,13 +179,26 @@ class Auto(StatefulDetector):
         return BesidePeers(self._beside.observe(batch, step, arrays["held"]), len(batch.channels), agreeing)
 
     def _blocks(self, batch: Batch, arrays: dict[str, NDArray[Any]], beside: BesidePeers | None = None) -> list[_Block]:
-        if len(batch.times) < 2:
+        at, ahead = self._time(batch), self._ahead.take(batch)
+        if at is None:
             return []
+        channels, every, parts = len(batch.channels), _of_series(arrays), self._parts(batch)
+        blocks = []
+        for part in parts:  # what was prepared for a block is let go when it is judged
+            known = _prepared(arrays, every, at, part, channels) if ahead is None else ahead.popleft()
+            blocks.append(_observed(batch, arrays, every, at, beside, part, known))
+        return blocks
+
+    def _time(self, batch: Batch) -> SeasonalTime | None:
+        """Return the time of the newest samples, None where there is no step yet."""
+        if len(batch.times) < 2:
+            return None
         step = float(batch.times[-1] - batch.times[-2])
-        at = SeasonalTime.at(float(batch.times[-1]), step, self._zone, batch.weekday(-1))
-        parts = slices(len(batch.keys), max(_ROWS // len(batch.channels), 1))
-        every = _of_series(arrays)
-        return [_observed(batch, arrays, every, at, beside, part) for part in parts]
+        return SeasonalTime.at(float(batch.times[-1]), step, self._zone, batch.weekday(-1))
+
+    @staticmethod
+    def _parts(batch: Batch) -> list[slice]:
+        return slices(len(batch.keys), max(_ROWS // len(batch.channels), 1))
 
     def update(self, fresh: Batch, frozen: Flags, rebaselined: Flags) -> None:
         """Learn the newest sample. Of an entity with an open incident only seen values and new slots are learnt.
@@ -168,13 +208,16 @@ class Auto(StatefulDetector):
         if not len(fresh.times):
             return
         blocks = deque(self._last.take(fresh))
+        self._ahead.drop()
         self._entities.align(fresh)
         if not blocks:
             return
         arrays, at = self._entities.view(fresh), blocks[0].at
         ended, every = Endings.of(len(fresh.keys)), _of_series(arrays)
+        hours = []
         while blocks:  # each is let go when it is learnt
-            _learn(arrays, every, fresh, frozen, rebaselined, ended, blocks.popleft())
+            hours.append(_learn(arrays, every, fresh, frozen, rebaselined, ended, blocks.popleft()))
+        _complete_hours(arrays, every, hours, len(fresh.channels), at.step)
         if self._beside is not None:
             self._beside.learn(fresh, at.step, ended)
         cold_start.inherit(every, len(fresh.channels), at)
@@ -186,6 +229,7 @@ class Auto(StatefulDetector):
 
     def restore(self, state: State) -> Self:
         """Load what `state()` returned; an empty one changes nothing. Raises ValueError when it does not fit."""
+        self._ahead.drop()
         self._entities.restore({name: array for name, array in state.items() if not name.startswith(_BESIDE)})
         if self._beside is not None:
             beside = {name.removeprefix(_BESIDE): a for name, a in state.items() if name.startswith(_BESIDE)}
@@ -195,6 +239,15 @@ class Auto(StatefulDetector):
         return self
 
 
+def _prepared(arrays: dict[str, NDArray[Any]], every: Rows, at: SeasonalTime, entities: slice, channels: int) -> _Ahead:
+    """Compute what is known of the next samples of some entities before they come."""
+    rows = _part(every, entities, channels)
+    found = evidence.prepare(rows, at, np.repeat(arrays["held"][entities], channels))
+    if channels > 1:
+        return _Ahead(found, None)
+    return _Ahead(found, frequency.exponent(_of_entities(arrays, entities, channels), found.correction))
+
+
 def _observed(
     batch: Batch,
     arrays: dict[str, NDArray[Any]],
@@ -202,6 +255,7 @@ def _observed(
     at: SeasonalTime,
     beside: BesidePeers | None,
     entities: slice,
+    ahead: _Ahead,
 ) -> _Block:
     """Compare the newest sample of some entities with their state. Learns nothing."""
     channels = len(batch.channels)
@@ -211,7 +265,8 @@ def _observed(
     rows = _taken(_part(every, entities, channels), alive)
     of_entity = _taken(_of_entities(arrays, entities, channels), present)
     frozen = np.repeat(arrays["held"][entities], channels)[alive]
-    seen = evidence.observe(rows, values.reshape(-1)[alive], at, frozen)
+    ahead = ahead.of(alive, values.size)
+    seen = evidence.observe(rows, values.reshape(-1)[alive], at, frozen, ahead.series)
     joint = None if channels == 1 else _joint(rows, of_entity, seen, there[present], at)
     combined, agreeing = (seen.evidence, AGREEING) if joint is None else (joint.evidence, _AGREEING_JOINT)
     direction = seen.direction
@@ -220,7 +275,7 @@ def _observed(
         direction = beside.directed(direction, seen.evidence, entities.start * channels + alive)
     prior = combined.prior / agreeing
     period = combined.return_period / agreeing
-    found = frequency.score(of_entity, period, seen.correction) if joint is None else score_of(period)
+    found = score_of(period) if ahead.exponent is None else frequency.score(of_entity, period, ahead.exponent)
     # Several channels have no common side.
     side = (direction > 0 if joint is None else np.zeros(len(present))).astype(np.uint8)
     # A pattern does not end an incident: that may be another one, at this hour by chance.
@@ -262,8 +317,11 @@ def _learn(
     rebaselined: Flags,
     ended: Endings,
     block: _Block,
-) -> None:
-    """Learn the newest sample of a block; note in `ended` what became of its incidents."""
+) -> tuple[NDArray[np.intp], Flags]:
+    """Learn the newest sample of a block; note in `ended` what became of its incidents.
+
+    Return the series whose hour is complete, shape (N,), and which components of them have enough history.
+    """
     values, ended = fresh.values[block.entities, :, -1], ended.part(block.entities)
     frozen, rebaselined = frozen[block.entities], rebaselined[block.entities]
     channels, at = values.shape[1], block.at
@@ -298,10 +356,25 @@ def _learn(
         multichannel.TAILS.close(entity, np.flatnonzero(transition.ended))
     else:
         frequency.learn(entity, block.unpenalised, block.series.correction, block.warm & ~block.quiet, at)
-        evidence.TAILS.correct(rows, due, frequency.correction(entity, due, at.step))
     incident_memory.remember(entity, transition, block.size, block.side, block.seen_later(), at)
     _put(every, block.alive, rows)
     _put(entities, block.present, entity)
+    return block.entities.start * channels + block.alive[due], block.series.active[due]
+
+
+def _complete_hours(
+    arrays: dict[str, NDArray[Any]],
+    every: Rows,
+    hours: list[tuple[NDArray[np.intp], Flags]],
+    channels: int,
+    step: float,
+) -> None:
+    """Fit the tails of the series whose hour is complete: few of each block, so that all together take less time."""
+    due, active = (np.concatenate(parts) for parts in zip(*hours, strict=True))
+    evidence.TAILS.complete(every, due, active, step)
+    if channels == 1:
+        entity = _of_entities(arrays, slice(0, len(every["seen"])), channels)
+        evidence.TAILS.correct(every, due, frequency.correction(entity, due, step))
 
 
 def _of_entity(channels: int) -> dict[str, Column]:

@@ -1,17 +1,17 @@
 """Component scores of the newest sample of a series, each 1 at the value a new series reaches about once a week."""
 
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, fields, replace
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detectors.auto import forecasts, novelty
-from detectors.auto.forecasts import MEANS, PREDICTORS, READY, Residuals
+from detectors.auto.forecasts import MEANS, PREDICTORS, READY, Forecasts, Residuals
 from detectors.auto.novelty import Novelty
 from detectors.calibration import Evidence, Rows
 from detectors.entity_state import Column
-from detectors.fitted_tails import FittedTailRates
+from detectors.fitted_tails import FittedTailRates, Law
 from detectors.seasonality import SeasonalTime
 from detectors.types import Flags, Floats
 from detectors.units import DAY, HOUR, WEEK
@@ -90,49 +90,104 @@ class Observation:
     upper: Floats
 
 
-def observe(rows: Rows, raw: Floats, at: SeasonalTime, frozen: Flags) -> Observation:
-    """Compare the samples `raw` (R,) with the state of their series. Learns nothing."""
-    reference = np.where(np.isnan(rows["reference"]), raw, rows["reference"])
-    with np.errstate(over="ignore"):
-        x = np.clip(raw - reference, -_LARGEST, _LARGEST)
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """What the evidence of R samples needs and what does not depend on them; shape (R,) unless noted."""
+
+    torn: Flags  # a first sample, or one after a gap
+    forecasts: Forecasts
+    scales: Floats  # (R, 3, MEANS), of the means of the residual
+    sparse: Floats  # what a heavy noise makes the scales wider by
+    lowest: Floats  # of the last two residuals
+    highest: Floats
+    active: Flags  # (R, components)
+    which: NDArray[np.intp]  # (R, _OWN + MEANS), the components that count
+    penalty: Floats  # (R, _OWN + MEANS)
+    law: Law  # (R, _OWN + MEANS)
+    reach: Floats
+    correction: Floats
+
+    def taken(self, rows: NDArray[np.intp]) -> "Prepared":
+        """Return a copy with some of the series."""
+        found: Prepared = _taken(self, rows)
+        return found
+
+
+def _taken(found: Any, rows: NDArray[np.intp]) -> Any:
+    """Return some rows of an array, or of all arrays of a data class."""
+    if isinstance(found, np.ndarray):
+        return found[rows]
+    return replace(found, **{each.name: _taken(getattr(found, each.name), rows) for each in fields(found)})
+
+
+def prepare(rows: Rows, at: SeasonalTime, frozen: Flags) -> Prepared:
+    """Compute what is known of the samples at a time before they come. Learns nothing."""
     first = rows["seen"] == 0
     gap = np.where(first, at.step, at.time - rows["time"])
     torn = first | (gap > 2.5 * at.step)
-    previous = np.where(torn, x, rows["previous"])
+    known = forecasts.forecast(rows, at, frozen, gap)
+    best, count = known.selected, len(gap)
+    sparse = np.maximum(known.heaviness / _SPARSE, 1.0)
+    scales, used = forecasts.deviations(rows, at.step)
+    recent = np.where(torn[:, None], 0.0, rows["recent"])
+
+    compared = rows["compared"] >= READY
+    compared[:, 0] &= rows["samples"] >= READY
+    active = np.empty((count, TAILS.components), np.bool_, order="F")
+    active[:, 0] = rows["seen"] >= max(100.0, DAY / at.step)
+    active[:, 1] = rows["samples"] >= 2 * READY  # see learn()
+    active[:, _OWN:] = (compared[:, :, None] & used).reshape(count, PREDICTORS * MEANS)
+
+    which = _compared(best)
+    penalty = _short_history_penalty(rows, best, at.step)
+    penalty[:, _OWN:] += np.where(known.guessed, _GUESS, np.where(known.once, _ONCE, 0.0))[:, None]
+    return Prepared(
+        torn=torn,
+        forecasts=known,
+        scales=scales,
+        sparse=sparse,
+        lowest=recent.min(axis=1),
+        highest=recent.max(axis=1),
+        active=active,
+        which=which,
+        penalty=penalty,
+        law=TAILS.law(rows, which),
+        reach=TAILS.reach(rows, penalty[:, _OWN], _OWN + MEANS * best),
+        correction=rows["stream_correction"].astype(np.float64),
+    )
+
+
+def observe(rows: Rows, raw: Floats, at: SeasonalTime, frozen: Flags, known: Prepared) -> Observation:
+    """Compare the samples `raw` (R,) with the state of their series, of which much is `known`. Learns nothing."""
+    reference = np.where(np.isnan(rows["reference"]), raw, rows["reference"])
+    with np.errstate(over="ignore"):
+        x = np.clip(raw - reference, -_LARGEST, _LARGEST)
+    previous = np.where(known.torn, x, rows["previous"])
     lowest, highest = np.minimum(rows["lowest"], x), np.maximum(rows["highest"], x)
     eps = _smallest(reference, lowest, highest)
     sd = np.maximum(np.sqrt(rows["variance"]), eps)
-    seen = forecasts.observe(rows, x, at, frozen, gap)
+    seen = forecasts.observe(known.forecasts, x)
     each, best = np.arange(len(x)), seen.selected
-    sparse = np.maximum(seen.heaviness / _SPARSE, 1.0)
-    scales, used = forecasts.deviations(rows, FLOOR * sd, at.step)
-    scales *= sparse[:, None, None]
+    scales = known.scales
+    np.maximum(scales, (FLOOR * sd)[:, None, None], out=scales)
+    scales *= known.sparse[:, None, None]
     scale = scales[each, best, 0] * seen.spread
     span = np.maximum(highest - lowest, eps)
     unseen = novelty.observe(rows, x, previous, span)
 
-    middle = _middle(rows, seen, torn)
+    # The median of the last three samples' residual.
+    middle = np.asarray(np.clip(seen.residual[each, best], known.lowest, known.highest))
     hour, now, change, volatility = _volatility(rows, x, previous, at.step, scale, sd, frozen, middle * seen.spread)
 
-    known = rows["compared"] >= READY
-    known[:, 0] &= rows["samples"] >= READY
-    old = rows["seen"] >= max(100.0, DAY / at.step)
     normalised = np.zeros((len(x), TAILS.components), order="F")
-    normalised[:, 0] = np.where(unseen.pair > 1, unseen.pair / sparse, 0.0)
+    normalised[:, 0] = np.where(unseen.pair > 1, unseen.pair / known.sparse, 0.0)
     normalised[:, 1] = volatility / VOLATILITY
     normalised[:, _OWN:] = _of_residuals(seen, scales, frozen, middle)
-    active = np.empty(normalised.shape, np.bool_, order="F")
-    active[:, 0] = old
-    active[:, 1] = rows["samples"] >= 2 * READY  # see learn()
-    active[:, _OWN:] = (known[:, :, None] & used).reshape(len(x), PREDICTORS * MEANS)
-    normalised *= active
+    normalised *= known.active
 
-    which = _compared(best)
-    penalty = _short_history_penalty(rows, best, at.step)
-    penalty[:, _OWN:] += np.where(seen.guessed, _GUESS, np.where(seen.once, _ONCE, 0.0))[:, None]
-    compared = normalised.T.reshape(-1)[which.T * len(x) + each].T
-    evidence = TAILS.evidence(rows, compared, penalty, which)
-    allowed = TAILS.reach(rows, penalty[:, _OWN], _OWN + MEANS * best) * DEVIATIONS * scale
+    compared = normalised.T.reshape(-1)[known.which.T * len(x) + each].T
+    evidence = TAILS.evidence(rows, compared, known.penalty, known.which, known.law)
+    allowed = known.reach * DEVIATIONS * scale
     return Observation(
         x=x,
         previous=previous,
@@ -143,10 +198,10 @@ def observe(rows: Rows, raw: Floats, at: SeasonalTime, frozen: Flags) -> Observa
         change_now=now,
         change=change,
         normalised=normalised,
-        active=active,
-        warm=old,
+        active=known.active,
+        warm=known.active[:, 0],
         evidence=evidence,
-        correction=rows["stream_correction"].astype(np.float64),
+        correction=known.correction,
         span=span,
         scale=scale,
         direction=_direction(x, previous, seen, evidence.parts),
@@ -165,14 +220,6 @@ def _smallest(reference: Floats, lowest: Floats, highest: Floats) -> Floats:
 def _mean(known: Floats, value: Floats, gain: float, samples: Floats) -> Floats:
     mean: Floats = known + np.maximum(1.0 / (samples + 1), min(gain, 1.0)) * (value - known)
     return mean
-
-
-def _middle(rows: Rows, seen: Residuals, torn: Flags) -> Floats:
-    """Return the median of the last three samples' residual, shape (R,)."""
-    last = seen.residual[np.arange(len(torn)), seen.selected]
-    recent = np.where(torn[:, None], 0.0, rows["recent"])
-    low, high = recent.min(axis=1), recent.max(axis=1)
-    return np.asarray(np.clip(last, low, high))
 
 
 def _volatility(
@@ -266,7 +313,7 @@ def _short_history_penalty(rows: Rows, best: NDArray[np.intp], step: float) -> F
 def learn(
     rows: Rows, raw: Floats, seen: Observation, at: SeasonalTime, learn: Flags, recurring: Flags
 ) -> NDArray[np.intp]:
-    """Learn the samples: seen values everywhere, the rest where `learn`. Return the rows whose hour is complete.
+    """Learn the samples: seen values everywhere, the rest where `learn`. Return the rows whose hour is to be completed.
 
     A deviation that is `recurring` becomes part of the profile and is no noise: counted, a batch of every night would
     hide what is as large at any other hour. Nor is a guess that fails: a first weekend would hide it for weeks.
@@ -299,7 +346,7 @@ def learn(
     rows["highest"][...] = np.maximum(rows["highest"], seen.x)
     expected = recurring | seen.residuals.guessed
     normalised = np.where(expected[:, None], 0.0, seen.normalised) if expected.any() else seen.normalised
-    return TAILS.learn(rows, normalised, learn & ~expected, seen.active, at.step)
+    return TAILS.gather(rows, normalised, learn & ~expected, at.step)
 
 
 def _phase(x: Floats, previous: Floats) -> Floats:

@@ -58,6 +58,23 @@ def columns(rows: tuple[int, ...]) -> dict[str, Column]:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Forecasts:
+    """What is known before a sample of R series comes; shape (R, 3) unless noted."""
+
+    value: Floats
+    low: Floats
+    high: Floats
+    usable: Flags
+    selected: NDArray[np.intp]  # (R,)
+    spread: Floats  # (R,), noise at this hour relative to that of the whole day
+    heaviness: Floats  # (R,), of the noise
+    guessed: Flags  # (R,), the hour was never lived through on this type of day: its forecast is that of the other type
+    once: Flags  # (R,), the hour was lived through no more than once, and its forecast is that one time
+    means: Floats  # (R, 3, MEANS), of the residuals so far
+    gain: Floats  # (R, 3, MEANS), share of the next residual in them
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Residuals:
     """Forecasts and residuals of the three predictors for one sample of R series; shape (R, 3) unless noted.
 
@@ -71,10 +88,10 @@ class Residuals:
     residual: Floats  # 0 between the values of the two neighbouring slots: half an hour late is not anomalous
     means: Floats  # (R, 3, MEANS)
     selected: NDArray[np.intp]  # (R,)
-    spread: Floats  # (R,), noise at this hour relative to that of the whole day
-    heaviness: Floats  # (R,), of the noise
-    guessed: Flags  # (R,), the hour was never lived through on this type of day: its forecast is that of the other type
-    once: Flags  # (R,), the hour was lived through no more than once, and its forecast is that one time
+    spread: Floats  # (R,)
+    heaviness: Floats  # (R,)
+    guessed: Flags  # (R,)
+    once: Flags  # (R,)
 
 
 def spans(step: float) -> Floats:
@@ -83,10 +100,11 @@ def spans(step: float) -> Floats:
     return samples
 
 
-def observe(rows: Rows, x: Floats, at: SeasonalTime, frozen: Flags, gap: Floats) -> Residuals:
-    """Compare the samples `x`, `gap` seconds after the previous ones, with the forecasts. Learns nothing."""
-    value, low, high = (np.empty((len(x), PREDICTORS), order="F") for _ in range(3))
-    usable = np.ones((len(x), PREDICTORS), np.bool_, order="F")
+def forecast(rows: Rows, at: SeasonalTime, frozen: Flags, gap: Floats) -> Forecasts:
+    """Forecast the samples of a time, `gap` seconds after the previous ones."""
+    count = len(gap)
+    value, low, high = (np.empty((count, PREDICTORS), order="F") for _ in range(3))
+    usable = np.ones((count, PREDICTORS), np.bool_, order="F")
     value[:, 0] = low[:, 0] = high[:, 0] = rows["level"]
     age = rows["seen"] * at.step + rows["inherited"]
     of_day, guesses = zip(
@@ -103,24 +121,33 @@ def observe(rows: Rows, x: Floats, at: SeasonalTime, frozen: Flags, gap: Floats)
         usable[:, p] = (seen > 0) & (seen >= least) & (age >= oldest + HOUR)
     heaviness = noise.heaviness(rows)
     spread = noise.spread(rows, at, heaviness, noise.of_counts(rows, value[:, 1], usable[:, 1], heaviness))
-    residual = np.where(usable, x[:, None] - np.clip(x[:, None], low, high), 0.0) / spread[:, None]
     means = rows["means"]
     torn = gap > 2.5 * at.step
     if torn.any():
         faded = np.exp(-gap[:, None] / np.maximum(_SECONDS, 1.0))
         means = means * np.where(torn[:, None], faded, 1.0)[:, None, :]
-    gain = _beside(len(x))
+    gain = _beside(count)
     np.maximum(1.0 / (rows["compared"] + 1)[:, :, None], 1.0 / spans(at.step), out=gain)
     gain *= usable[:, :, None]
-    gain *= residual[:, :, None] - means
-    means = np.add(means, gain, out=gain)
-    means[:, :, 0] = residual
     guessed = (guesses[0] | guesses[1]) & usable[:, 1]
     once = np.minimum(of_day[0][1], of_day[1][1]) < _TWICE * at.per_hour
     selected = _select(rows, usable, at, frozen)
-    return Residuals(
-        value, low, high, usable, residual, means, selected, spread, heaviness, guessed, once & (selected == 1)
+    return Forecasts(
+        value, low, high, usable, selected, spread, heaviness, guessed, once & (selected == 1), means, gain
     )
+
+
+def observe(known: Forecasts, x: Floats) -> Residuals:
+    """Compare the samples `x`, shape (R,), with their forecasts, whose `gain` is used up. Learns nothing."""
+    usable, means = known.usable, known.gain  # in place: one array in the cache instead of three
+    residual = np.where(usable, x[:, None] - np.clip(x[:, None], known.low, known.high), 0.0) / known.spread[:, None]
+    means *= residual[:, :, None] - known.means
+    means += known.means
+    means[:, :, 0] = residual
+    return Residuals(
+        known.value, known.low, known.high, usable, residual, means, known.selected, known.spread, known.heaviness,
+        known.guessed, known.once,
+    )  # fmt: skip
 
 
 def _beside(count: int, dtype: DTypeLike = np.float64) -> NDArray[Any]:
@@ -131,15 +158,14 @@ def _beside(count: int, dtype: DTypeLike = np.float64) -> NDArray[Any]:
     return np.empty((PREDICTORS, MEANS, count), dtype).transpose(2, 0, 1)
 
 
-def deviations(rows: Rows, least: Floats, step: float) -> tuple[Floats, Flags]:
+def deviations(rows: Rows, step: float) -> tuple[Floats, Flags]:
     """Return the standard deviation of each mean, and whether the mean is used; shape (R, 3, MEANS).
 
     Until a mean was filled several times its spread cannot be told. So long it counts as wide as the samples' own, by a
-    share that falls with their number. `least`, shape (R,), is the smallest deviation. A mean of fewer than two samples
-    is the residual again and not used.
+    share that falls with their number. A mean of fewer than two samples is the residual again and not used.
     """
     span, count, squares = spans(step), rows["compared"][:, :, None], rows["squares"]
-    square, used = _beside(len(least)), _beside(len(least), np.bool_)
+    square, used = _beside(len(count)), _beside(len(count), np.bool_)
     np.add(_FILLED * span, count, out=square)  # in place from here on: one array in the cache instead of six
     np.divide(_FILLED * span, square, out=square)
     square[:, :, 0] = 1.0
@@ -149,7 +175,7 @@ def deviations(rows: Rows, least: Floats, step: float) -> tuple[Floats, Flags]:
     np.sqrt(square, out=square)
     enough = np.where(_SECONDS == 0, READY, np.where(span >= 2, _FILLED * span, np.inf))
     np.greater_equal(count, enough, out=used)
-    return np.maximum(square, least[:, None, None], out=square), used
+    return square, used
 
 
 def _select(rows: Rows, usable: Flags, at: SeasonalTime, frozen: Flags) -> NDArray[np.intp]:
@@ -235,7 +261,8 @@ def _learn_profile(
     weights = ((slots.before, 1 - slots.share), (slots.after, slots.share))
     new = [visits[:, slot] == 0 for slot, _ in weights]
     for (slot, _), first in zip(weights, new, strict=True):
-        profile[:, slot] = np.where(first, x, profile[:, slot])
+        if first.any():
+            profile[:, slot] = np.where(first, x, profile[:, slot])
     error = x - sum(weight * profile[:, slot] for slot, weight in weights)
     for slot, weight in weights:
         count = visits[:, slot]
@@ -243,7 +270,8 @@ def _learn_profile(
         which = learn | visit
         count = np.minimum(count + weight, memory * per_hour)
         gain = np.maximum(np.minimum(1.0 / np.maximum(count, 1e-9), 1.0), 1.0 / (memory * per_hour))
-        profile[:, slot] += np.where(which, gain * weight, 0.0) * np.where(visit, x - profile[:, slot], error)
+        miss = np.where(visit, x - profile[:, slot], error) if visit.any() else error
+        profile[:, slot] += np.where(which, gain * weight, 0.0) * miss
         visits[:, slot] = np.where(which, count, visits[:, slot])
 
 

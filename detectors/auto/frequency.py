@@ -48,16 +48,20 @@ def columns() -> dict[str, Column]:
     }
 
 
-def score(rows: Rows, return_period: Floats, correction: Floats) -> Floats:
-    """Return the scores, shape (R,), of return periods in weeks, which have been multiplied by `correction`.
+def exponent(rows: Rows, correction: Floats) -> Floats:
+    """Return the power for `score`, shape (R,), of return periods that have been multiplied by `correction`."""
+    found: Floats = np.log(np.clip(_seen(rows) * correction, _LEAST, _MOST)) / np.log(DAILY)
+    return found
+
+
+def score(rows: Rows, return_period: Floats, exponent: Floats) -> Floats:
+    """Return the scores, shape (R,), of return periods in weeks.
 
     Between an event a week and seven the frequency is a power of the return period: that at which once a week comes
     once, and DAILY as often as it was seen to. While an incident is open its scores are not corrected: they say
     whether it goes on, not how often one begins.
     """
     plain = score_of(return_period)
-    frequency = np.clip(_seen(rows) * correction, _LEAST, _MOST)
-    exponent = np.log(frequency) / np.log(DAILY)
     corrected = (plain < 1) & ~rows["held"]
     return np.asarray(np.power(plain, exponent, out=plain, where=corrected))
 

@@ -97,6 +97,10 @@ class HalfSpaceTreesDetector(StatefulDetector):
             self._learn(forest.cells(points), _complete(points))
         return self
 
+    def prepare(self, coming: Batch) -> None:
+        """Compute the level that the newest samples will be compared with."""
+        self._baseline.prepare(coming)
+
     def score(self, batch: Batch) -> Judgement:
         """Score the newest sample of each entity; NaN where a channel has none."""
         forest = self._grown(len(batch.channels))

@@ -103,6 +103,10 @@ class IsolationForestDetector(StatefulDetector):
             windows.append(window[ready])
         return windows
 
+    def prepare(self, coming: Batch) -> None:
+        """Compute the level that the newest samples will be compared with."""
+        self._baseline.prepare(coming)
+
     def score(self, batch: Batch) -> Judgement:
         """Score the newest sample of each entity; NaN for all until the threshold is learnt."""
         level = self._baseline.level(batch)

@@ -70,6 +70,10 @@ class NoHold:
         self._inner.fit(history)
         return self
 
+    def prepare(self, coming: Batch) -> None:
+        """Compute what does not depend on the newest samples."""
+        self._inner.prepare(coming)
+
     def score(self, batch: Batch) -> Judgement:
         """Judge the newest sample of each entity."""
         return self._inner.score(batch)

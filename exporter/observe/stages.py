@@ -12,7 +12,7 @@ from exporter.observe.otel_switch import asked_for
 if TYPE_CHECKING:
     from exporter.observe.tracing import Tracing
 
-Stage = Literal["fetch", "prepare", "score", "decide", "publish", "learn"]
+Stage = Literal["fetch", "ahead", "prepare", "score", "decide", "publish", "learn"]
 Measure = Callable[[Stage], AbstractContextManager[object]]
 """Returns a context in which a stage is measured."""
 

@@ -14,10 +14,10 @@ from exporter.observe.stages import Measure, unmeasured
 from exporter.pipeline.after_deploy import Caution
 from exporter.pipeline.evidence import streams_of
 from exporter.pipeline.forecast_history import read_past
-from exporter.pipeline.gap_filling import fill_gaps
 from exporter.pipeline.initial_fit import fit_on_history
 from exporter.pipeline.job import Job
 from exporter.pipeline.learning_hold import Hold
+from exporter.pipeline.look_ahead import look_ahead, seen_by_detector
 from exporter.pipeline.normal_band import normal_band
 from exporter.pipeline.policy import STAYS_OPEN
 from exporter.pipeline.verdict import Verdict, count_states
@@ -68,7 +68,7 @@ def evaluate(
     if job.deploys is not None:
         judged = job.judged if job.window.until > -np.inf else job.fetch_start(until)
         job.deploys.catch_up(job.config.deploys, judged, until)
-    chunks = job.fetch_new(until, measure)
+    chunks = job.fetch_new(until, measure, partial(look_ahead, job, until, measure))
     if job.model.needs_initial_fit:
         chunks = fit_on_history(job, chunks, until, measure)
     verdict = None
@@ -128,7 +128,7 @@ def judge_before_learning(job: Job, window: Batch, measure: Measure, whole: bool
     """Return what `judge` does, and what is to be called, once, to learn the sample before the next one is judged."""
     step, detector, learnt = job.config.step, job.model.detector, job.learnt
     with measure("prepare"):
-        batch = learnt.calendar.with_weekdays(fill_gaps(window.last(job.window.samples), job.config.fill))
+        batch = seen_by_detector(job, window)
         means = learnt.calendar.at(float(batch.times[-1]))
     with measure("score"):
         judgement = detector.score(batch)

@@ -75,6 +75,8 @@ class Job:
         self.fit_progress = FitProgress()
         self.deploys: OwnDeploys | None = None
         """What was deployed; None: nobody tells."""
+        self.gapless: tuple[tuple[Key, ...], float] | None = None
+        """Entities and time (Unix seconds) of a coming window in which no gap is to be filled, whatever comes."""
         self._edit = edit
         self._pending: JobSettings | None = None
         self._lock = threading.Lock()
@@ -143,11 +145,14 @@ class Job:
         reach = self.reader.reach(until, self.window.samples)
         return max(self.window.samples, round(reach.seconds / self.config.step))
 
-    def fetch_new(self, until: float, measure: Measure) -> Iterator[Chunk]:
-        """Yield the samples that the window lacks up to `until` (Unix seconds), in chunks. Raises SourceError."""
+    def fetch_new(self, until: float, measure: Measure, ahead: Callable[[], None] | None = None) -> Iterator[Chunk]:
+        """Yield the samples that the window lacks up to `until` (Unix seconds), in chunks. Raises SourceError.
+
+        `ahead` is called while the source computes, where the newest sample is all that the window lacks.
+        """
         first = max(self.window.until + self.config.step, self.fetch_start(until))
         series = len(self.window.keys) * len(self.window.channels)
-        return self.reader.fetch(first, until, measure, series)
+        return self.reader.fetch(first, until, measure, series, ahead)
 
     @property
     def is_empty(self) -> bool:

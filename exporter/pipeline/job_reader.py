@@ -1,6 +1,6 @@
 """How a job reads from its source: what it asks, how far back, and what it reports of the answers."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import structlog
@@ -76,10 +76,17 @@ class JobReader:
             log.info("history", job=self.settings.name, reach=far, limit=reach.limit, hint=reach.hint)
         return self._reach
 
-    def fetch(self, first: float, until: float, measure: Measure = unmeasured, series: int = 0) -> Iterator[Chunk]:
+    def fetch(
+        self,
+        first: float,
+        until: float,
+        measure: Measure = unmeasured,
+        series: int = 0,
+        ahead: Callable[[], None] | None = None,
+    ) -> Iterator[Chunk]:
         """Yield the samples from `first` up to `until` (Unix seconds) in chunks, oldest first. Raises SourceError.
 
-        `series` are expected; 0: nobody knows how many.
+        `series` are expected; 0: nobody knows how many. `ahead` is called while the source computes the newest sample.
         """
         config = self.settings.config
         gaps: list[Gap] = []
@@ -101,6 +108,7 @@ class JobReader:
                 newest=self.newest,
                 pace=getattr(self.source, "pace", None),
                 measured=partial(measure, "fetch"),
+                ahead=ahead,
                 done=done,
             )
         finally:

@@ -128,6 +128,20 @@ class Window:
         times = self.until - self._step * np.arange(samples - 1, -1, -1.0)
         return Batch(self.keys, self.channels, times, self._values[:, :, self._end - samples : self._end])
 
+    def coming(self, time: float) -> Batch | None:
+        """Return the window as it will stand when the next samples, those at `time`, have come; they are NaN as yet.
+
+        None where the window holds no samples that come right before them. It is good until something is appended.
+        """
+        if not self.keys or not self._end or not 0.5 * self._step < time - self.until < 1.5 * self._step:
+            return None
+        if self._end == self._values.shape[2]:
+            self._make_room()
+        self._values[:, :, self._end] = np.nan
+        samples = min(self.samples, self._end + 1)
+        times = time - self._step * np.arange(samples - 1, -1, -1.0)
+        return Batch(self.keys, self.channels, times, self._values[:, :, self._end + 1 - samples : self._end + 1])
+
     def _advance(self, time: float) -> None:
         """Open an empty column at the end."""
         if self.until == -np.inf:

@@ -11,6 +11,7 @@ import numpy as np
 
 from detectors.types import Floats
 from exporter.source.adaptive import AdaptiveReader, Gap
+from exporter.source.meanwhile import meanwhile
 from exporter.source.pace import PAST, Pace
 from exporter.source.samples import RangeResult, Source
 
@@ -95,6 +96,7 @@ def fetch(
     newest: float | None = None,
     pace: Pace | None = None,
     measured: Callable[[], AbstractContextManager[object]] = nullcontext,
+    ahead: Callable[[], None] | None = None,
     done: Callable[[FetchStats], None] = lambda _: None,
 ) -> Iterator[Chunk]:
     """Yield the samples from `start` up to `until` (Unix seconds) in chunks, the oldest first.
@@ -121,6 +123,8 @@ def fetch(
         Says when chunks of a long range may be asked for; None: at any time.
     measured : callable
         Returns a context in which each chunk is asked for.
+    ahead : callable or None
+        Called while the source computes its answer, where one sample of each series is asked for.
     done : callable
         Called with the figures of a chunk once it has been dealt with.
     """
@@ -135,7 +139,8 @@ def fetch(
     def ask(first: int, count: int) -> Chunk:
         with measured():
             if pace is None or not long:
-                return _chunk(read, queries, step, first, count)
+                with meanwhile(ahead if first == end else None):
+                    return _chunk(read, queries, step, first, count)
             with pace.turn(unwanted):
                 return _chunk(read, queries, step, first, count)
 

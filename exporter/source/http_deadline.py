@@ -16,6 +16,9 @@ from typing import Any, Final
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, ProxyManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.response import HTTPResponse as Answer
+
+from exporter.source.meanwhile import question_sent
 
 _until: ContextVar[float] = ContextVar("deadline")
 
@@ -85,6 +88,10 @@ class _Connection(HTTPConnection):
         if self.sock is not None:
             self.sock.settimeout(_time_out())
         super().send(data)
+
+    def getresponse(self) -> Answer:  # type: ignore[override]  # urllib3's own signature
+        question_sent()
+        return super().getresponse()
 
 
 class _TLSConnection(_Connection, HTTPSConnection):

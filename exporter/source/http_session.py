@@ -24,7 +24,7 @@ from exporter.source.sign_in import sign_in
 
 T = TypeVar("T")
 
-_CHUNK: Final = 2**16
+_CHUNK: Final = 2**18
 _BACKOFF_SECONDS: Final = 0.25
 _LONGEST_BACKOFF_SECONDS: Final = 5.0
 

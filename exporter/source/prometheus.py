@@ -17,6 +17,7 @@ from exporter.source.decode_repeat import RepeatDecoder
 from exporter.source.errors import BadAnswer, NoNumbers, SourceError, TooManyPoints
 from exporter.source.histograms import ONLY_HISTOGRAMS, only_histograms, remedy
 from exporter.source.http_session import Session
+from exporter.source.meanwhile import meanwhile
 from exporter.source.pace import Pace
 from exporter.source.samples import RangeResult, last_of, merge
 
@@ -168,7 +169,8 @@ class Prometheus:
     def _data(self, what: str) -> Any:
         """Return what is in an answer of the source's API. Raises SourceError."""
         url = f"{self._config.url}/api/v1/{what}"
-        answer, _ = self._session.persist(lambda: self._session.attempt("GET", url).content)
+        with meanwhile(None):  # these are quick: what there is to do is left for a query
+            answer, _ = self._session.persist(lambda: self._session.attempt("GET", url).content)
         try:
             return from_json(answer)["data"]
         except (ValueError, KeyError, TypeError):

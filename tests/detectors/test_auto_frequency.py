@@ -41,7 +41,7 @@ def weeks_of(times: int, weeks: int = 4) -> Floats:
 
 
 def score(state: Rows, period: float, correction: float = 1.0) -> float:
-    return float(frequency.score(state, np.array([period]), np.array([correction]))[0])
+    return float(frequency.score(state, np.array([period]), frequency.exponent(state, np.array([correction])))[0])
 
 
 def correction(state: Rows, step: float = HOUR) -> float:

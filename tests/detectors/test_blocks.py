@@ -14,7 +14,7 @@ def test_slices_cover_every_row_once(long, count):
     with long_blocks(long):
         found = slices(count, 1024)
     assert [row for part in found for row in range(count)[part]] == list(range(count))
-    assert all(len(range(count)[part]) <= (LONG if long else 1024) for part in found)
+    assert all(len(range(count)[part]) <= (LONG * 1024 if long else 1024) for part in found)
 
 
 @pytest.mark.parametrize(("channels", "entities"), [(1, 2500), (2, 1100)])
