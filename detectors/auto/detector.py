@@ -32,7 +32,7 @@ AGREEING: Final = 2.2
 """Number of components that usually move together: their return period is divided by it."""
 QUIET: Final = 0.4
 """Largest score of recurring patterns and cool-downs: below the threshold of up to nine false alarms a week."""
-_AGREEING_JOINT: Final = 1.2
+_AGREEING_JOINT: Final = 1.0
 """The same for the components of several channels together."""
 _BESIDE: Final = "beside."
 """Prefix of what is learnt of peers in a saved state."""
@@ -52,6 +52,7 @@ class _Block:
     direction: Floats
     joint: JointObservation | None
     score: Floats  # before recurring patterns and cool-down are applied
+    correction: Floats  # what the return periods have been multiplied by
     unpenalised: Floats  # return period without the short-history penalty
     prior: Floats  # return period without any history
     side: Sides
@@ -275,14 +276,16 @@ def _observed(
         direction = beside.directed(direction, seen.evidence, entities.start * channels + alive)
     prior = combined.prior / agreeing
     period = combined.return_period / agreeing
-    found = score_of(period) if ahead.exponent is None else frequency.score(of_entity, period, ahead.exponent)
+    correction = seen.correction if joint is None else np.ones(len(period))
+    exponent = frequency.exponent(of_entity, correction) if ahead.exponent is None else ahead.exponent
+    found = frequency.score(of_entity, period, exponent)
     # Several channels have no common side.
     side = (direction > 0 if joint is None else np.zeros(len(present))).astype(np.uint8)
     # A pattern does not end an incident: that may be another one, at this hour by chance.
     asked = np.flatnonzero((found > QUIET / 2) & ~of_entity["held"])
     recurring = np.zeros(len(found), np.bool_)
     size = score_of(prior[asked])
-    recurring[asked] = recurrence.is_recurring(of_entity, asked, size, side[asked], at, beyond_chance=joint is None)
+    recurring[asked] = recurrence.is_recurring(of_entity, asked, size, side[asked], at)
     if joint is not None:  # a pattern counts only if it was reported as an incident before
         recurring &= np.isfinite(of_entity["opened"])
     quiet = recurring | (at.time < of_entity["grace"])
@@ -297,6 +300,7 @@ def _observed(
         direction=direction,
         joint=joint,
         score=found,
+        correction=correction,
         unpenalised=combined.unpenalised / agreeing,
         prior=prior,
         side=side,
@@ -354,8 +358,7 @@ def _learn(
     if block.joint is not None:
         multichannel.learn(entity, block.joint, at, transition.learn, block.ready)
         multichannel.TAILS.close(entity, np.flatnonzero(transition.ended))
-    else:
-        frequency.learn(entity, block.unpenalised, block.series.correction, block.warm & ~block.quiet, at)
+    frequency.learn(entity, block.unpenalised, block.correction, block.warm & ~block.quiet, at)
     incident_memory.remember(entity, transition, block.size, block.side, block.seen_later(), at)
     _put(every, block.alive, rows)
     _put(entities, block.present, entity)
@@ -378,7 +381,8 @@ def _complete_hours(
 
 
 def _of_entity(channels: int) -> dict[str, Column]:
-    return incident_memory.columns() | (multichannel.columns(channels) if channels > 1 else frequency.columns())
+    joint = multichannel.columns(channels) if channels > 1 else {}
+    return incident_memory.columns() | frequency.columns() | joint
 
 
 def _columns(channels: int) -> dict[str, Column]:

@@ -2,8 +2,7 @@
 
 The components are calibrated one by one. How many of them speak at once differs from one kind of series to the next,
 and shows at what comes every day. At what comes once a week or less failures are too large a share of what was seen,
-and nothing follows it, except where series are so coarse that nearly all of them reach their line too seldom. Nor do
-the joint components of several channels, which open 1.2 times a line of seven.
+and nothing follows it, except where series are so coarse that nearly all of them reach their line too seldom.
 """
 
 from typing import Final

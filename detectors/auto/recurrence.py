@@ -35,18 +35,16 @@ def columns() -> dict[str, Column]:
     }
 
 
-def is_recurring(
-    rows: Rows, which: NDArray[np.intp], size: Floats, side: Sides, at: SeasonalTime, beyond_chance: bool = True
-) -> Flags:
+def is_recurring(rows: Rows, which: NDArray[np.intp], size: Floats, side: Sides, at: SeasonalTime) -> Flags:
     """Return which of the rows `which` (N,) have had deviations of this size and side at this hour of the day.
 
-    `beyond_chance`: more of them than the openings of the other hours would bring here.
+    They must be more than the openings of the other hours would bring here by chance.
     """
     around = _around(which, side, at)
     faded = _faded(rows, around, at)
     here = (rows["habit_count"][around] * faded).sum(axis=1)
     found = np.asarray((here >= TIMES) & (size <= LARGER * (rows["habit_size"][around] * faded).max(axis=1)))
-    asked = np.flatnonzero(found) if beyond_chance else found[:0]
+    asked = np.flatnonzero(found)
     if len(asked):
         day = which[asked, None], side[asked, None].astype(np.intp), np.arange(_HOURS)[None]
         elsewhere = (rows["habit_count"][day] * _faded(rows, day, at)).sum(axis=1) - here[asked]

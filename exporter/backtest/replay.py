@@ -54,11 +54,22 @@ class Columns:
         return RangeResult(labels, counts[some], np.broadcast_to(times, values.shape)[present], values[present])
 
 
-class NoHold:
-    """A detector that learns every sample, also those of open incidents: scores for ranking studies."""
+Hold = bool | frozenset[str]
+"""Whether samples of open incidents are kept from being learnt; a set: names of the entities of which they are not."""
 
-    def __init__(self, inner: Detector) -> None:
-        self._inner = inner
+
+class NoHold:
+    """A detector that learns every sample, also those of open incidents: scores for ranking studies.
+
+    Parameters
+    ----------
+    inner : Detector
+    only : frozenset of str, optional
+        Names of the entities that this is true of; default: all.
+    """
+
+    def __init__(self, inner: Detector, only: frozenset[str] | None = None) -> None:
+        self._inner, self._only = inner, only
 
     @property
     def window(self) -> int:
@@ -80,7 +91,10 @@ class NoHold:
 
     def update(self, fresh: Batch, frozen: Flags, rebaselined: Flags) -> None:
         """Learn `fresh` as if no incident were open."""
-        self._inner.update(fresh, np.zeros_like(frozen), np.zeros_like(rebaselined))
+        held = np.zeros_like(frozen)
+        if self._only is not None:
+            held[...] = [dict(key).get(ENTITY) not in self._only for key in fresh.keys]
+        self._inner.update(fresh, frozen & held, rebaselined & held)
 
     def state(self) -> State:
         """Return all that was learnt."""
@@ -159,7 +173,7 @@ def replay_group(
     config: JobConfig,
     group: Group,
     lead: int,
-    hold: bool = True,
+    hold: Hold = True,
     progress: Progress = lambda _: None,
     keep_values: bool = False,
 ) -> VerdictHistory:
@@ -174,7 +188,7 @@ def replay_group(
     group : Group
     lead : int
         Grid points the first cycle finds, at least 1: it judges the newest of them, after learning the others.
-    hold : bool
+    hold : Hold
         False: samples of open incidents are learnt too.
     progress : callable
     keep_values : bool
@@ -212,11 +226,11 @@ def replay_group(
     return history
 
 
-def make_job(name: str, config: JobConfig, source: Source, hold: bool, jobs: int = 1, shard: Shard = ALL) -> Job:
+def make_job(name: str, config: JobConfig, source: Source, hold: Hold, jobs: int = 1, shard: Shard = ALL) -> Job:
     """Return a job, or a replica's part of it, as it is at a live start, one of so many, without a model store."""
     job = Job(JobSettings(name, config, shard=shard, jobs=jobs), source)
-    if not hold:
-        job.model.detector = NoHold(job.model.detector)
+    if hold is not True:
+        job.model.detector = NoHold(job.model.detector, None if hold is False else hold)
     return job
 
 

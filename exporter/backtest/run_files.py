@@ -13,7 +13,7 @@ from exporter.backtest.entity_result import EntityResult, Run
 from exporter.backtest.history import VerdictHistory
 from exporter.backtest.quality import leading
 from exporter.backtest.read_csv import read_folder
-from exporter.backtest.replay import ENTITY, Progress, replay_group
+from exporter.backtest.replay import ENTITY, Hold, Progress, replay_group
 from exporter.backtest.resample import Group, group
 from exporter.backtest.settings import Settings, share
 from exporter.config.sections.job import JobConfig
@@ -56,7 +56,7 @@ class GroupTask:
     job: JobConfig
     group: Group
     lead: int
-    hold: bool
+    hold: Hold
     keep_values: bool
 
 
@@ -71,7 +71,7 @@ def backtest_groups(
     groups: Sequence[Group],
     settings: Settings,
     history: str | None,
-    hold: bool,
+    hold: Hold,
     keep_values: bool = False,
     where: Where = HERE,
 ) -> list[Run]:

@@ -5,8 +5,9 @@ import pytest
 
 from detectors import Batch, Floats
 from detectors.auto import Auto, multichannel
-from detectors.units import WEEK
+from detectors.units import DAY, WEEK
 from tests.support.batches import keys, until
+from tests.support.cycles import judged
 from tests.support.replay import openings, replay
 
 MONDAY, CHANNELS, GUILTY = 1_772_409_600.0, 6, 4
@@ -73,6 +74,17 @@ class TestBlame:
         assert judged.contribution[0, GUILTY] > 0.5
         assert seen.normalised[0, 1:3].min() > 1
 
+    def test_a_jump_that_breaks_both_correlations_is_counted_once(self, learnt):
+        def broken(values):
+            values[:, :, -1] += 9
+            values[:, GUILTY, -1] -= 18
+
+        _, seen = learnt(broken)
+        correlations = seen.evidence.parts[0, 1:3]
+        assert seen.normalised[0, 1:3].min() > 1
+        assert sorted(correlations > 0) == [False, True]
+        np.testing.assert_allclose(seen.evidence.return_period, seen.evidence.parts.sum(axis=1))
+
     @pytest.mark.parametrize("stream", range(multichannel.TAILS.components))
     def test_every_stream_alone_blames_the_guilty(self, learnt, stream, monkeypatch):
         def fault(values):
@@ -110,6 +122,27 @@ def test_entities_without_incidents_open_about_once_a_week(channels):
     weeks = entities * samples * step / WEEK
     # Twelve channels open two a week at this step: 2.1 and 2.2 with seeds 21 and 22.
     assert 0.2 < openings(flag).sum() / weeks < 2.2
+
+
+@pytest.mark.slow
+def test_what_several_channels_reach_more_often_than_said_does_not_open_as_often_at_a_line_of_seven():
+    step, days, entities = 600.0, 15, 24
+    values = common_cause(entities, 5, int(days * DAY / step), step, seed=31)
+    series = {f"e{number}": each for number, each in enumerate(values)}
+    _, flag = judged(series, start=MONDAY, step=step, detector="auto", false_alarms="7 per week", window=60 * step)
+    first = int(3 * DAY / step)
+    weeks = entities * (flag.shape[1] - first) * step / WEEK
+    # 14.7 a week before the entity's own frequency counted, and twice as many without the patterns that came by chance.
+    assert 0.5 * 7 < openings(flag)[:, first:].sum() / weeks < 1.8 * 7
+
+
+def test_a_state_of_the_version_before_is_read_and_nothing_is_counted_yet():
+    detector, history = Auto(), recorded(common_cause(2, 3, 300, 600.0, seed=5), 600.0)
+    replay(detector, history)
+    state = detector.state()
+    assert (state["daily_weeks"] > 0).all()
+    restored = Auto().restore({name: array for name, array in state.items() if not name.startswith("daily_")})
+    assert restored.state()["daily_count"].tolist() == [0, 0]
 
 
 def test_what_shakes_all_channels_opens_though_no_channel_is_far_from_its_usual():

@@ -25,6 +25,8 @@ from tests.quality.page import Page
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "detectors.md"
 TRUTH, COST, KINDS = "sensitivity", "cost", "kinds"
+WHOLE = "whole"
+"""Owner of what is no row of the comparison."""
 SUITES = (*labelled.ALL, TRUTH, COST, KINDS)
 SLOWEST = ("auto", "tsanomaly", "TSB-AD Sub-PCA", "ensemble", "river", "lstm", "vae", "autoencoder", "half_space_trees")
 """Begun first, so that none of them is left over at the end."""
@@ -70,9 +72,7 @@ def tasks(
             yield Task(f"{name} on {TRUTH}", name, partial(known_truth.sensitivity, name, truth, out / name))
         for suite in sorted(set(suites) & set(labelled.ALL), key=lambda suite: suite not in {"nab", "smd"}):
             if suite not in labelled.TOO_SLOW.get(name, ()):
-                yield Task(f"{name} on {suite}", name, partial(labelled.incidents, name, data, suite))
-            if name in labelled.RANKED.get(suite, ()):
-                yield Task(f"{name} on {suite}, no hold", name, partial(labelled.ranking, name, data, suite))
+                yield Task(f"{name} on {suite}", name, partial(labelled.judged, name, data, suite))
         if COST in suites and name in DETECTORS:
             yield Task(f"cost of {name}", name, partial(cost.cost, name))
 
@@ -104,7 +104,7 @@ def main() -> None:
             sys.exit(f"make quality: {error}")
         todo = list(tasks(chosen.only, chosen.sets, chosen.data, truth, Path(folder) / "out"))
         if KINDS in chosen.sets and "auto" in chosen.only:  # the longest of all: none of them is left over at the end
-            todo = [Task(title, part, work) for title, part, work in whole.tasks(seed)] + todo
+            todo = [Task(title, WHOLE, work) for title, work in whole.tasks(seed)] + todo
         cells: defaultdict[str, dict[str, str]] = defaultdict(dict)
         found: dict[Any, Any] = {}
         with (
@@ -120,7 +120,7 @@ def main() -> None:
                     cells[task.owner] |= done.result
                     page.write_comparison(cells)  # an interrupted run keeps what it has
                 elif done.result is not None:
-                    found[task.owner] = done.result
+                    found |= done.result
                 progress.advance(under_way)
                 what = f"{task.title}: {done.seconds:.0f} s" + f", {done.error}" * bool(done.error)
                 progress.console.print(what, markup=False, highlight=False, soft_wrap=True)

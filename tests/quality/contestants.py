@@ -6,7 +6,7 @@ import time
 import warnings
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -45,7 +45,7 @@ Judged = tuple[dict[str, Answers], float]
 """By name of the series, and the CPU time in microseconds for a sample of one series (or entity)."""
 
 
-def judge(name: str, groups: Sequence[Group], history: str | None, hold: bool = True) -> Judged:
+def judge(name: str, groups: Sequence[Group], history: str | None, ranked: bool = False) -> Judged:
     """Judge `groups` with a detector or rival.
 
     Parameters
@@ -56,25 +56,39 @@ def judge(name: str, groups: Sequence[Group], history: str | None, hold: bool = 
     history : str or None
         What a detector that is trained finds at its start, as `backtest --history`. The others learn from the first
         sample on.
-    hold : bool
-        False: a detector learns the samples of incidents too, for ranking. Rivals always do.
+    ranked : bool
+        A detector judges copies of the series too, under the name `without_hold` of theirs, and learns the samples of
+        their incidents. Rivals always do.
     """
     began = time.process_time()
-    found = _detector(name, groups, history, hold) if name in DETECTORS else _rival(name, groups)
+    found = _detector(name, groups, history, ranked) if name in DETECTORS else _rival(name, groups)
     samples = sum(each.values.shape[0] * each.values.shape[2] for each in groups)
     return found, (time.process_time() - began) / samples * 1e6
 
 
-def _detector(name: str, groups: Sequence[Group], history: str | None, hold: bool) -> dict[str, Answers]:
+def without_hold(name: str) -> str:
+    """Return the name of the copy of a series whose incidents are learnt."""
+    return f"{name}, no hold"
+
+
+def _detector(name: str, groups: Sequence[Group], history: str | None, ranked: bool) -> dict[str, Answers]:
     trained = name in TRAINED
-    jobs = together(groups, trained and history == "labels")
+    jobs, hold = together(groups, trained and history == "labels"), frozenset[str]()
+    if ranked:  # in the same job: a cycle of twice as many series costs little more
+        hold = frozenset(without_hold(series.name) for each in jobs for series in each.series)
+        jobs = [_with_copies(each) for each in jobs]
     settings = Settings("quality", None, (), SPECS.get(name, name))
-    runs = backtest_groups(jobs, settings, history if trained else None, hold)
+    runs = backtest_groups(jobs, settings, history if trained else None, hold or True)
     return {
         each.name: Answers(each.score, each.flag, *(each.numbers(part) for part in ("lower", "expected", "upper")))
         for run in runs
         for each in run.results
     }
+
+
+def _with_copies(each: Group) -> Group:
+    copies = [replace(series, name=without_hold(series.name)) for series in each.series]
+    return replace(each, series=each.series + copies, values=np.tile(each.values, (2, 1, 1)), slots=each.slots * 2)
 
 
 def _rival(name: str, groups: Sequence[Group]) -> dict[str, Answers]:

@@ -11,7 +11,7 @@ from detectors import DETECTORS
 from exporter.backtest.read_csv import read_folder
 from exporter.backtest.resample import Group, group
 from tests.quality import shared_tools
-from tests.quality.contestants import judge
+from tests.quality.contestants import judge, without_hold
 
 RANKED = {"asd": frozenset(DETECTORS), "smd": frozenset({"auto", "autoencoder"})}
 """Who is ranked without hold on which set: on the long one only a few of those that are meant for many channels."""
@@ -52,21 +52,17 @@ def ranked_head(name: str) -> str:
 HEADS = (*map(found_head, ALL), NAB, *map(ranked_head, RANKED))
 
 
-def incidents(contestant: str, data: Path, name: str) -> dict[str, str]:
-    """Judge a set, and return the cells that come of it."""
-    if name in TOO_SLOW.get(contestant, ()):
-        return {}
+def judged(contestant: str, data: Path, name: str) -> dict[str, str]:
+    """Judge a set, and return the cells that come of it: what was found, and how well the scores rank."""
     those, tool = read(data, name), shared_tools.load(data / "evaluate.py")
-    answers, _ = judge(contestant, those.groups, "labels")
+    ranked = contestant in RANKED.get(name, ())
+    answers, _ = judge(contestant, those.groups, "labels", ranked)
     flags = {each.name: answers[each.name].flag for each in those.every}
     found = tool.incidents(those.every, flags, name == "nab")
     cells = {found_head(name): f"{found['recall']:.2f} ({found['floor']:.2f}) at {found['opened_per_week']:.2f}"}
-    return cells | ({NAB: f"{found['nab']['standard']:.1f}"} if name == "nab" else {})
-
-
-def ranking(contestant: str, data: Path, name: str) -> dict[str, str]:
-    """Judge a set without hold, and return how well the scores rank."""
-    those, tool = read(data, name), shared_tools.load(data / "evaluate.py")
-    answers, _ = judge(contestant, those.groups, "labels", hold=False)
-    scores = {each.name: np.asarray(answers[each.name].score) for each in those.every}
-    return {ranked_head(name): f"{tool.recall_at_budget(those.every, scores, 7.0):.2f}"}
+    if name == "nab":
+        cells[NAB] = f"{found['nab']['standard']:.1f}"
+    if ranked:
+        scores = {each.name: np.asarray(answers[without_hold(each.name)].score) for each in those.every}
+        cells[ranked_head(name)] = f"{tool.recall_at_budget(those.every, scores, 7.0):.2f}"
+    return cells

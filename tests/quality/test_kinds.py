@@ -6,7 +6,7 @@ import pytest
 from detectors.units import DAY, HOUR, WEEK
 from tests.fleet.mixed import MixedFleet
 from tests.quality import whole
-from tests.quality.kinds import PARTS, Count, Part, _add, _zone, cells, count, promises
+from tests.quality.kinds import PARTS, Count, Part, _add, _zone, cells, count, of_one_length, promises
 from tests.support.kinds_of_series import SHAPES, START, ZONE, Change, Clock, Made, make
 
 
@@ -64,10 +64,21 @@ def test_openings_count_after_three_days_and_outside_of_changes():
 
 
 def test_a_part_is_judged_through_the_live_cycle():
-    found = count(Part(3600.0, 1.0, 12, 1), seed=1)
+    part = Part(3600.0, 1.0, 12, 1)
+    found = count([part], seed=1)[part]
     assert all(each.weeks > 0 for each in found.values())
     hits = [hit for name in ("business", "gauge, slow noise") for sizes in found[name].found.values() for hit in sizes]
     assert any(hits)
+
+
+def test_the_same_series_are_judged_at_several_lines_as_at_each_alone():
+    parts = [Part(3600.0, line, 12, 1) for line in (1.0, 0.25, 7.0)]
+    together = count(parts, seed=2)
+    assert together == {part: count([part], seed=2)[part] for part in parts}
+    opened = [sum(each.opened for each in together[part].values()) for part in parts]
+    assert opened[1] < opened[0] < opened[2]
+    alone = {part for group in of_one_length() for part in group if len(group) == 1}
+    assert {part.step for part in alone} == {5.0, 3600.0}
 
 
 def test_a_time_zone_is_told_where_the_clocks_change():

@@ -8,6 +8,7 @@ from exporter.backtest.read_csv import Series
 from exporter.backtest.resample import group
 from exporter.backtest.run_files import backtest_groups
 from exporter.backtest.settings import Settings
+from tests.quality.contestants import judge, without_hold
 from tests.quality.together import together
 
 MONDAY = 1_772_409_600.0
@@ -65,3 +66,19 @@ def test_another_grid_is_moved_by_half_a_step_at_most(files):
 def test_other_steps_stay_apart(files):
     other = Series("g", ["a", "b"], np.array([MONDAY, MONDAY + HOUR]), ("value",), np.ones((1, 2)), np.zeros(2))
     assert len(together([*files, *group([other], None)], trained=False)) == 2
+
+
+@pytest.mark.parametrize("detector", ["auto", "robust"])
+def test_copies_without_hold_change_nothing_and_are_those_of_a_job_without_hold(files, detector):
+    settings = Settings("quality", None, (), detector)
+    (job,) = together(files, trained=False)
+    held, learnt = (
+        {each.name: each for each in backtest_groups([job], settings, None, hold)[0].results} for hold in (True, False)
+    )
+    found, _ = judge(detector, files, None, ranked=True)
+    assert len(found) == 2 * len(held) == 6
+    for name, each in held.items():
+        np.testing.assert_array_equal(found[name].flag, each.flag, err_msg=name)
+        np.testing.assert_array_equal(found[without_hold(name)].score, learnt[name].score, err_msg=name)
+    if detector == "auto":
+        assert any((each.score != learnt[name].score).any() for name, each in held.items())

@@ -21,15 +21,15 @@ Kept = tuple[int, int]
 """How many promises are kept, and how many there are."""
 
 
-def tasks(seed: int) -> Iterator[tuple[str, Any, Callable[[], Any]]]:
-    """Yield title, key and work of what is to be run."""
-    for part in kinds.PARTS:
-        yield f"kinds at {part.title}", part, partial(kinds.count, part, seed)
-    yield SCENARIOS, SCENARIOS, partial(scenarios, seed)
-    yield FLEET, FLEET, partial(fleet, seed)
+def tasks(seed: int) -> Iterator[tuple[str, Callable[[], Mapping[Any, Any]]]]:
+    """Yield title and work of what is to be run; what is found has the keys that `promises` asks for."""
+    for parts in kinds.of_one_length():
+        yield f"kinds at {' and '.join(part.title for part in parts)}", partial(kinds.count, parts, seed)
+    yield SCENARIOS, partial(scenarios, seed)
+    yield FLEET, partial(fleet, seed)
 
 
-def scenarios(seed: int) -> Kept:
+def scenarios(seed: int) -> dict[str, Kept]:
     """Run the tests of the scenarios with other seeds than theirs. Raises RuntimeError where they do not run."""
     with TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
@@ -41,13 +41,13 @@ def scenarios(seed: int) -> Kept:
     if int(suite.get("errors", 0)):
         raise RuntimeError(f"the scenarios did not run: {done.stdout[-300:]}")
     count = int(suite.get("tests", 0))
-    return count - int(suite.get("failures", 0)), count
+    return {SCENARIOS: (count - int(suite.get("failures", 0)), count)}
 
 
-def fleet(seed: int) -> Figures:
+def fleet(seed: int) -> dict[str, Figures]:
     """Run a fleet of many shapes with ten failures a week."""
     mixed = MixedFleet(entities=300, group=30, step=300.0, warm_up=2.0, weeks=2.0, incidents=20, seed=seed)
-    return figures(mixed, run(make(mixed.step), mixed.keys, mixed.values()))
+    return {FLEET: figures(mixed, run(make(mixed.step), mixed.keys, mixed.values()))}
 
 
 def promises(found: Mapping[Any, Any]) -> Iterator[tuple[str, int, int]]:
