@@ -12,6 +12,7 @@ from exporter.backtest.quality import Figures, beginnings, bridge, count, leadin
 from exporter.parallel.spread import HERE, Where
 from exporter.pipeline.after_deploy import Caution
 from exporter.pipeline.alert_budget import AlertBudget
+from exporter.pipeline.group_score import GroupScorer
 from exporter.pipeline.incidents import IncidentTracker
 from exporter.pipeline.policy import INVALID_SCORE, Policy
 
@@ -95,7 +96,7 @@ def _decided(run: Run, settings: Sequence[tuple[float, float]]) -> Iterator[tupl
     scores = np.concatenate([_scores(run, invalid, false_alarms, least) for false_alarms, least in settings])
     keys = tuple((*key, ("", str(trial))) for trial in range(len(settings)) for key in history.keys)
     incidents = IncidentTracker.of(job)
-    budgets = [AlertBudget(job.budget, false_alarms) for false_alarms, _ in settings]
+    budgets, groups = [AlertBudget(job.budget, false_alarms) for false_alarms, _ in settings], GroupScorer.of(job)
     parts = [slice(trial * entities, (trial + 1) * entities) for trial in range(len(settings))]
     inside = np.tile(history.present & ~invalid, (len(settings), 1))
     flags, alerts = np.zeros(scores.shape, np.bool_), np.zeros(scores.shape, np.bool_)
@@ -112,9 +113,10 @@ def _decided(run: Run, settings: Sequence[tuple[float, float]]) -> Iterator[tupl
         decision = incidents.decide(keys, score, now, job.step, inside=inside[:, column])
         flags[:, column] = decision.flag
         for budget, part in zip(budgets, parts, strict=True):
+            flag = decision.flag[part]
             alerts[part, column] = budget.decide(
-                history.keys, decision.flag[part], decision.severity[part], decision.closed_severity[part], job.step,
-                caution,
+                history.keys, flag, decision.severity[part], decision.closed_severity[part], job.step, caution,
+                shared=groups.shared(history.keys, flag),
             )  # fmt: skip
     for part in parts:
         yield flags[part], alerts[part]

@@ -28,6 +28,9 @@ class AlertBudget:
     fades out and failures stand apart. The alerts an entity has raised itself, but for one, count in full for it:
     what it does every night is not rare.
 
+    What many members of a group do at once has one cause, and the group's own alert: the more of them, the more severe
+    an incident must be. Without that, series that swing together would now and then send a burst of alerts.
+
     An incident that opened in spite of the caution after a deploy is rarer by chance in just that measure. It is an
     alert once it has lasted longer than a good rollout is felt, LASTING.
 
@@ -50,6 +53,7 @@ class AlertBudget:
                 "alerting": Column(False, (), np.bool_),
                 "alerts": Column(0.0),  # closed ones
                 "worst": Column(0.0),  # severity of them
+                "shared": Column(0.0, (), np.float32, added=True),  # largest share of the group that was open with it
                 "muted": Column(False, (), np.bool_, added=True),  # open ones that a calendar lets be no alert
             }
         )
@@ -84,7 +88,7 @@ class AlertBudget:
 
     def decide(
         self, keys: tuple[Key, ...], flag: Flags, severity: Floats, closed: Floats, elapsed: float,
-        caution: Caution | None = None, muted: Flags | None = None,
+        caution: Caution | None = None, muted: Flags | None = None, shared: Floats | None = None,
     ) -> Flags:  # fmt: skip
         """Return which entities' open incidents are alerts.
 
@@ -101,14 +105,19 @@ class AlertBudget:
             Whose scores were lowered, so that severity is of those.
         muted : Flags, shape (E,), optional
             Open incidents that become no alert, by a calendar.
+        shared : Floats, shape (E,), optional
+            Share of the others of its group that are open too, where one is open; None without groups.
         """
         r, self._caution = self._roster, caution
         r.align(keys)
         r["age"] += elapsed
-        scale = scale_at(r["age"])
+        if shared is not None:
+            r["shared"] = np.where(flag, np.maximum(r["shared"], shared), r["shared"])
+        scale = scale_at(r["age"], r["shared"])
         closed = np.where(r["muted"], 0.0, closed)  # what a maintenance window brings is not by chance
         r["muted"] = np.zeros(len(keys), np.bool_) if muted is None else muted & ~r["alerting"]
         self._learn(closed * scale, len(keys), elapsed)
+        r["shared"] = np.where(flag, r["shared"], 0.0)
         alert = np.zeros(len(keys), np.bool_)
         rows = np.flatnonzero(flag)
         if len(rows):
@@ -139,7 +148,8 @@ class AlertBudget:
             Infinite where no severity would be enough.
         """
         r, rate = self._roster, self._rate(elapsed)
-        known = self._repeated(rows), r["worst"][rows], r["age"][rows], self._per_week
+        scale = scale_at(r["age"][rows], r["shared"][rows])
+        known = self._repeated(rows), r["worst"][rows], scale, self._per_week
         least = least_severity(rate, *known)
         if self._caution is not None:
             after = np.maximum(least_severity(rate / self._caution.rarity, *known), LASTING)

@@ -30,6 +30,12 @@ _GROWN: Final = 1.5
 _YOUNG: Final = WEEK
 _YOUNG_SEVERITY: Final = 6.0
 """Times that chance incidents of an entity's first week are more severe than later: its first weekend begins as one."""
+_SHARED: Final = 0.25
+"""Share of the others of its group in trouble with which an incident must be twice as severe."""
+_SHARED_SEVERITY: Final = 6.0
+"""Times as severe that it must be at most, with 56 % of the others and more: what is worse is never silenced."""
+_FEW: Final = 9.0
+"""Others that a group counts as having at least: one more is little, also where there are only two."""
 
 
 def chance_share(severity: Floats, step: float = 60.0) -> Floats:
@@ -79,14 +85,40 @@ def again_by(scaled: Floats, worst: Floats, repeated_: Floats) -> Floats:
     return again
 
 
-def scale_at(age: Floats) -> Floats:
-    """Return what severities are multiplied by at an entity's age in seconds."""
-    scale: Floats = np.where(age < _YOUNG, 1 / _YOUNG_SEVERITY, 1.0)
+def share_in_trouble(opened: Floats, size: Floats) -> Floats:
+    """Return the share of the others with an open incident, for a member with one in a group of `size` with `opened`.
+
+    >>> share_in_trouble(np.array([1.0, 2.0, 11.0]), np.array([50.0, 2.0, 51.0])).round(2).tolist()
+    [0.0, 0.11, 0.2]
+    """
+    share: Floats = (opened - 1.0) / np.maximum(size - 1.0, _FEW)
+    return share
+
+
+def scale_at(age: Floats, shared: Floats) -> Floats:
+    """Return what severities are multiplied by, shape (N,).
+
+    Incidents by chance are more severe where a series is new, and where it swings with others. Weighed for that, they
+    are as many as elsewhere, and what one series has alone stands out.
+
+    Parameters
+    ----------
+    age : Floats, shape (N,)
+        Of entities, in seconds.
+    shared : Floats, shape (N,)
+        The largest `share_in_trouble` while the incident was open.
+    """
+    young = np.where(age < _YOUNG, _YOUNG_SEVERITY, 1.0)
+    together = np.minimum(1.0 + (shared / _SHARED) ** 2, _SHARED_SEVERITY)
+    scale: Floats = 1.0 / np.maximum(young, together)
     return scale
 
 
-def least_severity(rate: Floats, repeated_: Floats, worst: Floats, age: Floats, per_week: float) -> Floats:
-    """Return the severity from which incidents are alerts, shape (N,); `rate` has the shape (BINS,) or (N, BINS)."""
+def least_severity(rate: Floats, repeated_: Floats, worst: Floats, scale: Floats, per_week: float) -> Floats:
+    """Return the severity from which incidents are alerts, shape (N,); `rate` has the shape (BINS,) or (N, BINS).
+
+    `scale` is that of `scale_at`.
+    """
     edges = np.append(np.concatenate([[0.0], _EDGES[1:]]), np.inf)  # the first bin holds all that is below it too
 
     def least(again: Floats) -> Floats:
@@ -95,9 +127,8 @@ def least_severity(rate: Floats, repeated_: Floats, worst: Floats, age: Floats, 
         return found
 
     first, later = least(np.zeros(len(repeated_))), least(repeated_)
-    scaled = np.minimum(later, np.maximum(first, _GROWN * worst))
-    young: Floats = np.where(age < _YOUNG, _YOUNG_SEVERITY, 1.0)
-    return scaled * young
+    needed: Floats = np.minimum(later, np.maximum(first, _GROWN * worst)) / scale
+    return needed
 
 
 def bin_of(severity: Floats) -> NDArray[np.intp]:

@@ -153,8 +153,9 @@ def judge_before_learning(job: Job, window: Batch, measure: Measure, whole: bool
         )
         muted = learnt.calendar.muted(decision.flag, decision.since, score, now)
         alert = learnt.budget.decide(
-            batch.keys, decision.flag, decision.severity, decision.closed_severity, step, caution, muted
-        )
+            batch.keys, decision.flag, decision.severity, decision.closed_severity, step, caution, muted,
+            learnt.groups.shared(batch.keys, decision.flag),
+        )  # fmt: skip
         needed = learnt.budget.needed_by(decision.flag, decision.severity, step)
         unusual = learnt.policy.unusual(judgement, batch)
         harmless = None if with_it is None else with_it & (counting <= STAYS_OPEN)

@@ -1,16 +1,18 @@
 """When more entities of a group are in trouble at once than chance and the group's history explain."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from detectors.calibration import KAPPA, MEMORY
 from detectors.entity_state import Column, EntityState
 from detectors.types import Flags, Floats, Key, State
 from detectors.units import WEEK
 from exporter.config.sections.job import JobConfig
+from exporter.pipeline.chance import share_in_trouble
 
 CHANCE_OPEN: Final = 0.001
 """Share of the time in which an entity with one chance incident a week has it open: ten minutes a week."""
@@ -43,7 +45,7 @@ class GroupScorer:
     def __init__(self, labels: Sequence[str], false_alarms: float) -> None:
         self._labels, self._false_alarms = tuple(labels), false_alarms
         self._keys: tuple[Key, ...] = ()
-        self._group_of = np.empty(0, np.int64)
+        self._group_of, self._size = np.empty(0, np.int64), np.empty(0)
         self._roster = EntityState(
             {"seen": Column(0.0, (_BINS,)), "weeks": Column(0.0), "most": Column(0.0), "block": Column(-math.inf)}
         )
@@ -81,14 +83,28 @@ class GroupScorer:
         self._learn(opened, score > 1, now, elapsed)
         return dict(zip(r.keys, seen.tolist(), strict=True))
 
+    def shared(self, keys: tuple[Key, ...], flag: Flags) -> Floats | None:
+        """Return what share of the others of its group are open with each open incident, shape (E,), 0 for none open.
+
+        None where the job has no groups.
+        """
+        if not self._labels:
+            return None
+        self._align(keys)
+        share: Floats = np.zeros(len(keys), np.float32)
+        rows = np.flatnonzero(flag)
+        if len(rows):
+            group = self._group_of[rows]
+            share[rows] = share_in_trouble(self._opened(flag)[group], self._size[group])
+        return share
+
     def _opened(self, flag: Flags) -> Floats:
         """Return how many are open in each group."""
         groups = len(self._roster.keys)
         return np.bincount(self._group_of, weights=flag.astype(np.float64), minlength=groups).astype(np.float64)
 
     def _score(self, opened: Floats) -> Floats:
-        r = self._roster
-        size = np.bincount(self._group_of, minlength=len(r.keys)).astype(np.float64)
+        r, size = self._roster, self._size
         at_least = np.cumsum(r["seen"][:, ::-1], axis=1)[:, ::-1]
         worse = np.take_along_axis(at_least, _bin(opened)[:, None], axis=1)[:, 0]
         rate = (PRIOR_WEEKS * self._chance(size, opened) + worse) / (PRIOR_WEEKS + r["weeks"])
@@ -99,12 +115,9 @@ class GroupScorer:
     def _align(self, keys: tuple[Key, ...]) -> None:
         if keys is self._keys:
             return
-        # A pass over the entities, about 1 µs each, only in cycles in which some came or went.
-        wanted = frozenset(self._labels)
-        names = [tuple(pair for pair in key if pair[0] in wanted) for key in keys]
-        index = {name: at for at, name in enumerate(dict.fromkeys(names))}
-        self._group_of = np.array([index[name] for name in names], np.int64)
-        self._roster.align(tuple(index))
+        names, self._group_of = grouped(keys, self._labels)
+        self._size = np.bincount(self._group_of, minlength=len(names)).astype(np.float64)
+        self._roster.align(names)
         self._keys = keys
 
     def _chance(self, size: Floats, opened: Floats) -> Floats:
@@ -128,6 +141,15 @@ class GroupScorer:
         fresh = ended | ~np.isfinite(r["block"])
         r["most"] = np.where(fresh, opened, np.maximum(r["most"], opened))
         r["block"] = np.where(fresh, block, r["block"])
+
+
+def grouped(keys: Iterable[Key], labels: Sequence[str]) -> tuple[tuple[Key, ...], NDArray[np.int64]]:
+    """Return the labels of each group, and the number of the group of each entity, shape (E,)."""
+    # A pass over the entities, about 1 µs each, only in cycles in which some came or went.
+    wanted = frozenset(labels)
+    names = [tuple(pair for pair in key if pair[0] in wanted) for key in keys]
+    index = {name: at for at, name in enumerate(dict.fromkeys(names))}
+    return tuple(index), np.array([index[name] for name in names], np.int64)
 
 
 def _bin(count: Floats) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:

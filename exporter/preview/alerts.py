@@ -7,11 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.calibration import MEMORY
-from detectors.types import Flags, Floats
+from detectors.types import Flags, Floats, Key
 from detectors.units import WEEK
 from exporter.config.sections.job import JobConfig
 from exporter.pipeline.after_deploy import LASTING
 from exporter.pipeline.chance import BINS, again_by, bin_of, chance_rate, least_severity, repeated, scale_at
+from exporter.preview.in_trouble import InTrouble
 from exporter.preview.incidents import Opened
 
 Whole = NDArray[np.int64]
@@ -40,14 +41,16 @@ class Budgeting:
 
     Parameters
     ----------
-    present : int array, shape (N,)
-        How many entities there were at each time.
-    step : float
-        Seconds between samples.
+    keys : tuple of Key, length E
+    there : Flags, shape (N, E)
+        Which entities there were at each time.
+    job : JobConfig
+        Says which of them are a group, and how long a step is.
     """
 
-    def __init__(self, present: Floats, step: float) -> None:
-        self._present, self._step = present, step
+    def __init__(self, keys: tuple[Key, ...], there: Flags, job: JobConfig) -> None:
+        present, step = there.sum(axis=1).astype(np.float64), job.step
+        self._present, self._step, self._shared = present, step, InTrouble(keys, there, job.group)
         self._decay = math.exp(-step / MEMORY)
         self._ages = np.add.accumulate(np.full(len(present), step))
         """Seconds of an entity so many samples after it joined."""
@@ -56,19 +59,23 @@ class Budgeting:
             weeks = weeks * self._decay + entities * step / WEEK
             found.append(weeks)
         self._weeks = np.array(found)
-        self._known: tuple[Opened, Floats] | None = None
+        self._known: tuple[Opened, Floats, Floats] | None = None
 
     def decide(self, opened: Opened, job: JobConfig) -> Alerts:
         """Return which incidents are alerts by the budget of `job`."""
         age = self._ages[opened.column - np.repeat(opened.joined, np.diff(opened.at))]
-        scaled = opened.severity * scale_at(age)
+        known = self._known if self._known is not None and self._known[0] is opened else None
+        shared = self._shared.along(opened) if known is None else known[1]
+        scale = scale_at(age, shared)
+        scaled = opened.severity * scale
         ended = opened.closed > 0
         after = np.minimum(opened.end, len(self._present) - 1)
-        closed = np.where(ended, opened.closed * scale_at(self._ages[after - opened.joined]), 0.0)
+        at_end = scale_at(self._ages[after - opened.joined], shared[opened.at[1:] - 1])
+        closed = np.where(ended, opened.closed * at_end, 0.0)
         columns, row = np.unique(opened.column, return_inverse=True)
-        if self._known is None or self._known[0] is not opened:  # the rates are the same for every budget
-            self._known = opened, self._rates(columns, after[ended], closed[ended], job)
-        rates = self._known[1]
+        if known is None:  # the rates are the same for every budget
+            known = self._known = opened, shared, self._rates(columns, after[ended], closed[ended], job)
+        rates = known[2]
         rate = rates[row, bin_of(scaled)]
         alert, alerts, worst = self._latched(opened, scaled, rate, closed, job)
         needed = np.full(len(opened.first), np.nan)
@@ -77,11 +84,11 @@ class Budgeting:
         at = last[some]
         column = opened.column[at]
         again = repeated(alerts[at], self._weeks[column], self._present[column])
-        needed[some] = least_severity(rates[row[at]], again, worst[at], age[at], job.budget)
+        needed[some] = least_severity(rates[row[at]], again, worst[at], scale[at], job.budget)
         careful = opened.cautious[at]
         if careful.any():
             rarer = rates[row[at]] / job.deploys.rarity
-            after = np.maximum(least_severity(rarer, again, worst[at], age[at], job.budget), LASTING)
+            after = np.maximum(least_severity(rarer, again, worst[at], scale[at], job.budget), LASTING)
             needed[some] = np.where(careful, after, needed[some])
         return Alerts(alert, needed)
 

@@ -53,7 +53,7 @@ class Outcome:
         self.name, self.job, self.tape, self.first, self._rough = name, job, tape, first, rough
         self._keys = tuple(tape.keys)
         self._deciding = Deciding(tape, job)
-        self._budgeting = Budgeting(tape["there"].sum(axis=1).astype(np.float64), job.step)
+        self._budgeting = Budgeting(self._keys, tape["there"], job)
         self._known: tuple[object, tuple[Opened, Floats]] | None = None
 
     def settings(self, choice: Choice) -> JobConfig:

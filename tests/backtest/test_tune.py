@@ -58,6 +58,7 @@ def figures_of(run):
         {"open_after": 2, "false_alarms": "2 per week"},
         {"valid_range": [0, None]},
         {"budget": "100 per week"},
+        {"budget": "100 per week", "group": ["rack"]},
     ],
 )
 def test_the_setting_of_the_run_gives_the_flags_and_alerts_of_the_run(changes):

@@ -1,6 +1,6 @@
-"""Fleets of clean series with failures through the real cycle, detector `auto`; prints the table of docs/detectors.md.
+"""Fleets of clean series with failures through the real cycle, detector `auto`; prints the table of docs/fleet.md.
 
-Exits with 1 when the promise of the budget is not kept at 1,000 series.
+Exits with 1 when the promise of the budget is not kept at 1,000 series, or at as many that swing together.
 """
 
 import argparse
@@ -20,8 +20,13 @@ FLEETS = {
     "100": Fleet(entities=100, group=20, seed=111),
     "1,000": Fleet(entities=1000, group=50, seed=112),
     "1,000 correlated": Fleet(entities=1000, group=50, step=300.0, shared=0.5, seed=113),
+    "1,000 correlated in tens": Fleet(entities=1000, group=10, step=300.0, shared=0.5, seed=202),
+    "1,000 correlated in 200s": Fleet(entities=1000, group=200, step=300.0, shared=0.5, seed=203),
+    "1,000 correlated by 30 %": Fleet(entities=1000, group=50, step=300.0, shared=0.3, seed=204),
+    "1,000 correlated by 70 %": Fleet(entities=1000, group=50, step=300.0, shared=0.7, seed=205),
     "10,000": Fleet(entities=10_000, group=100, step=300.0, seed=114),
 }
+PROMISED = ("1,000", "1,000 correlated")
 BUDGETS = {"1,000": (1.0, 0.25, 7.0)}
 """Budgets tried; 1 per week for the others."""
 HEADS = (
@@ -90,7 +95,7 @@ def main() -> None:
             for budget, found in judged(name, FLEETS[name], progress):
                 text = row(name, FLEETS[name], budget, found)
                 progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
-                broken |= name == "1,000" and budget == 1.0 and not kept(budget, found)
+                broken |= name in PROMISED and budget == 1.0 and not kept(budget, found)
     sys.exit(broken)
 
 

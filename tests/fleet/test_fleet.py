@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from detectors import Floats
-from detectors.units import WEEK
+from detectors.units import HOUR, WEEK
 from tests.fleet.figures import figures
 from tests.fleet.run import Scored, make, run
 from tests.fleet.series import Fleet
@@ -50,6 +50,37 @@ class TestAThousandSeries:
     def test_show_a_group_in_two_cycles_and_none_by_chance_more_than_once_a_week(self, found):
         assert found.groups_found == found.groups_failed == 5
         assert found.group_alarms_per_week <= 1.0
+
+
+class TestSeriesThatSwingTogether:
+    """Most of a group leave their rhythm for some hours, one more than the other, as far as failures go."""
+
+    fleet = Fleet(entities=1000, group=50, step=300.0, warm_up=2.0, weeks=2.0, incidents=30, seed=35)
+
+    def scores(self):
+        rng, hours, fleet = np.random.default_rng(36), round(HOUR / self.fleet.step), self.fleet
+        begins = rng.integers(0, fleet.samples, 10)
+        swinging = [np.flatnonzero(np.arange(1000) // 50 == group) for group in rng.integers(0, fleet.groups, 10)]
+        force, late = rng.exponential(0.3, (10, 50)), rng.integers(0, hours, (10, 50))
+        for at, score in enumerate(as_measured(fleet, seed=37)):
+            for turn in np.flatnonzero((begins <= at) & (at < begins + 4 * hours)):
+                gone = np.where(at >= begins[turn] + late[turn], np.exp(force[turn]), 0.0)
+                score[swinging[turn]] = np.maximum(score[swinging[turn]], gone)
+            yield score
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def found(cls):
+        same = np.zeros(cls.fleet.entities)
+        job = make(cls.fleet.step, Scored(cls.scores(cls)))
+        return figures(cls.fleet, run(job, cls.fleet.keys, (same for _ in range(cls.fleet.samples))))
+
+    def test_send_at_most_twice_the_budget_by_chance(self, found):
+        assert found.chance_alerts_per_week <= 2.0
+
+    def test_send_every_failure_of_one_series_and_most_within_the_hour(self, found):
+        assert found.alerted == found.failures == 30
+        assert found.alerted_soon >= 20  # were a group's swing counted in full: none, and 11 at all
 
 
 @pytest.mark.slow

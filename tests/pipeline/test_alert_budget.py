@@ -32,13 +32,13 @@ def incident(budget, names, row, severity):
     return bool(alert[row])
 
 
-def line(budget, names, row=0, per_week=1.0):
+def line(budget, names, row=0, per_week=1.0, shared=None):
     """Return the severity at which an incident of the entity becomes an alert, to a twentieth."""
     at, state = np.arange(len(names)) == row, budget.state()
     for severity in np.geomspace(0.1, 5000, 220):
         probe = AlertBudget(per_week, false_alarms=1.0)
         probe.restore(state)
-        if probe.decide(names, at, at * severity, np.zeros(len(names)), STEP)[row]:
+        if probe.decide(names, at, at * severity, np.zeros(len(names)), STEP, shared=shared)[row]:
             return severity
     return np.inf
 
@@ -101,6 +101,49 @@ def test_failures_do_not_hide_the_next_one():
     for row, severity in enumerate(rng.uniform(200, 900, 40)):
         assert incident(budget, names, row, severity)
     assert line(budget, names, row=500) < 1.5 * before
+
+
+@pytest.mark.parametrize(("share", "times"), [(0.0, 1.0), (0.1, 1.16), (0.25, 2.0), (0.5, 5.0), (0.6, 6.0), (1.0, 6.0)])
+def test_the_more_of_a_group_are_in_trouble_the_more_severe_one_of_them_must_be_up_to_six_times(share, times):
+    budget, names = grown(100)
+    with_others = np.full(100, share, np.float32)
+    assert line(budget, names, shared=with_others) == pytest.approx(times * line(budget, names), rel=0.11)
+    first = np.arange(100) == 0
+    budget.decide(names, first, first * 1.0, np.zeros(100), STEP, shared=with_others * first)
+    needed = budget.needed(np.arange(2), STEP)
+    assert needed[0] / needed[1] == pytest.approx(times, rel=1e-6)
+    budget.decide(names, first, first * 1.0, np.zeros(100), STEP, shared=np.zeros(100, np.float32))
+    np.testing.assert_allclose(budget.needed(np.arange(2), STEP), needed, rtol=1e-3)  # the others ended sooner
+    budget.decide(names, ~first & first, np.zeros(100), first * 1.0, STEP, shared=np.zeros(100, np.float32))
+    assert budget.needed(np.arange(1), STEP)[0] == pytest.approx(needed[1], rel=0.11)
+
+
+def test_a_group_that_swings_together_does_not_raise_the_line_for_others():
+    """Half of a group becomes five times as severe as anything by chance; without groups that would count in full."""
+    lines = {}
+    for share in (None, np.full(1000, 0.5, np.float32)):
+        budget, names = grown(1000, weeks=2.0)
+        for severity in chance(np.random.default_rng(7), 2000):
+            incident(budget, names, 3, severity)
+        before = line(budget, names, row=500)
+        for severity in np.linspace(30, 160, 25):
+            at, zero = np.arange(1000) < 25, np.zeros(1000)
+            budget.decide(names, at, at * severity, zero, STEP, shared=share)
+            budget.decide(names, at & ~at, zero, (np.arange(1000) == 0) * severity, STEP, shared=share)
+        lines[share is None] = line(budget, names, row=500)
+    assert lines[True] > 1.4 * before
+    assert lines[False] < 1.2 * before
+
+
+def test_what_was_saved_without_groups_is_taken_over():
+    budget, names = grown(10)
+    at = np.arange(10) == 0
+    budget.decide(names, at, at * 9.0, np.zeros(10), STEP, shared=np.full(10, 0.5, np.float32))
+    state = budget.state()
+    del state["shared"]
+    other = AlertBudget(1.0, 1.0)
+    other.restore(state)
+    np.testing.assert_array_equal(other.decide(names, at, at * 9.0, np.zeros(10), STEP), at)
 
 
 def test_what_hundreds_do_is_no_failure():

@@ -27,6 +27,18 @@ def test_a_fifth_of_a_rack_at_once_is_above_one_and_a_lone_host_is_not():
     assert scores[rack(2)] < 1
 
 
+def test_the_share_of_a_group_in_trouble_leaves_out_the_member_itself_and_takes_few_for_ten():
+    keys, groups = (*members(1, 21), *members(2, 3)[3:]), GroupScorer(["rack"], false_alarms=1.0)
+    flag = np.zeros(24, bool)
+    np.testing.assert_array_equal(groups.shared(keys, flag), np.zeros(24))
+    flag[:6] = flag[21:23] = True
+    shared = groups.shared(keys, flag)
+    np.testing.assert_allclose(shared[:6], 5 / 20)
+    np.testing.assert_allclose(shared[21:23], 1 / 9)
+    assert not shared[~flag].any()
+    assert GroupScorer([], 1.0).shared(keys, flag) is None
+
+
 def test_a_group_of_one_is_never_in_trouble_as_a_group():
     assert GroupScorer(["rack"], false_alarms=1.0).score(members(1, 1), np.array([True]), 0.0, 60.0)[rack(0)] <= 1
 

@@ -10,6 +10,7 @@ from exporter.backtest.replay import make_job, replay
 from exporter.config.sections.job import JobConfig
 from exporter.context.deploy_book import DeployBook
 from exporter.context.own_deploys import OwnDeploys
+from exporter.pipeline import chance
 from exporter.preview.outcome import Outcome
 from exporter.preview.tape import record
 from exporter.web.ui.bench import Choice
@@ -121,6 +122,23 @@ def test_every_choice_gives_what_another_replay_gives(peers):
         inexact.append(not decided.exact)
     assert source.asked == asked  # no query for a move
     assert peers is not None or not inexact[0]
+
+
+def test_what_a_group_does_together_is_weighed_as_the_running_exporter_weighs_it(monkeypatch):
+    """None of the series has the label of the group, so that all of them are one."""
+    monkeypatch.setattr(chance, "_YOUNG", 3600.0)  # until then an incident must be as severe as that anyway
+    base = {"expr": "value", "step": STEP, "window": 3600.0, "history": 20_000.0, "max_hold": 20_000.0}
+    values = fleet(6, samples=1700)
+    for start in (700, 1000, 1400):  # what all of them do at once, each for as long as it likes
+        for row in range(len(values)):
+            values[row, start + row : start + 30 + 9 * row] += 15.0 + 10.0 * row
+    first, last = FIRST + 600, FIRST + 1699
+    source, together = Memory(value=values), JobConfig.model_validate(base | {"group": ["rack"], "budget": 0.2})
+    outcome = outcome_of(together, source, first, last)
+    past, verdicts = replay_of(together, source, first, last)
+    same(outcome, together, past, verdicts)
+    _, others = replay_of(JobConfig.model_validate(base | {"budget": 0.2}), source, first, last)
+    assert 0 < sum(each.alert.sum() for each in verdicts) < sum(each.alert.sum() for each in others)
 
 
 class Services(Memory):

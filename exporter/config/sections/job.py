@@ -103,7 +103,9 @@ class JobConfig(Section):
         None, description="labels that identify an entity; default: all labels of the series"
     )
     group: tuple[LabelName, ...] = Field(
-        (), description="labels that make a group of entities, for anomaly_group_score"
+        (),
+        description="labels that make a group of entities, for anomaly_group_score; the more of a group have an "
+        "incident at once, the more severe one of them must be to be an alert of its own",
     )
     peers: tuple[LabelName, ...] | None = Field(
         None,
