@@ -32,7 +32,7 @@ AGREEING: Final = 2.2
 """Number of components that usually move together: their return period is divided by it."""
 QUIET: Final = 0.4
 """Largest score of recurring patterns and cool-downs: below the threshold of up to nine false alarms a week."""
-_AGREEING_JOINT: Final = 1.0
+_AGREEING_JOINT: Final = 1.2
 """The same for the components of several channels together."""
 _BESIDE: Final = "beside."
 """Prefix of what is learnt of peers in a saved state."""

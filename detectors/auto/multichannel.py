@@ -1,6 +1,6 @@
 """Component scores of several channels together: two at once, a broken correlation, volatility of all."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -86,22 +86,15 @@ def observe(
 
 
 def _evidence(rows: Rows, normalised: Floats, penalty: Floats) -> Evidence:
-    """Return the return periods of all components together, and of each alone as `parts`, (R, components), in weeks.
-
-    Of the two broken correlations only the stronger one counts: a jump breaks both, and is one event.
-    """
-    each, plain, prior = (np.empty_like(normalised) for _ in range(3))
+    """Return the return periods of all components together, and of each alone as `parts`, (R, components), in weeks."""
+    total, each = Evidence(*np.zeros((3, len(normalised)))), np.empty_like(normalised)
     for component, share in enumerate(_OWN_SHARE):
         of_one = normalised[:, component, None]
         own = TAILS.evidence(rows, of_one, penalty[:, None], np.full(of_one.shape, component))
         each[:, component] = own.return_period**share * (own.prior / (1 + penalty)) ** (1 - share)
-        plain[:, component] = own.unpenalised**share * own.prior ** (1 - share)
-        prior[:, component] = own.prior
-    for periods in (each, plain, prior):
-        residual, short = periods[:, 1:3].T
-        weaker = residual < short
-        residual[weaker], short[~weaker] = 0.0, 0.0
-    return Evidence(each.sum(axis=1), plain.sum(axis=1), prior.sum(axis=1), each)
+        plain = own.unpenalised**share * own.prior ** (1 - share)
+        total = Evidence(total.return_period + each[:, component], total.unpenalised + plain, total.prior + own.prior)
+    return replace(total, parts=each)
 
 
 def _scales(channels: int) -> list[float]:

@@ -74,17 +74,6 @@ class TestBlame:
         assert judged.contribution[0, GUILTY] > 0.5
         assert seen.normalised[0, 1:3].min() > 1
 
-    def test_a_jump_that_breaks_both_correlations_is_counted_once(self, learnt):
-        def broken(values):
-            values[:, :, -1] += 9
-            values[:, GUILTY, -1] -= 18
-
-        _, seen = learnt(broken)
-        correlations = seen.evidence.parts[0, 1:3]
-        assert seen.normalised[0, 1:3].min() > 1
-        assert sorted(correlations > 0) == [False, True]
-        np.testing.assert_allclose(seen.evidence.return_period, seen.evidence.parts.sum(axis=1))
-
     @pytest.mark.parametrize("stream", range(multichannel.TAILS.components))
     def test_every_stream_alone_blames_the_guilty(self, learnt, stream, monkeypatch):
         def fault(values):

@@ -22,9 +22,17 @@ from tests.quality.cost import TIME
 
 DAYS: Final = (3, 7, 14)
 """Days of history; 28 would double the time, and hardly differ from 14."""
-SLOW: Final = {"river": 1, "tsanomaly": 1, "lstm": 2, "vae": 2, "autoencoder": 2, "ensemble": 2}
+SLOW: Final = {
+    "river": 1,
+    "tsanomaly": 1,
+    "lstm": 2,
+    "vae": 2,
+    "autoencoder": 2,
+    "ensemble": 2,
+    "TSB-AD Sub-PCA": 2,
+}
 """Series of each kind, size and history for those that take long; the others get as many as are made."""
-BRIEF: Final = {"tsanomaly": (7,)}
+BRIEF: Final = {"tsanomaly": (7,), "river": (3, 7)}
 """Who is judged on fewer days."""
 LEARNT: Final = "2d"
 """History that a trained detector is trained on: its openings count from then on."""
