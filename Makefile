@@ -128,7 +128,7 @@ other-python: $(VENV)/ready ## what another Python makes of our models and state
 load: $(VENV)/ready ## 50 scrapers, 1,000 slow clients and 1,000 reloads (13 minutes; ARGS="--reloads 100 --reload-seconds 60")
 	$(BIN)/python -m tests.soak.load $(ARGS)
 
-fleet: $(VENV)/ready ## the alerts of 10 to 10,000 series in six weeks with failures (half an hour, one core)
+fleet: $(VENV)/ready ## the alerts of 10 to 10,000 series in six weeks with failures (40 minutes, one core)
 	$(BIN)/python -m tests.fleet $(ARGS)
 
 servers: $(VENV)/ready
