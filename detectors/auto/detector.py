@@ -52,7 +52,6 @@ class _Block:
     direction: Floats
     joint: JointObservation | None
     score: Floats  # before recurring patterns and cool-down are applied
-    correction: Floats  # what the return periods have been multiplied by
     unpenalised: Floats  # return period without the short-history penalty
     prior: Floats  # return period without any history
     side: Sides
@@ -276,8 +275,7 @@ def _observed(
         direction = beside.directed(direction, seen.evidence, entities.start * channels + alive)
     prior = combined.prior / agreeing
     period = combined.return_period / agreeing
-    correction = seen.correction if joint is None else np.ones(len(period))
-    exponent = frequency.exponent(of_entity, correction) if ahead.exponent is None else ahead.exponent
+    exponent = frequency.OF_CHANNELS if ahead.exponent is None else ahead.exponent
     found = frequency.score(of_entity, period, exponent)
     # Several channels have no common side.
     side = (direction > 0 if joint is None else np.zeros(len(present))).astype(np.uint8)
@@ -300,7 +298,6 @@ def _observed(
         direction=direction,
         joint=joint,
         score=found,
-        correction=correction,
         unpenalised=combined.unpenalised / agreeing,
         prior=prior,
         side=side,
@@ -358,7 +355,8 @@ def _learn(
     if block.joint is not None:
         multichannel.learn(entity, block.joint, at, transition.learn, block.ready)
         multichannel.TAILS.close(entity, np.flatnonzero(transition.ended))
-    frequency.learn(entity, block.unpenalised, block.correction, block.warm & ~block.quiet, at)
+    else:
+        frequency.learn(entity, block.unpenalised, block.series.correction, block.warm & ~block.quiet, at)
     incident_memory.remember(entity, transition, block.size, block.side, block.seen_later(), at)
     _put(every, block.alive, rows)
     _put(entities, block.present, entity)
@@ -381,8 +379,7 @@ def _complete_hours(
 
 
 def _of_entity(channels: int) -> dict[str, Column]:
-    joint = multichannel.columns(channels) if channels > 1 else {}
-    return incident_memory.columns() | frequency.columns() | joint
+    return incident_memory.columns() | (multichannel.columns(channels) if channels > 1 else frequency.columns())
 
 
 def _columns(channels: int) -> dict[str, Column]:

@@ -2,9 +2,11 @@
 
 The components are calibrated one by one. How many of them speak at once differs from one kind of series to the next,
 and shows at what comes every day. At what comes once a week or less failures are too large a share of what was seen,
-and nothing follows it, except where series are so coarse that nearly all of them reach their line too seldom.
+and nothing follows it, except where series are so coarse that nearly all of them reach their line too seldom. The
+scores of several channels follow what is usual, not the entity's own count: so they rank as before.
 """
 
+import math
 from typing import Final
 
 import numpy as np
@@ -33,6 +35,9 @@ _APART: Final = 5 * MINUTE
 _COARSE: Final = HOUR
 """Seconds between samples from which return periods are corrected: of three samples the largest seldom tells of a tail,
 and the law of a new series makes what lies far out look commoner than it is."""
+OF_CHANNELS: Final = math.log(28.0) / math.log(DAILY)
+"""The power for `score` of entities with several channels: noise with wide tails and a common cause reaches what should
+come seven times 28 times a week."""
 _RAREST: Final = 3.0
 """Return periods are multiplied by this at most."""
 
@@ -53,7 +58,7 @@ def exponent(rows: Rows, correction: Floats) -> Floats:
     return found
 
 
-def score(rows: Rows, return_period: Floats, exponent: Floats) -> Floats:
+def score(rows: Rows, return_period: Floats, exponent: Floats | float) -> Floats:
     """Return the scores, shape (R,), of return periods in weeks.
 
     Between an event a week and seven the frequency is a power of the return period: that at which once a week comes

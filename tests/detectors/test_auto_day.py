@@ -49,6 +49,16 @@ def test_the_first_weekend_costs_about_one_incident_and_monday_is_judged_as_befo
     assert found.mean() > 0.8
 
 
+def test_an_outage_is_found_and_held_on_the_first_saturday_too_though_its_forecast_is_a_guess():
+    values = business(24, 6, seed=8)
+    outage = slice(5 * PER_DAY + 150, 5 * PER_DAY + 174)
+    values[:, outage] *= 0.2
+    _, flag = replay(Auto(), batch(values))
+    assert flag[:, outage][:, :2].any(axis=1).mean() > 0.9
+    assert flag[:, outage].mean() > 0.8
+    assert openings(flag)[:, 5 * PER_DAY : outage.start].sum(axis=1).mean() <= 1
+
+
 @pytest.mark.parametrize("seed", [3, 4])
 def test_half_of_the_traffic_is_missed_within_ten_minutes_by_night_too(seed):
     values = business(24, 15, seed)

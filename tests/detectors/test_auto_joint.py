@@ -114,24 +114,15 @@ def test_entities_without_incidents_open_about_once_a_week(channels):
 
 
 @pytest.mark.slow
-def test_what_several_channels_reach_more_often_than_said_does_not_open_as_often_at_a_line_of_seven():
+def test_several_channels_open_less_than_twice_as_often_as_a_line_of_seven_says():
     step, days, entities = 600.0, 15, 24
     values = common_cause(entities, 5, int(days * DAY / step), step, seed=31)
     series = {f"e{number}": each for number, each in enumerate(values)}
     _, flag = judged(series, start=MONDAY, step=step, detector="auto", false_alarms="7 per week", window=60 * step)
     first = int(3 * DAY / step)
     weeks = entities * (flag.shape[1] - first) * step / WEEK
-    # 14.7 a week before the entity's own frequency counted, and twice as many without the patterns that came by chance.
+    # 28 a week without the correction; 18 when patterns that came by chance hid the rest, and real incidents too.
     assert 0.5 * 7 < openings(flag)[:, first:].sum() / weeks < 1.8 * 7
-
-
-def test_a_state_of_the_version_before_is_read_and_nothing_is_counted_yet():
-    detector, history = Auto(), recorded(common_cause(2, 3, 300, 600.0, seed=5), 600.0)
-    replay(detector, history)
-    state = detector.state()
-    assert (state["daily_weeks"] > 0).all()
-    restored = Auto().restore({name: array for name, array in state.items() if not name.startswith("daily_")})
-    assert restored.state()["daily_count"].tolist() == [0, 0]
 
 
 def test_what_shakes_all_channels_opens_though_no_channel_is_far_from_its_usual():
