@@ -34,9 +34,6 @@ _GUESS: Final = 10.0
 """The same where the forecast is a guess: a first weekend."""
 _ONCE: Final = 5.0
 """The same where the forecast is one day's value: the second day of a weekend."""
-_UNSURE: Final = 0.25
-"""What a guess may be off by before an incident opens, in standard deviations of the series with its rhythm: many
-weekends are a third lower."""
 _SPARSE: Final = 6.0
 """Heaviness of the noise from which DEVIATIONS grow with it: two errors at once are many deviations of a rare error."""
 TAILS: Final = FittedTailRates("stream_", _OWN + MEANS * PREDICTORS)
@@ -173,9 +170,6 @@ def observe(rows: Rows, raw: Floats, at: SeasonalTime, frozen: Flags, known: Pre
     each, best = np.arange(len(x)), seen.selected
     scales = known.scales
     np.maximum(scales, (FLOOR * sd)[:, None, None], out=scales)
-    guessed = np.flatnonzero(seen.guessed & ~frozen)
-    if len(guessed):  # whether an incident goes on is another question
-        scales[guessed, 1] = np.hypot(scales[guessed, 1], (_UNSURE * sd[guessed] / seen.spread[guessed])[:, None])
     scales *= known.sparse[:, None, None]
     scale = scales[each, best, 0] * seen.spread
     span = np.maximum(highest - lowest, eps)
