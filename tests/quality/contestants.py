@@ -74,9 +74,10 @@ def without_hold(name: str) -> str:
 def _detector(name: str, groups: Sequence[Group], history: str | None, ranked: bool) -> dict[str, Answers]:
     trained = name in TRAINED
     jobs, hold = together(groups, trained and history == "labels"), frozenset[str]()
-    if ranked:  # in the same job: a cycle of twice as many series costs little more
+    if ranked:
         hold = frozenset(without_hold(series.name) for each in jobs for series in each.series)
-        jobs = [_with_copies(each) for each in jobs]
+        # In the same job a cycle of twice as many series costs little more; but a model would learn each of them twice.
+        jobs = [*jobs, *map(_copies, jobs)] if trained else [_with_copies(each) for each in jobs]
     settings = Settings("quality", None, (), SPECS.get(name, name))
     runs = backtest_groups(jobs, settings, history if trained else None, hold or True)
     return {
@@ -86,9 +87,13 @@ def _detector(name: str, groups: Sequence[Group], history: str | None, ranked: b
     }
 
 
+def _copies(each: Group) -> Group:
+    return replace(each, series=[replace(series, name=without_hold(series.name)) for series in each.series])
+
+
 def _with_copies(each: Group) -> Group:
-    copies = [replace(series, name=without_hold(series.name)) for series in each.series]
-    return replace(each, series=each.series + copies, values=np.tile(each.values, (2, 1, 1)), slots=each.slots * 2)
+    series = each.series + _copies(each).series
+    return replace(each, series=series, values=np.tile(each.values, (2, 1, 1)), slots=each.slots * 2)
 
 
 def _rival(name: str, groups: Sequence[Group]) -> dict[str, Answers]:
