@@ -8,7 +8,7 @@ from exporter.backtest.read_csv import Series
 from exporter.backtest.resample import group
 from exporter.backtest.run_files import backtest_groups
 from exporter.backtest.settings import Settings
-from tests.quality.contestants import judge, without_hold
+from tests.quality.contestants import TRAINED, judge, without_hold
 from tests.quality.together import together
 
 MONDAY = 1_772_409_600.0
@@ -68,14 +68,17 @@ def test_other_steps_stay_apart(files):
     assert len(together([*files, *group([other], None)], trained=False)) == 2
 
 
-@pytest.mark.parametrize("detector", ["auto", "robust"])
+@pytest.mark.parametrize("detector", ["auto", "robust", "autoencoder"])
 def test_copies_without_hold_change_nothing_and_are_those_of_a_job_without_hold(files, detector):
-    settings = Settings("quality", None, (), detector)
+    if detector in TRAINED:  # a model learns each series once
+        pytest.importorskip("torch")
+    settings, history = Settings("quality", None, (), detector), "3d" if detector in TRAINED else None
     (job,) = together(files, trained=False)
     held, learnt = (
-        {each.name: each for each in backtest_groups([job], settings, None, hold)[0].results} for hold in (True, False)
+        {each.name: each for each in backtest_groups([job], settings, history, hold)[0].results}
+        for hold in (True, False)
     )
-    found, _ = judge(detector, files, None, ranked=True)
+    found, _ = judge(detector, files, history, ranked=True)
     assert len(found) == 2 * len(held) == 6
     for name, each in held.items():
         np.testing.assert_array_equal(found[name].flag, each.flag, err_msg=name)
