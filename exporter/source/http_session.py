@@ -25,6 +25,7 @@ from exporter.source.sign_in import sign_in
 T = TypeVar("T")
 
 _CHUNK: Final = 2**18
+_REFUSAL: Final = 2**16  # bytes read of an answer that says why not
 _BACKOFF_SECONDS: Final = 0.25
 _LONGEST_BACKOFF_SECONDS: Final = 5.0
 
@@ -189,7 +190,7 @@ class Session(requests.Session):
 
     def _refused(self, response: requests.Response) -> SourceError:
         try:
-            body = response.raw.read(_CHUNK, decode_content=True)
+            body = response.raw.read(_REFUSAL, decode_content=True)
         except (HTTPError, OSError):
             body = b""  # the status says enough
         headers = {name.lower(): value for name, value in response.headers.items()}
