@@ -24,6 +24,8 @@ from tests.quality.together import together
 
 TRAINED: Final = frozenset({"isolation_forest", "autoencoder", "vae", "lstm"})
 """Detectors that are trained before they judge: on the rows that the figures leave out."""
+_POOLED: Final = TRAINED | {"ensemble", "river"}
+"""Detectors that judge an entity by what they learn of all entities of a job."""
 SPECS: Final = {"ensemble": "{ensemble: {detectors: [robust, seasonal, isolation_forest], combine: vote}}"}
 """What stands for a detector that its name alone says too little of."""
 PACKAGES: Final = frozenset({"TSB-AD Sub-PCA", "TSB-AD POLY", "tsanomaly"})
@@ -76,8 +78,8 @@ def _detector(name: str, groups: Sequence[Group], history: str | None, ranked: b
     jobs, hold = together(groups, trained and history == "labels"), frozenset[str]()
     if ranked:
         hold = frozenset(without_hold(series.name) for each in jobs for series in each.series)
-        # In the same job a cycle of twice as many series costs little more; but a model would learn each of them twice.
-        jobs = [*jobs, *map(_copies, jobs)] if trained else [_with_copies(each) for each in jobs]
+        # In the same job a cycle of twice as many series costs little more; but what is pooled would be of both.
+        jobs = [*jobs, *map(_copies, jobs)] if name in _POOLED else [_with_copies(each) for each in jobs]
     settings = Settings("quality", None, (), SPECS.get(name, name))
     runs = backtest_groups(jobs, settings, history if trained else None, hold or True)
     return {

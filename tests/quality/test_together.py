@@ -68,7 +68,7 @@ def test_other_steps_stay_apart(files):
     assert len(together([*files, *group([other], None)], trained=False)) == 2
 
 
-@pytest.mark.parametrize("detector", ["auto", "robust", "autoencoder"])
+@pytest.mark.parametrize("detector", ["auto", "robust", "autoencoder", "isolation_forest"])
 def test_copies_without_hold_change_nothing_and_are_those_of_a_job_without_hold(files, detector):
     if detector in TRAINED:  # a model learns each series once
         pytest.importorskip("torch")
