@@ -1,7 +1,7 @@
 """The detector `auto`: combines its component scores for all entities of a job."""
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from typing import Annotated, Any, Final, Self
@@ -11,7 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from detectors.auto import cold_start, evidence, frequency, incident_memory, multichannel, recurrence, streams
+from detectors.auto import (
+    cold_start,
+    evidence,
+    frequency,
+    incident_memory,
+    multichannel,
+    recurrence,
+    state_rows,
+    streams,
+)
 from detectors.auto.beside_peers import BesidePeers
 from detectors.auto.evidence import Observation
 from detectors.auto.forecasts import READY
@@ -21,7 +30,7 @@ from detectors.auto.recurrence import Sides
 from detectors.auto.streams import Picked
 from detectors.blocks import slices
 from detectors.calibration import Rows, score_of
-from detectors.entity_state import Column, LazyEntityState
+from detectors.entity_state import LazyEntityState
 from detectors.peers.beside import Beside, Endings
 from detectors.seasonality import SeasonalTime
 from detectors.stateful import Ahead, LastScore, StatefulDetector
@@ -114,7 +123,7 @@ class Auto(StatefulDetector):
     _beside: Beside | None = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self._entities, self._last = LazyEntityState(_columns, per_channel="level"), LastScore()
+        self._entities, self._last = LazyEntityState(state_rows.columns, per_channel="level"), LastScore()
         self._ahead = Ahead()
         self._beside = None if self.peers is None else Beside(self.peers)
         try:
@@ -129,7 +138,7 @@ class Auto(StatefulDetector):
         if at is None:
             return
         arrays, channels = self._entities.view(coming), len(coming.channels)
-        every = _of_series(arrays)
+        every = state_rows.of_series(arrays)
         found = (_prepared(arrays, every, at, part, channels) for part in self._parts(coming))
         self._ahead.keep(coming, deque(found))
 
@@ -182,7 +191,7 @@ class Auto(StatefulDetector):
         at, ahead = self._time(batch), self._ahead.take(batch)
         if at is None:
             return []
-        channels, every, parts = len(batch.channels), _of_series(arrays), self._parts(batch)
+        channels, every, parts = len(batch.channels), state_rows.of_series(arrays), self._parts(batch)
         blocks = []
         for part in parts:  # what was prepared for a block is let go when it is judged
             known = _prepared(arrays, every, at, part, channels) if ahead is None else ahead.popleft()
@@ -213,7 +222,7 @@ class Auto(StatefulDetector):
         if not blocks:
             return
         arrays, at = self._entities.view(fresh), blocks[0].at
-        ended, every = Endings.of(len(fresh.keys)), _of_series(arrays)
+        ended, every = Endings.of(len(fresh.keys)), state_rows.of_series(arrays)
         hours = []
         while blocks:  # each is let go when it is learnt
             hours.append(_learn(arrays, every, fresh, frozen, rebaselined, ended, blocks.popleft()))
@@ -241,11 +250,11 @@ class Auto(StatefulDetector):
 
 def _prepared(arrays: dict[str, NDArray[Any]], every: Rows, at: SeasonalTime, entities: slice, channels: int) -> _Ahead:
     """Compute what is known of the next samples of some entities before they come."""
-    rows = _part(every, entities, channels)
+    rows = state_rows.part(every, entities, channels)
     found = evidence.prepare(rows, at, np.repeat(arrays["held"][entities], channels))
     if channels > 1:
         return _Ahead(found, None)
-    return _Ahead(found, frequency.exponent(_of_entities(arrays, entities, channels), found.correction))
+    return _Ahead(found, frequency.exponent(state_rows.of_entities(arrays, entities, channels), found.correction))
 
 
 def _observed(
@@ -262,8 +271,8 @@ def _observed(
     values = batch.values[entities, :, -1]
     there = np.isfinite(values)
     alive, present = np.flatnonzero(there), np.flatnonzero(there.any(axis=1))
-    rows = _taken(_part(every, entities, channels), alive)
-    of_entity = _taken(_of_entities(arrays, entities, channels), present)
+    rows = state_rows.taken(state_rows.part(every, entities, channels), alive)
+    of_entity = state_rows.taken(state_rows.of_entities(arrays, entities, channels), present)
     frozen = np.repeat(arrays["held"][entities], channels)[alive]
     ahead = ahead.of(alive, values.size)
     seen = evidence.observe(rows, values.reshape(-1)[alive], at, frozen, ahead.series)
@@ -326,8 +335,8 @@ def _learn(
     values, ended = fresh.values[block.entities, :, -1], ended.part(block.entities)
     frozen, rebaselined = frozen[block.entities], rebaselined[block.entities]
     channels, at = values.shape[1], block.at
-    every = _part(of_series, block.entities, channels)
-    entities = _of_entities(arrays, block.entities, channels)
+    every = state_rows.part(of_series, block.entities, channels)
+    entities = state_rows.of_entities(arrays, block.entities, channels)
     missing = np.ones(len(values), np.bool_)
     missing[block.present] = False
     lost = np.flatnonzero(missing & entities["held"] & ~frozen)
@@ -335,7 +344,7 @@ def _learn(
         evidence.close(every, (lost[:, None] * channels + np.arange(channels)).reshape(-1), count=False)
         incident_memory.discard(entities, lost)
         ended.uncounted[lost] = True
-    rows, entity = _taken(every, block.alive), _taken(entities, block.present)
+    rows, entity = state_rows.taken(every, block.alive), state_rows.taken(entities, block.present)
     owner = np.searchsorted(block.present, block.alive // channels)
     frozen, rebaselined = frozen[block.present], rebaselined[block.present]
     transition = IncidentTransition.of(
@@ -358,8 +367,8 @@ def _learn(
     else:
         frequency.learn(entity, block.unpenalised, block.series.correction, block.warm & ~block.quiet, at)
     incident_memory.remember(entity, transition, block.size, block.side, block.seen_later(), at)
-    _put(every, block.alive, rows)
-    _put(entities, block.present, entity)
+    state_rows.put(every, block.alive, rows)
+    state_rows.put(entities, block.present, entity)
     return block.entities.start * channels + block.alive[due], block.series.active[due]
 
 
@@ -374,21 +383,8 @@ def _complete_hours(
     due, active = (np.concatenate(parts) for parts in zip(*hours, strict=True))
     evidence.TAILS.complete(every, due, active, step)
     if channels == 1:
-        entity = _of_entities(arrays, slice(0, len(every["seen"])), channels)
+        entity = state_rows.of_entities(arrays, slice(0, len(every["seen"])), channels)
         evidence.TAILS.correct(every, due, frequency.correction(entity, due, step))
-
-
-def _of_entity(channels: int) -> dict[str, Column]:
-    return incident_memory.columns() | (multichannel.columns(channels) if channels > 1 else frequency.columns())
-
-
-def _columns(channels: int) -> dict[str, Column]:
-    return evidence.columns((channels,)) | _of_entity(channels)
-
-
-_OF_SERIES: Final = tuple(evidence.columns(()))
-_OF_ENTITY: Final = tuple(_of_entity(1))
-_OF_SEVERAL_CHANNELS: Final = tuple(_of_entity(2))
 
 
 def _joint(rows: Rows, entity: Rows, seen: Observation, there: Flags, at: SeasonalTime) -> JointObservation:
@@ -421,32 +417,3 @@ def _any(there: Flags, of_series: Flags) -> Flags:
     whole = np.zeros(there.shape, np.bool_)
     whole[there] = of_series
     return np.asarray(whole.any(axis=1))
-
-
-def _of_entities(arrays: Mapping[str, NDArray[Any]], entities: slice, channels: int) -> Rows:
-    names = _OF_ENTITY if channels == 1 else _OF_SEVERAL_CHANNELS
-    return {name: arrays[name][entities] for name in names}
-
-
-def _of_series(arrays: Mapping[str, NDArray[Any]]) -> Rows:
-    """Return the arrays with one row per series. They are views, because the rows of an entity are adjacent."""
-    return {name: arrays[name].reshape(-1, *arrays[name].shape[2:]) for name in _OF_SERIES}
-
-
-def _part(rows: Rows, entities: slice, channels: int) -> Rows:
-    """Return the rows of the series of some entities."""
-    part = slice(entities.start * channels, entities.stop * channels)
-    return {name: array[part] for name, array in rows.items()}
-
-
-def _taken(rows: Rows, which: NDArray[np.intp]) -> Rows:
-    """Return the rows `which`: the arrays themselves if those are all rows, else copies."""
-    size = len(next(iter(rows.values())))
-    return rows if len(which) == size else {name: array[which] for name, array in rows.items()}
-
-
-def _put(rows: Rows, which: NDArray[np.intp], taken: Rows) -> None:
-    """Write back the copies that `_taken` made."""
-    if taken is not rows:
-        for name, array in taken.items():
-            rows[name][which] = array
